@@ -1,0 +1,101 @@
+"""cos(m₁θ + m₂) as a function of cos θ, and how it goes on where it would rise again."""
+
+import math
+from typing import Any, NamedTuple
+
+from anglos._numerics import Array, floored_sine, sine
+
+
+class Curve(NamedTuple):
+    """A value, its slope in cos θ, and its slopes in m₂ and m₁."""
+
+    value: Any
+    slope: Any
+    by_shift: Any
+    by_factor: Any
+
+
+def turned_cosine(xp: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, past_pi: str = "smooth") -> Curve:
+    """cos t for t = factor·θ + shift while t ≤ π, and beyond it what `past_pi` names."""
+    sin = sine(xp, cos)
+    multiple_cos, multiple_ratio, theta = _multiple_angle(xp, cos, sin, factor)
+    cos_shift, sin_shift = _cos_sin(xp, shift)
+    cos_t = multiple_cos * cos_shift - sin * multiple_ratio * sin_shift
+    ratio_t = multiple_ratio * cos_shift + multiple_cos * sin_shift / floored_sine(xp, sin)  # sin t / sin θ
+    sin_t = sin * multiple_ratio * cos_shift + multiple_cos * sin_shift
+    turn = Curve(cos_t, factor * ratio_t, -sin_t, xp.zeros_like(cos) if theta is None else -theta * sin_t)
+
+    # The number of times that t has passed a multiple of π.
+    if theta is None:
+        passed = [xp.astype(cos < _cos_sin(xp, (q * math.pi - shift) / factor)[0], cos.dtype)
+                  for q in range(1, int(factor) + 1)]
+        passes = sum(passed[1:], start=passed[0])
+    else:
+        passes = xp.floor((factor * theta + shift) / math.pi)
+    here, there = PAST_PI[past_pi](xp, cos, passes, turn, factor, shift)
+    return Curve(*(xp.where(here, beyond, within) for beyond, within in zip(there, turn, strict=True)))
+
+
+def _smooth(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+    """(−1)ᵏ cos t − 2k after k passes: falls all the way, with a continuous slope."""
+    sign = 1.0 - 2.0 * xp.remainder(passes, 2.0)
+    value = sign * turn.value - 2.0 * passes
+    return passes > 0.0, Curve(value, sign * turn.slope, sign * turn.by_shift, sign * turn.by_factor)
+
+
+def _shifted(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+    """cos θ − cos θ₀ − 1 from θ₀ = (π − m₂)/m₁ on: continuous, slope 1."""
+    start = (math.pi - shift) / factor
+    cos_start, sin_start = _cos_sin(xp, start)
+    return passes > 0.0, Curve(cos - cos_start - 1.0, 1.0, -sin_start / factor, -sin_start * start / factor)
+
+
+def _linear(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+    """cos θ − m₂ sin m₂: slope 1, and a jump down of cos m₂ + m₂ sin m₂ − 1 where it starts (for m₁ = 1)."""
+    cos_shift, sin_shift = _cos_sin(xp, shift)
+    return passes > 0.0, Curve(cos - shift * sin_shift, 1.0, -sin_shift - shift * cos_shift, 0.0)
+
+
+def _clamp(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+    """−1: continuous, but a target there gets no gradient."""
+    return passes > 0.0, Curve(-1.0, 0.0, 0.0, 0.0)
+
+
+def _reflect(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+    """cos t as it is: rises again, and its gradient pushes the wrong way."""
+    return passes > 0.0, turn
+
+
+def _easy(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+    """cos θ, without a margin, from 90° on: jumps up there."""
+    return cos <= 0.0, Curve(cos, 1.0, 0.0, 0.0)
+
+
+PAST_PI = {
+    "smooth": _smooth,
+    "shifted": _shifted,
+    "linear": _linear,
+    "clamp": _clamp,
+    "reflect": _reflect,
+    "easy": _easy,
+}
+
+
+def _multiple_angle(xp: Any, cos: Array, sin: Array, factor: Any) -> tuple[Array, Array, Array | None]:
+    """cos mθ, sin mθ / sin θ, and θ where it was needed.
+
+    An integer m needs no θ: cos mθ and sin mθ / sin θ are the Chebyshev polynomials T_m and U_{m−1} of cos θ.
+    """
+    if isinstance(factor, (int, float)) and float(factor).is_integer():
+        multiple_cos, ratio, sin_squared = cos, xp.ones_like(cos), (1.0 - cos) * (1.0 + cos)
+        for _ in range(int(factor) - 1):  # the addition theorems for kθ + θ
+            multiple_cos, ratio = cos * multiple_cos - sin_squared * ratio, cos * ratio + multiple_cos
+        return multiple_cos, ratio, None
+    theta = xp.atan2(sin, cos)
+    return xp.cos(factor * theta), xp.sin(factor * theta) / floored_sine(xp, sin), theta
+
+
+def _cos_sin(xp: Any, angle: Any) -> tuple[Any, Any]:
+    if isinstance(angle, (int, float)):
+        return math.cos(angle), math.sin(angle)
+    return xp.cos(angle), xp.sin(angle)

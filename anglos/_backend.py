@@ -1,0 +1,86 @@
+"""What an engine asks of an array library. This class serves every library of the array API standard as it is;
+a module in `backends/` replaces what its library does better, and says how the gradient is registered there.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import array_api_compat
+
+if TYPE_CHECKING:
+    from anglos._loss import Plan
+
+Array = Any
+
+
+class Backend:
+    """An array library: its namespace `xp`, and the handful of things the standard does not settle."""
+
+    tile_elements = 1 << 20
+    """Elements of a (T, B) tile: about what stays in a processor's cache."""
+
+    def __init__(self, name: str, xp: Any) -> None:
+        self.name, self.xp = name, xp
+        self.index_type = xp.int64
+
+    def __repr__(self) -> str:
+        return f"<anglos backend {self.name}>"
+
+    def accepts(self, other: "Backend") -> bool:
+        """Whether arrays of the other library may stand beside this one's."""
+        return other is self
+
+    def adopt(self, array: Array) -> Array:
+        """An accepted array of another library as one of this one."""
+        return self.xp.asarray(array)
+
+    def asarray(self, number: float, like: Array) -> Array:
+        """A number as a 0-d array, beside `like`."""
+        return self.xp.asarray(number, dtype=like.dtype, device=array_api_compat.device(like))
+
+    def arange(self, count: int, like: Array) -> Array:
+        """0 .. count − 1, beside `like`."""
+        return self.xp.arange(count, dtype=like.dtype, device=array_api_compat.device(like))
+
+    def device(self, array: Array) -> Any:
+        """Where the array lives; None where that is the library's own business."""
+        return array_api_compat.device(array)
+
+    def is_readable(self, array: Array) -> bool:
+        """Whether values may be looked at without cost: not under a trace, not on another device."""
+        return False
+
+    def tile_width(self, rows: int) -> int:
+        """How many classes make a tile."""
+        return max(1, self.tile_elements // max(rows, 1))
+
+    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
+              arrays: tuple[Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
+        """visit(first class, *slices of the arrays) -> (state, outputs) for every tile of classes.
+
+        The states are combined; the outputs, one row per class or None, are joined.
+        """
+        classes, state, outputs = arrays[0].shape[0], None, []  # type: ignore[union-attr]
+        for first in range(0, classes, width):
+            last = min(first + width, classes)
+            slices = (None if array is None else array[first:last, ...] for array in arrays)
+            partial, output = visit(first, *slices)
+            state = partial if first == 0 else combine(state, partial)
+            outputs.append(output)
+        if len(outputs) == 1:
+            return state, outputs[0]
+        return state, tuple(None if parts[0] is None else self.xp.concat(parts, axis=0)
+                            for parts in zip(*outputs, strict=True))
+
+    def differentiable(self, plan: "Plan", arrays: tuple[Array, ...]) -> Array:
+        """The loss of every row, registered with the library's automatic differentiation if it has one."""
+        return plan.forward(arrays)[0]
+
+    def plain(self, arrays: tuple[Array, ...]) -> AbstractContextManager[Any]:
+        """Around arithmetic that the library differentiates itself."""
+        return nullcontext()
+
+    def untracked(self, arrays: tuple[Array, ...]) -> AbstractContextManager[Any]:
+        """Around arithmetic that nothing will differentiate."""
+        return nullcontext()

@@ -1,0 +1,47 @@
+"""From an array's type to its backend, without importing a framework whose arrays have not been seen."""
+
+from importlib import import_module
+from typing import Any
+
+import array_api_compat
+
+from anglos._backend import Backend
+
+# (top-level module, class) somewhere among an array type's bases -> module of anglos.backends
+_LIBRARIES = {
+    ("torch", "Tensor"): "torch",
+    ("jax", "Array"): "jax",
+    ("jax", "Tracer"): "jax",
+    ("cupy", "ndarray"): "cupy",
+    ("numpy", "ndarray"): "numpy",
+}
+# These redefine what * and indexing mean.
+_REFUSED = {("numpy", "matrix"), ("numpy", "MaskedArray")}
+
+_backends: dict[type, Backend | None] = {}
+_generic: dict[str, Backend] = {}
+
+
+def backend_of(array: Any) -> Backend | None:
+    """The backend of an array, or None if it is not one."""
+    kind = type(array)
+    if kind not in _backends:
+        _backends[kind] = _resolve(array)
+    return _backends[kind]
+
+
+def _resolve(array: Any) -> Backend | None:
+    bases = [(base.__module__.partition(".")[0].replace("jaxlib", "jax"), base.__name__)
+             for base in type(array).__mro__]
+    if _REFUSED.intersection(bases):
+        return None
+    for base in bases:
+        name = "Array" if base[0] == "jax" and base[1] == "ArrayImpl" else base[1]
+        if (base[0], name) in _LIBRARIES:
+            backend: Backend = import_module(f"anglos.backends.{_LIBRARIES[base[0], name]}").backend
+            return backend
+    try:
+        xp = array_api_compat.array_namespace(array)
+    except TypeError:
+        return None
+    return _generic.setdefault(xp.__name__, Backend(xp.__name__, xp))

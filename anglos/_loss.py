@@ -1,0 +1,170 @@
+"""The Loss object: from a call to its checks, its backend, and its engine; and the registry of all losses."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import update_wrapper
+from types import ModuleType
+from typing import Any, Generic, NamedTuple, ParamSpec
+
+from anglos import _check
+from anglos._backend import Array, Backend
+from anglos._numerics import float_type
+from anglos._reduce import Rows, reduce, reduce_pullback, rows_of
+
+Options = ParamSpec("Options")
+
+LOSSES: dict[str, "Loss[...]"] = {}
+"""Every loss by name, in the order of the catalogue."""
+
+# Handled here for every loss; the others go to its engine.
+_COMMON = ("sample_weight", "ignore_index", "reduction")
+
+
+class Loss(Generic[Options]):
+    """A loss: its value, differentiable where the library differentiates, and its analytical gradient.
+
+    Made by `@loss(...)` from a function whose signature and docstring it takes over. Hashable and picklable.
+    """
+
+    def __init__(self, function: Callable[Options, Any], engine: ModuleType, formula: str, paper: str) -> None:
+        update_wrapper(self, function)
+        self.name, self.function, self.engine = function.__name__, function, engine
+        self.formula, self.paper = formula, paper
+        signature = inspect.signature(function)
+        self.__signature__ = signature.replace(return_annotation=Any)
+        parameters = signature.parameters.values()
+        self.arrays = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
+        self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        self._kinds = {p.name: _check.kind_of(p.annotation) for p in parameters}
+
+    def __repr__(self) -> str:
+        return f"<loss anglos.{self.name}>"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+    def __call__(self, *arrays: Options.args, **options: Options.kwargs) -> Any:
+        """The loss. In PyTorch and JAX it can be differentiated, by the analytical gradient."""
+        call = self._prepare(arrays, options)
+        return call.reduce(call.plan.backend.differentiable(call.plan, call.arrays))
+
+    def plain(self, *arrays: Options.args, **options: Options.kwargs) -> Any:
+        """The same value in bare array operations, for any automatic differentiation, forward mode too."""
+        call = self._prepare(arrays, options)
+        with call.plan.backend.plain(call.arrays):
+            return call.reduce(call.plan.forward(call.arrays)[0])
+
+    def value_and_grad(self, *arrays: Any, wrt: tuple[str, ...] | None = None, **options: Any
+                       ) -> tuple[Any, tuple[Any, ...]]:
+        """The loss and its gradient with respect to the inputs named in `wrt`, in that order, in any library.
+
+        `wrt` names arrays or options of the loss; by default all arrays but the labels. A gradient has the dtype
+        of its input. With reduction="none" it is the gradient of the sum. Nothing is recorded for automatic
+        differentiation in PyTorch; in JAX the result can be differentiated again.
+        """
+        wanted = tuple(name for name in self.arrays if name != "labels") if wrt is None else wrt
+        self._check_wrt(wanted)
+        call = self._prepare(arrays, options, wanted)
+        with call.plan.backend.untracked(call.arrays):
+            per_row, residuals = call.plan.forward(call.arrays)
+            g, d_sample_weight = reduce_pullback(call.plan.backend.xp, per_row, call.rows, call.reduction)
+            needs = frozenset(wanted) - {"sample_weight"}
+            gradients = call.plan.backward(g, call.arrays, residuals, needs)
+            gradients["sample_weight"] = d_sample_weight
+            return call.reduce(per_row), tuple(gradients[name] for name in wanted)
+
+    def _check_wrt(self, wrt: Any) -> None:
+        known = [name for name in (*self.arrays, *self.defaults)
+                 if isinstance(self._kinds[name], (_check.ArrayOf, _check.Number)) and name != "labels"]
+        if isinstance(wrt, str) or not all(name in known for name in wrt):
+            raise ValueError(f"{self.name}: wrt was {wrt!r}; wanted a tuple of names out of {', '.join(known)}")
+
+    def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] = ()) -> "_Call":
+        _check.check_names(self.name, self.arrays, len(arrays), options, self.defaults)
+        values = {**dict(zip(self.arrays, arrays, strict=True)), **self.defaults, **options}
+        backend, inputs, static, sizes = _check.check_values(self.name, self._kinds, values)
+        first = inputs[self.arrays[0]]
+        for name in wrt:
+            if name not in inputs:
+                if static[name] is None:
+                    raise ValueError(f"{self.name}: wrt named {name}, which was None; wanted an array or a number")
+                inputs[name] = backend.asarray(static.pop(name), first)
+        reduction, ignore_index = static.pop("reduction"), static.pop("ignore_index", None)
+        sample_weight = inputs.pop("sample_weight", static.pop("sample_weight", None))
+        labels = inputs.get("labels")
+        if labels is not None:
+            labels = inputs["labels"] = backend.xp.astype(labels, backend.index_type, copy=False)
+        rows = Rows(sample_weight, None)
+        if ignore_index is not None:
+            known = _check.check_labels(self.name, backend, labels, sizes["C"], ignore_index)
+            if not known:
+                rows, inputs["labels"] = rows_of(backend.xp, labels, sizes["C"], ignore_index, sample_weight)
+        plan = Plan(self, backend, tuple(inputs), tuple(static.items()))
+        return _Call(plan, tuple(inputs.values()), rows, reduction)
+
+
+class _Call(NamedTuple):
+    """A checked call."""
+
+    plan: "Plan"
+    arrays: tuple[Array, ...]
+    rows: Rows
+    reduction: str
+
+    def reduce(self, per_row: Array) -> Array:
+        return reduce(self.plan.backend.xp, per_row, self.rows, self.reduction)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All of a call but its arrays: what an adapter hands to its framework as static. Hashable."""
+
+    loss: Loss[...]
+    backend: Backend
+    names: tuple[str, ...]
+    options: tuple[tuple[str, Any], ...]
+
+    def forward(self, arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        """The loss of every row, (B,), and residuals: a cache for `backward`."""
+        inputs = self._inputs(arrays)
+        return self.loss.engine.forward(self.backend, self._row(inputs), inputs)  # type: ignore[no-any-return]
+
+    def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...] | None,
+                 needs: frozenset[str]) -> dict[str, Array]:
+        """∂(Σ g_i ℓ_i) for the inputs named in `needs`, each in its input's shape and dtype.
+
+        Without residuals they are computed anew: a second derivative must see how they depend on the inputs.
+        """
+        inputs = self._inputs(arrays)
+        row, xp = self._row(inputs), self.backend.xp
+        if residuals is None:
+            residuals = self.loss.engine.forward(self.backend, row, inputs)[1]
+        gradients = self.loss.engine.backward(self.backend, row, inputs, residuals, g, needs)
+        originals = dict(zip(self.names, arrays, strict=True))
+        return {name: xp.astype(xp.sum(gradient) if gradient.ndim > originals[name].ndim else gradient,
+                                originals[name].dtype, copy=False) for name, gradient in gradients.items()}
+
+    def _inputs(self, arrays: tuple[Array, ...]) -> dict[str, Array]:
+        """The arrays by name; options in the type of the arithmetic."""
+        xp, inputs = self.backend.xp, dict(zip(self.names, arrays, strict=True))
+        positional = [inputs[name] for name in self.loss.arrays if name != "labels"]
+        dtype = float_type(xp, *positional)
+        return {name: array if name in self.loss.arrays else xp.astype(array, dtype, copy=False)
+                for name, array in inputs.items()}
+
+    def _row(self, inputs: dict[str, Array]) -> Any:
+        common = {name: None for name in _COMMON if name in self.loss.defaults}
+        arrays = [inputs[name] for name in self.loss.arrays]
+        given = {name: array for name, array in inputs.items() if name not in self.loss.arrays}
+        return self.loss.function(*arrays, **{**common, **dict(self.options), **given})
+
+
+def loss(engine: ModuleType, *, formula: str, paper: str) -> Callable[[Callable[Options, Any]], Loss[Options]]:
+    """Make a function a loss: its signature and docstring are the public ones, its result the engine's row."""
+
+    def register(function: Callable[Options, Any]) -> Loss[Options]:
+        made = LOSSES[function.__name__] = Loss(function, engine, formula, paper)
+        return made
+
+    return register

@@ -1,0 +1,51 @@
+"""Small functions that are exact and finite everywhere, each beside its derivative."""
+
+import math
+from typing import Any
+
+Array = Any
+
+
+def float_type(xp: Any, *arrays: Array) -> Any:
+    """The type in which the arithmetic is done: that of the arrays together, and float32 at least."""
+    dtype = xp.result_type(*arrays)
+    return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
+
+
+def unit_rows(xp: Any, x: Array) -> tuple[Array, Array]:
+    """x̂ = x / |x| along the last axis, and 1 / |x|, shape (..., 1); both are 0 where |x| is 0.
+
+    Rows are first divided by their largest entry, so that squares neither overflow nor vanish. "0" means so
+    small that a gradient of 1e8 / |x| would overflow: 1e-30 in float32, 1e-300 in float64.
+    """
+    largest = xp.max(xp.abs(x), axis=-1, keepdims=True)
+    usable = largest > 1e8 * float(xp.finfo(x.dtype).smallest_normal)
+    largest = xp.where(usable, largest, 1.0)
+    scaled = x / largest
+    # A where inside the root: the derivative of √0 would be infinite, and 0·∞ is NaN under autodiff.
+    length = xp.sqrt(xp.where(usable, xp.sum(scaled * scaled, axis=-1, keepdims=True), 1.0))
+    inverse = xp.where(usable, 1.0 / length, 0.0)
+    return scaled * inverse, inverse / largest
+
+
+def unit_rows_pullback(xp: Any, unit: Array, inverse: Array, d_unit: Array) -> Array:
+    """∂L/∂x = (∂L/∂x̂ − x̂ (x̂·∂L/∂x̂)) / |x|."""
+    return (d_unit - unit * xp.sum(unit * d_unit, axis=-1, keepdims=True)) * inverse
+
+
+def sine(xp: Any, cos: Array) -> Array:
+    """sin θ = √((1 − cos θ)(1 + cos θ)) for θ in [0, π]."""
+    square = (1.0 - cos) * (1.0 + cos)
+    positive = square > 0.0
+    return xp.where(positive, xp.sqrt(xp.where(positive, square, 1.0)), 0.0)
+
+
+def floored_sine(xp: Any, sin: Array) -> Array:
+    """sin θ for denominators: at least √eps, below which 1 − cos θ is rounding noise."""
+    floor = math.sqrt(float(xp.finfo(sin.dtype).eps))
+    return xp.where(sin > floor, sin, floor)
+
+
+def softplus(xp: Any, x: Array) -> Array:
+    """ς(x) = log(1 + eˣ); its derivative is σ(x) = 1 − e^(−ς(x))."""
+    return xp.where(x > 0.0, x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))

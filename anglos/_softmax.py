@@ -1,0 +1,58 @@
+"""Softmax cross entropy, from the log-sum-exp of the classes other than the label's ("the rest").
+
+ℓ = lse_j z_j − z_y = ς(L − z_y), L the log-sum-exp of the rest. Unlike lse − z_y this keeps every digit of a
+small loss, and its gradient needs no p_y − 1. The rest is gathered tile by tile; logits have shape (T, B).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from anglos._numerics import Array, softplus
+
+
+class Gathered(NamedTuple):
+    """What is known of the rest so far: largest logit, Σ e^(z − largest), and Σ z, each (B,)."""
+
+    largest: Array
+    total: Array
+    sum: Array | None
+
+
+class CrossEntropy(NamedTuple):
+    """ℓ = ς(L − z_y) + ε (z_y − mean_j z_j); ε spreads the mass ε evenly over all C classes."""
+
+    label_smoothing: float = 0.0
+
+    def gather(self, xp: Any, logits: Array, own: Array) -> Gathered:
+        """A tile of classes; `own` marks the label's."""
+        rest = xp.where(own, -math.inf, logits)
+        # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
+        largest = xp.max(rest, axis=0)
+        largest = xp.where(largest == -math.inf, float(xp.finfo(logits.dtype).min), largest)
+        total = xp.sum(xp.exp(rest - largest), axis=0)
+        return Gathered(largest, total, xp.sum(xp.where(own, 0.0, logits), axis=0) if self.label_smoothing else None)
+
+    def combine(self, xp: Any, a: Gathered, b: Gathered) -> Gathered:
+        """Two sets of tiles together."""
+        largest = xp.where(a.largest > b.largest, a.largest, b.largest)
+        total = a.total * xp.exp(a.largest - largest) + b.total * xp.exp(b.largest - largest)
+        return Gathered(largest, total, None if a.sum is None else a.sum + b.sum)
+
+    def value(self, xp: Any, gathered: Gathered, own_logit: Array, classes: int) -> tuple[Array, Array]:
+        """ℓ, and the part ς(L − z_y) = −log p_y of it."""
+        some = gathered.total > 0.0
+        rest = xp.where(some, gathered.largest + xp.log(xp.where(some, gathered.total, 1.0)), -math.inf)
+        surprise = softplus(xp, rest - own_logit)
+        if not self.label_smoothing:
+            return surprise, surprise
+        mean = (gathered.sum + own_logit) / classes
+        return surprise + self.label_smoothing * (own_logit - mean), surprise
+
+    def own_slope(self, xp: Any, surprise: Array, classes: int) -> Array:
+        """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
+        return xp.expm1(-surprise) + self.label_smoothing * (1.0 - 1.0 / classes)
+
+    def rest_slope(self, xp: Any, surprise: Array, own_logit: Array, logits: Array, classes: int) -> Array:
+        """∂ℓ/∂z_j = p_j − ε/C, with log p_j = z_j − z_y + log p_y."""
+        slope = xp.exp(logits - (own_logit + surprise))
+        return slope - self.label_smoothing / classes if self.label_smoothing else slope

@@ -1,0 +1,91 @@
+"""ArcFace."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _prototypes
+from anglos._angles import turned_cosine
+from anglos._check import (
+    Angle, Embeddings, Gradient, Labels, LabelSmoothing, PastPi, Reduction, SampleWeight, Scale, Weights,
+)
+from anglos._loss import loss
+from anglos._prototypes import Row, Target
+from anglos._softmax import CrossEntropy
+
+
+@loss(_prototypes, formula="φ = cos(θ + m)", paper="Deng et al. 2019, arXiv:1801.07698, eq. 3")
+def arcface(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    margin: Angle = 0.5, scale: Scale = 64.0, past_pi: PastPi = "smooth", gradient: Gradient = "exact",
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """ArcFace: softmax cross entropy over s cos θ, with an angle m added to the label's.
+
+    ℓ = −log( exp(s cos(θ_y + m)) / (exp(s cos(θ_y + m)) + Σ_{j≠y} exp(s cos θ_j)) ), where θ_j is the angle
+    between the embedding and prototype j.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    margin : angle in radians from 0 to π; a number, or an array () or (B,)
+        m. A margin per sample is ElasticFace.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
+    past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
+        φ where θ + m > π: −2 − cos(θ + m); cos θ − m sin m; cos θ − 1 + cos m; cos(θ + m) as it is; −1;
+        or no margin beyond 90°. "linear" is classic insightface, "reflect" today's.
+    gradient : {"exact", "straight_through"}
+        "straight_through" replaces φ′ by 1 (insightface since 2022-12, opensphere): not the value's gradient.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    Notes
+    -----
+    Value and gradient are finite everywhere. At θ = 0 and θ = π the direction is undefined: gradient 0.
+
+    References
+    ----------
+    Deng, Guo, Xue, Zafeiriou, "ArcFace", CVPR 2019, arXiv:1801.07698, eq. 3.
+
+    Examples
+    --------
+    Aligned with its own prototype and at 90° to the other, m = 60°, s = 2: the logits are 2 cos 60° = 1 and 0,
+    so that the loss is log(1 + 1/e).
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.arcface(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=math.pi / 3, scale=2.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return Row(scale, partial(_target, margin=margin, past_pi=past_pi), CrossEntropy(label_smoothing),
+               straight_through=gradient == "straight_through")
+
+
+def _target(xp: Any, cos: Any, *, margin: Any, past_pi: str) -> Target:
+    """φ = cos(θ + m), φ′ = sin(θ + m) / sin θ, ∂φ/∂m = −sin(θ + m)."""
+    curve = turned_cosine(xp, cos, shift=margin, past_pi=past_pi)
+    return Target(curve.value, curve.slope, {"margin": curve.by_shift})

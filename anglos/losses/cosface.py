@@ -1,0 +1,79 @@
+"""CosFace."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _prototypes
+from anglos._check import (
+    CosineMargin, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights,
+)
+from anglos._loss import loss
+from anglos._prototypes import Row, Target
+from anglos._softmax import CrossEntropy
+
+
+@loss(_prototypes, formula="φ = cos θ − m", paper="Wang, H. et al. 2018, arXiv:1801.09414, eq. 4")
+def cosface(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    margin: CosineMargin = 0.35, scale: Scale = 64.0,
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """CosFace: softmax cross entropy over s cos θ, with m subtracted from the label's cosine.
+
+    ℓ = −log( exp(s (cos θ_y − m)) / (exp(s (cos θ_y − m)) + Σ_{j≠y} exp(s cos θ_j)) ), where θ_j is the angle
+    between the embedding and prototype j. Its slope is φ′ = 1, so that a straight-through gradient is the same.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    margin : cosine from −2 to 2; a number, or an array () or (B,)
+        m. A margin per sample is ElasticFace; one below 0 helps few-shot transfer.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Wang, Wang, Zhou, Ji, Gong, Zhou, Li, Liu, "CosFace", CVPR 2018, arXiv:1801.09414, eq. 4.
+
+    Examples
+    --------
+    Aligned with its own prototype and at 90° to the other, m = 0.5, s = 2: the logits are 2 (1 − 0.5) = 1 and 0,
+    so that the loss is log(1 + 1/e).
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.cosface(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=0.5, scale=2.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return Row(scale, partial(subtracted, margin=margin), CrossEntropy(label_smoothing))
+
+
+def subtracted(xp: Any, cos: Any, *, margin: Any) -> Target:
+    """φ = cos θ − m, φ′ = 1, ∂φ/∂m = −1."""
+    return Target(cos - margin, 1.0, {"margin": -1.0})

@@ -1,0 +1,80 @@
+"""Softmax cross entropy on logits."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _direct
+from anglos._check import Labels, LabelSmoothing, Logits, Reduction, SampleWeight
+from anglos._direct import Direct
+from anglos._loss import loss
+from anglos._softmax import CrossEntropy
+
+
+@loss(_direct, formula="ℓ = −log softmax(z)_y", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
+def cross_entropy(
+    logits: Logits, labels: Labels, /, *,
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Direct:
+    """Softmax cross entropy of logits.
+
+    ℓ = −log softmax(z)_y, computed as log(1 + Σ_{j≠y} exp(z_j − z_y)): a loss of 1e-12 keeps all its digits.
+
+    Parameters
+    ----------
+    logits : array (B, C)
+        One row per sample; −∞ excludes a class.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the logits, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs", 1990.
+
+    Examples
+    --------
+    >>> import anglos, math, numpy as np
+    >>> loss = anglos.cross_entropy(np.asarray([[1.0, 0.0]]), np.asarray([0]))
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    softmax = CrossEntropy(label_smoothing)
+    return Direct(partial(_value, softmax), partial(_slope, softmax))
+
+
+def _value(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any:
+    return _parts(softmax, backend, logits, labels)[0]
+
+
+def _slope(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any:
+    _, surprise, own, own_logit = _parts(softmax, backend, logits, labels)
+    classes = logits.shape[1]
+    return backend.xp.where(own, softmax.own_slope(backend.xp, surprise, classes),
+                            softmax.rest_slope(backend.xp, surprise, own_logit, logits.T, classes)).T
+
+
+def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tuple[Any, Any, Any, Any]:
+    """ℓ and −log p_y, the marks of the label's class, (C, B), and its logits."""
+    xp, classes = backend.xp, logits.shape[1]
+    own = backend.arange(classes, labels)[:, None] == labels[None, :]
+    own_logit = xp.sum(xp.where(own, logits.T, 0.0), axis=0)
+    return *softmax.value(xp, softmax.gather(xp, logits.T, own), own_logit, classes), own, own_logit

@@ -1,0 +1,74 @@
+"""L2-Softmax."""
+
+import math
+
+from anglos import _prototypes
+from anglos._check import (
+    Bias, Embeddings, Labels, LabelSmoothing, OptionalScale, Reduction, SampleWeight, Weights,
+)
+from anglos._loss import loss
+from anglos._prototypes import Row
+from anglos._softmax import CrossEntropy
+
+
+@loss(_prototypes, formula="z = s·|w|·cos θ + b", paper="Ranjan et al. 2017, arXiv:1703.09507, eq. 3")
+def l2_softmax(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    scale: OptionalScale = None, bias: Bias = None,
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """L2-Softmax: softmax cross entropy of a linear layer on embeddings of fixed length s.
+
+    ℓ = −log softmax(s x̂ Wᵀ + b)_y. The weights keep their lengths.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One row per class, not normalised.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    scale : positive number, or array (), optional
+        s, the paper's α. An array is differentiated. None: the larger of 16 and the paper's bound
+        log(p (C − 2) / (1 − p)) for the mean probability p = 0.9 of the label.
+    bias : array (C,), optional
+        b. It is differentiated.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Ranjan, Castillo, Chellappa, "L2-constrained Softmax Loss", 2017, arXiv:1703.09507, eq. 3; bound: eq. 7.
+
+    Examples
+    --------
+    x̂ = (1, 0), s = 1: the logits are 1 · 2 and 0 + 1.
+
+    >>> import anglos, math, numpy as np
+    >>> weights, bias = np.asarray([[2.0, 0.0], [0.0, 1.0]]), np.asarray([0.0, 1.0])
+    >>> loss = anglos.l2_softmax(np.asarray([[3.0, 0.0]]), weights, np.asarray([0]), scale=1.0, bias=bias)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    if scale is None:
+        scale = max(16.0, math.log(max(9.0 * (weights.shape[0] - 2), 1.0)))
+    return Row(scale, bias=bias, normalize_weights=False, reduction=CrossEntropy(label_smoothing))

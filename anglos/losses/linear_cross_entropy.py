@@ -1,0 +1,66 @@
+"""Linear layer and softmax cross entropy in one."""
+
+from anglos import _prototypes
+from anglos._check import Bias, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Weights
+from anglos._loss import loss
+from anglos._prototypes import Row
+from anglos._softmax import CrossEntropy
+
+
+@loss(_prototypes, formula="z = x·w + b", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
+def linear_cross_entropy(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    bias: Bias = None,
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """Softmax cross entropy of a linear layer, without holding its logits.
+
+    ℓ = −log softmax(x Wᵀ + b)_y: `torch.nn.functional.linear_cross_entropy`, in every library. Nothing is
+    normalised.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample.
+    weights : array (C, D)
+        One row per class.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    bias : array (C,), optional
+        b. It is differentiated.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs", 1990.
+
+    Examples
+    --------
+    The logits are 3 · 1 and 0 + 2.
+
+    >>> import anglos, math, numpy as np
+    >>> weights, bias = np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.asarray([0.0, 2.0])
+    >>> loss = anglos.linear_cross_entropy(np.asarray([[3.0, 0.0]]), weights, np.asarray([0]), bias=bias)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return Row(bias=bias, normalize_embeddings=False, normalize_weights=False, reduction=CrossEntropy(label_smoothing))

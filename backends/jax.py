@@ -1,0 +1,90 @@
+"""JAX: every loss is a custom_vjp, and tiles are swept by lax.scan."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from anglos._backend import Backend
+from anglos._loss import Plan
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> jax.Array:
+    return plan.forward(arrays)[0]
+
+
+def _forward(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, Any]:
+    per_row, residuals = plan.forward(arrays)
+    return per_row, (arrays, residuals)
+
+
+def _backward(plan: Plan, saved: Any, g: jax.Array) -> tuple[tuple[Any, ...]]:
+    arrays, residuals = saved
+    # All of them: under jit, what nobody uses is not computed.
+    needs = frozenset(name for name, array in zip(plan.names, arrays, strict=True)
+                      if jnp.issubdtype(array.dtype, jnp.floating))
+    gradients = plan.backward(g, arrays, residuals, needs)
+    return (tuple(gradients.get(name, np.zeros(array.shape, jax.dtypes.float0))
+                  for name, array in zip(plan.names, arrays, strict=True)),)
+
+
+_differentiable.defvjp(_forward, _backward)
+
+
+class Jax(Backend):
+    """Traces have no device and no values; NumPy arrays may stand beside JAX's."""
+
+    tile_elements = 1 << 24
+    """XLA fuses the arithmetic of a whole tile: only memory asks for more than one."""
+
+    @property
+    def index_type(self) -> Any:
+        return jax.dtypes.canonicalize_dtype(np.int64)
+
+    @index_type.setter
+    def index_type(self, _: Any) -> None:
+        """It follows jax_enable_x64."""
+
+    def accepts(self, other: Backend) -> bool:
+        return other is self or other.name == "numpy"
+
+    def asarray(self, number: float, like: jax.Array) -> jax.Array:
+        return jnp.asarray(number, dtype=like.dtype)
+
+    def arange(self, count: int, like: jax.Array) -> jax.Array:
+        return jnp.arange(count, dtype=like.dtype)
+
+    def device(self, array: jax.Array) -> None:
+        return None
+
+    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
+              arrays: tuple[jax.Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
+        """By lax.scan: under jit a Python loop saves no memory, and compiles for minutes."""
+        classes = next(array.shape[0] for array in arrays if array is not None)
+        rest = (classes - 1) // width  # whole tiles, after a first one of what is left over
+        first = classes - rest * width
+        state, outputs = visit(0, *(None if array is None else array[:first] for array in arrays))
+        if rest == 0:
+            return state, outputs
+        tiles = [None if array is None else array[first:].reshape(rest, width, *array.shape[1:]) for array in arrays]
+
+        def step(state: Any, tile: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+            start, *slices = tile
+            partial, output = visit(start, *slices)
+            return combine(state, partial), output
+
+        starts = jnp.arange(first, classes, width, dtype=self.index_type)
+        state, rests = jax.lax.scan(step, state, (starts, *tiles))
+        return state, tuple(None if head is None else jnp.concat([head, tail.reshape(-1, *tail.shape[2:])])
+                            for head, tail in zip(outputs, rests, strict=True))
+
+    def differentiable(self, plan: Plan, arrays: tuple[jax.Array, ...]) -> jax.Array:
+        result: jax.Array = _differentiable(plan, arrays)
+        return result
+
+
+backend = Jax("jax", jnp)

@@ -1,0 +1,135 @@
+"""PyTorch: every loss is an autograd.Function whose backward is differentiable again."""
+
+import inspect
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any
+
+import array_api_compat.torch as xp
+import torch
+
+from anglos._backend import Backend
+from anglos._loss import Loss, Plan
+
+
+class _Differentiable(torch.autograd.Function):
+    """Losses of the rows, then the residuals: outputs, so that autograd frees them with the graph."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(plan: Plan, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with _without_autocast(arrays):
+            per_row, residuals = plan.forward(arrays)
+        return per_row, *(residual.clone() if residual is per_row else residual for residual in residuals)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+        ctx.plan, *arrays = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*arrays, *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor | None, *_: Any) -> tuple[torch.Tensor | None, ...]:
+        plan = ctx.plan
+        count = len(plan.names)
+        if g is None:
+            return (None,) * (count + 1)
+        arrays, residuals = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        needs = frozenset(name for name, need in zip(plan.names, ctx.needs_input_grad[1:], strict=True) if need)
+        # The residuals carry no graph: where this gradient is itself differentiated they would give a wrong
+        # second derivative without a word, so they are computed anew.
+        with _without_autocast(arrays):
+            gradients = plan.backward(g, arrays, None if torch.is_grad_enabled() else residuals, needs)
+        return None, *(gradients.get(name) for name in plan.names)
+
+
+# apply() asks for the signature at every call; looking it up here saves 10 µs.
+_Differentiable.forward.__signature__ = inspect.signature(_Differentiable.forward)  # type: ignore[attr-defined]
+
+
+def _without_autocast(arrays: tuple[torch.Tensor, ...]) -> AbstractContextManager[Any]:
+    """Autocast would round the logits to bfloat16; the engine chooses its types itself."""
+    device = arrays[0].device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
+class PyTorch(Backend):
+    """Autograd, autocast, and tensors that may be looked at if they are on a processor and real."""
+
+    def device(self, array: torch.Tensor) -> torch.device:
+        return array.device
+
+    def asarray(self, number: float, like: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(number, dtype=like.dtype, device=like.device)
+
+    def arange(self, count: int, like: torch.Tensor) -> torch.Tensor:
+        return torch.arange(count, dtype=like.dtype, device=like.device)
+
+    def tile_width(self, rows: int) -> int:
+        return super().tile_width(rows)
+
+    def is_readable(self, array: torch.Tensor) -> bool:
+        if torch.compiler.is_compiling() or array.device.type != "cpu":
+            return False
+        if type(array) not in (torch.Tensor, torch.nn.Parameter):  # FakeTensor, DTensor, ...
+            return False
+        return not torch._C._functorch.is_functorch_wrapped_tensor(array)
+
+    def differentiable(self, plan: Plan, arrays: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        per_row: torch.Tensor = _Differentiable.apply(plan, *arrays)[0]  # type: ignore[no-untyped-call]
+        return per_row
+
+    def plain(self, arrays: tuple[torch.Tensor, ...]) -> AbstractContextManager[Any]:
+        return _without_autocast(arrays)
+
+    def untracked(self, arrays: tuple[torch.Tensor, ...]) -> AbstractContextManager[Any]:
+        stack = ExitStack()
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(_without_autocast(arrays))
+        return stack
+
+
+backend = PyTorch("torch", xp)
+
+
+class Head(torch.nn.Module):
+    """The last layer of a network: one prototype per class, and a loss that compares embeddings with them.
+
+    `weight` is a parameter of shape (num_classes, embedding_dim), drawn from a normal distribution of standard
+    deviation 1/√embedding_dim: rows of length about 1. The options go to the loss at every call; one that is
+    a `torch.nn.Parameter` (a learnable scale, say) is trained with the rest, and one that is a number can be
+    changed between steps: `head.options["margin"] = 0.3`.
+
+    >>> import anglos, torch
+    >>> head = Head(anglos.arcface, num_classes=10, embedding_dim=4, margin=0.3)
+    >>> head(torch.eye(4), torch.tensor([0, 1, 2, 3])).shape
+    torch.Size([])
+    """
+
+    def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *,
+                 device: Any = None, dtype: Any = None, **options: Any) -> None:
+        super().__init__()
+        self.loss, self.num_classes, self.embedding_dim = loss, num_classes, embedding_dim
+        self.weight = torch.nn.Parameter(torch.empty(num_classes, embedding_dim, device=device, dtype=dtype))
+        self.learnable = torch.nn.ParameterDict(
+            {name: option for name, option in options.items() if isinstance(option, torch.nn.Parameter)})
+        self.options = {name: option for name, option in options.items() if name not in self.learnable}
+        unknown = [name for name in options if name not in loss.defaults]
+        if unknown:
+            raise TypeError(f"Head: {unknown[0]} is no option of {loss.name}; wanted one of {', '.join(loss.defaults)}")
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the prototypes anew."""
+        torch.nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
+
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch."""
+        return self.loss(embeddings, self.weight, labels, **self.options, **self.learnable)  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        return ", ".join([self.loss.name, f"{self.num_classes}, {self.embedding_dim}",
+                          *(f"{name}={option}" for name, option in self.options.items())])
