@@ -16,13 +16,13 @@ class Curve(NamedTuple):
 
 
 def turned_cosine(xp: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, past_pi: str = "smooth") -> Curve:
-    """cos t for t = factor·θ + shift while t ≤ π, and beyond it what `past_pi` names."""
+    """Cos t for t = factor·θ + shift while t ≤ π, and beyond it what `past_pi` names."""
     sin = sine(xp, cos)
-    multiple_cos, multiple_ratio, theta = _multiple_angle(xp, cos, sin, factor)
+    multiple_cos, multiple_sin, multiple_ratio, theta = _multiple_angle(xp, cos, sin, factor)
     cos_shift, sin_shift = _cos_sin(xp, shift)
-    cos_t = multiple_cos * cos_shift - sin * multiple_ratio * sin_shift
+    cos_t = multiple_cos * cos_shift - multiple_sin * sin_shift
+    sin_t = multiple_sin * cos_shift + multiple_cos * sin_shift
     ratio_t = multiple_ratio * cos_shift + multiple_cos * sin_shift / floored_sine(xp, sin)  # sin t / sin θ
-    sin_t = sin * multiple_ratio * cos_shift + multiple_cos * sin_shift
     turn = Curve(cos_t, factor * ratio_t, -sin_t, xp.zeros_like(cos) if theta is None else -theta * sin_t)
 
     # The number of times that t has passed a multiple of π.
@@ -44,14 +44,14 @@ def _smooth(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift:
 
 
 def _shifted(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
-    """cos θ − cos θ₀ − 1 from θ₀ = (π − m₂)/m₁ on: continuous, slope 1."""
+    """Cos θ − cos θ₀ − 1 from θ₀ = (π − m₂)/m₁ on: continuous, slope 1."""
     start = (math.pi - shift) / factor
     cos_start, sin_start = _cos_sin(xp, start)
     return passes > 0.0, Curve(cos - cos_start - 1.0, 1.0, -sin_start / factor, -sin_start * start / factor)
 
 
 def _linear(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
-    """cos θ − m₂ sin m₂: slope 1, and a jump down of cos m₂ + m₂ sin m₂ − 1 where it starts (for m₁ = 1)."""
+    """Cos θ − m₂ sin m₂: slope 1, and a jump down of cos m₂ + m₂ sin m₂ − 1 where it starts (for m₁ = 1)."""
     cos_shift, sin_shift = _cos_sin(xp, shift)
     return passes > 0.0, Curve(cos - shift * sin_shift, 1.0, -sin_shift - shift * cos_shift, 0.0)
 
@@ -62,12 +62,12 @@ def _clamp(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: 
 
 
 def _reflect(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
-    """cos t as it is: rises again, and its gradient pushes the wrong way."""
+    """Cos t as it is: rises again, and its gradient pushes the wrong way."""
     return passes > 0.0, turn
 
 
 def _easy(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
-    """cos θ, without a margin, from 90° on: jumps up there."""
+    """Cos θ, without a margin, from 90° on: jumps up there."""
     return cos <= 0.0, Curve(cos, 1.0, 0.0, 0.0)
 
 
@@ -81,8 +81,8 @@ PAST_PI = {
 }
 
 
-def _multiple_angle(xp: Any, cos: Array, sin: Array, factor: Any) -> tuple[Array, Array, Array | None]:
-    """cos mθ, sin mθ / sin θ, and θ where it was needed.
+def _multiple_angle(xp: Any, cos: Array, sin: Array, factor: Any) -> tuple[Array, Array, Array, Array | None]:
+    """Cos mθ, sin mθ, sin mθ / sin θ, and θ where it was needed.
 
     An integer m needs no θ: cos mθ and sin mθ / sin θ are the Chebyshev polynomials T_m and U_{m−1} of cos θ.
     """
@@ -90,9 +90,10 @@ def _multiple_angle(xp: Any, cos: Array, sin: Array, factor: Any) -> tuple[Array
         multiple_cos, ratio, sin_squared = cos, xp.ones_like(cos), (1.0 - cos) * (1.0 + cos)
         for _ in range(int(factor) - 1):  # the addition theorems for kθ + θ
             multiple_cos, ratio = cos * multiple_cos - sin_squared * ratio, cos * ratio + multiple_cos
-        return multiple_cos, ratio, None
+        return multiple_cos, sin * ratio, ratio, None
     theta = xp.atan2(sin, cos)
-    return xp.cos(factor * theta), xp.sin(factor * theta) / floored_sine(xp, sin), theta
+    multiple_sin = xp.sin(factor * theta)
+    return xp.cos(factor * theta), multiple_sin, multiple_sin / floored_sine(xp, sin), theta
 
 
 def _cos_sin(xp: Any, angle: Any) -> tuple[Any, Any]:

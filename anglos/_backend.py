@@ -35,9 +35,9 @@ class Backend:
         """An accepted array of another library as one of this one."""
         return self.xp.asarray(array)
 
-    def asarray(self, number: float, like: Array) -> Array:
+    def asarray(self, number: float, like: Array, dtype: Any) -> Array:
         """A number as a 0-d array, beside `like`."""
-        return self.xp.asarray(number, dtype=like.dtype, device=array_api_compat.device(like))
+        return self.xp.asarray(number, dtype=dtype, device=array_api_compat.device(like))
 
     def arange(self, count: int, like: Array) -> Array:
         """0 .. count − 1, beside `like`."""
@@ -47,9 +47,9 @@ class Backend:
         """Where the array lives; None where that is the library's own business."""
         return array_api_compat.device(array)
 
-    def is_readable(self, array: Array) -> bool:
-        """Whether values may be looked at without cost: not under a trace, not on another device."""
-        return False
+    def bounds(self, array: Array) -> tuple[float, float] | None:
+        """The least and the largest value, or None where a look would cost: under a trace, on another device."""
+        return None
 
     def tile_width(self, rows: int) -> int:
         """How many classes make a tile."""

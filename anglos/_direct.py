@@ -17,15 +17,15 @@ class Direct:
 
 def forward(backend: Any, row: Direct, inputs: dict[str, Array]) -> tuple[Array, tuple[Array, ...]]:
     """The loss of every row, (B,)."""
-    return row.value(backend, **_upcast(backend.xp, inputs)), ()
+    return row.value(backend, *_upcast(backend.xp, inputs)), ()
 
 
 def backward(backend: Any, row: Direct, inputs: dict[str, Array], residuals: tuple[Array, ...], g: Array,
              needs: frozenset[str]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i)/∂logits."""
-    return {"logits": g[:, None] * row.slope(backend, **_upcast(backend.xp, inputs))} if needs else {}
+    return {"logits": g[:, None] * row.slope(backend, *_upcast(backend.xp, inputs))} if needs else {}
 
 
-def _upcast(xp: Any, inputs: dict[str, Array]) -> dict[str, Array]:
-    logits = inputs["logits"]
-    return {**inputs, "logits": xp.astype(logits, float_type(xp, logits), copy=False)}
+def _upcast(xp: Any, inputs: dict[str, Array]) -> tuple[Array, ...]:
+    logits, *labels = inputs.values()
+    return xp.astype(logits, float_type(xp, logits), copy=False), *labels

@@ -7,8 +7,9 @@ from functools import update_wrapper
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, ParamSpec
 
-from anglos import _check
+from anglos._arguments import kind_of
 from anglos._backend import Array, Backend
+from anglos._check import check_labels, check_names, check_values, check_wrt
 from anglos._numerics import float_type
 from anglos._reduce import Rows, reduce, reduce_pullback, rows_of
 
@@ -36,7 +37,7 @@ class Loss(Generic[Options]):
         parameters = signature.parameters.values()
         self.arrays = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
         self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        self._kinds = {p.name: _check.kind_of(p.annotation) for p in parameters}
+        self._kinds = {p.name: kind_of(p.annotation) for p in parameters}
 
     def __repr__(self) -> str:
         return f"<loss anglos.{self.name}>"
@@ -64,7 +65,7 @@ class Loss(Generic[Options]):
         differentiation in PyTorch; in JAX the result can be differentiated again.
         """
         wanted = tuple(name for name in self.arrays if name != "labels") if wrt is None else wrt
-        self._check_wrt(wanted)
+        check_wrt(self.name, self._kinds, wanted)
         call = self._prepare(arrays, options, wanted)
         with call.plan.backend.untracked(call.arrays):
             per_row, residuals = call.plan.forward(call.arrays)
@@ -74,22 +75,13 @@ class Loss(Generic[Options]):
             gradients["sample_weight"] = d_sample_weight
             return call.reduce(per_row), tuple(gradients[name] for name in wanted)
 
-    def _check_wrt(self, wrt: Any) -> None:
-        known = [name for name in (*self.arrays, *self.defaults)
-                 if isinstance(self._kinds[name], (_check.ArrayOf, _check.Number)) and name != "labels"]
-        if isinstance(wrt, str) or not all(name in known for name in wrt):
-            raise ValueError(f"{self.name}: wrt was {wrt!r}; wanted a tuple of names out of {', '.join(known)}")
-
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] = ()) -> "_Call":
-        _check.check_names(self.name, self.arrays, len(arrays), options, self.defaults)
+        check_names(self.name, self.arrays, len(arrays), options, self.defaults)
         values = {**dict(zip(self.arrays, arrays, strict=True)), **self.defaults, **options}
-        backend, inputs, static, sizes = _check.check_values(self.name, self._kinds, values)
-        first = inputs[self.arrays[0]]
+        backend, inputs, static, sizes = check_values(self.name, self._kinds, values)
         for name in wrt:
             if name not in inputs:
-                if static[name] is None:
-                    raise ValueError(f"{self.name}: wrt named {name}, which was None; wanted an array or a number")
-                inputs[name] = backend.asarray(static.pop(name), first)
+                inputs[name] = self._as_input(backend, name, static.pop(name), inputs)
         reduction, ignore_index = static.pop("reduction"), static.pop("ignore_index", None)
         sample_weight = inputs.pop("sample_weight", static.pop("sample_weight", None))
         labels = inputs.get("labels")
@@ -97,11 +89,18 @@ class Loss(Generic[Options]):
             labels = inputs["labels"] = backend.xp.astype(labels, backend.index_type, copy=False)
         rows = Rows(sample_weight, None)
         if ignore_index is not None:
-            known = _check.check_labels(self.name, backend, labels, sizes["C"], ignore_index)
+            known = check_labels(self.name, backend, labels, sizes["C"], ignore_index)
             if not known:
                 rows, inputs["labels"] = rows_of(backend.xp, labels, sizes["C"], ignore_index, sample_weight)
         plan = Plan(self, backend, tuple(inputs), tuple(static.items()))
         return _Call(plan, tuple(inputs.values()), rows, reduction)
+
+
+    def _as_input(self, backend: Backend, name: str, number: float | None, inputs: dict[str, Array]) -> Array:
+        if number is None:
+            raise ValueError(f"{self.name}: wrt named {name}, which was None; wanted an array or a number for it")
+        like = inputs[self.arrays[0]]
+        return backend.asarray(number, like, float_type(backend.xp, like))
 
 
 class _Call(NamedTuple):
@@ -164,7 +163,8 @@ def loss(engine: ModuleType, *, formula: str, paper: str) -> Callable[[Callable[
     """Make a function a loss: its signature and docstring are the public ones, its result the engine's row."""
 
     def register(function: Callable[Options, Any]) -> Loss[Options]:
-        made = LOSSES[function.__name__] = Loss(function, engine, formula, paper)
+        made = Loss(function, engine, formula, paper)
+        LOSSES[made.name] = made
         return made
 
     return register

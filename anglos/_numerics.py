@@ -34,18 +34,14 @@ def unit_rows_pullback(xp: Any, unit: Array, inverse: Array, d_unit: Array) -> A
 
 
 def sine(xp: Any, cos: Array) -> Array:
-    """sin θ = √((1 − cos θ)(1 + cos θ)) for θ in [0, π]."""
+    """Sin θ = √((1 − cos θ)(1 + cos θ)) for θ in [0, π]."""
     square = (1.0 - cos) * (1.0 + cos)
     positive = square > 0.0
     return xp.where(positive, xp.sqrt(xp.where(positive, square, 1.0)), 0.0)
 
 
 def floored_sine(xp: Any, sin: Array) -> Array:
-    """sin θ for denominators: at least √eps, below which 1 − cos θ is rounding noise."""
+    """Sin θ for denominators: at least √eps, below which 1 − cos θ is rounding noise."""
     floor = math.sqrt(float(xp.finfo(sin.dtype).eps))
     return xp.where(sin > floor, sin, floor)
 
-
-def softplus(xp: Any, x: Array) -> Array:
-    """ς(x) = log(1 + eˣ); its derivative is σ(x) = 1 − e^(−ς(x))."""
-    return xp.where(x > 0.0, x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))

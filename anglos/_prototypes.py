@@ -6,8 +6,9 @@ where |x_i| or |w_j| is 1 if the row normalises it. A loss is one `Row` of this 
 are written here, once. Tiles have shape (T, B): a slice of the weights is contiguous, and B is the short side.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from anglos._numerics import Array, float_type, unit_rows, unit_rows_pullback
@@ -19,7 +20,7 @@ class Target(NamedTuple):
 
     value: Any
     slope: Any
-    option_slopes: dict[str, Any] = {}
+    option_slopes: Mapping[str, Any] = MappingProxyType({})
 
 
 def unchanged(xp: Any, cos: Array) -> Target:
@@ -33,7 +34,7 @@ class Row:
 
     scale: Any = 1.0
     target: Callable[[Any, Array], Target] = unchanged
-    reduction: CrossEntropy = CrossEntropy()
+    reduction: CrossEntropy = field(default_factory=CrossEntropy)
     bias: Any = None
     normalize_embeddings: bool = True
     normalize_weights: bool = True
@@ -93,7 +94,7 @@ def _tile(backend: Any, row: Row, batch: _Batch, labels: Array, first: Any, weig
     return _Tile(prototypes, unit, inverse, logits, classes[:, None] == labels[None, :])
 
 
-def forward(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[Array, tuple[Array, ...]]:
+def forward(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[Array, Any]:
     """The loss of every embedding, (B,), and what the gradient can use again."""
     xp, labels, reduction = backend.xp, inputs["labels"], row.reduction
     batch = _batch(backend, row, inputs)
@@ -104,11 +105,10 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[Array, tu
 
     gathered, _ = backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), (inputs["weights"], row.bias),
                                 backend.tile_width(labels.shape[0]))
-    loss, surprise = reduction.value(xp, gathered, batch.logit, inputs["weights"].shape[0])
-    return loss, (surprise,)
+    return reduction.value(xp, gathered, batch.logit, inputs["weights"].shape[0])
 
 
-def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: tuple[Array, ...], g: Array,
+def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array,
              needs: frozenset[str]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`.
 
@@ -118,16 +118,15 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: tuple[
     other's length: what the length changes beyond the cosine, 0 for all classes but the label's.
     """
     xp, labels, reduction, classes = backend.xp, inputs["labels"], row.reduction, inputs["weights"].shape[0]
-    (surprise,) = residuals
     batch = _batch(backend, row, inputs)
     phi_slope = 1.0 if row.straight_through else batch.target.slope
-    own_slope = reduction.own_slope(xp, surprise, classes)
+    own_slope = reduction.own_slope(xp, residuals, classes)
     along = g * own_slope * (batch.target.value - phi_slope * batch.cos)
     weighted = batch.points * (g * row.scale)[:, None]
 
     def pull(first: Any, weights: Array, bias: Array | None) -> tuple[Any, tuple[Any, Any]]:
         tile = _tile(backend, row, batch, labels, first, weights, bias)
-        rest_slope = reduction.rest_slope(xp, surprise, batch.logit, tile.logits, classes)
+        rest_slope = reduction.rest_slope(xp, residuals, tile.logits, classes)
         slopes = xp.where(tile.own, own_slope * phi_slope, rest_slope)
         d_points = d_weights = d_bias = None
         if needs & {"embeddings", "scale"}:

@@ -43,15 +43,15 @@ def reduce(xp: Any, per_row: Array, rows: Rows, reduction: str) -> Array:
 def reduce_pullback(xp: Any, per_row: Array, rows: Rows, reduction: str) -> tuple[Array, Array | None]:
     """∂/∂ℓ_i = w_i and ∂/∂w_i = ℓ_i; for the mean L, w_i / Σ w and (ℓ_i − L) / Σ w."""
     weight = xp.ones_like(per_row) if rows.weight is None else xp.astype(rows.weight, per_row.dtype, copy=False)
-    d_weight = None
-    if rows.weight is not None:
-        d_weight = per_row - reduce(xp, per_row, rows, "mean") if reduction == "mean" else per_row
-        if rows.counted is not None:
-            d_weight = xp.where(rows.counted, d_weight, 0.0)
-    if reduction != "mean":
-        return weight, d_weight
-    divisor = _divisor(xp, per_row, rows)
-    return weight / divisor, None if d_weight is None else d_weight / divisor
+    d_weight = per_row
+    if reduction == "mean":
+        divisor = _divisor(xp, per_row, rows)
+        weight, d_weight = weight / divisor, (per_row - reduce(xp, per_row, rows, "mean")) / divisor
+    if rows.weight is None:
+        return weight, None
+    if rows.counted is not None:
+        d_weight = xp.where(rows.counted, d_weight, 0.0)
+    return weight, xp.astype(d_weight, rows.weight.dtype, copy=False)
 
 
 def _divisor(xp: Any, per_row: Array, rows: Rows) -> Any:

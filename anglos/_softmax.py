@@ -1,13 +1,14 @@
 """Softmax cross entropy, from the log-sum-exp of the classes other than the label's ("the rest").
 
-ℓ = lse_j z_j − z_y = ς(L − z_y), L the log-sum-exp of the rest. Unlike lse − z_y this keeps every digit of a
+ℓ = lse_j z_j − z_y = ς(L − z_y), with ς(v) = log(1 + eᵛ) = max(v, 0) + log(1 + e^−|v|) and L the log-sum-exp of
+the rest. Unlike lse − z_y this keeps every digit of a
 small loss, and its gradient needs no p_y − 1. The rest is gathered tile by tile; logits have shape (T, B).
 """
 
 import math
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, softplus
+from anglos._numerics import Array
 
 
 class Gathered(NamedTuple):
@@ -38,21 +39,28 @@ class CrossEntropy(NamedTuple):
         total = a.total * xp.exp(a.largest - largest) + b.total * xp.exp(b.largest - largest)
         return Gathered(largest, total, None if a.sum is None else a.sum + b.sum)
 
-    def value(self, xp: Any, gathered: Gathered, own_logit: Array, classes: int) -> tuple[Array, Array]:
-        """ℓ, and the part ς(L − z_y) = −log p_y of it."""
+    def value(self, xp: Any, gathered: Gathered, own_logit: Array, classes: int) -> tuple[Array, tuple[Array, Array]]:
+        """ℓ, and what its slopes need: −log p_y = ς(L − z_y), and the log-sum-exp of all."""
         some = gathered.total > 0.0
         rest = xp.where(some, gathered.largest + xp.log(xp.where(some, gathered.total, 1.0)), -math.inf)
-        surprise = softplus(xp, rest - own_logit)
-        if not self.label_smoothing:
-            return surprise, surprise
-        mean = (gathered.sum + own_logit) / classes
-        return surprise + self.label_smoothing * (own_logit - mean), surprise
+        excess = rest - own_logit
+        smaller = xp.log1p(xp.exp(-xp.abs(excess)))
+        surprise = xp.where(excess > 0.0, excess, 0.0) + smaller
+        everything = xp.where(excess > 0.0, rest, own_logit) + smaller
+        loss = surprise
+        if self.label_smoothing:
+            loss = surprise + self.label_smoothing * (own_logit - (gathered.sum + own_logit) / classes)
+        return loss, (surprise, everything)
 
-    def own_slope(self, xp: Any, surprise: Array, classes: int) -> Array:
+    def own_slope(self, xp: Any, residuals: tuple[Array, Array], classes: int) -> Array:
         """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
+        surprise, _ = residuals
         return xp.expm1(-surprise) + self.label_smoothing * (1.0 - 1.0 / classes)
 
-    def rest_slope(self, xp: Any, surprise: Array, own_logit: Array, logits: Array, classes: int) -> Array:
-        """∂ℓ/∂z_j = p_j − ε/C, with log p_j = z_j − z_y + log p_y."""
-        slope = xp.exp(logits - (own_logit + surprise))
-        return slope - self.label_smoothing / classes if self.label_smoothing else slope
+    def rest_slope(self, xp: Any, residuals: tuple[Array, Array], logits: Array, classes: int) -> Array:
+        """∂ℓ/∂z_j = p_j − ε/C."""
+        _, everything = residuals
+        log_p = logits - everything
+        # At most 1: logits of 1e30, recomputed, may differ by more than exp can bear.
+        p = xp.exp(xp.where(log_p < 0.0, log_p, 0.0))
+        return p - self.label_smoothing / classes if self.label_smoothing else p

@@ -13,7 +13,7 @@ from anglos._loss import Plan
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> jax.Array:
+def _differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:
     return plan.forward(arrays)[0]
 
 
@@ -52,8 +52,8 @@ class Jax(Backend):
     def accepts(self, other: Backend) -> bool:
         return other is self or other.name == "numpy"
 
-    def asarray(self, number: float, like: jax.Array) -> jax.Array:
-        return jnp.asarray(number, dtype=like.dtype)
+    def asarray(self, number: float, like: jax.Array, dtype: Any) -> jax.Array:
+        return jnp.asarray(number, dtype=dtype)
 
     def arange(self, count: int, like: jax.Array) -> jax.Array:
         return jnp.arange(count, dtype=like.dtype)
@@ -82,9 +82,8 @@ class Jax(Backend):
         return state, tuple(None if head is None else jnp.concat([head, tail.reshape(-1, *tail.shape[2:])])
                             for head, tail in zip(outputs, rests, strict=True))
 
-    def differentiable(self, plan: Plan, arrays: tuple[jax.Array, ...]) -> jax.Array:
-        result: jax.Array = _differentiable(plan, arrays)
-        return result
+    def differentiable(self, plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:
+        return _differentiable(plan, arrays)
 
 
 backend = Jax("jax", jnp)

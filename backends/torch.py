@@ -62,21 +62,18 @@ class PyTorch(Backend):
     def device(self, array: torch.Tensor) -> torch.device:
         return array.device
 
-    def asarray(self, number: float, like: torch.Tensor) -> torch.Tensor:
-        return torch.tensor(number, dtype=like.dtype, device=like.device)
-
     def arange(self, count: int, like: torch.Tensor) -> torch.Tensor:
         return torch.arange(count, dtype=like.dtype, device=like.device)
 
-    def tile_width(self, rows: int) -> int:
-        return super().tile_width(rows)
-
-    def is_readable(self, array: torch.Tensor) -> bool:
+    def bounds(self, array: torch.Tensor) -> tuple[float, float] | None:
         if torch.compiler.is_compiling() or array.device.type != "cpu":
-            return False
-        if type(array) not in (torch.Tensor, torch.nn.Parameter):  # FakeTensor, DTensor, ...
-            return False
-        return not torch._C._functorch.is_functorch_wrapped_tensor(array)
+            return None
+        # A FakeTensor or DTensor has a type of its own; what vmap and grad have wrapped has not.
+        wrapped = torch._C._functorch.is_functorch_wrapped_tensor(array)
+        if wrapped or type(array) not in (torch.Tensor, torch.nn.Parameter):
+            return None
+        low, high = torch.aminmax(array.detach())
+        return low.item(), high.item()
 
     def differentiable(self, plan: Plan, arrays: tuple[torch.Tensor, ...]) -> torch.Tensor:
         per_row: torch.Tensor = _Differentiable.apply(plan, *arrays)[0]  # type: ignore[no-untyped-call]

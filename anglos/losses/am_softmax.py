@@ -3,8 +3,15 @@
 from functools import partial
 
 from anglos import _prototypes
-from anglos._check import (
-    CosineMargin, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights,
+from anglos._arguments import (
+    CosineMargin,
+    Embeddings,
+    Labels,
+    LabelSmoothing,
+    Reduction,
+    SampleWeight,
+    Scale,
+    Weights,
 )
 from anglos._loss import loss
 from anglos._prototypes import Row

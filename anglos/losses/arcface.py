@@ -5,8 +5,17 @@ from typing import Any
 
 from anglos import _prototypes
 from anglos._angles import turned_cosine
-from anglos._check import (
-    Angle, Embeddings, Gradient, Labels, LabelSmoothing, PastPi, Reduction, SampleWeight, Scale, Weights,
+from anglos._arguments import (
+    Angle,
+    Embeddings,
+    Gradient,
+    Labels,
+    LabelSmoothing,
+    PastPi,
+    Reduction,
+    SampleWeight,
+    Scale,
+    Weights,
 )
 from anglos._loss import loss
 from anglos._prototypes import Row, Target

@@ -4,8 +4,15 @@ from functools import partial
 from typing import Any
 
 from anglos import _prototypes
-from anglos._check import (
-    CosineMargin, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights,
+from anglos._arguments import (
+    CosineMargin,
+    Embeddings,
+    Labels,
+    LabelSmoothing,
+    Reduction,
+    SampleWeight,
+    Scale,
+    Weights,
 )
 from anglos._loss import loss
 from anglos._prototypes import Row, Target

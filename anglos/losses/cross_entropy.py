@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from anglos import _direct
-from anglos._check import Labels, LabelSmoothing, Logits, Reduction, SampleWeight
+from anglos._arguments import Labels, LabelSmoothing, Logits, Reduction, SampleWeight
 from anglos._direct import Direct
 from anglos._loss import loss
 from anglos._softmax import CrossEntropy
@@ -62,19 +62,20 @@ def cross_entropy(
 
 
 def _value(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any:
-    return _parts(softmax, backend, logits, labels)[0]
+    (loss, _), _ = _parts(softmax, backend, logits, labels)
+    return loss
 
 
 def _slope(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any:
-    _, surprise, own, own_logit = _parts(softmax, backend, logits, labels)
+    (_, residuals), own = _parts(softmax, backend, logits, labels)
     classes = logits.shape[1]
-    return backend.xp.where(own, softmax.own_slope(backend.xp, surprise, classes),
-                            softmax.rest_slope(backend.xp, surprise, own_logit, logits.T, classes)).T
+    return backend.xp.where(own, softmax.own_slope(backend.xp, residuals, classes),
+                            softmax.rest_slope(backend.xp, residuals, logits.T, classes)).T
 
 
-def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tuple[Any, Any, Any, Any]:
-    """ℓ and −log p_y, the marks of the label's class, (C, B), and its logits."""
+def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tuple[Any, Any]:
+    """The loss with what its slopes need, and the marks of the labels' classes, (C, B)."""
     xp, classes = backend.xp, logits.shape[1]
     own = backend.arange(classes, labels)[:, None] == labels[None, :]
     own_logit = xp.sum(xp.where(own, logits.T, 0.0), axis=0)
-    return *softmax.value(xp, softmax.gather(xp, logits.T, own), own_logit, classes), own, own_logit
+    return softmax.value(xp, softmax.gather(xp, logits.T, own), own_logit, classes), own

@@ -3,7 +3,7 @@
 from typing import Any
 
 from anglos import _direct
-from anglos._check import Logits, Reduction, SampleWeight
+from anglos._arguments import Logits, Reduction, SampleWeight
 from anglos._direct import Direct
 from anglos._loss import loss
 

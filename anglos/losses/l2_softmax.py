@@ -3,8 +3,15 @@
 import math
 
 from anglos import _prototypes
-from anglos._check import (
-    Bias, Embeddings, Labels, LabelSmoothing, OptionalScale, Reduction, SampleWeight, Weights,
+from anglos._arguments import (
+    Bias,
+    Embeddings,
+    Labels,
+    LabelSmoothing,
+    OptionalScale,
+    Reduction,
+    SampleWeight,
+    Weights,
 )
 from anglos._loss import loss
 from anglos._prototypes import Row

@@ -1,7 +1,7 @@
 """Linear layer and softmax cross entropy in one."""
 
 from anglos import _prototypes
-from anglos._check import Bias, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Weights
+from anglos._arguments import Bias, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Weights
 from anglos._loss import loss
 from anglos._prototypes import Row
 from anglos._softmax import CrossEntropy

@@ -1,7 +1,7 @@
 """NormFace: the cosine softmax."""
 
 from anglos import _prototypes
-from anglos._check import Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights
+from anglos._arguments import Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights
 from anglos._loss import loss
 from anglos._prototypes import Row
 from anglos._softmax import CrossEntropy

@@ -5,8 +5,16 @@ from typing import Any
 
 from anglos import _prototypes
 from anglos._angles import turned_cosine
-from anglos._check import (
-    AngleFactor, Annealing, Embeddings, Gradient, Labels, LabelSmoothing, OptionalScale, Reduction, SampleWeight,
+from anglos._arguments import (
+    AngleFactor,
+    Annealing,
+    Embeddings,
+    Gradient,
+    Labels,
+    LabelSmoothing,
+    OptionalScale,
+    Reduction,
+    SampleWeight,
     Weights,
 )
 from anglos._loss import loss

@@ -1,0 +1,1 @@
+"""The demo: real digits on a sphere, one loss beside the other. `python -m anglos demo`."""

@@ -1,0 +1,170 @@
+"""Every refusal: before any arithmetic, with the argument's name, what it was and what is wanted."""
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from libraries import LIBRARIES, Library
+from samples import arrays
+
+import anglos
+from anglos import Loss
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", PendingDeprecationWarning)
+    MATRIX = np.matrix(np.ones((6, 4)))
+X, W, Y = np.ones((6, 4)), np.ones((5, 4)), np.asarray([0, 3, 0, 1, 4, 3])
+ANGLE = "wanted an angle in radians from 0 to 3.14159: a number or an array of real floating dtype and shape () or (B,)"
+ARRAY = "of NumPy, PyTorch, JAX, CuPy or another library of the array API standard"
+
+REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
+    ((X[0], W, Y), {}, ValueError, "embeddings was of shape (4,); wanted (B, D)"),
+    ((X, W[None], Y), {}, ValueError, "weights was of shape (1, 5, 4); wanted (C, D), with D = 4 in embeddings"),
+    ((X, W[:, :3], Y), {}, ValueError, "weights was of shape (5, 3); wanted (C, D), with D = 4 in embeddings"),
+    ((X, W[:0], Y), {}, ValueError, "weights was of shape (0, 4); wanted C to be at least 1 in (C, D)"),
+    ((X, W, Y[:5]), {}, ValueError, "labels was of shape (5,); wanted (B,), with B = 6 in embeddings"),
+    ((X, W, Y.astype(float)), {}, TypeError, "labels was of dtype float64; wanted an array of integral dtype and shape (B,)"),
+    ((X.astype(int), W, Y), {}, TypeError,
+     "embeddings was of dtype int64; wanted an array of real floating dtype and shape (B, D)"),
+    ((X + 0j, W, Y), {}, TypeError, "embeddings was of dtype complex128; wanted an array of real floating dtype and shape (B, D)"),
+    ((X, W, Y + 2), {}, ValueError, "labels held 5 at position 1; wanted 0 to 4, or ignore_index = -100"),
+    ((X, W, Y - 1), {}, ValueError, "labels held -1 at position 0; wanted 0 to 4, or ignore_index = -100"),
+    ((X.tolist(), W, Y), {}, TypeError, f"embeddings was a list; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
+    ((X, W, Y.tolist()), {}, TypeError, f"labels was a list; wanted an array of integral dtype and shape (B,), {ARRAY}"),
+    ((MATRIX, W, Y), {}, TypeError,
+     f"embeddings was a numpy.matrix; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
+    ((np.ma.masked_array(X), W, Y), {}, TypeError,
+     f"embeddings was a numpy.ma.MaskedArray; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
+    ((None, W, Y), {}, TypeError, f"embeddings was None; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
+    ((X, W), {}, TypeError, "the arrays were 2; wanted 3: embeddings, weights, labels"),
+    ((X, W), {"labels": Y}, TypeError, "the arrays were 2; wanted 3: embeddings, weights, labels"),
+    ((X, W, Y), {"margn": 0.5}, TypeError,
+     "margn was given, which is none of its options; wanted margin, scale, past_pi, gradient, label_smoothing, "
+     "sample_weight, ignore_index, reduction (did you mean margin?)"),
+    ((X, W, Y), {"margin": 28.6}, ValueError,
+     f"margin was 28.6; {ANGLE} (if that is in degrees: math.radians(28.6) is 0.4992)"),
+    ((X, W, Y), {"margin": np.asarray(28.6)}, ValueError,
+     f"margin held 28.6; {ANGLE} (if that is in degrees: math.radians(28.6) is 0.4992)"),
+    ((X, W, Y), {"margin": -0.1}, ValueError, f"margin was -0.1; {ANGLE}"),
+    ((X, W, Y), {"margin": math.nan}, ValueError, f"margin was nan; {ANGLE}"),
+    ((X, W, Y), {"margin": "0.5"}, TypeError, f"margin was '0.5'; {ANGLE}"),
+    ((X, W, Y), {"margin": True}, TypeError, f"margin was True; {ANGLE}"),
+    ((X, W, Y), {"margin": None}, TypeError, f"margin was None; {ANGLE}"),
+    ((X, W, Y), {"margin": np.full(5, 0.5)}, ValueError,
+     "margin was of shape (5,); wanted () or (B,), with B = 6 in embeddings"),
+    ((X, W, Y), {"margin": np.asarray(1)}, TypeError, f"margin was of dtype int64; {ANGLE}"),
+    ((X, W, Y), {"scale": 0}, ValueError,
+     "scale was 0; wanted a scale above 0: a number or an array of real floating dtype and shape ()"),
+    ((X, W, Y), {"scale": math.inf}, ValueError,
+     "scale was inf; wanted a scale above 0: a number or an array of real floating dtype and shape ()"),
+    ((X, W, Y), {"label_smoothing": 1.5}, ValueError,
+     "label_smoothing was 1.5; wanted a probability from 0 to 1: a number"),
+    ((X, W, Y), {"label_smoothing": np.asarray(0.1)}, TypeError,
+     "label_smoothing was a numpy.ndarray; wanted a probability from 0 to 1: a number"),
+    ((X, W, Y), {"reduction": "avg"}, ValueError, "reduction was 'avg'; wanted one of 'none', 'sum', 'mean'"),
+    ((X, W, Y), {"reduction": None}, ValueError, "reduction was None; wanted one of 'none', 'sum', 'mean'"),
+    ((X, W, Y), {"past_pi": "keep"}, ValueError,
+     "past_pi was 'keep'; wanted one of 'smooth', 'linear', 'shifted', 'reflect', 'clamp', 'easy'"),
+    ((X, W, Y), {"gradient": "full"}, ValueError, "gradient was 'full'; wanted one of 'exact', 'straight_through'"),
+    ((X, W, Y), {"ignore_index": 1.0}, TypeError, "ignore_index was 1.0; wanted an integer"),
+    ((X, W, Y), {"sample_weight": np.ones(5)}, ValueError,
+     "sample_weight was of shape (5,); wanted (B,), with B = 6 in embeddings"),
+    ((X, W, Y), {"wrt": ("labels",)}, ValueError,
+     "wrt was ('labels',); wanted a tuple of names out of embeddings, weights, margin, scale, sample_weight"),
+    ((X, W, Y), {"wrt": "weights"}, ValueError,
+     "wrt was 'weights'; wanted a tuple of names out of embeddings, weights, margin, scale, sample_weight"),
+]
+
+
+@pytest.mark.parametrize(("inputs", "options", "kind", "message"), REFUSED, ids=[case[3][:60] for case in REFUSED])
+def test_refusals(inputs: tuple[Any, ...], options: dict[str, Any], kind: type[Exception], message: str) -> None:
+    methods: list[Any] = [anglos.arcface, anglos.arcface.plain, anglos.arcface.value_and_grad]
+    for method in methods[-1:] if "wrt" in options else methods:
+        with pytest.raises(kind) as caught:
+            method(*inputs, **options)
+        assert str(caught.value) == f"arcface: {message}"
+
+
+OTHER_REFUSED: list[tuple[Any, dict[str, Any], str]] = [
+    (anglos.cosface, {"margin": 28.6}, "cosface: margin was 28.6; wanted a margin on the cosine from -2 to 2: "
+     "a number or an array of real floating dtype and shape () or (B,)"),
+    (anglos.sphereface, {"margin": 28.6}, "sphereface: margin was 28.6; wanted a factor of the angle from 1 to 10: "
+     "a number or an array of real floating dtype and shape () or (B,)"),
+    (anglos.sphereface, {"margin": 0.4}, "sphereface: margin was 0.4; wanted a factor of the angle from 1 to 10: "
+     "a number or an array of real floating dtype and shape () or (B,)"),
+    (anglos.combined_margin, {"m2": 28.6}, f"combined_margin: m2 was 28.6; {ANGLE} (if that is in degrees: "
+     "math.radians(28.6) is 0.4992)"),
+    (anglos.l2_softmax, {"bias": np.ones(4)}, "l2_softmax: bias was of shape (4,); wanted (C,), with C = 5 in weights"),
+    (anglos.l2_softmax, {"bias": 1.0},
+     f"l2_softmax: bias was 1.0; wanted an array of real floating dtype and shape (C,) or None, {ARRAY}"),
+]
+
+
+@pytest.mark.parametrize(("other", "options", "message"), OTHER_REFUSED, ids=[case[2][:50] for case in OTHER_REFUSED])
+def test_refusals_of_other_losses(other: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        other(X, W, Y, **options)
+    assert str(caught.value) == message
+
+
+def test_a_none_has_no_gradient() -> None:
+    with pytest.raises(ValueError, match=r"^l2_softmax: wrt named scale, which was None; wanted an array or a number"):
+        anglos.l2_softmax.value_and_grad(X, W, Y, wrt=("scale",))
+
+
+def test_every_loss_refuses_a_list_and_an_unknown_option(loss: Loss[...], library: Library) -> None:
+    inputs = arrays(loss, library)
+    call: Any = loss
+    for method in (call, call.plain, call.value_and_grad):
+        for position, name in enumerate(loss.arrays):
+            listed = [library.numpy(a).tolist() if i == position else a for i, a in enumerate(inputs)]
+            with pytest.raises(TypeError, match=f"^{loss.name}: {name} was a list; wanted "):
+                method(*listed)
+        with pytest.raises(TypeError, match=f"^{loss.name}: temperature was given, which is none of its options; "):
+            method(*inputs, temperature=1.0)
+
+
+@pytest.mark.parametrize("pair", ["torch-numpy", "numpy-torch", "torch-jax", "jax-torch", "strict-numpy", "numpy-strict"])
+def test_mixed_libraries_are_refused(pair: str) -> None:
+    first, second = (LIBRARIES[name]() for name in pair.split("-"))
+    name = {"strict": "array_api_strict"}
+    with pytest.raises(TypeError) as caught:
+        anglos.arcface(first.array(X), second.array(W), first.array(Y))
+    assert str(caught.value) == (f"arcface: weights was a {name.get(second.name, second.name)} array; "
+                                 f"wanted a {name.get(first.name, first.name)} array, as embeddings is one")
+
+
+def test_numpy_may_stand_beside_jax(jax_library: Library) -> None:
+    """As it may in jax.numpy itself, in any place."""
+    wanted = float(anglos.arcface(X, W, Y))
+    for inputs in ([jax_library.array(X), W, Y], [X, jax_library.array(W), Y], [X, W, jax_library.array(Y)]):
+        value, gradients = anglos.arcface.value_and_grad(*inputs)
+        assert float(value) == pytest.approx(wanted, rel=1e-13)
+        assert all(type(gradient) is type(jax_library.array(X)) for gradient in gradients)
+
+
+def test_devices_must_agree() -> None:
+    strict: Any = pytest.importorskip("array_api_strict")
+    here, there = strict.Device("CPU_DEVICE"), strict.Device("device1")
+    inputs = [strict.asarray(array, device=device) for array, device in ((X, there), (W, here), (Y, there))]
+    with pytest.raises(ValueError, match=r"^arcface: weights was on device .*; wanted device .*, where embeddings is$"):
+        anglos.arcface(*inputs)
+
+
+def test_a_label_out_of_range_is_never_a_silent_number() -> None:
+    """Refused where values can be read; NaN, in value and gradient, where they cannot."""
+    bad = Y + 2
+    for name in ("numpy", "torch"):
+        library = LIBRARIES[name]()
+        with pytest.raises(ValueError, match=r"^arcface: labels held 5 at position 1; wanted 0 to 4"):
+            anglos.arcface(library.array(X), library.array(W), library.array(bad))
+    for name in ("jax", "strict"):
+        library = LIBRARIES[name]()
+        inputs = [library.array(array) for array in (X, W, bad)]
+        rows = library.numpy(anglos.arcface(*inputs, reduction="none"))
+        np.testing.assert_array_equal(np.isnan(rows), (bad < 0) | (bad > 4))
+        value, gradients = anglos.arcface.value_and_grad(*inputs)
+        assert np.isnan(float(value))
+        assert all(np.isnan(library.numpy(gradient)).any() for gradient in gradients)

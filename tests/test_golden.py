@@ -1,0 +1,50 @@
+"""Values and gradients of 60 digits: tests/golden.json."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from libraries import Array, Library
+
+import anglos
+
+GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
+
+# The losses of golden.json that do not exist yet. The list is exact: a new loss must be struck off.
+MISSING = {
+    "adaface", "airface", "angular", "angular_triplet", "batch_coco", "c_contrastive", "c_triplet", "center", "circle",
+    "circle_softmax", "clip", "coco", "contrastive", "curricularface", "dcl", "hcl", "info_nce", "inter_topk",
+    "large_margin_softmax", "magface", "multi_similarity", "mv_softmax", "n_pair", "nce", "nt_xent", "p2sgrad",
+    "proxy_anchor", "proxy_nca", "ranked_list", "siglip", "soft_triple", "sphereface2", "sphereface_r",
+    "subcenter_arcface", "supcon", "triplet", "uniface", "vmf",
+}  # fmt: skip
+CASES = [case for case in GOLDEN["cases"] if case["loss"] not in MISSING]
+
+
+def test_missing_losses_are_listed() -> None:
+    assert {case["loss"] for case in GOLDEN["cases"]} - set(anglos.LOSSES) == MISSING
+
+
+def arguments(case: dict[str, Any], library: Library) -> tuple[list[Array], dict[str, Any]]:
+    def array(name: str) -> Array:
+        return library.array(np.asarray(GOLDEN["inputs"][name]))
+
+    options = {name: array(value.removeprefix("inputs:")) if str(value).startswith("inputs:") else value
+               for name, value in case["options"].items()}
+    return [array(name) for name in case["arrays"].values()], options
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_golden(case: dict[str, Any], library: Library) -> None:
+    arrays, options = arguments(case, library)
+    loss = anglos.LOSSES[case["loss"]]
+    value, gradients = loss.value_and_grad(*arrays, **options, wrt=tuple(case["grads"]))
+    assert library.numpy(value) == pytest.approx(case["value"], rel=1e-13)
+    assert library.numpy(loss(*arrays, **options)) == pytest.approx(case["value"], rel=1e-13)
+    assert library.numpy(loss.plain(*arrays, **options)) == pytest.approx(case["value"], rel=1e-13)
+    for gradient, (name, wanted) in zip(gradients, case["grads"].items(), strict=True):
+        wanted = np.asarray(wanted)
+        np.testing.assert_allclose(library.numpy(gradient), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max(),
+                                   err_msg=name)

@@ -1,0 +1,288 @@
+"""What holds for every loss in every library."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from libraries import LIBRARIES, Library
+from samples import BATCH, CLASSES, DIMENSION, LABELS, arrays, float_arrays, gentle
+
+import anglos
+from anglos import Loss
+from anglos._dispatch import backend_of
+
+ROW_OPTIONS = ("sample_weight", "ignore_index")
+
+
+def test_gradients_keep_dtype_shape_and_device(loss: Loss[...], library: Library) -> None:
+    for dtype in ("float32", "float64"):
+        inputs = arrays(loss, library, dtype=dtype)
+        value, gradients = loss.value_and_grad(*inputs)
+        floats = [array for array, name in zip(inputs, loss.arrays, strict=True) if name != "labels"]
+        assert value.dtype == floats[0].dtype
+        for gradient, array in zip(gradients, floats, strict=True):
+            assert (gradient.dtype, gradient.shape) == (array.dtype, array.shape)
+            assert getattr(gradient, "device", None) == getattr(array, "device", None)
+
+
+def test_arguments_are_not_changed(loss: Loss[...], library: Library) -> None:
+    """NumPy's are read-only here; the others are compared."""
+    inputs = arrays(loss, library)
+    before = [library.numpy(array).copy() for array in inputs]
+    loss(*inputs)
+    loss.value_and_grad(*inputs)
+    for array, was in zip(inputs, before, strict=True):
+        np.testing.assert_array_equal(library.numpy(array), was)
+
+
+@pytest.mark.parametrize("width", [1, 3, CLASSES, 64])
+def test_tiles_of_any_width_give_the_same_numbers(
+    head: Loss[...], library: Library, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = arrays(head, library)
+    options: dict[str, Any] = {"label_smoothing": 0.1}
+    if "bias" in head.defaults:
+        options["bias"] = library.array(np.linspace(-1.0, 1.0, CLASSES))
+    wrt = (*float_arrays(head), *(name for name in ("bias", "scale") if name in head.defaults))
+    options.setdefault("scale", 6.0) if "scale" in head.defaults else None
+    value, gradients = head.value_and_grad(*inputs, **options, wrt=wrt)
+    backend = backend_of(inputs[0])
+    monkeypatch.setattr(backend, "tile_width", lambda rows: width)
+    tiled, tiled_gradients = head.value_and_grad(*inputs, **options, wrt=wrt)
+    np.testing.assert_allclose(library.numpy(tiled), library.numpy(value), rtol=1e-14)
+    for got, want in zip(tiled_gradients, gradients, strict=True):
+        np.testing.assert_allclose(library.numpy(got), library.numpy(want), rtol=1e-12, atol=1e-14)
+
+
+def test_reductions_masks_and_weights(loss: Loss[...], library: Library) -> None:
+    """Every reduction × ignored rows × weights, against the rows one by one; gradients likewise."""
+    inputs = arrays(loss, library)
+    has_labels = "labels" in loss.arrays
+    weight = np.linspace(0.5, 2.0, BATCH)
+    ignored = np.asarray([False, True, False, False, True, False]) & has_labels
+    rows = library.numpy(loss(*inputs, reduction="none"))
+    assert rows.shape == (BATCH,)
+    for mask in (np.zeros(BATCH, dtype=bool), ignored):
+        for sample_weight in (None, weight):
+            w = np.where(mask, 0.0, 1.0 if sample_weight is None else sample_weight)
+            given_labels = library.array(np.where(mask, -7, LABELS))
+            call = [*inputs[:-1], given_labels] if has_labels else inputs
+            options: dict[str, Any] = {"ignore_index": -7} if has_labels else {}
+            if sample_weight is not None:
+                options["sample_weight"] = library.array(sample_weight)
+            wanted = {"none": w * rows, "sum": (w * rows).sum(), "mean": (w * rows).sum() / w.sum()}
+            factors = {"none": w, "sum": w, "mean": w / w.sum()}
+            for reduction in ("none", "sum", "mean"):
+                value, (gradient, *_) = loss.value_and_grad(*call, **options, reduction=reduction)
+                np.testing.assert_allclose(library.numpy(value), wanted[reduction], rtol=1e-13)
+                _, (row_gradient, *_) = loss.value_and_grad(*inputs, reduction="sum")
+                np.testing.assert_allclose(
+                    library.numpy(gradient), factors[reduction][:, None] * library.numpy(row_gradient),
+                    rtol=1e-12, atol=1e-14)
+            if sample_weight is not None:
+                _, (slope,) = loss.value_and_grad(*call, **options, wrt=("sample_weight",))
+                slopes = np.where(mask, 0.0, rows - wanted["mean"]) / w.sum()
+                np.testing.assert_allclose(library.numpy(slope), slopes, rtol=1e-11, atol=1e-14)
+
+
+def test_nothing_to_count_gives_zero(loss: Loss[...], library: Library) -> None:
+    inputs = arrays(loss, library)
+    nothing = [library.array(library.numpy(array)[:0]) if name not in ("weights",) else array
+               for name, array in zip(loss.arrays, inputs, strict=True)]
+    calls = [nothing]
+    if "labels" in loss.arrays:
+        calls.append([*inputs[:-1], library.array(np.full(BATCH, -100))])
+    for call in calls:
+        value, gradients = loss.value_and_grad(*call)
+        assert float(value) == 0.0
+        assert all(not np.any(library.numpy(gradient)) for gradient in gradients)
+
+
+def hard_embeddings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Prototypes, and embeddings equal to, opposite to and 1e-4 rad from their own; zero; tiny; huge."""
+    random = np.random.default_rng(3)
+    weights = random.normal(size=(CLASSES, DIMENSION))
+    own = weights[0]
+    across = weights[1] - own * (own @ weights[1]) / (own @ own)
+    across *= np.linalg.norm(own) / np.linalg.norm(across)
+    near = own * np.cos(1e-4) + across * np.sin(1e-4)
+    rows = [own, -own, 3.0 * own, near, -near, across, 0.0 * own, 1e-20 * across, 1e18 * across]
+    weights[4] = 0.0
+    weights[3] *= 1e-20
+    weights[2] *= 1e18
+    embeddings = np.stack([*rows, *rows[:3], *rows[:3], *rows[:3]])
+    labels = np.asarray([0] * 9 + [4] * 3 + [3] * 3 + [2] * 3)
+    return embeddings, weights, labels
+
+
+def test_hard_inputs_are_finite(loss: Loss[...], library: Library) -> None:
+    embeddings, weights, labels = hard_embeddings()
+    made = {"embeddings": embeddings, "weights": weights, "labels": labels,
+            "logits": np.asarray([[0.0, 0.0, 0.0], [1e4, -1e4, 0.0], [-1e4, -1e4, 1e4], [80.0, -80.0, 0.0]])}
+    if "logits" in loss.arrays:
+        made["labels"] = np.asarray([0, 1, 2, 1])
+    # A free length of 1e18 times another is no finite float16, and hardly a finite float32: see the docs.
+    for dtype in ("float64", "float32", *library.low_precision):
+        inputs = []
+        for name in loss.arrays:
+            array = made[name]
+            if dtype == "float16" and name != "labels":
+                array = np.clip(array, -6e4, 6e4)
+            inputs.append(library.array(array) if name == "labels" else library.cast(library.array(array), dtype))
+        for options in hard_options(loss):
+            value, gradients = loss.value_and_grad(*inputs, **options)
+            assert np.isfinite(library.numpy(value)), (dtype, options)
+            for gradient in gradients:
+                bad = ~np.isfinite(library.numpy(gradient).astype("float64")).all(axis=1)
+                assert not bad.any(), (dtype, options, np.flatnonzero(bad))
+
+
+def hard_options(loss: Loss[...]) -> list[dict[str, Any]]:
+    """The defaults, and all that changes the shape of the target."""
+    choices: list[dict[str, Any]] = [{}]
+    kinds = ("smooth", "linear", "shifted", "reflect", "clamp", "easy")
+    choices += [{"past_pi": kind} for kind in kinds if "past_pi" in loss.defaults]
+    choices += [{"gradient": "straight_through"}] if "gradient" in loss.defaults else []
+    choices += [{"margin": 1.5}] if "margin" in loss.defaults else []
+    choices += [{"margin": 1.5, "scale": 30.0}] if {"margin", "scale"} <= loss.defaults.keys() else []
+    choices += [{"m1": 1.5}, {"m1": 3.0}] if "m1" in loss.defaults else []
+    return choices
+
+
+def test_zero_vectors_have_cosine_and_gradient_zero(library: Library) -> None:
+    embeddings = library.array(np.asarray([[0.0, 0.0], [1.0, 0.0]]))
+    weights = library.array(np.asarray([[1.0, 1.0], [0.0, 0.0]]))
+    labels = library.array(np.asarray([0, 0]))
+    value, (d_embeddings, d_weights) = anglos.normface.value_and_grad(
+        embeddings, weights, labels, scale=2.0, reduction="none")
+    np.testing.assert_allclose(library.numpy(value)[0], np.log(2.0), rtol=1e-14)
+    assert not library.numpy(d_embeddings)[0].any()
+    assert not library.numpy(d_weights)[1].any()
+    assert library.numpy(d_embeddings)[1].any()
+
+
+def test_low_precision_is_computed_in_float32(head: Loss[...], library: Library) -> None:
+    """Rounding cosines to bfloat16 and multiplying them by 64 would be wrong by 0.1."""
+    exact = arrays(head, library, dtype="float32")
+    for dtype in library.low_precision:
+        stored = [array if name == "labels" else library.cast(array, dtype)
+                  for array, name in zip(exact, head.arrays, strict=True)]
+        same = [array if name == "labels" else library.cast(array, "float32")
+                for array, name in zip(stored, head.arrays, strict=True)]
+        value, gradients = head.value_and_grad(*stored)
+        wanted, wanted_gradients = head.value_and_grad(*same)
+        assert value.dtype == wanted.dtype
+        assert float(value) == float(wanted)
+        for got, want, array in zip(gradients, wanted_gradients, stored, strict=False):
+            assert got.dtype == array.dtype
+            np.testing.assert_array_equal(library.numpy(got), library.numpy(library.cast(want, dtype)))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "int64"])
+def test_labels_of_any_integer_type(loss: Loss[...], library: Library, dtype: str) -> None:
+    """With more classes than a uint8 can count."""
+    if "labels" not in loss.arrays:
+        pytest.skip("takes no labels")
+    random = np.random.default_rng(0)
+    made = {"embeddings": random.normal(size=(BATCH, 4)), "weights": random.normal(size=(300, 4)),
+            "logits": random.normal(size=(BATCH, 300)), "labels": LABELS}
+    wanted = loss(*(library.array(made[name]) for name in loss.arrays))
+    made["labels"] = LABELS.astype(dtype)
+    got = loss(*(library.array(made[name]) for name in loss.arrays))
+    assert float(got) == float(wanted)
+
+
+def test_one_class_costs_nothing(head: Loss[...], library: Library) -> None:
+    embeddings = library.array(np.asarray([[1.0, 2.0], [0.5, -1.0]]))
+    weights, labels = library.array(np.asarray([[0.3, 0.7]])), library.array(np.asarray([0, 0]))
+    value, gradients = head.value_and_grad(embeddings, weights, labels)
+    assert float(value) == 0.0
+    assert not any(library.numpy(gradient).any() for gradient in gradients)
+
+
+def test_invariants(library: Library) -> None:
+    """What the losses have to do with each other."""
+    inputs = arrays(anglos.normface, library)
+    unit = [library.array(library.numpy(a) / np.linalg.norm(library.numpy(a), axis=1, keepdims=True))
+            for a in inputs[:2]] + inputs[2:]
+    pairs: list[tuple[Any, dict[str, Any], Any, dict[str, Any], list[Any]]] = [
+        (anglos.cosface, {"margin": 0.0, "scale": 10.0}, anglos.normface, {}, inputs),
+        (anglos.arcface, {"margin": 0.0, "scale": 10.0}, anglos.normface, {}, inputs),
+        (anglos.am_softmax, {"margin": 0.2, "scale": 5.0}, anglos.cosface, {"margin": 0.2, "scale": 5.0}, inputs),
+        (anglos.combined_margin, {"m1": 1.0, "m2": 0.4, "m3": 0.0}, anglos.arcface, {"margin": 0.4}, inputs),
+        (anglos.combined_margin, {"m1": 1.0, "m2": 0.0, "m3": 0.4}, anglos.cosface, {"margin": 0.4}, inputs),
+        (anglos.combined_margin, {"m1": 3.0, "m2": 0.0, "m3": 0.0, "scale": 8.0},
+         anglos.sphereface, {"margin": 3.0, "scale": 8.0}, inputs),
+        (anglos.sphereface, {"margin": 1.0}, anglos.linear_cross_entropy, {}, unit),
+        (anglos.l2_softmax, {"scale": 1.0}, anglos.linear_cross_entropy, {}, unit),
+    ]
+    for loss, options, other, other_options, call in pairs:
+        value, other_value = loss(*call, **options), other(*call, **other_options)
+        np.testing.assert_allclose(library.numpy(value), library.numpy(other_value), rtol=1e-13, err_msg=loss.name)
+    # A margin of an integer factor and one a hair away go different ways: polynomial and arctangent.
+    near = anglos.combined_margin(*inputs, m1=3.0 + 1e-12, m2=0.4)
+    np.testing.assert_allclose(library.numpy(near), library.numpy(anglos.combined_margin(*inputs, m1=3, m2=0.4)),
+                               rtol=1e-10)
+    logits = library.array(library.numpy(inputs[0]) @ library.numpy(inputs[1]).T)
+    np.testing.assert_allclose(library.numpy(anglos.cross_entropy(logits, inputs[2], label_smoothing=0.2)),
+                               library.numpy(anglos.linear_cross_entropy(*inputs, label_smoothing=0.2)), rtol=1e-13)
+
+
+def test_normalised_gradients_are_orthogonal(head: Loss[...], library: Library) -> None:
+    inputs = arrays(head, library)
+    options = gentle(head)
+    _, gradients = head.value_and_grad(*inputs, **options)
+    for array, gradient, name in zip(inputs, gradients, ("embeddings", "weights"), strict=False):
+        # Whether a length matters is seen from the value.
+        longer = [library.array(2.0 * library.numpy(one)) if one is array else one for one in inputs]
+        if np.isclose(float(head(*longer, **options)), float(head(*inputs, **options)), rtol=1e-12):
+            along = np.sum(library.numpy(array) * library.numpy(gradient), axis=1)
+            assert np.abs(along).max() < 1e-13, name
+        else:
+            assert head.name in ("linear_cross_entropy", "l2_softmax", "sphereface")
+
+
+def test_small_losses_keep_their_digits(library: Library) -> None:
+    """lse − z_y would give 0 and a gradient of 0 here: exact 1.044e-12."""
+    logits = library.cast(library.array(np.asarray([[30.0, 2.0, 1.0, 0.0, -3.0]])), "float32")
+    value, (gradient,) = anglos.cross_entropy.value_and_grad(logits, library.array(np.asarray([0])))
+    exact = sum(np.exp(z - 30.0) for z in (2.0, 1.0, 0.0, -3.0))
+    np.testing.assert_allclose(float(value), exact, rtol=1e-6)
+    np.testing.assert_allclose(library.numpy(gradient)[0, 0], -exact, rtol=1e-6)
+    certain = library.cast(library.array(np.asarray([[30.0, 0.0]])), "float32")
+    p = np.exp(-30.0)
+    np.testing.assert_allclose(float(anglos.entropy(certain)), p * (1.0 + 30.0), rtol=1e-6)
+
+
+def test_losses_are_hashable_and_picklable(loss: Loss[...]) -> None:
+    assert pickle.loads(pickle.dumps(loss)) is loss
+    assert {loss: 1}[loss] == 1
+
+
+@given(shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)), seed=st.integers(0, 999),
+       spread=st.sampled_from([1e-3, 1.0, 1e3]))
+@settings(deadline=None, max_examples=40)
+def test_any_shape_has_the_right_slope(shape: tuple[int, int, int], seed: int, spread: float) -> None:
+    """In one random direction, against a central difference, for every loss on NumPy."""
+    numpy = LIBRARIES["numpy"]()
+    random = np.random.default_rng(seed)
+    batch, classes, dimension = shape
+    made = {"embeddings": spread * random.normal(size=(batch, dimension)),
+            "weights": random.normal(size=(classes, dimension)) / spread,
+            "logits": random.normal(size=(batch, classes)), "labels": random.integers(0, classes, batch)}
+    for loss in anglos.LOSSES.values():
+        options = gentle(loss)
+        inputs = [numpy.array(made[name]) for name in loss.arrays]
+        _, gradients = loss.value_and_grad(*inputs, **options)
+        steps = [1e-6 * np.linalg.norm(a) * random.normal(size=a.shape) / np.sqrt(a.size) for a in inputs
+                 if a.dtype.kind == "f"]
+        ahead, behind = ([a + sign * step for a, step in zip(inputs, steps, strict=False)] + inputs[len(steps):]
+                         for sign in (1.0, -1.0))
+        difference = float(loss(*ahead, **options)) - float(loss(*behind, **options))
+        slope = 2.0 * sum(float(np.sum(g * step)) for g, step in zip(gradients, steps, strict=True))
+        size = 2.0 * sum(float(np.linalg.norm(g) * np.linalg.norm(step))
+                         for g, step in zip(gradients, steps, strict=True))
+        assert abs(difference - slope) <= 1e-4 * size + 1e-11, loss.name
