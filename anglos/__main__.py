@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from anglos._table import losses_table
 from anglos.demo.backends import BACKENDS
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     demo.add_argument("--backend", choices=BACKENDS, default="numpy", help="the array library (default: numpy)")
     demo.add_argument("--epochs", type=_whole(1), default=40, metavar="N", help="times over the digits (default: 40)")
     demo.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of all that is random (default: 0)")
-    demo.add_argument("--out", default="anglos-demo.png", metavar="PNG", help="the picture (default: %(default)s)")
+    demo.add_argument("--out", type=_png, default="anglos-demo.png", metavar="PNG",
+                      help="where the picture goes (default: %(default)s)")
     parsed = parser.parse_args(arguments)
     parsed.run(parsed)
 
@@ -40,7 +42,8 @@ def _needs(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as missing:
-        raise SystemExit(f"anglos demo: {missing.name} is not installed; pip install 'anglos[{extra}]'") from None
+        name = (missing.name or extra).partition(".")[0]
+        raise SystemExit(f"anglos demo: {name} is not installed; pip install 'anglos[{extra}]'") from None
 
 
 def _losses(text: str) -> list[str]:
@@ -49,6 +52,13 @@ def _losses(text: str) -> list[str]:
         if name not in RECIPES:
             raise argparse.ArgumentTypeError(f"was {name!r}; wanted one of {', '.join(RECIPES)}")
     return names
+
+
+def _png(text: str) -> str:
+    path = Path(text)
+    if path.suffix != ".png" or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"was {text!r}; wanted a file ending in .png, in a folder that exists")
+    return text
 
 
 def _whole(least: int) -> Callable[[str], int]:

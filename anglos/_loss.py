@@ -168,3 +168,11 @@ def loss(engine: ModuleType, *, formula: str, paper: str) -> Callable[[Callable[
         return made
 
     return register
+
+
+def check_head(loss: Loss[...], options: dict[str, Any]) -> None:
+    """Refuse, when a layer is made, what its first call would refuse."""
+    if loss.arrays != ("embeddings", "weights", "labels"):
+        raise TypeError(f"Head: loss was {loss.name}, of {', '.join(loss.arrays)}; "
+                        "wanted one of embeddings, weights, labels")
+    check_names(f"Head({loss.name})", loss.arrays, len(loss.arrays), options, loss.defaults)

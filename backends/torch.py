@@ -8,7 +8,7 @@ import array_api_compat.torch as xp
 import torch
 
 from anglos._backend import Backend
-from anglos._loss import Loss, Plan
+from anglos._loss import Loss, Plan, check_head
 
 
 class _Differentiable(torch.autograd.Function):
@@ -109,14 +109,12 @@ class Head(torch.nn.Module):
     def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *,
                  device: Any = None, dtype: Any = None, **options: Any) -> None:
         super().__init__()
+        check_head(loss, options)
         self.loss, self.num_classes, self.embedding_dim = loss, num_classes, embedding_dim
         self.weight = torch.nn.Parameter(torch.empty(num_classes, embedding_dim, device=device, dtype=dtype))
         self.learnable = torch.nn.ParameterDict(
             {name: option for name, option in options.items() if isinstance(option, torch.nn.Parameter)})
         self.options = {name: option for name, option in options.items() if name not in self.learnable}
-        unknown = [name for name in options if name not in loss.defaults]
-        if unknown:
-            raise TypeError(f"Head: {unknown[0]} is no option of {loss.name}; wanted one of {', '.join(loss.defaults)}")
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

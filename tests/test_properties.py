@@ -14,8 +14,6 @@ import anglos
 from anglos import Loss
 from anglos._dispatch import backend_of
 
-ROW_OPTIONS = ("sample_weight", "ignore_index")
-
 
 def test_gradients_keep_dtype_shape_and_device(loss: Loss[...], library: Library) -> None:
     for dtype in ("float32", "float64"):
@@ -43,11 +41,9 @@ def test_tiles_of_any_width_give_the_same_numbers(
     head: Loss[...], library: Library, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = arrays(head, library)
-    options: dict[str, Any] = {"label_smoothing": 0.1}
-    if "bias" in head.defaults:
-        options["bias"] = library.array(np.linspace(-1.0, 1.0, CLASSES))
+    choices = {"label_smoothing": 0.1, "scale": 6.0, "bias": library.array(np.linspace(-1.0, 1.0, CLASSES))}
+    options = {name: value for name, value in choices.items() if name in head.defaults}
     wrt = (*float_arrays(head), *(name for name in ("bias", "scale") if name in head.defaults))
-    options.setdefault("scale", 6.0) if "scale" in head.defaults else None
     value, gradients = head.value_and_grad(*inputs, **options, wrt=wrt)
     backend = backend_of(inputs[0])
     monkeypatch.setattr(backend, "tile_width", lambda rows: width)

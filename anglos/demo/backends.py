@@ -7,23 +7,33 @@ from typing import Any, NamedTuple
 from anglos import Loss
 from anglos.demo.network import Array, Arrays, embed, embed_pullback
 
-Gradient = Callable[[Arrays, Array, Array, dict[str, float]], tuple[Array, Arrays]]
-"""(parameters, images, labels, options of the loss) -> the loss, and its gradient for every parameter."""
+Options = dict[str, Any]
+AnyLoss = Loss[...]
 
 
 class Library(NamedTuple):
     """All that differs from one library to the next."""
 
     xp: Any
-    gradient: Callable[[Loss[...]], Gradient]
+    gradient: Callable[[AnyLoss, Arrays, Array, Array, Options], tuple[Array, Arrays]]
+    """(loss, parameters, images, labels, options of the loss) -> its value, and a gradient for every parameter."""
     to_numpy: Callable[[Array], Any]
     compile: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda step: step
 
 
+def by_hand(xp: Any, loss: AnyLoss, parameters: Arrays, images: Array, labels: Array, options: Options
+            ) -> tuple[Array, Arrays]:
+    """Without automatic differentiation: the loss gives its gradient, the network passes it on."""
+    values = embed(xp, parameters, images)
+    value, (d_embeddings, d_weights) = loss.value_and_grad(values[-1], parameters["weights"], labels, **options)
+    return value, {"weights": d_weights} | embed_pullback(xp, parameters, values, d_embeddings)
+
+
 def _numpy() -> Library:
     import array_api_compat.numpy as xp
+    import numpy as np
 
-    return Library(xp, partial(_by_hand, xp), xp.asarray)
+    return Library(xp, partial(by_hand, xp), np.asarray)
 
 
 def _cupy() -> Library:
@@ -32,47 +42,31 @@ def _cupy() -> Library:
 
     if not cupy.cuda.is_available():
         raise SystemExit("anglos demo: cupy is installed but finds no GPU; --backend numpy needs none")
-    return Library(xp, partial(_by_hand, xp), cupy.asnumpy)
-
-
-def _by_hand(xp: Any, loss: Loss[...]) -> Gradient:
-    def gradient(parameters: Arrays, images: Array, labels: Array, options: dict[str, float]
-                 ) -> tuple[Array, Arrays]:
-        values = embed(xp, parameters, images)
-        value, (d_embeddings, d_weights) = loss.value_and_grad(values[-1], parameters["weights"], labels, **options)
-        return value, {"weights": d_weights} | embed_pullback(xp, parameters, values, d_embeddings)
-
-    return gradient
+    return Library(xp, partial(by_hand, xp), cupy.asnumpy)
 
 
 def _torch() -> Library:
     import array_api_compat.torch as xp
     import torch
 
-    def by_autograd(loss: Loss[...]) -> Gradient:
-        def gradient(parameters: Arrays, images: Array, labels: Array, options: dict[str, float]
-                     ) -> tuple[Array, Arrays]:
-            leaves = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
-            value = loss(embed(xp, leaves, images)[-1], leaves["weights"], labels, **options)
-            return value.detach(), dict(zip(leaves, torch.autograd.grad(value, [*leaves.values()]), strict=True))
+    def by_autograd(loss: AnyLoss, parameters: Arrays, images: Array, labels: Array, options: Options
+                    ) -> tuple[Array, Arrays]:
+        leaves = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
+        value = loss(embed(xp, leaves, images)[-1], leaves["weights"], labels, **options)
+        return value.detach(), dict(zip(leaves, torch.autograd.grad(value, [*leaves.values()]), strict=True))
 
-        return gradient
-
-    return Library(xp, by_autograd, torch.Tensor.numpy)
+    return Library(xp, by_autograd, lambda tensor: tensor.numpy(force=True))
 
 
 def _jax() -> Library:
     import jax
-    import jax.numpy as jnp
+    import jax.numpy as xp
     import numpy as np
 
-    def by_custom_vjp(loss: Loss[...]) -> Gradient:
-        def value(parameters: Arrays, images: Array, labels: Array, options: dict[str, float]) -> Array:
-            return loss(embed(jnp, parameters, images)[-1], parameters["weights"], labels, **options)
+    def value(loss: AnyLoss, parameters: Arrays, images: Array, labels: Array, options: Options) -> Array:
+        return loss(embed(xp, parameters, images)[-1], parameters["weights"], labels, **options)
 
-        return jax.value_and_grad(value)
-
-    return Library(jnp, by_custom_vjp, np.asarray, jax.jit)
+    return Library(xp, jax.value_and_grad(value, argnums=1), np.asarray, jax.jit)
 
 
 BACKENDS: dict[str, Callable[[], Library]] = {"numpy": _numpy, "torch": _torch, "jax": _jax, "cupy": _cupy}

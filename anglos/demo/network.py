@@ -1,5 +1,6 @@
 """A small network and its optimiser, once for all array libraries. Each value is followed by its derivative."""
 
+import math
 from typing import Any
 
 Array = Any
@@ -20,7 +21,7 @@ def embed(xp: Any, parameters: Arrays, images: Array) -> list[Array]:
 
 def embed_pullback(xp: Any, parameters: Arrays, values: list[Array], g: Array) -> Arrays:
     """From the gradient of the embeddings to that of every kernel and bias."""
-    gradients = {}
+    gradients: Arrays = {}
     for i in reversed(range(len(LAYERS))):
         g = g if i == _LAST else xp.where(values[i + 1] > 0, g @ parameters[f"kernel{i + 1}"].T, 0.0)
         gradients |= {f"kernel{i}": values[i].T @ g, f"bias{i}": xp.sum(g, axis=0)}
@@ -39,4 +40,5 @@ def adam(xp: Any, parameters: Arrays, means: Arrays, squares: Arrays, gradients:
 
 def adam_rate(step: int, steps: int, peak: float = 1e-2) -> float:
     """Up over the first 50 steps, then down to nothing; times Adam's bias correction. Steps count from 1."""
-    return peak * min(1.0, step / 50) * (1 - (step - 1) / steps) * (1 - 0.99**step) ** 0.5 / (1 - 0.9**step)
+    bias = math.sqrt(1 - 0.99**step) / (1 - 0.9**step)
+    return peak * min(1.0, step / 50) * (1 - (step - 1) / steps) * bias

@@ -19,7 +19,7 @@ from anglos._softmax import CrossEntropy
 from anglos.losses.cosface import subtracted
 
 
-@loss(_prototypes, formula="φ = cos θ − m", paper="Wang, F. et al. 2018, arXiv:1801.05599, eq. 6")
+@loss(_prototypes, formula="φ = cos θ − m", paper="Wang, F. et al. 2018, arXiv:1801.05599")
 def am_softmax(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     margin: CosineMargin = 0.35, scale: Scale = 30.0,
@@ -66,7 +66,7 @@ def am_softmax(
 
     References
     ----------
-    Wang, Liu, Liu, Cheng, "Additive Margin Softmax for Face Verification", 2018, arXiv:1801.05599, eq. 6.
+    Wang, Liu, Liu, Cheng, "Additive Margin Softmax for Face Verification", 2018, arXiv:1801.05599.
 
     Examples
     --------

@@ -88,5 +88,4 @@ def _of_probabilities_slope(backend: Any, p: Any) -> Any:
 
 
 def _floored_log(xp: Any, p: Any) -> Any:
-    tiny = float(xp.finfo(p.dtype).smallest_normal)
-    return xp.log(xp.where(p > tiny, p, tiny))
+    return xp.log(xp.clip(p, float(xp.finfo(p.dtype).smallest_normal), None))

@@ -18,7 +18,7 @@ from anglos._prototypes import Row
 from anglos._softmax import CrossEntropy
 
 
-@loss(_prototypes, formula="z = s·|w|·cos θ + b", paper="Ranjan et al. 2017, arXiv:1703.09507, eq. 3")
+@loss(_prototypes, formula="z = s·|w|·cos θ + b", paper="Ranjan et al. 2017, arXiv:1703.09507")
 def l2_softmax(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     scale: OptionalScale = None, bias: Bias = None,
@@ -64,7 +64,7 @@ def l2_softmax(
 
     References
     ----------
-    Ranjan, Castillo, Chellappa, "L2-constrained Softmax Loss", 2017, arXiv:1703.09507, eq. 3; bound: eq. 7.
+    Ranjan, Castillo, Chellappa, "L2-constrained Softmax Loss", 2017, arXiv:1703.09507.
 
     Examples
     --------

@@ -7,7 +7,7 @@ from anglos._prototypes import Row
 from anglos._softmax import CrossEntropy
 
 
-@loss(_prototypes, formula="z = s·cos θ", paper="Wang, F. et al. 2017, arXiv:1704.06369, eq. 6")
+@loss(_prototypes, formula="z = s·cos θ", paper="Wang, F. et al. 2017, arXiv:1704.06369")
 def normface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     scale: Scale = 10.0,
@@ -51,7 +51,7 @@ def normface(
 
     References
     ----------
-    Wang, Xiang, Cheng, Yuille, "NormFace", ACM MM 2017, arXiv:1704.06369, eq. 6.
+    Wang, Xiang, Cheng, Yuille, "NormFace", ACM MM 2017, arXiv:1704.06369.
 
     Examples
     --------

@@ -22,7 +22,7 @@ from anglos._prototypes import Row, Target
 from anglos._softmax import CrossEntropy
 
 
-@loss(_prototypes, formula="φ = (λ cos θ + ψ_m(θ)) / (1 + λ)", paper="Liu et al. 2017, arXiv:1704.08063, eq. 7")
+@loss(_prototypes, formula="φ = (λ cos θ + ψ_m(θ)) / (1 + λ)", paper="Liu et al. 2017, arXiv:1704.08063")
 def sphereface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     margin: AngleFactor = 4.0, scale: OptionalScale = None, annealing: Annealing = 0.0,
@@ -73,7 +73,7 @@ def sphereface(
 
     References
     ----------
-    Liu, Wen, Yu, Li, Raj, Song, "SphereFace", CVPR 2017, arXiv:1704.08063, eq. 7.
+    Liu, Wen, Yu, Li, Raj, Song, "SphereFace", CVPR 2017, arXiv:1704.08063.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def sphereface(
     >>> prototypes, embeddings = np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.asarray([[0.5, math.sqrt(0.75)]])
     >>> loss = anglos.sphereface(embeddings, prototypes, np.asarray([0]), margin=2)
     >>> round(float(loss), 6), round(math.log(1 + math.exp(math.sqrt(0.75) + 0.5)), 6)
-    (1.59393, 1.59393)
+    (1.593256, 1.593256)
     """
     return Row(1.0 if scale is None else scale, partial(_target, margin=margin, annealing=annealing),
                CrossEntropy(label_smoothing),

@@ -1,0 +1,137 @@
+"""What JAX does to a function, done to a loss."""
+
+import doctest
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+from libraries import Library
+from samples import CLASSES, arrays, float_arrays, gentle
+
+import anglos
+from anglos import Loss
+
+jax: Any = import_module("jax")
+jnp: Any = jax.numpy
+
+
+def test_jit_grad_is_value_and_grad(loss: Loss[...], jax_library: Library) -> None:
+    inputs = arrays(loss, jax_library)
+    value, gradients = loss.value_and_grad(*inputs)
+    places = tuple(range(len(float_arrays(loss))))
+    traced, traced_gradients = jax.jit(jax.value_and_grad(lambda *a: loss(*a), argnums=places))(*inputs)
+    np.testing.assert_allclose(traced, value, rtol=1e-13)
+    for got, want in zip(traced_gradients, gradients, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-11)
+
+
+def test_vmap_of_grad(loss: Loss[...], jax_library: Library) -> None:
+    inputs = arrays(loss, jax_library)
+    _, (wanted, *_) = loss.value_and_grad(*inputs, reduction="sum")
+
+    def of_one(first: Any, *rest: Any) -> Any:
+        shared = rest if "labels" not in loss.arrays else (*rest[:-1], rest[-1][None])
+        return loss(first[None], *shared)
+
+    axes = [None if name == "weights" else 0 for name in loss.arrays]
+    gradients = jax.jit(jax.vmap(jax.grad(of_one), in_axes=axes))(*inputs)
+    np.testing.assert_allclose(gradients, wanted, rtol=0, atol=1e-11)
+
+
+def test_scanned_tiles_to_second_order(head: Loss[...], jax_library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """lax.scan under jit, with a tile that does not divide the classes, against one tile."""
+    backend = import_module("anglos.backends.jax").backend
+    inputs = arrays(head, jax_library)
+
+    def penalty(embeddings: Any, weights: Any) -> Any:
+        gradients = jax.grad(lambda *a: head(*a, inputs[2], **gentle(head)), argnums=(0, 1))(embeddings, weights)
+        return sum(jnp.sum(gradient**2) for gradient in gradients)
+
+    results = []
+    for width in (CLASSES, 2):
+        monkeypatch.setattr(backend, "tile_width", lambda rows, width=width: width)
+        lowered = jax.jit(jax.grad(lambda *a: penalty(*a), argnums=(0, 1))).lower(*inputs[:2])
+        assert ("stablehlo.while" in lowered.as_text()) == (width < CLASSES)
+        results.append(lowered.compile()(*inputs[:2]))
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-10)
+
+
+def test_tiles_save_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python loop would not: XLA joins its tiles again."""
+    backend = import_module("anglos.backends.jax").backend
+    embeddings, weights = jnp.ones((64, 16), "float32"), jnp.ones((8192, 16), "float32")
+    labels = jnp.zeros(64, "int32")
+    peaks = []
+    for width in (8192, 256):
+        monkeypatch.setattr(backend, "tile_width", lambda rows, width=width: width)
+        step = jax.jit(jax.grad(lambda x, w, y: anglos.arcface(x, w, y), argnums=(0, 1)))
+        peaks.append(step.lower(embeddings, weights, labels).compile().memory_analysis().temp_size_in_bytes)
+    assert peaks[1] < peaks[0] / 3
+
+
+def test_values_do_not_retrace(loss: Loss[...], jax_library: Library) -> None:
+    traces = []
+
+    @jax.jit
+    def step(*inputs: Any) -> Any:
+        traces.append(1)
+        return loss(*inputs)
+
+    values = [float(step(*arrays(loss, jax_library, seed=seed))) for seed in (0, 1, 2)]
+    assert len(traces) == 1
+    assert len(set(values)) == 3
+
+
+@pytest.mark.parametrize("x64", [True, False])
+def test_x64_on_and_off(loss: Loss[...], jax_library: Library, x64: bool) -> None:
+    inputs = [np.asarray(array) for array in arrays(loss, jax_library)]
+    wanted, (wanted_gradient, *_) = loss.value_and_grad(*inputs)
+    with jax.enable_x64(x64):
+        inputs = [jnp.asarray(array) for array in inputs]
+        value, gradient = jax.jit(jax.value_and_grad(lambda *a: loss(*a)))(*inputs)
+        assert value.dtype == gradient.dtype == inputs[0].dtype == ("float64" if x64 else "float32")
+        np.testing.assert_allclose(value, wanted, rtol=1e-12 if x64 else 1e-5)
+        np.testing.assert_allclose(gradient, wanted_gradient, rtol=0, atol=1e-11 if x64 else 1e-4)
+
+
+def test_forward_mode_is_refused_with_a_hint(jax_library: Library) -> None:
+    embeddings, weights, labels = arrays(anglos.arcface, jax_library)
+    with pytest.raises(TypeError, match="custom_vjp"):
+        jax.jacfwd(anglos.arcface)(embeddings, weights, labels)
+
+
+def test_value_and_grad_can_be_differentiated(head: Loss[...], jax_library: Library) -> None:
+    inputs = arrays(head, jax_library)
+
+    def penalty(gradient: Any) -> Any:
+        return jax.grad(lambda x: jnp.sum(gradient(x) ** 2))(inputs[0])
+
+    explicit = penalty(lambda x: head.value_and_grad(x, *inputs[1:], **gentle(head))[1][0])
+    wanted = penalty(jax.grad(lambda x: head.plain(x, *inputs[1:], **gentle(head))))
+    np.testing.assert_allclose(explicit, wanted, rtol=0, atol=1e-10)
+
+
+def test_flax_head(jax_library: Library) -> None:
+    """Trains its weights, and learns a parameter that is given as an option."""
+    nnx: Any = import_module("flax.nnx")
+    adapter: Any = import_module("anglos.backends.flax")
+    scale = nnx.Param(jnp.asarray(5.0))
+    head = adapter.Head(anglos.normface, 5, 4, scale=scale, label_smoothing=0.1, rngs=nnx.Rngs(0))
+    embeddings, _, labels = arrays(anglos.normface, jax_library, dtype="float32")
+
+    @nnx.jit
+    def step(head: Any) -> Any:
+        loss, gradients = nnx.value_and_grad(lambda head: head(embeddings, labels))(head)
+        nnx.update(head, jax.tree.map(lambda p, g: p - 0.5 * g, nnx.state(head, nnx.Param), gradients))
+        return loss
+
+    losses = [float(step(head)) for _ in range(20)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert float(scale[...]) != 5.0
+    with pytest.raises(TypeError, match=r"^Head\(normface\): margin was given, which is none of its options"):
+        adapter.Head(anglos.normface, 5, 4, margin=0.5, rngs=nnx.Rngs(0))
+    results = doctest.testmod(adapter)
+    assert results.attempted > 0
+    assert results.failed == 0

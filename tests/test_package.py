@@ -1,0 +1,99 @@
+"""The package as a whole: what it imports, exports and documents."""
+
+import doctest
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import anglos
+from anglos import Loss
+
+ROOT = Path(__file__).parents[1]
+FRAMEWORKS = ("torch", "jax", "cupy", "flax", "numpy", "mlxtend", "matplotlib", "rich")
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_import_touches_no_framework() -> None:
+    seen = run("import sys, array_api_compat; before = set(sys.modules); import anglos\n"
+               "print(sorted({name.partition('.')[0] for name in set(sys.modules) - before}))")
+    assert not set(FRAMEWORKS) & set(eval(seen)), seen
+    assert "anglos" in eval(seen)
+
+
+def test_a_call_imports_only_its_own_library() -> None:
+    seen = run("import sys, numpy as np, anglos\n"
+               "anglos.arcface.value_and_grad(np.ones((2, 3)), np.ones((4, 3)), np.asarray([0, 1]))\n"
+               "print([name for name in ('torch', 'jax', 'cupy') if name in sys.modules])")
+    assert seen == "[]"
+
+
+def test_exports_registry_files_and_docs_agree() -> None:
+    """A new loss is one file, one export line and one line of docs; this names what is missing."""
+    exported = [name for name, value in vars(anglos).items() if isinstance(value, Loss)]
+    assert exported == list(anglos.LOSSES)
+    assert {path.stem for path in (ROOT / "anglos" / "losses").glob("*.py")} - {"__init__"} == set(exported)
+    documented = re.findall(r"^```\{autofunction\} anglos\.(\w+)", (ROOT / "docs" / "losses.md").read_text(), re.M)
+    assert documented == exported
+
+
+def test_readme_lists_every_loss() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(), re.M)
+    assert rows == list(anglos.LOSSES)
+
+
+def test_docstring_is_complete_and_its_example_right(loss: Loss[...]) -> None:
+    text = inspect.getdoc(loss) or ""
+    for section in ("Parameters", "Returns", "Raises", "References", "Examples"):
+        assert f"\n{section}\n---" in text, section
+    for name in inspect.signature(loss).parameters:
+        assert re.search(rf"^{name} : ", text, re.M), f"{name} is not described"
+    test = doctest.DocTestParser().get_doctest(text, {}, loss.name, None, None)
+    assert test.examples
+    results = doctest.DocTestRunner(verbose=False).run(test)
+    assert results.failed == 0
+
+
+def test_help_shows_the_signature() -> None:
+    assert str(inspect.signature(anglos.normface)).startswith("(embeddings: ")
+    assert "scale" in str(inspect.signature(anglos.normface))
+    assert anglos.normface.__doc__ == anglos.normface.function.__doc__
+
+
+def test_files_are_short() -> None:
+    """A file holds one idea and fits in the head."""
+    limits = {"anglos/losses": 100, "backends": 150, "anglos": 200}
+    for folder, limit in limits.items():
+        for path in (ROOT / folder).glob("*.py"):
+            assert len(path.read_text().splitlines()) <= limit, path
+
+
+def test_types_are_seen_by_users(tmp_path: Path) -> None:
+    """A misspelt option is a type error."""
+    (tmp_path / "good.py").write_text("import anglos\nanglos.arcface(1, 2, 3, margin=0.5)\n")
+    (tmp_path / "bad.py").write_text("import anglos\nanglos.arcface(1, 2, 3, margn=0.5)\n")
+    for name, status in (("good", 0), ("bad", 1)):
+        done = subprocess.run([sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), f"{name}.py"],
+                              cwd=tmp_path, capture_output=True, text=True, check=False,
+                              env={**os.environ, "MYPYPATH": str(ROOT)})
+        assert done.returncode == status, done.stdout
+    assert 'Unexpected keyword argument "margn"' in done.stdout
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax", "cupy", "flax"])
+def test_adapters_are_importable_as_anglos_backends(name: str) -> None:
+    """From anywhere, and without a namesake at the top level."""
+    code = ("import importlib.util as u\n"
+            f"print(u.find_spec('anglos.backends.{name}').origin, u.find_spec('backends'), u.find_spec('tests'))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    origin, *others = done.stdout.split()
+    assert origin.endswith(f"backends/{name}.py")
+    assert others == ["None", "None"]

@@ -1,0 +1,154 @@
+"""What PyTorch does to a function, done to a loss."""
+
+import doctest
+from importlib import import_module
+from typing import Any
+
+import pytest
+from libraries import Library
+from samples import arrays, gentle
+
+import anglos
+from anglos import Loss
+
+torch: Any = import_module("torch")
+adapter: Any = import_module("anglos.backends.torch")
+
+
+def float32_inputs(loss: Loss[...], library: Library) -> tuple[list[Any], list[Any]]:
+    inputs = arrays(loss, library, dtype="float32")
+    return inputs, [array.requires_grad_() for array in inputs if array.is_floating_point()]
+
+
+def test_autocast_leaves_the_arithmetic_alone(loss: Loss[...], torch_library: Library) -> None:
+    """Loss in float32, gradients in the inputs' types, both as without autocast."""
+    inputs, tensors = float32_inputs(loss, torch_library)
+    value = loss(*inputs)
+    wanted = torch.autograd.grad(value, tensors)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast, plain = loss(*inputs), loss.plain(*inputs)
+        explicit, gradients = loss.value_and_grad(*inputs)
+        inside = torch.autograd.grad(loss(*inputs), tensors)
+    for one in (cast, plain, explicit):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, value)
+    for got in (torch.autograd.grad(cast, tensors), gradients, inside):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_mixed_types_as_autocast_makes_them(head: Loss[...], torch_library: Library) -> None:
+    """bfloat16 embeddings from the backbone, float32 weights in the head."""
+    embeddings, weights, labels = arrays(head, torch_library, dtype="float32")
+    low = embeddings.to(torch.bfloat16).requires_grad_()
+    weights.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = head(low, weights, labels)
+    d_low, d_weights = torch.autograd.grad(loss, [low, weights])
+    assert (loss.dtype, d_low.dtype, d_weights.dtype) == (torch.float32, torch.bfloat16, torch.float32)
+    rounded = low.detach().float().requires_grad_()
+    wanted = torch.autograd.grad(head(rounded, weights, labels), [rounded, weights])
+    torch.testing.assert_close(d_low, wanted[0].to(torch.bfloat16), rtol=0, atol=0)
+    torch.testing.assert_close(d_weights, wanted[1], rtol=0, atol=0)
+
+
+def test_nothing_of_the_size_of_the_logits_is_saved(head: Loss[...]) -> None:
+    saved: list[int] = []
+    batch, classes, dimension = 32, 5000, 8
+    embeddings = torch.randn(batch, dimension, requires_grad=True)
+    weights = torch.randn(classes, dimension, requires_grad=True)
+
+    def pack(tensor: Any) -> Any:
+        saved.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        head(embeddings, weights, torch.arange(batch))
+    assert max(saved) == classes * dimension
+    assert sum(saved) < classes * dimension + 20 * batch * dimension
+
+
+def test_frozen_inputs_get_no_gradient(head: Loss[...], torch_library: Library) -> None:
+    for frozen in ("embeddings", "weights"):
+        inputs = arrays(head, torch_library)
+        leaves = {name: array for name, array in zip(head.arrays, inputs, strict=True) if name != "labels"}
+        for name, leaf in leaves.items():
+            leaf.requires_grad_(name != frozen)
+        head(*inputs).backward()
+        assert leaves.pop(frozen).grad is None
+        assert all(leaf.grad is not None for leaf in leaves.values())
+
+
+def test_a_second_backward_is_the_same(loss: Loss[...], torch_library: Library) -> None:
+    inputs, tensors = float32_inputs(loss, torch_library)
+    value = loss(*inputs)
+    first = torch.autograd.grad(value, tensors, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(value, tensors), first, rtol=0, atol=0)
+
+
+def test_func_transforms(loss: Loss[...], torch_library: Library) -> None:
+    """torch.func.grad, and one gradient per sample by vmap."""
+    inputs, tensors = float32_inputs(loss, torch_library)
+    wanted = torch.autograd.grad(loss(*inputs), tensors)
+    detached = [array.detach() for array in inputs]
+    places = tuple(range(len(tensors)))
+    torch.testing.assert_close(torch.func.grad(lambda *a: loss(*a), argnums=places)(*detached), wanted)
+
+    def of_one(first: Any, *rest: Any) -> Any:
+        shared = rest if "labels" not in loss.arrays else (*rest[:-1], rest[-1][None])
+        return loss(first[None], *shared)
+
+    per_row = [0 if name != "weights" else None for name in loss.arrays]
+    gradients = torch.func.vmap(torch.func.grad(of_one), in_dims=tuple(per_row))(*detached)
+    torch.testing.assert_close(gradients / len(gradients), wanted[0], rtol=2e-5, atol=1e-6)
+
+
+def test_forward_mode_through_plain(loss: Loss[...], torch_library: Library) -> None:
+    inputs = arrays(loss, torch_library)
+    (direction, *_) = arrays(loss, torch_library, seed=1)
+    _, (gradient, *_) = loss.value_and_grad(*inputs, **gentle(loss))
+    _, slope = torch.func.jvp(lambda first: loss.plain(first, *inputs[1:], **gentle(loss)), (inputs[0],), (direction,))
+    torch.testing.assert_close(slope, (gradient * direction).sum(), rtol=1e-11, atol=1e-12)
+
+
+def test_value_and_grad_records_nothing(loss: Loss[...], torch_library: Library) -> None:
+    inputs, _ = float32_inputs(loss, torch_library)
+    value, gradients = loss.value_and_grad(*inputs)
+    assert not any(result.requires_grad for result in (value, *gradients))
+
+
+def test_head(torch_library: Library) -> None:
+    """Trains its weights, keeps them through a state_dict, and learns a parameter that is given as an option."""
+    torch.manual_seed(0)
+    scale = torch.nn.Parameter(torch.tensor(5.0))
+    head = adapter.Head(anglos.normface, 5, 4, scale=scale, label_smoothing=0.1)
+    assert sorted(name for name, _ in head.named_parameters()) == ["learnable.scale", "weight"]
+    assert repr(head).startswith("Head(\n  normface, 5, 4, label_smoothing=0.1")
+    embeddings, _, labels = arrays(anglos.normface, torch_library, dtype="float32")
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.5)
+    losses = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = head(embeddings, labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+    assert scale.item() != 5.0
+    other = adapter.Head(anglos.normface, 5, 4, scale=torch.nn.Parameter(torch.tensor(1.0)), label_smoothing=0.1)
+    other.load_state_dict(head.state_dict())
+    assert other(embeddings, labels).item() == head(embeddings, labels).item()
+    head.options["label_smoothing"] = 0.0
+    assert other(embeddings, labels).item() != head(embeddings, labels).item()
+
+
+def test_head_refuses_what_its_loss_would() -> None:
+    with pytest.raises(TypeError, match=r"^Head\(arcface\): margn was given, .* \(did you mean margin\?\)$"):
+        adapter.Head(anglos.arcface, 5, 4, margn=0.5)
+    with pytest.raises(TypeError, match=r"^Head: loss was entropy, of logits; wanted one of embeddings, weights, "):
+        adapter.Head(anglos.entropy, 5, 4)
+
+
+def test_head_example() -> None:
+    results = doctest.testmod(adapter)
+    assert results.attempted > 0
+    assert results.failed == 0
