@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
+from threadpoolctl import threadpool_limits
 
 import anglos
 from anglos.__main__ import main
@@ -28,6 +30,12 @@ from anglos.demo.view import view
 # array_api_strict stands in for CuPy, which needs a GPU: the same code on arrays that are not NumPy's.
 LIBRARIES = {name: BACKENDS[name] for name in ("torch", "jax")} | {
     "strict": lambda: Library(array_api_strict, partial(by_hand, array_api_strict), np.asarray)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +77,7 @@ def test_libraries_learn_the_same(name: str, digits: tuple[Digits, Digits]) -> N
     history, result = trained(LIBRARIES[name](), digits)
     expected_history, expected = trained(BACKENDS["numpy"](), digits)
     assert history == pytest.approx(expected_history, rel=1e-4)
-    assert result.test == pytest.approx(expected.test, abs=1e-3)
+    np.testing.assert_allclose(result.test, expected.test, rtol=0, atol=1e-3)
     assert result.smallest_angle == pytest.approx(expected.smallest_angle, abs=0.1)
 
 
@@ -93,7 +101,7 @@ def test_gradient_by_hand_is_the_gradient(name: str, recipe: str, digits: tuple[
     assert value == pytest.approx(expected_value, rel=1e-5)
     assert gradients.keys() == expected.keys() == parameters.keys()
     for part in parameters:
-        assert gradients[part] == pytest.approx(expected[part], abs=1e-5 * float(np.max(np.abs(expected[part]))))
+        np.testing.assert_allclose(gradients[part], expected[part], rtol=0, atol=1e-5 * np.abs(expected[part]).max())
 
 
 def test_batches_show_every_digit_moved_by_a_pixel_at_most(digits: tuple[Digits, Digits]) -> None:
@@ -140,9 +148,9 @@ def test_demo_draws_its_picture(tmp_path: Path, capsys: pytest.CaptureFixture[st
     image = imread(out)[..., :3]
     assert min(image.shape[:2]) > 700
     assert out.stat().st_size < 1_500_000
-    drawn = {tuple(pixel) for pixel in np.unique((255 * image).round().astype(int).reshape(-1, 3), axis=0)}
-    front = [colour for colour in DIGITS if tuple(round(255 * part) for part in to_rgb(colour)) in drawn]
-    assert len(front) >= 3
+    # The disc with its digit at a class centre in front of the sphere.
+    in_front = [colour for colour in DIGITS if (np.abs(image - to_rgb(colour)).max(axis=-1) < 1 / 255).sum() > 400]
+    assert len(in_front) >= 3
 
 
 @pytest.mark.parametrize(("option", "value", "message"), [
