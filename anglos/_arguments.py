@@ -47,8 +47,8 @@ class Number:
 
     def __str__(self) -> str:
         span = f"above {self.low:g}" if self.above else f"from {self.low:g}"
-        forms = ["a number", *([f"an array of {self.dtype} dtype and shape {spell(self.shapes)}"] if self.shapes else []),
-                 *(["None"] if self.optional else [])]
+        array = f"an array of {self.dtype} dtype and shape {spell(self.shapes)}"
+        forms = ["a number", *([array] if self.shapes else []), *(["None"] if self.optional else [])]
         span += f" to {self.high:g}" if self.high < math.inf else ""
         return f"{self.what} {span}: {' or '.join(forms)}"
 

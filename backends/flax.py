@@ -35,4 +35,5 @@ class Head(nnx.Module):
     def __call__(self, embeddings: jax.Array, labels: jax.Array) -> jax.Array:
         """The loss of a batch."""
         learnt = {name: option[...] for name, option in self.learnable.items()}
-        return self.loss(embeddings, self.weight[...], labels, **dict(self.options), **learnt)
+        value: jax.Array = self.loss(embeddings, self.weight[...], labels, **dict(self.options), **learnt)
+        return value

@@ -123,7 +123,8 @@ class Head(torch.nn.Module):
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The loss of a batch."""
-        return self.loss(embeddings, self.weight, labels, **self.options, **self.learnable)  # type: ignore[no-any-return]
+        value: torch.Tensor = self.loss(embeddings, self.weight, labels, **self.options, **self.learnable)
+        return value
 
     def extra_repr(self) -> str:
         return ", ".join([self.loss.name, f"{self.num_classes}, {self.embedding_dim}",

@@ -25,19 +25,24 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((X, W[:, :3], Y), {}, ValueError, "weights was of shape (5, 3); wanted (C, D), with D = 4 in embeddings"),
     ((X, W[:0], Y), {}, ValueError, "weights was of shape (0, 4); wanted C to be at least 1 in (C, D)"),
     ((X, W, Y[:5]), {}, ValueError, "labels was of shape (5,); wanted (B,), with B = 6 in embeddings"),
-    ((X, W, Y.astype(float)), {}, TypeError, "labels was of dtype float64; wanted an array of integral dtype and shape (B,)"),
+    ((X, W, Y.astype(float)), {}, TypeError,
+     "labels was of dtype float64; wanted an array of integral dtype and shape (B,)"),
     ((X.astype(int), W, Y), {}, TypeError,
      "embeddings was of dtype int64; wanted an array of real floating dtype and shape (B, D)"),
-    ((X + 0j, W, Y), {}, TypeError, "embeddings was of dtype complex128; wanted an array of real floating dtype and shape (B, D)"),
+    ((X + 0j, W, Y), {}, TypeError,
+     "embeddings was of dtype complex128; wanted an array of real floating dtype and shape (B, D)"),
     ((X, W, Y + 2), {}, ValueError, "labels held 5 at position 1; wanted 0 to 4, or ignore_index = -100"),
     ((X, W, Y - 1), {}, ValueError, "labels held -1 at position 0; wanted 0 to 4, or ignore_index = -100"),
-    ((X.tolist(), W, Y), {}, TypeError, f"embeddings was a list; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
-    ((X, W, Y.tolist()), {}, TypeError, f"labels was a list; wanted an array of integral dtype and shape (B,), {ARRAY}"),
+    ((X.tolist(), W, Y), {}, TypeError,
+     f"embeddings was a list; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
+    ((X, W, Y.tolist()), {}, TypeError,
+     f"labels was a list; wanted an array of integral dtype and shape (B,), {ARRAY}"),
     ((MATRIX, W, Y), {}, TypeError,
      f"embeddings was a numpy.matrix; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
     ((np.ma.masked_array(X), W, Y), {}, TypeError,
      f"embeddings was a numpy.ma.MaskedArray; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
-    ((None, W, Y), {}, TypeError, f"embeddings was None; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
+    ((None, W, Y), {}, TypeError,
+     f"embeddings was None; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
     ((X, W), {}, TypeError, "the arrays were 2; wanted 3: embeddings, weights, labels"),
     ((X, W), {"labels": Y}, TypeError, "the arrays were 2; wanted 3: embeddings, weights, labels"),
     ((X, W, Y), {"margn": 0.5}, TypeError,
@@ -126,7 +131,8 @@ def test_every_loss_refuses_a_list_and_an_unknown_option(loss: Loss[...], librar
             method(*inputs, temperature=1.0)
 
 
-@pytest.mark.parametrize("pair", ["torch-numpy", "numpy-torch", "torch-jax", "jax-torch", "strict-numpy", "numpy-strict"])
+@pytest.mark.parametrize("pair", ["torch-numpy", "numpy-torch", "torch-jax", "jax-torch", "strict-numpy",
+                                  "numpy-strict"])
 def test_mixed_libraries_are_refused(pair: str) -> None:
     first, second = (LIBRARIES[name]() for name in pair.split("-"))
     name = {"strict": "array_api_strict"}

@@ -46,7 +46,8 @@ def test_exports_registry_files_and_docs_agree() -> None:
 
 
 def test_readme_lists_every_loss() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(), re.M)
+    table = (ROOT / "README.md").read_text().split("\n## Losses\n")[1].split("\nOptions")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", table, re.M)
     assert rows == list(anglos.LOSSES)
 
 
@@ -80,6 +81,8 @@ def test_types_are_seen_by_users(tmp_path: Path) -> None:
     """A misspelt option is a type error."""
     (tmp_path / "good.py").write_text("import anglos\nanglos.arcface(1, 2, 3, margin=0.5)\n")
     (tmp_path / "bad.py").write_text("import anglos\nanglos.arcface(1, 2, 3, margn=0.5)\n")
+    # Without this mypy would read all of PyTorch and JAX on the way.
+    (tmp_path / "mypy.ini").write_text("[mypy]\n[mypy-array_api_compat.*]\nfollow_imports = skip\n")
     for name, status in (("good", 0), ("bad", 1)):
         done = subprocess.run([sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), f"{name}.py"],
                               cwd=tmp_path, capture_output=True, text=True, check=False,
