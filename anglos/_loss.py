@@ -92,9 +92,17 @@ class Loss(Generic[Options]):
             known = check_labels(self.name, backend, labels, sizes["C"], ignore_index)
             if not known:
                 rows, inputs["labels"] = rows_of(backend.xp, labels, sizes["C"], ignore_index, sample_weight)
+                inputs = {name: self._without(backend.xp, name, array, rows.counted) for name, array in inputs.items()}
         plan = Plan(self, backend, tuple(inputs), tuple(static.items()))
         return _Call(plan, tuple(inputs.values()), rows, reduction)
 
+
+    def _without(self, xp: Any, name: str, array: Array, counted: Any) -> Array:
+        """Zeros in the place of ignored rows: 0 times a NaN that padding may hold would be NaN in the gradient."""
+        shapes = self._kinds[name].shapes
+        if name == "labels" or array.ndim == 0 or not any(shape.startswith("B") for shape in shapes):
+            return array
+        return xp.where(counted[:, None] if array.ndim == 2 else counted, array, 0.0)
 
     def _as_input(self, backend: Backend, name: str, number: float | None, inputs: dict[str, Array]) -> Array:
         if number is None:
