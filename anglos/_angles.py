@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from anglos._numerics import Array, floored_sine, sine
 
 
-class Curve(NamedTuple):
+class Turned(NamedTuple):
     """A value, its slope in cos θ, and its slopes in m₂ and m₁."""
 
     value: Any
@@ -15,7 +15,7 @@ class Curve(NamedTuple):
     by_factor: Any
 
 
-def turned_cosine(xp: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, past_pi: str = "smooth") -> Curve:
+def turned_cosine(xp: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, past_pi: str = "smooth") -> Turned:
     """Cos t for t = factor·θ + shift while t ≤ π, and beyond it what `past_pi` names."""
     sin = sine(xp, cos)
     multiple_cos, multiple_sin, multiple_ratio, theta = _multiple_angle(xp, cos, sin, factor)
@@ -23,7 +23,7 @@ def turned_cosine(xp: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, p
     cos_t = multiple_cos * cos_shift - multiple_sin * sin_shift
     sin_t = multiple_sin * cos_shift + multiple_cos * sin_shift
     ratio_t = multiple_ratio * cos_shift + multiple_cos * sin_shift / floored_sine(xp, sin)  # sin t / sin θ
-    turn = Curve(cos_t, factor * ratio_t, -sin_t, xp.zeros_like(cos) if theta is None else -theta * sin_t)
+    turn = Turned(cos_t, factor * ratio_t, -sin_t, xp.zeros_like(cos) if theta is None else -theta * sin_t)
 
     # The number of times that t has passed a multiple of π.
     if theta is None:
@@ -33,42 +33,42 @@ def turned_cosine(xp: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, p
     else:
         passes = xp.floor((factor * theta + shift) / math.pi)
     here, there = PAST_PI[past_pi](xp, cos, passes, turn, factor, shift)
-    return Curve(*(xp.where(here, beyond, within) for beyond, within in zip(there, turn, strict=True)))
+    return Turned(*(xp.where(here, beyond, within) for beyond, within in zip(there, turn, strict=True)))
 
 
-def _smooth(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+def _smooth(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
     """(−1)ᵏ cos t − 2k after k passes: falls all the way, with a continuous slope."""
     sign = 1.0 - 2.0 * xp.remainder(passes, 2.0)
     value = sign * turn.value - 2.0 * passes
-    return passes > 0.0, Curve(value, sign * turn.slope, sign * turn.by_shift, sign * turn.by_factor)
+    return passes > 0.0, Turned(value, sign * turn.slope, sign * turn.by_shift, sign * turn.by_factor)
 
 
-def _shifted(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+def _shifted(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
     """Cos θ − cos θ₀ − 1 from θ₀ = (π − m₂)/m₁ on: continuous, slope 1."""
     start = (math.pi - shift) / factor
     cos_start, sin_start = _cos_sin(xp, start)
-    return passes > 0.0, Curve(cos - cos_start - 1.0, 1.0, -sin_start / factor, -sin_start * start / factor)
+    return passes > 0.0, Turned(cos - cos_start - 1.0, 1.0, -sin_start / factor, -sin_start * start / factor)
 
 
-def _linear(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+def _linear(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
     """Cos θ − m₂ sin m₂: slope 1, and a jump down of cos m₂ + m₂ sin m₂ − 1 where it starts (for m₁ = 1)."""
     cos_shift, sin_shift = _cos_sin(xp, shift)
-    return passes > 0.0, Curve(cos - shift * sin_shift, 1.0, -sin_shift - shift * cos_shift, 0.0)
+    return passes > 0.0, Turned(cos - shift * sin_shift, 1.0, -sin_shift - shift * cos_shift, 0.0)
 
 
-def _clamp(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+def _clamp(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
     """−1: continuous, but a target there gets no gradient."""
-    return passes > 0.0, Curve(-1.0, 0.0, 0.0, 0.0)
+    return passes > 0.0, Turned(-1.0, 0.0, 0.0, 0.0)
 
 
-def _reflect(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+def _reflect(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
     """Cos t as it is: rises again, and its gradient pushes the wrong way."""
     return passes > 0.0, turn
 
 
-def _easy(xp: Any, cos: Array, passes: Array, turn: Curve, factor: Any, shift: Any) -> tuple[Array, Curve]:
+def _easy(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
     """Cos θ, without a margin, from 90° on: jumps up there."""
-    return cos <= 0.0, Curve(cos, 1.0, 0.0, 0.0)
+    return cos <= 0.0, Turned(cos, 1.0, 0.0, 0.0)
 
 
 PAST_PI = {

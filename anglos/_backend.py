@@ -51,6 +51,10 @@ class Backend:
         """The least and the largest value, or None where a look would cost: under a trace, on another device."""
         return None
 
+    def stop_gradient(self, array: Array) -> Array:
+        """The array as a constant, where the library differentiates."""
+        return array
+
     def tile_width(self, rows: int) -> int:
         """How many classes make a tile."""
         return max(1, self.tile_elements // max(rows, 1))

@@ -45,3 +45,13 @@ def floored_sine(xp: Any, sin: Array) -> Array:
     floor = math.sqrt(float(xp.finfo(sin.dtype).eps))
     return xp.where(sin > floor, sin, floor)
 
+
+def softplus(xp: Any, x: Array) -> Array:
+    """ς(x) = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)."""
+    return xp.where(x > 0.0, x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def sigmoid(xp: Any, x: Array) -> Array:
+    """σ(x) = 1 / (1 + e^−x), the derivative of softplus."""
+    small = xp.exp(-xp.abs(x))
+    return xp.where(x > 0.0, 1.0, small) / (1.0 + small)

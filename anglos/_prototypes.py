@@ -1,6 +1,6 @@
 """Engine 1: losses that compare embeddings with one prototype per class, a tile of classes at a time.
 
-    z_ij = scale · |x_i| · |w_j| · F_ij + b_j,    F_iy = φ(cos θ_iy),    F_ij = cos θ_ij for the other classes,
+    z_ij = scale · |x_i| · |w_j| · F_ij + b_j,    F_iy = φ(cos θ_iy),    F_ij = η(cos θ_ij) for the other classes,
 
 where |x_i| or |w_j| is 1 if the row normalises it. A loss is one `Row` of this scheme; its value and its gradient
 are written here, once. Tiles have shape (T, B): a slice of the weights is contiguous, and B is the short side.
@@ -12,20 +12,24 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from anglos._numerics import Array, float_type, unit_rows, unit_rows_pullback
-from anglos._softmax import CrossEntropy
+from anglos._reductions import CrossEntropy, Tile
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+_NAMES = MappingProxyType({"scale": ("scale", 1.0), "bias": ("bias", 1.0)})
 
 
-class Target(NamedTuple):
-    """φ(cos θ), dφ/dcos θ, and dφ/dp for every option p of the loss that may be an array."""
+class Curve(NamedTuple):
+    """φ or η of cos θ, its slope in cos θ, in every option of the loss that may be an array, and in |x|."""
 
     value: Any
     slope: Any
-    option_slopes: Mapping[str, Any] = MappingProxyType({})
+    option_slopes: Mapping[str, Any] = _NONE
+    length_slope: Any = None
 
 
-def unchanged(xp: Any, cos: Array) -> Target:
+def unchanged(backend: Any, cos: Array, length: Array) -> Curve:
     """φ = cos θ."""
-    return Target(cos, 1.0)
+    return Curve(cos, 1.0)
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,24 @@ class Row:
     """What one loss puts into the scheme."""
 
     scale: Any = 1.0
-    target: Callable[[Any, Array], Target] = unchanged
-    reduction: CrossEntropy = field(default_factory=CrossEntropy)
+    target: Callable[[Any, Array, Array], Curve] = unchanged
+    """φ: (backend, cos θ_y, |x|)."""
+    reduction: Any = field(default_factory=CrossEntropy)
     bias: Any = None
+    """One per class, or one for all."""
     normalize_embeddings: bool = True
     normalize_weights: bool = True
     straight_through: bool = False
+    rest: Callable[[Any, Array, Any], Curve] | None = None
+    """η, if it is not cos θ: (backend, cos θ of a tile, the row statistic)."""
+    statistic: Callable[[Any, Array, Callable[[int], Array]], Any] | None = None
+    """What η needs to know of a row: (backend, cos θ_y, k ↦ the k-th largest cosine of the rest)."""
+    merge: Callable[[Any, Array], tuple[Array, Array]] | None = None
+    """Of several prototypes per class: cosines (·, K, ·) -> the class's, and their slopes in it."""
+    regularizer: Callable[[Any, Array], tuple[Array, Array]] | None = None
+    """A term of the loss in |x|, and its slope."""
+    names: Mapping[str, tuple[str, float]] = field(default_factory=lambda: _NAMES)
+    """For an option of the loss that is a field of the row: the field, and its slope in the option."""
 
 
 class _Batch(NamedTuple):
@@ -47,10 +63,11 @@ class _Batch(NamedTuple):
     points: Array
     unit: Array
     inverse: Array
+    length: Array
     embedding_length: Any
     weight_length: Any
     cos: Array
-    target: Target
+    target: Curve
     logit: Array
 
 
@@ -60,105 +77,207 @@ def _batch(backend: Any, row: Row, inputs: dict[str, Array]) -> _Batch:
     w = xp.astype(xp.take(inputs["weights"], inputs["labels"], axis=0), dtype, copy=False)
     unit, inverse = unit_rows(xp, x)
     w_unit, _ = unit_rows(xp, w)
-    cos = xp.clip(xp.sum(unit * w_unit, axis=-1), -1.0, 1.0)
-    target = row.target(xp, cos)
-    embedding_length = 1.0 if row.normalize_embeddings else xp.sum(x * unit, axis=-1)
+    if row.merge is None:
+        cos = xp.sum(unit * w_unit, axis=-1)
+    else:
+        cos, _ = row.merge(xp, xp.sum(unit[:, None, :] * w_unit, axis=-1))
+    cos = xp.clip(cos, -1.0, 1.0)
+    length = xp.sum(x * unit, axis=-1)
+    target = _curve(backend, row, cos, row.target(backend, cos, length))
+    embedding_length = 1.0 if row.normalize_embeddings else length
     weight_length = 1.0 if row.normalize_weights else xp.sum(w * w_unit, axis=-1)
     logit = row.scale * embedding_length * weight_length * target.value
     if row.bias is not None:
-        logit = logit + xp.take(row.bias, inputs["labels"], axis=0)
+        logit = logit + (xp.take(row.bias, inputs["labels"], axis=0) if _per_class(row.bias) else row.bias)
     points = unit if row.normalize_embeddings else x
-    return _Batch(points, unit, inverse, embedding_length, weight_length, cos, target, logit)
+    return _Batch(points, unit, inverse, length, embedding_length, weight_length, cos, target, logit)
 
 
-class _Tile(NamedTuple):
-    """T classes: prototypes (T, D), their logits with all embeddings and the marks of the own class (T, B)."""
+def _curve(backend: Any, row: Row, cos: Array, curve: Curve) -> Curve:
+    """The curve, or for a straight-through gradient its value with slope 1: so for all who differentiate it."""
+    if not row.straight_through:
+        return curve
+    return curve._replace(value=cos + backend.stop_gradient(curve.value - cos), slope=1.0)
+
+
+class _Visit(NamedTuple):
+    """T classes: their prototypes, (T, D) or (T·K, D), and all that comes of them and the embeddings, (T, B)."""
 
     prototypes: Array
     unit: Array
     inverse: Array
-    logits: Array
-    own: Array
+    mix: Array | None
+    cos: Array
+    rest: Curve | None
+    tile: Tile
 
 
-def _tile(backend: Any, row: Row, batch: _Batch, labels: Array, first: Any, weights: Array,
-          bias: Array | None) -> _Tile:
+def _visit(backend: Any, row: Row, batch: _Batch, statistic: Any, labels: Array, first: Any, weights: Array,
+           bias: Array | None) -> _Visit:
     xp = backend.xp
-    w = xp.astype(weights, batch.points.dtype, copy=False)
+    w = xp.reshape(xp.astype(weights, batch.points.dtype, copy=False), (-1, weights.shape[-1]))
     unit, inverse = unit_rows(xp, w)
     prototypes = unit if row.normalize_weights else w
-    logits = prototypes @ (row.scale * batch.points).T
+    mix, rest = None, None
+    if row.merge is None and row.rest is None:
+        cos = logits = prototypes @ (row.scale * batch.points).T
+    else:
+        cos = prototypes @ batch.unit.T
+        if row.merge is not None:
+            cos, mix = row.merge(xp, xp.reshape(cos, (weights.shape[0], -1, cos.shape[1])))
+        value = cos
+        if row.rest is not None:
+            cos = xp.clip(cos, -1.0, 1.0)
+            rest = _curve(backend, row, cos, row.rest(backend, cos, statistic))
+            value = rest.value
+        logits = row.scale * batch.embedding_length * value
     if bias is not None:
         logits = logits + bias[:, None]
-    classes = backend.arange(w.shape[0], labels) + first
-    return _Tile(prototypes, unit, inverse, logits, classes[:, None] == labels[None, :])
+    elif row.bias is not None:
+        logits = logits + row.bias
+    classes = backend.arange(weights.shape[0], labels) + first
+    return _Visit(prototypes, unit, inverse, mix, cos, rest, Tile(logits, classes[:, None] == labels[None, :], classes))
+
+
+def _statistic(backend: Any, row: Row, batch: _Batch, inputs: dict[str, Array]) -> Any:
+    """The row statistic; the k-th largest cosine costs a sweep of its own."""
+    if row.statistic is None:
+        return None
+    xp, labels = backend.xp, inputs["labels"]
+
+    def largest(count: int) -> Array:
+        def visit(first: Any, weights: Array) -> tuple[Array, tuple[()]]:
+            unit, _ = unit_rows(xp, xp.astype(weights, batch.unit.dtype, copy=False))
+            classes = backend.arange(weights.shape[0], labels) + first
+            own = classes[:, None] == labels[None, :]
+            return sort_down(xp.where(own, -2.0, unit @ batch.unit.T)), ()
+
+        def sort_down(cos: Array) -> Array:
+            return xp.sort(cos, axis=0, descending=True)[:count, ...]
+
+        ranked, _ = backend.sweep(visit, lambda a, b: sort_down(xp.concat([a, b], axis=0)), (inputs["weights"],),
+                                  backend.tile_width(labels.shape[0]))
+        return ranked[-1, ...]
+
+    return row.statistic(backend, batch.cos, largest)
 
 
 def forward(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[Array, Any]:
     """The loss of every embedding, (B,), and what the gradient can use again."""
     xp, labels, reduction = backend.xp, inputs["labels"], row.reduction
     batch = _batch(backend, row, inputs)
+    statistic = _statistic(backend, row, batch, inputs)
 
     def gather(first: Any, weights: Array, bias: Array | None) -> tuple[Any, tuple[()]]:
-        tile = _tile(backend, row, batch, labels, first, weights, bias)
-        return reduction.gather(xp, tile.logits, tile.own), ()
+        visit = _visit(backend, row, batch, statistic, labels, first, weights, bias)
+        return reduction.gather(xp, visit.tile, batch.logit), ()
 
-    gathered, _ = backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), (inputs["weights"], row.bias),
+    gathered, _ = backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), _swept(row, inputs),
                                 backend.tile_width(labels.shape[0]))
-    return reduction.value(xp, gathered, batch.logit, inputs["weights"].shape[0])
+    loss, residuals = reduction.value(xp, gathered, batch.logit, inputs["weights"].shape[0])
+    if row.regularizer is not None:
+        loss = loss + row.regularizer(xp, batch.length)[0]
+    return loss, residuals
 
 
-def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array,
-             needs: frozenset[str]) -> dict[str, Array]:
+def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str]
+             ) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`.
 
     With G_ij = ∂ℓ_i/∂z_ij and K_ij = G_ij F′_ij, and p, w for embeddings and weights, each of length 1 or free:
     ∂p_i = g_i · scale · Σ_j K_ij w_j and ∂w_j = scale · Σ_i g_i K_ij p_i. A normalised vector takes that through
-    its normalisation. A free one gets in addition its own direction times G_iy · scale · (φ − φ′ cos θ) · the
-    other's length: what the length changes beyond the cosine, 0 for all classes but the label's.
+    its normalisation. A free one gets in addition its own direction times Σ G_ij · scale · (F − F′ cos θ) · the
+    other's length: what the length changes beyond the cosine, 0 where F is the cosine.
     """
     xp, labels, reduction, classes = backend.xp, inputs["labels"], row.reduction, inputs["weights"].shape[0]
     batch = _batch(backend, row, inputs)
-    phi_slope = 1.0 if row.straight_through else batch.target.slope
+    statistic = _statistic(backend, row, batch, inputs)
+    phi_slope = batch.target.slope
     own_slope = reduction.own_slope(xp, residuals, classes)
-    along = g * own_slope * (batch.target.value - phi_slope * batch.cos)
+    along = own_slope * (batch.target.value - phi_slope * batch.cos)
     weighted = batch.points * (g * row.scale)[:, None]
+    fields = {row.names[name][0] for name in needs if name in row.names}
 
-    def pull(first: Any, weights: Array, bias: Array | None) -> tuple[Any, tuple[Any, Any]]:
-        tile = _tile(backend, row, batch, labels, first, weights, bias)
-        rest_slope = reduction.rest_slope(xp, residuals, tile.logits, classes)
-        slopes = xp.where(tile.own, own_slope * phi_slope, rest_slope)
-        d_points = d_weights = d_bias = None
-        if needs & {"embeddings", "scale"}:
-            d_points = slopes.T @ tile.prototypes
+    def pull(first: Any, weights: Array, bias: Array | None) -> tuple[dict[str, Array], tuple[Any, Any]]:
+        visit = _visit(backend, row, batch, statistic, labels, first, weights, bias)
+        own = visit.tile.own
+        rest_slope = reduction.rest_slope(xp, residuals, visit.tile, classes)
+        slopes, sums = rest_slope, {}
+        if visit.rest is not None:
+            slopes = rest_slope * visit.rest.slope
+            sums["along"] = _over_rest(xp, own, rest_slope * (visit.rest.value - visit.rest.slope * visit.cos))
+            for name, slope in visit.rest.option_slopes.items():
+                if name in needs:
+                    sums[name] = _over_rest(xp, own, rest_slope * slope)
+        if "bias" in fields and not _per_class(row.bias):
+            sums["bias"] = _over_rest(xp, own, rest_slope)
+        slopes = xp.where(own, own_slope * phi_slope, slopes)
+        if visit.mix is not None:
+            slopes = xp.reshape(slopes[:, None, :] * visit.mix, (-1, slopes.shape[1]))
+        if "embeddings" in needs or "scale" in fields:
+            sums["points"] = slopes.T @ visit.prototypes
+        d_weights = d_bias = None
         if "weights" in needs:
             d_weights = slopes @ weighted
             if row.normalize_weights:
-                d_weights = unit_rows_pullback(xp, tile.unit, tile.inverse, d_weights)
+                d_weights = unit_rows_pullback(xp, visit.unit, visit.inverse, d_weights)
             elif row.target is not unchanged:
-                lengthening = along * row.scale * batch.embedding_length
-                d_weights = d_weights + tile.unit * (xp.astype(tile.own, g.dtype) @ lengthening)[:, None]
-        if "bias" in needs:
-            d_bias = xp.where(tile.own, own_slope, rest_slope) @ g
-        return d_points, (d_weights, d_bias)
+                lengthening = g * along * row.scale * batch.embedding_length
+                d_weights = d_weights + visit.unit * (xp.astype(own, g.dtype) @ lengthening)[:, None]
+            d_weights = xp.reshape(d_weights, weights.shape)
+        if "bias" in fields and _per_class(row.bias):
+            d_bias = xp.where(own, own_slope, rest_slope) @ g
+        return sums, (d_weights, d_bias)
 
-    d_points, (d_weights, d_bias) = backend.sweep(pull, _add, (inputs["weights"], row.bias),
-                                                  backend.tile_width(labels.shape[0]))
-    gradients = {"weights": d_weights, "bias": d_bias}
+    sums, (d_weights, d_bias) = backend.sweep(pull, _add, _swept(row, inputs), backend.tile_width(labels.shape[0]))
+    gradients = {"weights": d_weights}
+    along = along * batch.weight_length + sums.get("along", 0.0)
     if "embeddings" in needs:
-        d_embeddings = d_points * (g * row.scale)[:, None]
+        d_embeddings = sums["points"] * (g * row.scale)[:, None]
         if row.normalize_embeddings:
             gradients["embeddings"] = unit_rows_pullback(xp, batch.unit, batch.inverse, d_embeddings)
         else:
-            lengthening = along * row.scale * batch.weight_length
-            gradients["embeddings"] = d_embeddings + batch.unit * lengthening[:, None]
-    if "scale" in needs:
-        gradients["scale"] = g * xp.sum(batch.points * d_points, axis=-1) + (
-            along * batch.embedding_length * batch.weight_length)
-    for name, slope in batch.target.option_slopes.items():
-        gradients[name] = g * own_slope * row.scale * batch.embedding_length * batch.weight_length * slope
+            gradients["embeddings"] = d_embeddings + batch.unit * (g * along * row.scale)[:, None]
+        lengthening = _by_length(xp, row, batch, own_slope)
+        if lengthening is not None:
+            gradients["embeddings"] = gradients["embeddings"] + batch.unit * (g * lengthening)[:, None]
+    by_field = {}
+    if "scale" in fields:
+        by_field["scale"] = g * (xp.sum(batch.points * sums["points"], axis=-1) + along * batch.embedding_length)
+    if "bias" in fields:
+        by_field["bias"] = d_bias if _per_class(row.bias) else g * (own_slope + sums["bias"])
+    for name, (field_name, slope) in row.names.items():
+        if field_name in by_field:
+            gradients[name] = by_field[field_name] * slope
+    reach = g * row.scale * batch.embedding_length
+    for name in needs - gradients.keys():
+        gradients[name] = reach * (own_slope * batch.weight_length * batch.target.option_slopes.get(name, 0.0)
+                                   + sums.get(name, 0.0))
     return {name: gradients[name] for name in needs}
 
 
-def _add(a: Any, b: Any) -> Any:
-    return None if a is None else a + b
+def _by_length(xp: Any, row: Row, batch: _Batch, own_slope: Array) -> Array | None:
+    """∂ℓ/∂|x| beyond that of a free length: through φ, and through the regulariser."""
+    slope = None
+    if batch.target.length_slope is not None:
+        slope = own_slope * row.scale * batch.target.length_slope
+    if row.regularizer is not None:
+        regularizer_slope = row.regularizer(xp, batch.length)[1]
+        slope = regularizer_slope if slope is None else slope + regularizer_slope
+    return slope
+
+
+def _swept(row: Row, inputs: dict[str, Array]) -> tuple[Array, Array | None]:
+    return inputs["weights"], row.bias if _per_class(row.bias) else None
+
+
+def _per_class(bias: Any) -> bool:
+    return getattr(bias, "ndim", 0) == 1
+
+
+def _over_rest(xp: Any, own: Array, terms: Array) -> Array:
+    return xp.sum(xp.where(own, 0.0, terms), axis=0)
+
+
+def _add(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:
+    return {name: a[name] + b[name] for name in a}

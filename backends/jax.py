@@ -61,6 +61,9 @@ class Jax(Backend):
     def device(self, array: jax.Array) -> None:
         return None
 
+    def stop_gradient(self, array: jax.Array) -> jax.Array:
+        return jax.lax.stop_gradient(array)
+
     def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
               arrays: tuple[jax.Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
         """By lax.scan: under jit a Python loop saves no memory, and compiles for minutes."""

@@ -75,6 +75,9 @@ class PyTorch(Backend):
         low, high = torch.aminmax(array.detach())
         return low.item(), high.item()
 
+    def stop_gradient(self, array: torch.Tensor) -> torch.Tensor:
+        return array.detach()
+
     def differentiable(self, plan: Plan, arrays: tuple[torch.Tensor, ...]) -> torch.Tensor:
         per_row: torch.Tensor = _Differentiable.apply(plan, *arrays)[0]  # type: ignore[no-untyped-call]
         return per_row

@@ -17,7 +17,7 @@ import anglos
 from anglos import _prototypes
 from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, Weights, Scale, CosineMargin
 from anglos._loss import loss
-from anglos._prototypes import Row, Target
+from anglos._prototypes import Curve, Row
 
 
 @loss(_prototypes, formula="φ = cos θ − m cos² θ", paper="nobody")
@@ -27,8 +27,8 @@ def throw_away(embeddings: Embeddings, weights: Weights, labels: Labels, /, *, m
     return Row(scale, partial(_target, margin=margin))
 
 
-def _target(xp, cos, *, margin):
-    return Target(cos - margin * cos * cos, 1.0 {sign} 2.0 * margin * cos, {{"margin": -cos * cos}})
+def _target(backend, cos, length, *, margin):
+    return Curve(cos - margin * cos * cos, 1.0 {sign} 2.0 * margin * cos, {{"margin": -cos * cos}})
 '''
 
 

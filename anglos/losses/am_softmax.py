@@ -15,7 +15,7 @@ from anglos._arguments import (
 )
 from anglos._loss import loss
 from anglos._prototypes import Row
-from anglos._softmax import CrossEntropy
+from anglos._reductions import CrossEntropy
 from anglos.losses.cosface import subtracted
 
 

@@ -18,8 +18,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Row, Target
-from anglos._softmax import CrossEntropy
+from anglos._prototypes import Curve, Row
+from anglos._reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="φ = cos(θ + m)", paper="Deng et al. 2019, arXiv:1801.07698, eq. 3")
@@ -94,7 +94,7 @@ def arcface(
                straight_through=gradient == "straight_through")
 
 
-def _target(xp: Any, cos: Any, *, margin: Any, past_pi: str) -> Target:
+def _target(backend: Any, cos: Any, length: Any, *, margin: Any, past_pi: str) -> Curve:
     """φ = cos(θ + m), φ′ = sin(θ + m) / sin θ, ∂φ/∂m = −sin(θ + m)."""
-    curve = turned_cosine(xp, cos, shift=margin, past_pi=past_pi)
-    return Target(curve.value, curve.slope, {"margin": curve.by_shift})
+    curve = turned_cosine(backend.xp, cos, shift=margin, past_pi=past_pi)
+    return Curve(curve.value, curve.slope, {"margin": curve.by_shift})

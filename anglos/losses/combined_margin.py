@@ -20,8 +20,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Row, Target
-from anglos._softmax import CrossEntropy
+from anglos._prototypes import Curve, Row
+from anglos._reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="φ = cos(m₁θ + m₂) − m₃", paper="Deng et al. 2019, arXiv:1801.07698, eq. 4")
@@ -94,7 +94,7 @@ def combined_margin(
                straight_through=gradient == "straight_through")
 
 
-def _target(xp: Any, cos: Any, *, m1: Any, m2: Any, m3: Any, past_pi: str) -> Target:
+def _target(backend: Any, cos: Any, length: Any, *, m1: Any, m2: Any, m3: Any, past_pi: str) -> Curve:
     """φ = cos t − m₃ with t = m₁θ + m₂; φ′ = m₁ sin t / sin θ; ∂φ/∂m₁ = −θ sin t, ∂φ/∂m₂ = −sin t, ∂φ/∂m₃ = −1."""
-    curve = turned_cosine(xp, cos, factor=m1, shift=m2, past_pi=past_pi)
-    return Target(curve.value - m3, curve.slope, {"m1": curve.by_factor, "m2": curve.by_shift, "m3": -1.0})
+    curve = turned_cosine(backend.xp, cos, factor=m1, shift=m2, past_pi=past_pi)
+    return Curve(curve.value - m3, curve.slope, {"m1": curve.by_factor, "m2": curve.by_shift, "m3": -1.0})

@@ -15,8 +15,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Row, Target
-from anglos._softmax import CrossEntropy
+from anglos._prototypes import Curve, Row
+from anglos._reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="φ = cos θ − m", paper="Wang, H. et al. 2018, arXiv:1801.09414, eq. 4")
@@ -81,6 +81,6 @@ def cosface(
     return Row(scale, partial(subtracted, margin=margin), CrossEntropy(label_smoothing))
 
 
-def subtracted(xp: Any, cos: Any, *, margin: Any) -> Target:
+def subtracted(backend: Any, cos: Any, length: Any, *, margin: Any) -> Curve:
     """φ = cos θ − m, φ′ = 1, ∂φ/∂m = −1."""
-    return Target(cos - margin, 1.0, {"margin": -1.0})
+    return Curve(cos - margin, 1.0, {"margin": -1.0})

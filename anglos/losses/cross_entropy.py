@@ -7,7 +7,7 @@ from anglos import _direct
 from anglos._arguments import Labels, LabelSmoothing, Logits, Reduction, SampleWeight
 from anglos._direct import Direct
 from anglos._loss import loss
-from anglos._softmax import CrossEntropy
+from anglos._reductions import CrossEntropy, Tile
 
 
 @loss(_direct, formula="ℓ = −log softmax(z)_y", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
@@ -67,15 +67,15 @@ def _value(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any
 
 
 def _slope(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any:
-    (_, residuals), own = _parts(softmax, backend, logits, labels)
-    classes = logits.shape[1]
-    return backend.xp.where(own, softmax.own_slope(backend.xp, residuals, classes),
-                            softmax.rest_slope(backend.xp, residuals, logits.T, classes)).T
-
-
-def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tuple[Any, Any]:
-    """The loss with what its slopes need, and the marks of the labels' classes, (C, B)."""
+    (_, residuals), tile = _parts(softmax, backend, logits, labels)
     xp, classes = backend.xp, logits.shape[1]
-    own = backend.arange(classes, labels)[:, None] == labels[None, :]
-    own_logit = xp.sum(xp.where(own, logits.T, 0.0), axis=0)
-    return softmax.value(xp, softmax.gather(xp, logits.T, own), own_logit, classes), own
+    return xp.where(tile.own, softmax.own_slope(xp, residuals, classes),
+                    softmax.rest_slope(xp, residuals, tile, classes)).T
+
+
+def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tuple[Any, Tile]:
+    """The loss with what its slopes need, and all classes as one tile."""
+    xp, classes = backend.xp, backend.arange(logits.shape[1], labels)
+    tile = Tile(logits.T, classes[:, None] == labels[None, :], classes)
+    own_logit = xp.sum(xp.where(tile.own, tile.logits, 0.0), axis=0)
+    return softmax.value(xp, softmax.gather(xp, tile, own_logit), own_logit, logits.shape[1]), tile

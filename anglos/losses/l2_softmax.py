@@ -15,7 +15,7 @@ from anglos._arguments import (
 )
 from anglos._loss import loss
 from anglos._prototypes import Row
-from anglos._softmax import CrossEntropy
+from anglos._reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="z = s·|w|·cos θ + b", paper="Ranjan et al. 2017, arXiv:1703.09507")

@@ -18,8 +18,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Row, Target
-from anglos._softmax import CrossEntropy
+from anglos._prototypes import Curve, Row
+from anglos._reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="φ = (λ cos θ + ψ_m(θ)) / (1 + λ)", paper="Liu et al. 2017, arXiv:1704.08063")
@@ -91,8 +91,8 @@ def sphereface(
                normalize_embeddings=scale is not None, straight_through=gradient == "straight_through")
 
 
-def _target(xp: Any, cos: Any, *, margin: Any, annealing: Any) -> Target:
+def _target(backend: Any, cos: Any, length: Any, *, margin: Any, annealing: Any) -> Curve:
     """φ = (λ cos θ + ψ) / (1 + λ), φ′ = (λ + ψ′) / (1 + λ), ∂φ/∂λ = (cos θ − ψ) / (1 + λ)²."""
-    psi, total = turned_cosine(xp, cos, factor=margin), 1.0 + annealing
-    return Target((annealing * cos + psi.value) / total, (annealing + psi.slope) / total,
-                  {"margin": psi.by_factor / total, "annealing": (cos - psi.value) / total**2})
+    psi, total = turned_cosine(backend.xp, cos, factor=margin), 1.0 + annealing
+    return Curve((annealing * cos + psi.value) / total, (annealing + psi.slope) / total,
+                 {"margin": psi.by_factor / total, "annealing": (cos - psi.value) / total**2})
