@@ -2,14 +2,35 @@
 
 from anglos._loss import LOSSES as LOSSES
 from anglos._loss import Loss as Loss
-
 from anglos.losses.entropy import entropy as entropy
 from anglos.losses.cross_entropy import cross_entropy as cross_entropy
 from anglos.losses.linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from anglos.losses.normface import normface as normface
 from anglos.losses.l2_softmax import l2_softmax as l2_softmax
+from anglos.losses.vmf import vmf as vmf
+from anglos.losses.coco import coco as coco
+from anglos.losses.large_margin_softmax import large_margin_softmax as large_margin_softmax
 from anglos.losses.sphereface import sphereface as sphereface
+from anglos.losses.sphereface_r import sphereface_r as sphereface_r
 from anglos.losses.cosface import cosface as cosface
 from anglos.losses.am_softmax import am_softmax as am_softmax
 from anglos.losses.arcface import arcface as arcface
 from anglos.losses.combined_margin import combined_margin as combined_margin
+from anglos.losses.airface import airface as airface
+from anglos.losses.adaface import adaface as adaface
+from anglos.losses.magface import magface as magface
+from anglos.losses.curricularface import curricularface as curricularface
+from anglos.losses.subcenter_arcface import subcenter_arcface as subcenter_arcface
+from anglos.losses.mv_softmax import mv_softmax as mv_softmax
+from anglos.losses.inter_topk import inter_topk as inter_topk
+from anglos.losses.circle_softmax import circle_softmax as circle_softmax
+from anglos.losses.sphereface2 import sphereface2 as sphereface2
+from anglos.losses.uniface import uniface as uniface
+from anglos.losses.p2sgrad import p2sgrad as p2sgrad
+from anglos.losses.c_contrastive import c_contrastive as c_contrastive
+from anglos.losses.c_triplet import c_triplet as c_triplet
+from anglos.losses.proxy_nca import proxy_nca as proxy_nca
+from anglos.losses.soft_triple import soft_triple as soft_triple
+from anglos.losses.adaface import adaface_update as adaface_update
+from anglos.losses.sphereface2 import sphereface2_bias as sphereface2_bias
+from anglos.schedules import suggest_scale as suggest_scale

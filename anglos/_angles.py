@@ -19,7 +19,7 @@ def turned_cosine(xp: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, p
     """Cos t for t = factor·θ + shift while t ≤ π, and beyond it what `past_pi` names."""
     sin = sine(xp, cos)
     multiple_cos, multiple_sin, multiple_ratio, theta = _multiple_angle(xp, cos, sin, factor)
-    cos_shift, sin_shift = _cos_sin(xp, shift)
+    cos_shift, sin_shift = cos_sin(xp, shift)
     cos_t = multiple_cos * cos_shift - multiple_sin * sin_shift
     sin_t = multiple_sin * cos_shift + multiple_cos * sin_shift
     ratio_t = multiple_ratio * cos_shift + multiple_cos * sin_shift / floored_sine(xp, sin)  # sin t / sin θ
@@ -27,7 +27,7 @@ def turned_cosine(xp: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, p
 
     # The number of times that t has passed a multiple of π.
     if theta is None:
-        passed = [xp.astype(cos < _cos_sin(xp, (q * math.pi - shift) / factor)[0], cos.dtype)
+        passed = [xp.astype(cos < cos_sin(xp, (q * math.pi - shift) / factor)[0], cos.dtype)
                   for q in range(1, int(factor) + 1)]
         passes = sum(passed[1:], start=passed[0])
     else:
@@ -46,13 +46,13 @@ def _smooth(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift
 def _shifted(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
     """Cos θ − cos θ₀ − 1 from θ₀ = (π − m₂)/m₁ on: continuous, slope 1."""
     start = (math.pi - shift) / factor
-    cos_start, sin_start = _cos_sin(xp, start)
+    cos_start, sin_start = cos_sin(xp, start)
     return passes > 0.0, Turned(cos - cos_start - 1.0, 1.0, -sin_start / factor, -sin_start * start / factor)
 
 
 def _linear(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
     """Cos θ − m₂ sin m₂: slope 1, and a jump down of cos m₂ + m₂ sin m₂ − 1 where it starts (for m₁ = 1)."""
-    cos_shift, sin_shift = _cos_sin(xp, shift)
+    cos_shift, sin_shift = cos_sin(xp, shift)
     return passes > 0.0, Turned(cos - shift * sin_shift, 1.0, -sin_shift - shift * cos_shift, 0.0)
 
 
@@ -96,7 +96,8 @@ def _multiple_angle(xp: Any, cos: Array, sin: Array, factor: Any) -> tuple[Array
     return xp.cos(factor * theta), multiple_sin, multiple_sin / floored_sine(xp, sin), theta
 
 
-def _cos_sin(xp: Any, angle: Any) -> tuple[Any, Any]:
+def cos_sin(xp: Any, angle: Any) -> tuple[Any, Any]:
+    """Cos and sin of a number or an array."""
     if isinstance(angle, (int, float)):
         return math.cos(angle), math.sin(angle)
     return xp.cos(angle), xp.sin(angle)

@@ -17,19 +17,37 @@ class ArrayOf:
     shape: str
     dtype: str = "real floating"
     optional: bool = False
+    low: float = -math.inf
+    frozen: bool = False
+
+    @property
+    def ranged(self) -> bool:
+        """Whether it has values that are refused."""
+        return self.low > -math.inf
 
     @property
     def shapes(self) -> tuple[str, ...]:
         return (self.shape,)
 
     def __str__(self) -> str:
-        return f"an array of {self.dtype} dtype and shape {spell(self.shapes)}" + (" or None" if self.optional else "")
+        low, none = (f" of numbers from {self.low:g}" if self.ranged else ""), " or None" if self.optional else ""
+        return f"an array{low} of {self.dtype} dtype and shape {spell(self.shapes)}{none}"
 
     def static(self, refuse: Refuse, value: Any) -> None:
         """The value, which is no array, if it is allowed all the same."""
         if not (value is None and self.optional):
             refuse(TypeError, f"was {describe(value)}",
                    f"{self}, of NumPy, PyTorch, JAX, CuPy or another library of the array API standard")
+
+
+    def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
+        """Refuse an array with these bounds; NaN is never in range."""
+        if not low >= self.low:
+            refuse(ValueError, f"{verb} {low:g}", str(self))
+
+    def nan_outside(self, xp: Any, array: Any) -> Any:
+        """The array, with NaN where a value is refused: for when it cannot be looked at."""
+        return xp.where(array >= self.low, array, math.nan)
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,8 @@ class Number:
     above: bool = False
     shapes: tuple[str, ...] = ("",)
     optional: bool = False
+    frozen: bool = False
+    """A constant to the gradient."""
 
     dtype = "real floating"
 
@@ -58,8 +78,19 @@ class Number:
             return None
         if isinstance(value, bool) or not isinstance(value, (float, int, numbers.Real)):
             refuse(TypeError, f"was {describe(value)}", str(self))
-        self.check_range(refuse, "was", float(value), float(value))
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.copysign(math.inf, value)
+        self.check_range(refuse, "was", number, number)
+        return number
+
+    ranged = True
+
+    def nan_outside(self, xp: Any, array: Any) -> Any:
+        """The array, with NaN where a value is refused: for when it cannot be looked at."""
+        inside = array > self.low if self.above else array >= self.low
+        return xp.where(inside & (array <= self.high), array, math.nan)
 
     def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
         """Refuse a number, or an array with these bounds; NaN and infinity are never in range."""
@@ -96,7 +127,26 @@ class Integer:
         """The value if it is one."""
         if isinstance(value, bool) or not isinstance(value, (int, numbers.Integral)):
             refuse(TypeError, f"was {describe(value)}", "an integer")
-        return int(value)
+        number = int(value)
+        if not -(2**31) <= number < 2**31:
+            refuse(ValueError, f"was {number}", "an integer of 32 bits")
+        return number
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two numbers, the first the smaller."""
+
+    number: Number
+
+    def static(self, refuse: Refuse, value: Any) -> tuple[float, float]:
+        """The value if it is that."""
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            refuse(TypeError, f"was {describe(value)}", f"a pair of numbers, each {self.number}")
+        first, second = (self.number.static(refuse, one) for one in value)
+        if first >= second:  # type: ignore[operator]
+            refuse(ValueError, f"was {tuple(value)}", "the first to be the smaller")
+        return first, second  # type: ignore[return-value]
 
 
 def kind_of(annotation: Any) -> Any:
@@ -124,10 +174,11 @@ def spell(shapes: tuple[str, ...]) -> str:
 
 Embeddings = Annotated[Any, ArrayOf("B D")]
 Weights = Annotated[Any, ArrayOf("C D")]
+SubWeights = Annotated[Any, ArrayOf("C K D")]
 Logits = Annotated[Any, ArrayOf("B C")]
 Labels = Annotated[Any, ArrayOf("B", "integral")]
 Bias = Annotated[Any, ArrayOf("C", optional=True)]
-SampleWeight = Annotated[Any, ArrayOf("B", optional=True)]
+SampleWeight = Annotated[Any, ArrayOf("B", optional=True, low=0.0)]
 Angle = Annotated[Any, Number("an angle in radians", 0.0, math.pi, shapes=("", "B"))]
 CosineMargin = Annotated[Any, Number("a margin on the cosine", -2.0, 2.0, shapes=("", "B"))]
 AngleFactor = Annotated[Any, Number("a factor of the angle", 1.0, 10.0, shapes=("", "B"))]
@@ -136,6 +187,17 @@ Scale = Annotated[Any, Number("a scale", 0.0, above=True)]
 OptionalScale = Annotated[Any, Number("a scale", 0.0, above=True, optional=True)]
 Annealing = Annotated[Any, Number("a weight", 0.0)]
 LabelSmoothing = Annotated[float, Number("a probability", 0.0, 1.0, shapes=())]
+ScalarBias = Annotated[Any, Number("a bias", -math.inf, optional=True)]
+SquaredDistance = Annotated[float, Number("a squared distance of unit vectors", 0.0, 4.0, shapes=())]
+NonNegative = Annotated[float, Number("a number", 0.0, shapes=())]
+PositiveNumber = Annotated[float, Number("a number", 0.0, above=True, shapes=())]
+Count = Annotated[int, Number("a count", 1.0, shapes=())]
+CosineState = Annotated[Any, Number("a cosine", -1.0, 1.0, frozen=True)]
+NormState = Annotated[Any, Number("a length", 0.0, above=True, optional=True, frozen=True)]
+SphereFace2Margin = Annotated[Any, Number("a margin (variant A: an angle in radians)", 0.0, math.pi, shapes=("", "B"),
+                                          optional=True)]
+NormRange = Annotated[tuple[float, float], Pair(Number("a length", 0.0, above=True, shapes=()))]
+AngleRange = Annotated[tuple[float, float], Pair(Number("an angle in radians", 0.0, math.pi, shapes=()))]
 PastPi = Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"]
 Gradient = Literal["exact", "straight_through"]
 Reduction = Literal["none", "sum", "mean"]

@@ -23,8 +23,6 @@ class Checked(NamedTuple):
 def check_names(loss: str, arrays: tuple[str, ...], given: int, options: Mapping[str, Any], known: Mapping[str, Any]
                 ) -> None:
     """As many arrays as the loss takes, and no option that it does not have."""
-    if given != len(arrays):
-        _refuse(loss, "the arrays", TypeError, f"were {given}", f"{len(arrays)}: {', '.join(arrays)}")
     for name in options:
         if name in arrays:
             _refuse(loss, name, TypeError, "was given by name", f"it by position, in the order {', '.join(arrays)}")
@@ -32,6 +30,8 @@ def check_names(loss: str, arrays: tuple[str, ...], given: int, options: Mapping
             close = difflib.get_close_matches(name, known, 1)
             _refuse(loss, name, TypeError, "was given, which is none of its options",
                     ", ".join(known) + (f" (did you mean {close[0]}?)" if close else ""))
+    if given != len(arrays):
+        _refuse(loss, "the arrays", TypeError, f"were {given}", f"{len(arrays)}: {', '.join(arrays)}")
 
 
 def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
@@ -51,7 +51,7 @@ def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any])
             continue
         if not backend.accepts(owner):
             refuse(TypeError, f"was a {owner.name} array", f"a {backend.name} array, as {next(iter(arrays))} is one")
-        if not owner.xp.isdtype(value.dtype, kind.dtype):
+        if not _is_dtype(owner.xp, value.dtype, kind.dtype):
             refuse(TypeError, f"was of dtype {value.dtype}", str(kind))
         _check_shape(refuse, name, value, kind, sizes, sources)
         if owner is backend and arrays:
@@ -59,13 +59,21 @@ def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any])
             here, there = backend.device(value), backend.device(arrays[first])
             if here != there:
                 refuse(ValueError, f"was on device {here}", f"device {there}, where {first} is")
-        if isinstance(kind, Number) and math.prod(value.shape):
-            bounds = owner.bounds(value)
-            if bounds is not None:
-                kind.check_range(refuse, "held", *bounds)
+        bounds = owner.bounds(value) if kind.ranged and math.prod(value.shape) else None
+        if bounds is not None:
+            kind.check_range(refuse, "held", *bounds)
         arrays[name] = value if owner is backend else backend.adopt(value)
+        if kind.ranged and bounds is None:
+            arrays[name] = kind.nan_outside(backend.xp, arrays[name])
     assert backend is not None  # every loss takes an array, and refuses anything else in its place
     return Checked(backend, arrays, static, sizes)
+
+
+def _is_dtype(xp: Any, dtype: Any, kind: str) -> bool:
+    try:
+        return bool(xp.isdtype(dtype, kind))
+    except (TypeError, ValueError):  # one that the library did not define itself, as NumPy's bfloat16
+        return False
 
 
 def _check_shape(refuse: Any, name: str, value: Any, kind: ArrayOf | Number, sizes: dict[str, int],
@@ -75,7 +83,7 @@ def _check_shape(refuse: Any, name: str, value: Any, kind: ArrayOf | Number, siz
         if len(letters) == len(shape) and all(sizes.get(letter, size) == size
                                               for letter, size in zip(letters, shape, strict=True)):
             for letter, size in zip(letters, shape, strict=True):
-                if letter in "CD" and size == 0:
+                if letter in "CDK" and size == 0:
                     refuse(ValueError, f"was of shape {shape}", f"{letter} to be at least 1 in {spell(kind.shapes)}")
                 sizes[letter] = size
                 sources.setdefault(letter, name)
@@ -105,7 +113,8 @@ def check_labels(loss: str, backend: Backend, labels: Any, classes: int, ignore_
 
 def check_wrt(loss: str, kinds: Mapping[str, Any], wrt: Any) -> None:
     """A tuple of names of inputs that have a gradient."""
-    known = [name for name, kind in kinds.items() if getattr(kind, "shapes", ()) and kind.dtype == "real floating"]
+    known = [name for name, kind in kinds.items()
+             if getattr(kind, "shapes", ()) and kind.dtype == "real floating" and not kind.frozen]
     if not isinstance(wrt, (tuple, list)) or not all(name in known for name in wrt):
         _refuse(loss, "wrt", ValueError, f"was {wrt if isinstance(wrt, (tuple, list)) else describe(wrt)}",
                 f"a tuple of names out of {', '.join(known)}")

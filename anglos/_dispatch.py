@@ -15,8 +15,8 @@ _LIBRARIES = {
     ("cupy", "ndarray"): "cupy",
     ("numpy", "ndarray"): "numpy",
 }
-# These redefine what * and indexing mean.
-_REFUSED = {("numpy", "matrix"), ("numpy", "MaskedArray")}
+# The first two redefine what * and indexing mean; the third are numbers.
+_REFUSED = {("numpy", "matrix"), ("numpy", "MaskedArray"), ("numpy", "generic")}
 
 _backends: dict[type, Backend | None] = {}
 _generic: dict[str, Backend] = {}

@@ -37,7 +37,7 @@ class Loss(Generic[Options]):
         parameters = signature.parameters.values()
         self.arrays = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
         self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        self._kinds = {p.name: kind_of(p.annotation) for p in parameters}
+        self.kinds = {p.name: kind_of(p.annotation) for p in parameters}
 
     def __repr__(self) -> str:
         return f"<loss anglos.{self.name}>"
@@ -65,7 +65,7 @@ class Loss(Generic[Options]):
         differentiation in PyTorch; in JAX the result can be differentiated again.
         """
         wanted = tuple(name for name in self.arrays if name != "labels") if wrt is None else wrt
-        check_wrt(self.name, self._kinds, wanted)
+        check_wrt(self.name, self.kinds, wanted)
         call = self._prepare(arrays, options, wanted)
         with call.plan.backend.untracked(call.arrays):
             per_row, residuals = call.plan.forward(call.arrays)
@@ -78,7 +78,7 @@ class Loss(Generic[Options]):
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] = ()) -> "_Call":
         check_names(self.name, self.arrays, len(arrays), options, self.defaults)
         values = {**dict(zip(self.arrays, arrays, strict=True)), **self.defaults, **options}
-        backend, inputs, static, sizes = check_values(self.name, self._kinds, values)
+        backend, inputs, static, sizes = check_values(self.name, self.kinds, values)
         for name in wrt:
             if name not in inputs:
                 inputs[name] = self._as_input(backend, name, static.pop(name), inputs)
@@ -99,7 +99,7 @@ class Loss(Generic[Options]):
 
     def _without(self, xp: Any, name: str, array: Array, counted: Any) -> Array:
         """Zeros in the place of ignored rows: 0 times a NaN that padding may hold would be NaN in the gradient."""
-        shapes = self._kinds[name].shapes
+        shapes = self.kinds[name].shapes
         if name == "labels" or array.ndim == 0 or not any(shape.startswith("B") for shape in shapes):
             return array
         return xp.where(counted[:, None] if array.ndim == 2 else counted, array, 0.0)
@@ -172,6 +172,8 @@ def loss(engine: ModuleType, *, formula: str, paper: str) -> Callable[[Callable[
 
     def register(function: Callable[Options, Any]) -> Loss[Options]:
         made = Loss(function, engine, formula, paper)
+        if made.name in LOSSES:
+            raise ValueError(f"loss: name was {made.name}, which there is; wanted another")
         LOSSES[made.name] = made
         return made
 

@@ -50,7 +50,7 @@ class Row:
     statistic: Callable[[Any, Array, Callable[[int], Array]], Any] | None = None
     """What η needs to know of a row: (backend, cos θ_y, k ↦ the k-th largest cosine of the rest)."""
     merge: Callable[[Any, Array], tuple[Array, Array]] | None = None
-    """Of several prototypes per class: cosines (·, K, ·) -> the class's, and their slopes in it."""
+    """Of several prototypes per class: (backend, cosines (·, K, ...)) -> the class's, and its slopes in them."""
     regularizer: Callable[[Any, Array], tuple[Array, Array]] | None = None
     """A term of the loss in |x|, and its slope."""
     names: Mapping[str, tuple[str, float]] = field(default_factory=lambda: _NAMES)
@@ -80,16 +80,20 @@ def _batch(backend: Any, row: Row, inputs: dict[str, Array]) -> _Batch:
     if row.merge is None:
         cos = xp.sum(unit * w_unit, axis=-1)
     else:
-        cos, _ = row.merge(xp, xp.sum(unit[:, None, :] * w_unit, axis=-1))
+        cos, _ = row.merge(backend, xp.sum(unit[:, None, :] * w_unit, axis=-1))
     cos = xp.clip(cos, -1.0, 1.0)
     length = xp.sum(x * unit, axis=-1)
     target = _curve(backend, row, cos, row.target(backend, cos, length))
     embedding_length = 1.0 if row.normalize_embeddings else length
     weight_length = 1.0 if row.normalize_weights else xp.sum(w * w_unit, axis=-1)
-    logit = row.scale * embedding_length * weight_length * target.value
+    points = unit if row.normalize_embeddings else x
+    if row.target is unchanged and row.merge is None:
+        # Not by way of lengths and cosine: a zero vector of free length has a slope, and its cosine has none.
+        logit = row.scale * xp.sum(points * (w_unit if row.normalize_weights else w), axis=-1)
+    else:
+        logit = row.scale * embedding_length * weight_length * target.value
     if row.bias is not None:
         logit = logit + (xp.take(row.bias, inputs["labels"], axis=0) if _per_class(row.bias) else row.bias)
-    points = unit if row.normalize_embeddings else x
     return _Batch(points, unit, inverse, length, embedding_length, weight_length, cos, target, logit)
 
 
@@ -101,11 +105,12 @@ def _curve(backend: Any, row: Row, cos: Array, curve: Curve) -> Curve:
 
 
 class _Visit(NamedTuple):
-    """T classes: their prototypes, (T, D) or (T·K, D), and all that comes of them and the embeddings, (T, B)."""
+    """T classes: prototypes, (T, D) or (T·K, D), their cosines and slopes, (T, K, B), and the classes' own, (T, B)."""
 
     prototypes: Array
     unit: Array
     inverse: Array
+    cosines: Array | None
     mix: Array | None
     cos: Array
     rest: Curve | None
@@ -118,13 +123,14 @@ def _visit(backend: Any, row: Row, batch: _Batch, statistic: Any, labels: Array,
     w = xp.reshape(xp.astype(weights, batch.points.dtype, copy=False), (-1, weights.shape[-1]))
     unit, inverse = unit_rows(xp, w)
     prototypes = unit if row.normalize_weights else w
-    mix, rest = None, None
+    cosines, mix, rest = None, None, None
     if row.merge is None and row.rest is None:
         cos = logits = prototypes @ (row.scale * batch.points).T
     else:
         cos = prototypes @ batch.unit.T
         if row.merge is not None:
-            cos, mix = row.merge(xp, xp.reshape(cos, (weights.shape[0], -1, cos.shape[1])))
+            cosines = xp.reshape(cos, (weights.shape[0], -1, cos.shape[1]))
+            cos, mix = row.merge(backend, cosines)
         value = cos
         if row.rest is not None:
             cos = xp.clip(cos, -1.0, 1.0)
@@ -136,7 +142,8 @@ def _visit(backend: Any, row: Row, batch: _Batch, statistic: Any, labels: Array,
     elif row.bias is not None:
         logits = logits + row.bias
     classes = backend.arange(weights.shape[0], labels) + first
-    return _Visit(prototypes, unit, inverse, mix, cos, rest, Tile(logits, classes[:, None] == labels[None, :], classes))
+    tile = Tile(logits, classes[:, None] == labels[None, :], classes)
+    return _Visit(prototypes, unit, inverse, cosines, mix, cos, rest, tile)
 
 
 def _statistic(backend: Any, row: Row, batch: _Batch, inputs: dict[str, Array]) -> Any:
@@ -153,7 +160,7 @@ def _statistic(backend: Any, row: Row, batch: _Batch, inputs: dict[str, Array]) 
             return sort_down(xp.where(own, -2.0, unit @ batch.unit.T)), ()
 
         def sort_down(cos: Array) -> Array:
-            return xp.sort(cos, axis=0, descending=True)[:count, ...]
+            return xp.sort(cos, axis=0, descending=True)[: min(count, cos.shape[0]), ...]
 
         ranked, _ = backend.sweep(visit, lambda a, b: sort_down(xp.concat([a, b], axis=0)), (inputs["weights"],),
                                   backend.tile_width(labels.shape[0]))
@@ -194,7 +201,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     statistic = _statistic(backend, row, batch, inputs)
     phi_slope = batch.target.slope
     own_slope = reduction.own_slope(xp, residuals, classes)
-    along = own_slope * (batch.target.value - phi_slope * batch.cos)
+    along = own_slope * (0.0 if row.target is unchanged else batch.target.value - phi_slope * batch.cos)
     weighted = batch.points * (g * row.scale)[:, None]
     fields = {row.names[name][0] for name in needs if name in row.names}
 
@@ -213,6 +220,8 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
             sums["bias"] = _over_rest(xp, own, rest_slope)
         slopes = xp.where(own, own_slope * phi_slope, slopes)
         if visit.mix is not None:
+            if "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
+                sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
             slopes = xp.reshape(slopes[:, None, :] * visit.mix, (-1, slopes.shape[1]))
         if "embeddings" in needs or "scale" in fields:
             sums["points"] = slopes.T @ visit.prototypes

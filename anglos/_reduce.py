@@ -30,7 +30,7 @@ def rows_of(xp: Any, labels: Array, classes: int, ignore_index: int, sample_weig
 
 
 def reduce(xp: Any, per_row: Array, rows: Rows, reduction: str) -> Array:
-    """none: w_i ℓ_i.  sum: Σ w_i ℓ_i.  mean: Σ w_i ℓ_i / Σ w_i, and 0 if nothing counts."""
+    """none: w_i ℓ_i.  sum: Σ w_i ℓ_i.  mean: Σ w_i ℓ_i / Σ w_i, and 0 if all weights are 0."""
     weighted = per_row if rows.weight is None else per_row * xp.astype(rows.weight, per_row.dtype, copy=False)
     if rows.counted is not None:
         weighted = xp.where(rows.counted, weighted, 0.0)

@@ -80,7 +80,7 @@ class ExcludedPositive(NamedTuple):
     def value(self, xp: Any, gathered: LogSumExp, own_logit: Array, classes: int) -> tuple[Array, tuple[Array, Array]]:
         """ℓ, which is 0 where there is no other class; L, and whether there is one."""
         rest = _finish(xp, gathered)
-        some = rest > -math.inf
+        some = rest != -math.inf
         rest = xp.where(some, rest, 0.0)
         return xp.where(some, rest - own_logit, 0.0), (rest, some)
 
@@ -164,7 +164,7 @@ class ContrastiveHinge(NamedTuple):
 
     def _excess(self, xp: Any, tile: Tile) -> Array:
         excess = self.margin - 2.0 + 2.0 * tile.logits
-        return xp.where(excess > 0.0, excess, 0.0)
+        return xp.where(excess <= 0.0, 0.0, excess)
 
 
 class TripletHinge(NamedTuple):
@@ -175,9 +175,8 @@ class TripletHinge(NamedTuple):
     def gather(self, xp: Any, tile: Tile, own_logit: Array) -> tuple[Array, Array]:
         """The sum, and how many classes are in it."""
         excess = self.margin + 2.0 * (tile.logits - own_logit)
-        active = excess > 0.0
-        return (_sum_of_rest(xp, tile, xp.where(active, excess, 0.0)),
-                _sum_of_rest(xp, tile, xp.astype(active, excess.dtype)))
+        return (_sum_of_rest(xp, tile, xp.where(excess <= 0.0, 0.0, excess)),
+                _sum_of_rest(xp, tile, xp.astype(excess > 0.0, excess.dtype)))
 
     def combine(self, xp: Any, a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
         return a[0] + b[0], a[1] + b[1]
@@ -211,10 +210,10 @@ class HardestTripletHinge(NamedTuple):
 
     def value(self, xp: Any, gathered: tuple[Array, Array], own_logit: Array, classes: int
               ) -> tuple[Array, tuple[Array, Array]]:
-        some = gathered[0] > -math.inf
-        excess = self.margin + 2.0 * (xp.where(some, gathered[0], 0.0) - own_logit)
-        active = some & (excess > 0.0)
-        return xp.where(active, excess, 0.0), (xp.astype(active, own_logit.dtype), gathered[1])
+        alone = gathered[0] == -math.inf
+        excess = self.margin + 2.0 * (xp.where(alone, 0.0, gathered[0]) - own_logit)
+        idle = alone | (excess <= 0.0)
+        return xp.where(idle, 0.0, excess), (1.0 - xp.astype(idle, own_logit.dtype), gathered[1])
 
     def own_slope(self, xp: Any, residuals: tuple[Array, Array], classes: int) -> Array:
         """∂ℓ/∂z_y = −2 where the bracket is positive."""
@@ -242,8 +241,8 @@ def _combine(xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
 
 def _finish(xp: Any, gathered: LogSumExp) -> Array:
     """The log-sum-exp; −∞ of nothing."""
-    some = gathered.total > 0.0
-    return xp.where(some, gathered.largest + xp.log(xp.where(some, gathered.total, 1.0)), -math.inf)
+    nothing = gathered.total == 0.0  # and not "> 0": a NaN must stay one
+    return xp.where(nothing, -math.inf, gathered.largest + xp.log(xp.where(nothing, 1.0, gathered.total)))
 
 
 def _sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
@@ -252,4 +251,4 @@ def _sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
 
 def _probability(xp: Any, log_p: Array) -> Array:
     """At most 1: logits of 1e30, recomputed, may exceed their sum by more than exp can bear."""
-    return xp.exp(xp.where(log_p < 0.0, log_p, 0.0))
+    return xp.exp(xp.where(log_p > 0.0, 0.0, log_p))

@@ -2,7 +2,7 @@
 
 A module has a `backend`, an `anglos._backend.Backend` that replaces what its library does better or otherwise:
 how a loss is registered with automatic differentiation (`differentiable`), how tiles are swept (`sweep`), whether
-values may be read (`is_readable`), how automatic differentiation or mixed precision is switched off (`untracked`,
+values may be read (`bounds`), how automatic differentiation or mixed precision is switched off (`untracked`,
 `plain`). It is imported when the first array of its library arrives. Every other library of the array API
 standard is served by `Backend` itself.
 """

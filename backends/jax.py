@@ -61,6 +61,21 @@ class Jax(Backend):
     def device(self, array: jax.Array) -> None:
         return None
 
+    def bounds(self, array: jax.Array) -> tuple[float, float] | None:
+        if isinstance(array, jax.core.Tracer) or {device.platform for device in array.devices()} != {"cpu"}:
+            return None
+        if not array.is_fully_addressable:
+            return None
+        values = np.asarray(array)
+        return values.min(), values.max()
+
+    def adopt(self, array: np.ndarray) -> jax.Array:
+        if array.dtype.kind in "iu":
+            # JAX wraps what its integers cannot hold: a label out of range could become a class.
+            limits = np.iinfo(self.index_type)
+            array = np.clip(array, limits.min, limits.max)
+        return jnp.asarray(array)
+
     def stop_gradient(self, array: jax.Array) -> jax.Array:
         return jax.lax.stop_gradient(array)
 

@@ -35,7 +35,8 @@ class _Differentiable(torch.autograd.Function):
         count = len(plan.names)
         if g is None:
             return (None,) * (count + 1)
-        arrays, residuals = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        saved = ctx.saved_tensors  # once: torch.utils.checkpoint unpacks a tensor only once
+        arrays, residuals = saved[:count], saved[count:]
         needs = frozenset(name for name, need in zip(plan.names, ctx.needs_input_grad[1:], strict=True) if need)
         # The residuals carry no graph: where this gradient is itself differentiated they would give a wrong
         # second derivative without a word, so they are computed anew.

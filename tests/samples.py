@@ -6,32 +6,79 @@ import numpy as np
 from libraries import Array, Library
 
 from anglos import Loss
+from anglos._arguments import ArrayOf
 
 BATCH, CLASSES, DIMENSION = 6, 5, 4
 LABELS = np.asarray([0, 3, 0, 1, 4, 3])
 
-# Options that may be arrays, and values for them: one each, and one per row where that is allowed.
+# Values for options that may be arrays: one number, and one per row where that is allowed.
 OPTION_VALUES: dict[str, list[Any]] = {
     "scale": [6.0],
-    "bias": [np.linspace(-1.0, 1.0, CLASSES)],
+    "concentration": [6.0],
+    "bias": [0.7],
     "annealing": [0.7],
+    "t": [0.4],
+    "penalty": [0.2, np.linspace(0.1, 0.4, BATCH)],
     "margin": [1.2, np.linspace(1.0, 1.4, BATCH)],
     "m1": [1.2, np.linspace(0.8, 1.4, BATCH)],
     "m2": [0.3, np.linspace(0.1, 0.5, BATCH)],
     "m3": [0.2, np.linspace(-0.1, 0.3, BATCH)],
     "sample_weight": [np.linspace(0.5, 2.0, BATCH)],
 }
+# Values, other than the defaults, of options that are no arrays and are not one of a few.
+OTHER_VALUES: dict[str, Any] = {
+    "label_smoothing": 0.3, "norm_range": (1.0, 3.0), "k": 2, "negative_weight": 0.5, "h": 1.0,
+}
+
+# Part of the value is a constant to the gradient: compare with autodiff of `plain`, which knows, not with differences.
+FROZEN = {"adaface", "circle_softmax"}
+
+
+def array_options(loss: Loss[...]) -> dict[str, list[Any]]:
+    """The options that may be arrays and have a gradient, with values for them."""
+    values = {}
+    for name in loss.defaults:
+        kind = loss.kinds[name]
+        if getattr(kind, "shapes", ()) and not kind.frozen:
+            per_class = kind.shapes == ("C",)
+            values[name] = [np.linspace(-1.0, 1.0, CLASSES)] if per_class else OPTION_VALUES[name][: len(kind.shapes)]
+    return values
+
+
+def other_options(loss: Loss[...]) -> list[dict[str, Any]]:
+    """Calls that between them take every choice, and another value of every number that is no array."""
+    calls: list[dict[str, Any]] = []
+    for name, default in loss.defaults.items():
+        kind = loss.kinds[name]
+        choices = [] if name == "reduction" else getattr(kind, "choices", ())
+        calls += [{name: choice} for choice in choices if choice != default]
+        if getattr(kind, "optional", False) and default is not None:
+            calls.append({name: None})
+        if name in OTHER_VALUES:
+            calls.append({name: OTHER_VALUES[name]})
+    return calls
+
+
+def made(loss: Loss[...], named: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Of arrays by name those that a loss takes; with three prototypes per class, if it asks for several."""
+    chosen = {name: named[name] for name in loss.arrays}
+    if loss.kinds.get("weights") == ArrayOf("C K D"):
+        weights = named["weights"]
+        across = weights[:, ::-1] * np.where(np.arange(weights.shape[1]) % 2, 1.0, -1.0)
+        chosen["weights"] = np.stack([weights, across, -0.5 * weights], axis=1)
+    return list(chosen.values())
 
 
 def arrays(loss: Loss[...], library: Library, seed: int = 0, dtype: str = "float64") -> list[Array]:
     """The arrays that a loss takes, at random."""
     random = np.random.default_rng(seed)
-    made: dict[str, np.ndarray] = {
+    named = {
         "embeddings": random.normal(size=(BATCH, DIMENSION)),
         "weights": random.normal(size=(CLASSES, DIMENSION)),
         "logits": random.normal(size=(BATCH, CLASSES)),
+        "labels": LABELS,
     }
-    return [library.array(LABELS if name == "labels" else made[name].astype(dtype)) for name in loss.arrays]
+    return [library.array(array.astype(dtype) if array.dtype.kind == "f" else array) for array in made(loss, named)]
 
 
 def gentle(loss: Loss[...]) -> dict[str, Any]:

@@ -14,12 +14,9 @@ GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
 
 # The losses of golden.json that do not exist yet. The list is exact: a new loss must be struck off.
 MISSING = {
-    "adaface", "airface", "angular", "angular_triplet", "batch_coco", "c_contrastive", "c_triplet", "center", "circle",
-    "circle_softmax", "clip", "coco", "contrastive", "curricularface", "dcl", "hcl", "info_nce", "inter_topk",
-    "large_margin_softmax", "magface", "multi_similarity", "mv_softmax", "n_pair", "nce", "nt_xent", "p2sgrad",
-    "proxy_anchor", "proxy_nca", "ranked_list", "siglip", "soft_triple", "sphereface2", "sphereface_r",
-    "subcenter_arcface", "supcon", "triplet", "uniface", "vmf",
-}  # fmt: skip
+    "angular", "angular_triplet", "batch_coco", "center", "circle", "clip", "contrastive", "dcl", "hcl", "info_nce",
+    "multi_similarity", "n_pair", "nce", "nt_xent", "proxy_anchor", "ranked_list", "siglip", "supcon", "triplet",
+}
 CASES = [case for case in GOLDEN["cases"] if case["loss"] not in MISSING]
 
 

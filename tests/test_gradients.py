@@ -6,33 +6,27 @@ from typing import Any
 import numpy as np
 import pytest
 from libraries import Library
-from samples import BATCH, OPTION_VALUES, arrays, float_arrays, gentle
+from samples import BATCH, FROZEN, array_options, arrays, float_arrays, gentle, other_options
 
 import anglos
 from anglos import Loss
 
 
-def differentiable_calls(loss: Loss[...]) -> list[dict[str, Any]]:
-    """Calls that between them make every option an array, in every form it may take."""
-    calls: list[dict[str, Any]] = [{}]
-    for name, values in OPTION_VALUES.items():
-        if name in loss.defaults:
-            calls += [{name: value} for value in values]
-    for name in ("label_smoothing", "from_logits"):
-        if name in loss.defaults:
-            calls.append({name: {"label_smoothing": 0.3, "from_logits": False}[name]})
-    return calls
+def calls(loss: Loss[...]) -> list[dict[str, Any]]:
+    """Calls that between them make every option an array, in every form it may take, and take every choice."""
+    learnt = [{name: value} for name, values in array_options(loss).items() for value in values]
+    return [{}, *learnt, *other_options(loss)]
 
 
 def test_value_and_grad_is_autodiff_of_plain(loss: Loss[...], torch_library: Library) -> None:
     torch: Any = import_module("torch")
-    for options in differentiable_calls(loss):
+    for options in calls(loss):
         inputs = [array.requires_grad_() if array.is_floating_point() else array
                   for array in arrays(loss, torch_library)]
         if options.get("from_logits") is False:
             inputs = [torch.softmax(inputs[0].detach(), dim=-1).requires_grad_()]
         learnt = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True)
-                  for name, value in options.items() if name in OPTION_VALUES}
+                  for name, value in options.items() if name in array_options(loss) and value is not None}
         options = {**gentle(loss), **options, **learnt}
         wrt = [*float_arrays(loss), *learnt]
         tensors = [array for array in inputs if array.is_floating_point()] + list(learnt.values())
@@ -48,11 +42,13 @@ def test_value_and_grad_is_autodiff_of_plain(loss: Loss[...], torch_library: Lib
 
 
 def test_gradcheck_to_second_order(loss: Loss[...], torch_library: Library) -> None:
+    if loss.name in FROZEN:
+        pytest.skip("its gradient takes part of the value as a constant")
     torch: Any = import_module("torch")
     inputs = arrays(loss, torch_library)
     tensors = [array.requires_grad_() for array in inputs if array.is_floating_point()]
-    learnt = [name for name in OPTION_VALUES if name in loss.defaults]
-    tensors += [torch.tensor(OPTION_VALUES[name][0], dtype=torch.float64, requires_grad=True) for name in learnt]
+    learnt = array_options(loss)
+    tensors += [torch.tensor(values[0], dtype=torch.float64, requires_grad=True) for values in learnt.values()]
     rest = [array for array in inputs if not array.is_floating_point()]
     count = len(inputs) - len(rest)
 
@@ -79,12 +75,14 @@ def test_gradient_penalty_is_that_of_autodiff(loss: Loss[...], torch_library: Li
 
 
 def test_jax_check_grads_to_second_order_under_jit(loss: Loss[...], jax_library: Library) -> None:
+    if loss.name in FROZEN:
+        pytest.skip("its gradient takes part of the value as a constant")
     jax: Any = import_module("jax")
     check_grads: Any = import_module("jax.test_util").check_grads
 
     inputs = arrays(loss, jax_library)
     count = len(float_arrays(loss))
-    options = {name: jax.numpy.asarray(values[0]) for name, values in OPTION_VALUES.items() if name in loss.defaults}
+    options = {name: jax.numpy.asarray(values[0]) for name, values in array_options(loss).items()}
 
     def call(floats: Any, options: Any) -> Any:
         return loss(*floats, *inputs[count:], **options)

@@ -90,11 +90,11 @@ def arcface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, partial(_target, margin=margin, past_pi=past_pi), CrossEntropy(label_smoothing),
+    return Row(scale, partial(added, margin=margin, past_pi=past_pi), CrossEntropy(label_smoothing),
                straight_through=gradient == "straight_through")
 
 
-def _target(backend: Any, cos: Any, length: Any, *, margin: Any, past_pi: str) -> Curve:
+def added(backend: Any, cos: Any, length: Any, *, margin: Any, past_pi: str) -> Curve:
     """φ = cos(θ + m), φ′ = sin(θ + m) / sin θ, ∂φ/∂m = −sin(θ + m)."""
     curve = turned_cosine(backend.xp, cos, shift=margin, past_pi=past_pi)
     return Curve(curve.value, curve.slope, {"margin": curve.by_shift})

@@ -1,5 +1,6 @@
 """Entropy."""
 
+import math
 from typing import Any
 
 from anglos import _direct
@@ -57,14 +58,14 @@ def entropy(
 def _of_logits(backend: Any, logits: Any) -> Any:
     """H = log S − Σ d e^d / S, where d = z − max z and S = Σ e^d: two terms of one sign."""
     xp, (d, e, log_total) = backend.xp, _exponentials(backend, logits)
-    return log_total - xp.sum(xp.where(e > 0.0, d * e, 0.0), axis=-1) * xp.exp(-log_total)
+    return log_total - xp.sum(d * e, axis=-1) * xp.exp(-log_total)
 
 
 def _of_logits_slope(backend: Any, logits: Any) -> Any:
     """∂H/∂z_j = −p_j (log p_j + H)."""
     xp, (d, e, log_total) = backend.xp, _exponentials(backend, logits)
     log_p, p = d - log_total[:, None], e * xp.exp(-log_total)[:, None]
-    return xp.where(e > 0.0, -p * (log_p + _of_logits(backend, logits)[:, None]), 0.0)
+    return -p * (log_p + _of_logits(backend, logits)[:, None])
 
 
 def _exponentials(backend: Any, logits: Any) -> tuple[Any, Any, Any]:
@@ -73,6 +74,7 @@ def _exponentials(backend: Any, logits: Any) -> tuple[Any, Any, Any]:
     largest = xp.argmax(logits, axis=-1)
     d = logits - xp.max(logits, axis=-1, keepdims=True)
     e = xp.exp(d)
+    d = xp.where(d == -math.inf, 0.0, d)  # where e is 0: an excluded class
     others = backend.arange(logits.shape[1], largest)[None, :] != largest[:, None]
     return d, e, xp.log1p(xp.sum(xp.where(others, e, 0.0), axis=-1))
 
@@ -88,4 +90,4 @@ def _of_probabilities_slope(backend: Any, p: Any) -> Any:
 
 
 def _floored_log(xp: Any, p: Any) -> Any:
-    return xp.log(xp.clip(p, float(xp.finfo(p.dtype).smallest_normal), None))
+    return xp.log(xp.where(p == 0.0, float(xp.finfo(p.dtype).smallest_normal), p))

@@ -86,12 +86,12 @@ def sphereface(
     >>> round(float(loss), 6), round(math.log(1 + math.exp(math.sqrt(0.75) + 0.5)), 6)
     (1.593256, 1.593256)
     """
-    return Row(1.0 if scale is None else scale, partial(_target, margin=margin, annealing=annealing),
+    return Row(1.0 if scale is None else scale, partial(annealed, margin=margin, annealing=annealing),
                CrossEntropy(label_smoothing),
                normalize_embeddings=scale is not None, straight_through=gradient == "straight_through")
 
 
-def _target(backend: Any, cos: Any, length: Any, *, margin: Any, annealing: Any) -> Curve:
+def annealed(backend: Any, cos: Any, length: Any, *, margin: Any, annealing: Any) -> Curve:
     """φ = (λ cos θ + ψ) / (1 + λ), φ′ = (λ + ψ′) / (1 + λ), ∂φ/∂λ = (cos θ − ψ) / (1 + λ)²."""
     psi, total = turned_cosine(backend.xp, cos, factor=margin), 1.0 + annealing
     return Curve((annealing * cos + psi.value) / total, (annealing + psi.slope) / total,

@@ -1,0 +1,138 @@
+"""AdaFace."""
+
+import math
+from functools import partial
+from typing import Any
+
+from anglos import _prototypes
+from anglos._arguments import (
+    Angle,
+    Embeddings,
+    Labels,
+    LabelSmoothing,
+    NonNegative,
+    NormState,
+    Reduction,
+    SampleWeight,
+    Scale,
+    Weights,
+    describe,
+)
+from anglos._dispatch import backend_of
+from anglos._loss import loss
+from anglos._numerics import floored_sine, sine
+from anglos._prototypes import Curve, Row
+from anglos._reductions import CrossEntropy
+
+
+@loss(_prototypes, formula="φ = cos(θ − m ẑ) − m ẑ − m, ẑ = [h (|x| − μ)/σ] in [−1, 1]",
+      paper="Kim et al. 2022, arXiv:2204.00964")
+def adaface(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    margin: Angle = 0.4, h: NonNegative = 0.333, scale: Scale = 64.0, norm_mean: NormState = None,
+    norm_std: NormState = None,
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """AdaFace: softmax cross entropy with a margin that adapts to the quality of a sample, read off its length.
+
+    φ = cos(θ − m ẑ) − (m ẑ + m), with ẑ = clip(h (|x| − μ) / (σ + 0.001), −1, 1) and the angle kept within [0, π].
+    Lengths are
+    clipped to [0.001, 100] and, like μ and σ, are constants to the gradient.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length sets its margin.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    margin : angle in radians from 0 to π; a number, or an array ()
+        m: an angle and a cosine at once.
+    h : number of at least 0
+        How much the length matters; 0 is CosFace.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
+    norm_mean : positive number, or array (), optional
+        State: the running mean μ of lengths, from `anglos.adaface_update`. None: the mean of the batch.
+    norm_std : positive number, or array (), optional
+        State: their running standard deviation σ. None: that of the batch (unbiased; 0 for one row).
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    Notes
+    -----
+    The authors' head takes normalised embeddings and lengths apart; here both come from `embeddings`.
+
+    References
+    ----------
+    Kim, Jain, Liu, "AdaFace", CVPR 2022, arXiv:2204.00964.
+
+    Examples
+    --------
+    One row has the mean length: ẑ = 0. Aligned with its own prototype and at 90° to the other, m = 0.5, s = 2: 2 (1
+    − 0.5) and 0.
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.adaface(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=0.5, scale=2.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return Row(scale, partial(_target, margin=margin, h=h, mean=norm_mean, std=norm_std), CrossEntropy(label_smoothing))
+
+
+def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: float = 0.01) -> tuple[Any, Any]:
+    """The running mean and standard deviation of the lengths, moved by the part t_alpha towards those of a batch.
+
+    The authors start from 20 and 100.
+
+    >>> import numpy as np
+    >>> mean, std = adaface_update(20.0, 100.0, np.asarray([[3.0, 4.0], [0.0, 7.0]]), t_alpha=0.5)
+    >>> float(mean), round(float(std), 4)
+    (13.0, 50.7071)
+    """
+    backend = backend_of(embeddings)
+    if backend is None:
+        raise TypeError(f"adaface_update: embeddings was {describe(embeddings)}; wanted an array of shape (B, D)")
+    xp = backend.xp
+    mean, std = _statistics(xp, xp.sqrt(xp.sum(embeddings * embeddings, axis=-1)))
+    return t_alpha * mean + (1.0 - t_alpha) * norm_mean, t_alpha * std + (1.0 - t_alpha) * norm_std
+
+
+def _statistics(xp: Any, length: Any) -> tuple[Any, Any]:
+    length = xp.clip(length, 0.001, 100.0)
+    mean = xp.mean(length)
+    return mean, xp.sqrt(xp.sum((length - mean) ** 2) / max(length.shape[0] - 1, 1))
+
+
+def _target(backend: Any, cos: Any, length: Any, *, margin: Any, h: Any, mean: Any, std: Any) -> Curve:
+    """φ = cos(θ − m ẑ) − m ẑ − m, φ′ = sin(θ − m ẑ) / sin θ, ∂φ/∂m = ẑ sin(θ − m ẑ) − ẑ − 1."""
+    xp, length = backend.xp, backend.stop_gradient(length)
+    batch_mean, batch_std = _statistics(xp, length)
+    mean, std = batch_mean if mean is None else mean, batch_std if std is None else std
+    z = xp.clip(h * (xp.clip(length, 0.001, 100.0) - mean) / (std + 0.001), -1.0, 1.0)
+    sin = sine(xp, cos)
+    angle = xp.atan2(sin, cos) - margin * z
+    inside = (angle > 0.0) & (angle < math.pi)
+    sin_angle = xp.where(inside, xp.sin(angle), 0.0)
+    return Curve(xp.cos(xp.clip(angle, 0.0, math.pi)) - margin * (z + 1.0), sin_angle / floored_sine(xp, sin),
+                 {"margin": z * sin_angle - z - 1.0})

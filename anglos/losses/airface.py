@@ -1,0 +1,85 @@
+"""Li-ArcFace, the loss of AirFace."""
+
+import math
+from functools import partial
+from typing import Any
+
+from anglos import _prototypes
+from anglos._arguments import Angle, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights
+from anglos._loss import loss
+from anglos._numerics import floored_sine, sine
+from anglos._prototypes import Curve, Row
+from anglos._reductions import CrossEntropy
+
+
+@loss(_prototypes, formula="φ = 1 − 2(θ + m)/π, η = 1 − 2θ/π", paper="Li et al. 2019, arXiv:1907.12256")
+def airface(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    margin: Angle = 0.45, scale: Scale = 64.0,
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """Li-ArcFace: softmax cross entropy over logits that are linear in the angle.
+
+    φ = 1 − 2 (θ + m) / π for the label, η = 1 − 2θ/π for the others, times s. It falls over all of [0, π].
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    margin : angle in radians from 0 to π; a number, or an array () or (B,)
+        m.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Li, Wang, Hu, Yin, "AirFace", ICCV workshops 2019, arXiv:1907.12256.
+
+    Examples
+    --------
+    Aligned with its own prototype and at 90° to the other, m = π/4, s = 2: the logits are 2 (1 − 1/2) = 1 and 0.
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.airface(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=math.pi / 4, scale=2.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return Row(scale, partial(_line, margin=margin), CrossEntropy(label_smoothing), rest=_other)
+
+
+def _line(backend: Any, cos: Any, length: Any, *, margin: Any) -> Curve:
+    """φ = 1 − 2 (θ + m) / π, φ′ = 2 / (π sin θ), ∂φ/∂m = −2/π."""
+    sin = sine(backend.xp, cos)
+    theta = backend.xp.atan2(sin, cos)
+    return Curve(1.0 - 2.0 * (theta + margin) / math.pi, 2.0 / (math.pi * floored_sine(backend.xp, sin)),
+                 {"margin": -2.0 / math.pi})
+
+
+def _other(backend: Any, cos: Any, statistic: Any) -> Curve:
+    """η = φ without the margin."""
+    return _line(backend, cos, None, margin=0.0)._replace(option_slopes={})

@@ -1,0 +1,64 @@
+"""NormFace's triplet loss against class prototypes."""
+
+from anglos import _prototypes
+from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, SquaredDistance, Weights
+from anglos._loss import loss
+from anglos._prototypes import Row
+from anglos._reductions import HardestTripletHinge, TripletHinge
+
+
+@loss(_prototypes, formula="ℓ = Σ_{j≠y} [m + d_y − d_j]₊", paper="Wang, F. et al. 2017, arXiv:1704.06369")
+def c_triplet(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    margin: SquaredDistance = 0.8, hardest: bool = False,
+    sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """C-triplet loss: the label's prototype nearer than each of the others, by a squared distance m.
+
+    ℓ = Σ_{j≠y} [m + d_y − d_j]₊, with d = |x̂ − ŵ|² = 2 − 2 cos θ: the sum over classes, not their mean.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    margin : squared distance from 0 to 4
+        m.
+    hardest : bool
+        Take only the nearest other class (of equals, the first).
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Wang, Xiang, Cheng, Yuille, "NormFace", ACM MM 2017, arXiv:1704.06369.
+
+    Examples
+    --------
+    Aligned with its own prototype, d = 0, and at 60° to the other, d = 2 − 2 cos 60° = 1; m = 1.5: the loss is 0.5.
+
+    >>> import anglos, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.5, 0.75**0.5]])
+    >>> round(float(anglos.c_triplet(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=1.5)), 6)
+    0.5
+    """
+    return Row(reduction=HardestTripletHinge(margin) if hardest else TripletHinge(margin))

@@ -1,0 +1,90 @@
+"""Circle loss against class prototypes."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _prototypes
+from anglos._arguments import CosineMargin, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights
+from anglos._loss import loss
+from anglos._prototypes import Curve, Row
+from anglos._reductions import CrossEntropy
+
+
+@loss(_prototypes, formula="φ = [1 + m − cos θ]₊ (cos θ − 1 + m), η = [cos θ + m]₊ (cos θ − m)",
+      paper="Sun et al. 2020, arXiv:2002.10857")
+def circle_softmax(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    margin: CosineMargin = 0.25, scale: Scale = 256.0,
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """Circle loss with one prototype per class: softmax cross entropy with weights that grow with the error.
+
+    z_y = s α (cos θ_y − 1 + m), α = [1 + m − cos θ_y]₊;  z_j = s β (cos θ_j − m), β = [cos θ_j + m]₊. The weights α
+    and β
+    are constants to the gradient, as in the paper.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    margin : cosine from −2 to 2; a number, or an array () or (B,)
+        m.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Sun, Cheng, Zhang, Zhang, Zheng, Wang, Wei, "Circle Loss", CVPR 2020, arXiv:2002.10857, class-level labels.
+
+    Examples
+    --------
+    At 60° to its own prototype and 90° to the other, m = 0.5, s = 1: 1 · (1/2 − 1/2) = 0 and 0.5 · (0 − 0.5) = −1/4.
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes, embeddings = np.asarray([[0.5, math.sqrt(0.75)], [0.0, 1.0]]), np.asarray([[1.0, 0.0]])
+    >>> loss = anglos.circle_softmax(embeddings, prototypes, np.asarray([0]), margin=0.5, scale=1.0)
+    >>> round(float(loss), 6), round(math.log(1 + math.exp(-0.25)), 6)
+    (0.575939, 0.575939)
+    """
+    return Row(scale, partial(_target, margin=margin), CrossEntropy(label_smoothing), rest=partial(_rest,
+               margin=margin))
+
+
+def _target(backend: Any, cos: Any, length: Any, *, margin: Any) -> Curve:
+    """φ = α (cos θ − 1 + m), φ′ = α, ∂φ/∂m = α."""
+    weight = _weight(backend, 1.0 + margin - cos)
+    return Curve(weight * (cos - 1.0 + margin), weight, {"margin": weight})
+
+
+def _rest(backend: Any, cos: Any, statistic: Any, *, margin: Any) -> Curve:
+    """η = β (cos θ − m), η′ = β, ∂η/∂m = −β."""
+    weight = _weight(backend, cos + margin)
+    return Curve(weight * (cos - margin), weight, {"margin": -weight})
+
+
+def _weight(backend: Any, error: Any) -> Any:
+    return backend.stop_gradient(backend.xp.where(error > 0.0, error, 0.0))

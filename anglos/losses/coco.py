@@ -1,0 +1,70 @@
+"""COCO, the congenerous cosine loss."""
+
+from anglos import _prototypes
+from anglos._arguments import Embeddings, Labels, LabelSmoothing, OptionalScale, Reduction, SampleWeight, Weights
+from anglos._loss import loss
+from anglos._prototypes import Row
+from anglos._reductions import CrossEntropy
+from anglos.schedules import suggest_scale
+
+
+@loss(_prototypes, formula="z = s·cos θ", paper="Liu et al. 2017, arXiv:1710.00870")
+def coco(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    scale: OptionalScale = None,
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """COCO: softmax cross entropy over s cos θ, with s from a bound.
+
+    ℓ = −log( exp(s cos θ_y) / Σ_j exp(s cos θ_j) ): `normface`, with a scale that follows from the number of classes.
+    This is COCO v2; v1, whose prototypes are the centroids of the batch, is `batch_coco`.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    scale : positive number, or array (), optional
+        s. An array is differentiated. None: the least with which the label's probability can reach 0.9999,
+        `anglos.suggest_scale(C, 0.9999)`, and 1 at least.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Liu, Li, Wang, "Learning Deep Features via Congenerous Cosine Loss", 2017, arXiv:1702.06890 (v1) and 1710.00870.
+
+    Examples
+    --------
+    Aligned with its own prototype and at 90° to the other, s = 1: the logits are 1 and 0.
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.coco(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), scale=1.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    if scale is None:
+        scale = max(1.0, suggest_scale(max(weights.shape[0], 2), 0.9999))
+    return Row(scale, reduction=CrossEntropy(label_smoothing))

@@ -1,0 +1,103 @@
+"""CurricularFace."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _prototypes
+from anglos._angles import turned_cosine
+from anglos._arguments import (
+    Angle,
+    CosineState,
+    Embeddings,
+    Labels,
+    LabelSmoothing,
+    PastPi,
+    Reduction,
+    SampleWeight,
+    Scale,
+    Weights,
+)
+from anglos._loss import loss
+from anglos._prototypes import Curve, Row
+from anglos._reductions import CrossEntropy
+from anglos.losses.arcface import added
+
+
+@loss(_prototypes, formula="φ = cos(θ + m), η = cos θ·(t + cos θ) if hard", paper="Huang et al. 2020, arXiv:2004.00288")
+def curricularface(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    margin: Angle = 0.5, scale: Scale = 64.0, t: CosineState = 0.0, past_pi: PastPi = "smooth",
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """CurricularFace: ArcFace in which hard other classes count for more as training goes on.
+
+    A class j is hard where cos θ_j > cos(θ_y + m): there η = cos θ_j (t + cos θ_j), else cos θ_j. t follows the
+    mean of cos θ_y,
+    from 0: `t = anglos.curricularface_update(t, embeddings, weights, labels)` before each step.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    margin : angle in radians from 0 to π; a number, or an array () or (B,)
+        m.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
+    t : cosine from −1 to 1, or array ()
+        State: the running mean of cos θ_y. It is a constant to the gradient.
+    past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
+        φ where θ + m > π, as in `arcface`.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Huang, Wang, Tai, Liu, Shen, Li, Li, Huang, "CurricularFace", CVPR 2020, arXiv:2004.00288.
+
+    Examples
+    --------
+    Aligned with its own prototype and at 90° to the other, which is not hard, m = 60°, s = 2: the logits are 1 and 0.
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.curricularface(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=math.pi / 3,
+    ...     scale=2.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return Row(scale, partial(added, margin=margin, past_pi=past_pi), CrossEntropy(label_smoothing),
+               rest=partial(_rest, t=t),
+               statistic=partial(_threshold, margin=margin))
+
+
+def _threshold(backend: Any, cos: Any, largest: Any, *, margin: Any) -> Any:
+    """cos(θ_y + m), without its continuation past π."""
+    return turned_cosine(backend.xp, cos, shift=margin, past_pi="reflect").value
+
+
+def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> Curve:
+    """η = cos θ (t + cos θ), η′ = t + 2 cos θ where hard; cos θ, 1 elsewhere."""
+    hard = cos > threshold
+    return Curve(backend.xp.where(hard, cos * (t + cos), cos), backend.xp.where(hard, t + 2.0 * cos, 1.0))

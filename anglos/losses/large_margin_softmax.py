@@ -1,0 +1,84 @@
+"""L-Softmax."""
+
+from functools import partial
+
+from anglos import _prototypes
+from anglos._arguments import (
+    AngleFactor,
+    Annealing,
+    Embeddings,
+    Gradient,
+    Labels,
+    LabelSmoothing,
+    Reduction,
+    SampleWeight,
+    Weights,
+)
+from anglos._loss import loss
+from anglos._prototypes import Row
+from anglos._reductions import CrossEntropy
+from anglos.losses.sphereface import annealed
+
+
+@loss(_prototypes, formula="φ = (λ cos θ + ψ_m(θ)) / (1 + λ)", paper="Liu et al. 2016, arXiv:1612.02295")
+def large_margin_softmax(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    margin: AngleFactor = 4.0, annealing: Annealing = 0.0, gradient: Gradient = "exact",
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """L-Softmax: softmax cross entropy of a linear layer, with the label's angle multiplied by m.
+
+    ℓ = −log( exp(|x||w_y| φ(θ_y)) / (exp(|x||w_y| φ(θ_y)) + Σ_{j≠y} exp(x·w_j)) ), with φ and ψ as in `sphereface`;
+    neither embeddings nor weights are normalised.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length scales its logits.
+    weights : array (C, D)
+        One row per class. Its length scales its logits.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    margin : factor of the angle from 1 to 10; a number, or an array () or (B,)
+        m. 1 is the linear layer without a margin; an integer needs no arccos.
+    annealing : number of at least 0, or array ()
+        λ. For even m the label's slope is 0 at 90°, where all start: begin with a large λ.
+    gradient : {"exact", "straight_through"}
+        "straight_through" replaces φ′ by 1 (insightface since 2022-12, opensphere): not the value's gradient.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Liu, Wen, Yu, Yang, "Large-Margin Softmax Loss", ICML 2016, arXiv:1612.02295.
+
+    Examples
+    --------
+    |x| = 1, at 60° to w_0 of length 2 and 30° to w_1 of length 1, m = 2: the logits are 2 cos 120° = −1 and cos 30°.
+
+    >>> import anglos, math, numpy as np
+    >>> weights, embeddings = np.asarray([[2.0, 0.0], [0.0, 1.0]]), np.asarray([[0.5, math.sqrt(0.75)]])
+    >>> loss = anglos.large_margin_softmax(embeddings, weights, np.asarray([0]), margin=2)
+    >>> round(float(loss), 6), round(math.log(1 + math.exp(math.sqrt(0.75) + 1)), 6)
+    (2.009898, 2.009898)
+    """
+    return Row(1.0, partial(annealed, margin=margin, annealing=annealing), CrossEntropy(label_smoothing),
+               normalize_embeddings=False, normalize_weights=False, straight_through=gradient == "straight_through")

@@ -1,0 +1,120 @@
+"""MagFace."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _prototypes
+from anglos._angles import turned_cosine
+from anglos._arguments import (
+    AngleRange,
+    Embeddings,
+    Labels,
+    LabelSmoothing,
+    NonNegative,
+    NormRange,
+    PastPi,
+    Reduction,
+    SampleWeight,
+    Scale,
+    Weights,
+)
+from anglos._loss import loss
+from anglos._prototypes import Curve, Row
+from anglos._reductions import CrossEntropy
+
+
+@loss(_prototypes, formula="φ = cos(θ + m(|x|)), + λ(1/|x| + |x|/u²)", paper="Meng et al. 2021, arXiv:2103.06627")
+def magface(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    norm_range: NormRange = (10.0, 110.0), margin_range: AngleRange = (0.45, 0.8), regularizer: NonNegative = 35.0,
+    scale: Scale = 64.0, past_pi: PastPi = "smooth",
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """MagFace: ArcFace with a margin that grows with the length of the embedding, which thereby measures quality.
+
+    φ = cos(θ + m(a)) with a = |x| clipped to [l, u] and m rising linearly from one end of `margin_range` to the
+    other; to
+    the loss of each row comes λ (1/a + a/u²), which rewards length. The margin is differentiated in |x|.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length sets its margin.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    norm_range : two positive numbers
+        l and u.
+    margin_range : two angles in radians from 0 to π
+        m(l) and m(u).
+    regularizer : number of at least 0
+        λ. The paper's analysis asks for at least s m′ u² l² / (u² − l²), 22.6 with these defaults.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
+    past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
+        φ where θ + m > π, as in `arcface`.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    Notes
+    -----
+    The authors' code has no margin beyond 90° by default (`past_pi="easy"`), and a λ of 20, below its own bound.
+
+    References
+    ----------
+    Meng, Zhao, Huang, Zhou, "MagFace", CVPR 2021, arXiv:2103.06627.
+
+    Examples
+    --------
+    |x| = 1 = l, so that m = 60°; aligned with its own prototype and at 90° to the other, s = 2: the logits are 1
+    and 0, and
+    the regulariser is 1 + 1/4.
+
+    >>> import anglos, math, numpy as np
+    >>> options = {"norm_range": (1.0, 2.0), "margin_range": (math.pi / 3, math.pi / 2), "regularizer": 1.0,
+    ...     "scale": 2.0}
+    >>> loss = anglos.magface(np.asarray([[1.0, 0.0]]), np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.asarray([0]),
+    ...     **options)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e) + 1.25, 6)
+    (1.563262, 1.563262)
+    """
+    return Row(scale, partial(_target, norms=norm_range, margins=margin_range, past_pi=past_pi),
+               CrossEntropy(label_smoothing), regularizer=partial(_regularizer, norms=norm_range, weight=regularizer))
+
+
+def _target(backend: Any, cos: Any, length: Any, *, norms: tuple[float, float], margins: tuple[float, float],
+            past_pi: str) -> Curve:
+    """φ = cos(θ + m(a)), m′ = (m_u − m_l) / (u − l), ∂φ/∂|x| = ∂φ/∂m · m′ between l and u."""
+    (shortest, longest), (least, most) = norms, margins
+    rise = (most - least) / (longest - shortest)
+    margin = least + rise * (backend.xp.clip(length, shortest, longest) - shortest)
+    curve = turned_cosine(backend.xp, cos, shift=margin, past_pi=past_pi)
+    inside = (length > shortest) & (length < longest)
+    return Curve(curve.value, curve.slope, length_slope=backend.xp.where(inside, curve.by_shift * rise, 0.0))
+
+
+def _regularizer(xp: Any, length: Any, *, norms: tuple[float, float], weight: Any) -> tuple[Any, Any]:
+    """λ (1/a + a/u²), and its slope λ (1/u² − 1/a²) between l and u."""
+    shortest, longest = norms
+    a = xp.clip(length, shortest, longest)
+    inside = (length > shortest) & (length < longest)
+    return weight * (1.0 / a + a / longest**2), xp.where(inside, weight * (1.0 / longest**2 - 1.0 / a**2), 0.0)

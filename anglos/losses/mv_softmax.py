@@ -1,0 +1,102 @@
+"""MV-Softmax, the mis-classified vector guided loss."""
+
+from functools import partial
+from typing import Any, Literal
+
+from anglos import _prototypes
+from anglos._arguments import (
+    Angle,
+    Annealing,
+    Embeddings,
+    Labels,
+    LabelSmoothing,
+    PastPi,
+    Reduction,
+    SampleWeight,
+    Scale,
+    Weights,
+)
+from anglos._loss import loss
+from anglos._prototypes import Curve, Row
+from anglos._reductions import CrossEntropy
+from anglos.losses.arcface import added
+from anglos.losses.cosface import subtracted
+
+
+@loss(_prototypes, formula="φ = cos θ − m or cos(θ + m), η = (t + 1) cos θ + t if hard",
+      paper="Wang, X. et al. 2019, arXiv:1912.00833")
+def mv_softmax(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    kind: Literal["am", "arc"] = "am", margin: Angle = 0.35, t: Annealing = 0.2, scale: Scale = 32.0,
+    past_pi: PastPi = "smooth",
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """MV-Softmax: softmax cross entropy with a margin, in which hard other classes count for more.
+
+    φ = cos θ − m (am) or cos(θ + m) (arc). A class j is hard where cos θ_j > φ(θ_y): there η = (t + 1) cos θ_j + t,
+    else cos θ_j.
+    Which classes are hard is a constant to the gradient.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    kind : {"am", "arc"}
+        Whether the margin is on the cosine or on the angle.
+    margin : angle in radians (arc) or cosine (am), from 0 to π; a number, or an array () or (B,)
+        m.
+    t : number of at least 0, or array ()
+        How much more hard classes count; 0 is AM-Softmax or ArcFace.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
+    past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
+        φ where θ + m > π, as in `arcface`.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Wang, Zhang, Wang, Fu, Shi, Mei, "Mis-classified Vector Guided Softmax Loss", AAAI 2020, arXiv:1912.00833.
+
+    Examples
+    --------
+    Aligned with its own prototype and at 90° to the other, which is not hard, m = 0.5, s = 2: the logits are 1 and 0.
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.mv_softmax(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=0.5, scale=2.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    target = partial(subtracted, margin=margin) if kind == "am" else partial(added, margin=margin, past_pi=past_pi)
+    return Row(scale, target, CrossEntropy(label_smoothing), rest=partial(_rest, t=t),
+               statistic=lambda backend, cos, largest: target(backend, cos, None).value)
+
+
+def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> Curve:
+    """η = (t + 1) cos θ + t, η′ = t + 1, ∂η/∂t = cos θ + 1 where hard; cos θ, 1, 0 elsewhere."""
+    xp, hard = backend.xp, cos > threshold
+    return Curve(xp.where(hard, (t + 1.0) * cos + t, cos), xp.where(hard, xp.ones_like(cos) * (t + 1.0), 1.0),
+                 {"t": xp.where(hard, cos + 1.0, 0.0)})

@@ -1,0 +1,67 @@
+"""Proxy-NCA and Proxy-NCA++."""
+
+from anglos import _prototypes
+from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, Scale, Weights
+from anglos._loss import loss
+from anglos._prototypes import Row
+from anglos._reductions import CrossEntropy, ExcludedPositive
+
+
+@loss(_prototypes, formula="z = s·cos θ", paper="Movshovitz-Attias et al. 2017, arXiv:1703.07464")
+def proxy_nca(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    scale: Scale = 18.0, exclude_positive: bool = False,
+    sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """Proxy-NCA: softmax over the squared distances to one proxy per class.
+
+    ℓ = −log( exp(s cos θ_y) / Σ_j exp(s cos θ_j) ), where s = 18 is the squared distance of vectors of length 3
+    (Proxy-NCA++). In the original the sum leaves the label's proxy out: the loss is then unbounded below.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
+    exclude_positive : bool
+        Leave the label's proxy out of the sum, as in Proxy-NCA; False is Proxy-NCA++.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Movshovitz-Attias et al., "No Fuss Distance Metric Learning using Proxies", ICCV 2017, arXiv:1703.07464;
+    Teh, DeVries, Taylor, "ProxyNCA++", ECCV 2020, arXiv:2004.01113.
+
+    Examples
+    --------
+    Aligned with its own prototype and at 90° to the other, s = 1: the logits are 1 and 0.
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.proxy_nca(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), scale=1.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return Row(scale, reduction=ExcludedPositive() if exclude_positive else CrossEntropy())

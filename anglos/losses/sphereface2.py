@@ -1,0 +1,154 @@
+"""SphereFace2."""
+
+import math
+from functools import partial
+from typing import Any, Literal
+
+from anglos import _prototypes
+from anglos._angles import turned_cosine
+from anglos._arguments import (
+    Embeddings,
+    Labels,
+    LabelSmoothing,
+    PositiveNumber,
+    Reduction,
+    SampleWeight,
+    ScalarBias,
+    SphereFace2Margin,
+    Weights,
+)
+from anglos._loss import loss
+from anglos._prototypes import Curve, Row
+from anglos._reductions import Binary
+
+
+@loss(_prototypes, formula="z_y = s·g(φ) + b, z_j = s·g(η) + b, g(v) = 2((v + 1)/2)ᵗ − 1",
+      paper="Wen et al. 2022, arXiv:2108.01513")
+def sphereface2(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    variant: Literal["C", "A", "M"] = "C", margin: SphereFace2Margin = None, scale: PositiveNumber = 40.0,
+    balance: LabelSmoothing = 0.7, t: PositiveNumber = 3.0, bias: ScalarBias = None,
+    gradient: Literal["paper", "exact", "straight_through"] = "paper",
+    sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """SphereFace2: of every class by itself, whether the embedding belongs to it, with one bias for all.
+
+    ℓ = λ/s ς(−z_y) + (1 − λ)/s Σ_{j≠y} ς(z_j), with ς(v) = log(1 + eᵛ), the sum over classes, and g(v) = 2 ((v +
+    1)/2)ᵗ − 1:
+    C: z_y = s (g(cos θ_y) − m) + b, z_j = s (g(cos θ_j) + m) + b.  A: z_y = s g(cos(min(θ_y + m, π))) + b and
+    M: z_y = s g(cos(min(m θ_y, π))) + b, both with z_j = s g(cos θ_j) + b.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    variant : {"C", "A", "M"}
+        Where the margin is: on the cosine, added to the angle, or a factor of it.
+    margin : number from 0 to π, or array () or (B,), optional
+        m: for C subtracted from g, for A an angle in radians, for M a factor. None: 0.4, 0.5, 1.7.
+    scale : positive number
+        s, the paper's r.
+    balance : number from 0 to 1
+        λ, the weight of the label's class.
+    t : positive number
+        Of g: how much similarities are drawn apart.
+    bias : number, or array (), optional
+        b. An array is differentiated. None: `sphereface2_bias(C, ...)`, at which the loss of right angles is least
+        (with the default margin, if that is an array).
+    gradient : {"paper", "exact", "straight_through"}
+        "paper" takes the slope of A and M as g′(cos θ_y), the margin a constant (for C this is exact);
+        "straight_through" takes every slope as 1, as the authors' code does.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Wen, Liu, Weller, Raj, Singh, "SphereFace2", ICLR 2022, arXiv:2108.01513.
+
+    Examples
+    --------
+    Aligned with its own prototype, g = 1, and opposite to the other, g = −1; m = 0, s = 1, b = 0, λ = 1/2:
+    ½ ς(−1) + ½ ς(−1).
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [-1.0, 0.0]])
+    >>> options = {"margin": 0.0, "scale": 1.0, "balance": 0.5, "bias": 0.0}
+    >>> loss = anglos.sphereface2(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), **options)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    if margin is None:
+        margin = _MARGINS[variant]
+    if bias is None:
+        number = margin if isinstance(margin, float) else _MARGINS[variant]
+        bias = sphereface2_bias(weights.shape[0], variant=variant, margin=number, scale=scale, balance=balance, t=t)
+    shift = margin if variant == "C" else 0.0
+    target = partial(_target, variant=variant, margin=margin, t=t, exact=gradient == "exact")
+    return Row(scale, target, Binary(balance / scale, (1.0 - balance) / scale), bias, rest=partial(_rest,
+               margin=shift, t=t),
+               straight_through=gradient == "straight_through")
+
+
+_MARGINS = {"C": 0.4, "A": 0.5, "M": 1.7}
+
+
+def sphereface2_bias(num_classes: int, *, variant: str = "C", margin: float = 0.4, scale: float = 40.0,
+                     balance: float = 0.7, t: float = 3.0) -> float:
+    """The bias of `sphereface2` at which the loss is least when all cosines are 0, as they are at the start.
+
+    >>> round(sphereface2_bias(5), 4), round(sphereface2_bias(10572, variant="A", margin=0.5), 4)
+    (14.3365, 21.5816)
+    """
+    own_cos = {"C": 0.0, "A": -math.sin(margin), "M": math.cos(min(margin * math.pi / 2, math.pi))}[variant]
+    shift = margin if variant == "C" else 0.0
+    own, other = (float(scale * (2 * ((cos + 1) / 2) ** t - 1 + sign * shift)) for cos, sign in ((own_cos, -1),
+    (0.0, 1)))
+    z = balance / ((1 - balance) * max(num_classes - 1, 1))
+    # dL/db = 0 is a quadratic equation in e^b; this root is written without cancellation.
+    return math.log(2.0 * z) - other - math.log(1.0 - z + math.sqrt((1 - z) ** 2 + 4 * z * math.exp(own - other)))
+
+
+def _g(xp: Any, cos: Any, t: float) -> tuple[Any, Any]:
+    """G = 2 ((v + 1)/2)ᵗ − 1, g′ = t ((v + 1)/2)^(t − 1)."""
+    half = xp.clip((cos + 1.0) / 2.0, float(xp.finfo(cos.dtype).smallest_normal), None)
+    return 2.0 * half**t - 1.0, t * half ** (t - 1.0)
+
+
+def _target(backend: Any, cos: Any, length: Any, *, variant: str, margin: Any, t: float, exact: bool) -> Curve:
+    """C: g(v) − m and g′(v). A, M: g(φ) with φ = cos t; g′(φ) φ′ if exact, else g′(v), the margin a constant."""
+    value, slope = _g(backend.xp, cos, t)
+    if variant == "C":
+        return Curve(value - margin, slope, {"margin": -1.0})
+    angle = {"shift": margin} if variant == "A" else {"factor": margin}
+    turned = turned_cosine(backend.xp, cos, past_pi="clamp", **angle)
+    shifted, shifted_slope = _g(backend.xp, turned.value, t)
+    by_margin = {"margin": shifted_slope * (turned.by_shift if variant == "A" else turned.by_factor)}
+    if exact:
+        return Curve(shifted, shifted_slope * turned.slope, by_margin)
+    return Curve(value + backend.stop_gradient(shifted - value), slope, {"margin": 0.0 * by_margin["margin"]})
+
+
+def _rest(backend: Any, cos: Any, statistic: Any, *, margin: Any, t: float) -> Curve:
+    """η = g(v) + m, η′ = g′(v), ∂η/∂m = 1."""
+    value, slope = _g(backend.xp, cos, t)
+    return Curve(value + margin, slope, {"margin": 1.0})

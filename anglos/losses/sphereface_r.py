@@ -1,0 +1,107 @@
+"""SphereFace-R."""
+
+from functools import partial
+from typing import Any, Literal
+
+from anglos import _prototypes
+from anglos._angles import turned_cosine
+from anglos._arguments import (
+    AngleFactor,
+    Embeddings,
+    Gradient,
+    Labels,
+    LabelSmoothing,
+    OptionalScale,
+    Reduction,
+    SampleWeight,
+    Weights,
+)
+from anglos._loss import loss
+from anglos._prototypes import Curve, Row, unchanged
+from anglos._reductions import CrossEntropy
+
+
+@loss(_prototypes, formula="φ = ψ_m(θ), cos(min(mθ, π)) or cos θ with η = cos(θ/m)",
+      paper="Liu et al. 2021, arXiv:2109.05565")
+def sphereface_r(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    variant: Literal["v0", "v1", "v2"] = "v1", margin: AngleFactor = 1.5, scale: OptionalScale = 30.0,
+    gradient: Gradient = "exact",
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """SphereFace-R: SphereFace revived, softmax cross entropy over s φ(θ_y) and s η(θ_j).
+
+    v0: φ = ψ_m(θ) as in `sphereface`, η = cos θ.  v1: φ = cos(min(mθ, π)), η = cos θ.  v2: φ = cos θ, η = cos(θ/m),
+    the margin moved to the other classes.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter, unless `scale` is None.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    variant : {"v0", "v1", "v2"}
+        Which φ and η. In v1 a label beyond θ = π/m gets no gradient.
+    margin : factor of the angle from 1 to 10; a number, or an array () (v0 and v1: or (B,))
+        m.
+    scale : positive number, or array (), optional
+        s. None: the length of the embedding, |x| (no feature normalisation).
+    gradient : {"exact", "straight_through"}
+        "straight_through" replaces φ′ by 1 (insightface since 2022-12, opensphere): not the value's gradient.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Liu, Wen, Raj, Singh, Weller, "SphereFace Revived", 2021, arXiv:2109.05565.
+
+    Examples
+    --------
+    At 60° to its own prototype and 30° to the other, m = 2, s = 1: the logits are cos 120° = −1/2 and cos 30°.
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes, embeddings = np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.asarray([[0.5, math.sqrt(0.75)]])
+    >>> loss = anglos.sphereface_r(embeddings, prototypes, np.asarray([0]), variant="v1", margin=2, scale=1)
+    >>> round(float(loss), 6), round(math.log(1 + math.exp(math.sqrt(0.75) + 0.5)), 6)
+    (1.593256, 1.593256)
+    """
+    curves: dict[str, tuple[Any, Any]] = {
+        "v0": (partial(_multiplied, margin=margin, past_pi="smooth"), None),
+        "v1": (partial(_multiplied, margin=margin, past_pi="clamp"), None),
+        "v2": (unchanged, partial(_divided, margin=margin)),
+    }
+    target, rest = curves[variant]
+    return Row(1.0 if scale is None else scale, target, CrossEntropy(label_smoothing), rest=rest,
+               normalize_embeddings=scale is not None, straight_through=gradient == "straight_through")
+
+
+def _multiplied(backend: Any, cos: Any, length: Any, *, margin: Any, past_pi: str) -> Curve:
+    """φ = cos mθ, φ′ = m sin mθ / sin θ, ∂φ/∂m = −θ sin mθ, and beyond π what `past_pi` says."""
+    curve = turned_cosine(backend.xp, cos, factor=margin, past_pi=past_pi)
+    return Curve(curve.value, curve.slope, {"margin": curve.by_factor})
+
+
+def _divided(backend: Any, cos: Any, statistic: Any, *, margin: Any) -> Curve:
+    """η = cos(θ/m), η′ = sin(θ/m) / (m sin θ), ∂η/∂m = θ sin(θ/m) / m²."""
+    curve = turned_cosine(backend.xp, cos, factor=1.0 / margin)
+    return Curve(curve.value, curve.slope, {"margin": -curve.by_factor / margin**2})

@@ -1,0 +1,97 @@
+"""Sub-center ArcFace."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _prototypes
+from anglos._arguments import (
+    Angle,
+    Embeddings,
+    Gradient,
+    Labels,
+    LabelSmoothing,
+    PastPi,
+    Reduction,
+    SampleWeight,
+    Scale,
+    SubWeights,
+)
+from anglos._loss import loss
+from anglos._prototypes import Row
+from anglos._reductions import CrossEntropy
+from anglos.losses.arcface import added
+
+
+@loss(_prototypes, formula="φ = cos(θ + m), cos θ = max_k x̂·ŵ_k", paper="Deng et al. 2020 (ECCV)")
+def subcenter_arcface(
+    embeddings: Embeddings, weights: SubWeights, labels: Labels, /, *,
+    margin: Angle = 0.5, scale: Scale = 64.0, past_pi: PastPi = "smooth", gradient: Gradient = "exact",
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """Sub-center ArcFace: ArcFace with K prototypes per class, of which the nearest counts.
+
+    cos θ_j = max_k x̂·ŵ_jk; then as `arcface`. The gradient goes to the nearest prototype alone (of equals, the first).
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, K, D)
+        K prototypes per class, of any length.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    margin : angle in radians from 0 to π; a number, or an array () or (B,)
+        m.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
+    past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
+        φ where θ + m > π, as in `arcface`.
+    gradient : {"exact", "straight_through"}
+        "straight_through" replaces φ′ by 1 (insightface since 2022-12, opensphere): not the value's gradient.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Deng, Guo, Liu, Gong, Zafeiriou, "Sub-center ArcFace", ECCV 2020.
+
+    Examples
+    --------
+    Its class has prototypes at 0° and 90°, of which the first counts; the other class has two at 90°. m = 60°, s = 2.
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, -1.0]]])
+    >>> loss = anglos.subcenter_arcface(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=math.pi / 3,
+    ...     scale=2)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return Row(scale, partial(added, margin=margin, past_pi=past_pi), CrossEntropy(label_smoothing), merge=_nearest,
+               straight_through=gradient == "straight_through")
+
+
+def _nearest(backend: Any, cosines: Any) -> tuple[Any, Any]:
+    """S = max_k s_k, ∂S/∂s_k = 1 for the first of the largest."""
+    xp = backend.xp
+    nearest = xp.argmax(cosines, axis=1)
+    marks = backend.arange(cosines.shape[1], nearest)
+    marks = xp.reshape(marks, (1, -1, *(1 for _ in cosines.shape[2:]))) == xp.expand_dims(nearest, axis=1)
+    return xp.max(cosines, axis=1), xp.astype(marks, cosines.dtype)

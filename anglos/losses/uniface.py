@@ -1,0 +1,90 @@
+"""UniFace, the unified cross entropy."""
+
+import math
+from functools import partial
+
+from anglos import _prototypes
+from anglos._arguments import (
+    CosineMargin,
+    Embeddings,
+    Labels,
+    NonNegative,
+    Reduction,
+    SampleWeight,
+    ScalarBias,
+    Scale,
+    Weights,
+)
+from anglos._loss import loss
+from anglos._prototypes import Row
+from anglos._reductions import Binary
+from anglos.losses.cosface import subtracted
+
+
+@loss(_prototypes, formula="z = s·φ − b, φ = cos θ − m", paper="Zhou et al. 2023 (ICCV)")
+def uniface(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    margin: CosineMargin = 0.4, scale: Scale = 64.0, bias: ScalarBias = None, negative_weight: NonNegative = 1.0,
+    sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """UniFace (UCE): of every class by itself, whether the cosine exceeds one threshold for all.
+
+    ℓ = ς(−(s (cos θ_y − m) − b)) + l Σ_{j≠y} ς(s cos θ_j − b), with ς(v) = log(1 + eᵛ): the sum over classes.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    margin : cosine from −2 to 2; a number, or an array () or (B,)
+        m.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
+    bias : number, or array (), optional
+        b: the threshold is b/s. An array is differentiated. None: log(10 C), the paper's start.
+    negative_weight : number of at least 0
+        l.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    Notes
+    -----
+    The authors' code clips the logits to ±s, which stops the gradient of the worst samples; here nothing is clipped.
+
+    References
+    ----------
+    Zhou, Jia, Li, Shen, Duan, "UniFace: Unified Cross-Entropy Loss for Deep Face Recognition", ICCV 2023.
+
+    Examples
+    --------
+    Aligned with its own prototype and at 90° to the other, m = 0.5, s = 2, b = 0: ς(−1) + ς(0).
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.uniface(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=0.5, scale=2.0, bias=0.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e) + math.log(2), 6)
+    (1.006409, 1.006409)
+    """
+    if bias is None:
+        bias = math.log(10.0 * weights.shape[0])
+    return Row(scale, partial(subtracted, margin=margin), Binary(1.0, negative_weight), bias=-bias,
+               names={"scale": ("scale", 1.0), "bias": ("bias", -1.0)})
