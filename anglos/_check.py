@@ -34,6 +34,15 @@ def check_names(loss: str, arrays: tuple[str, ...], given: int, options: Mapping
         _refuse(loss, "the arrays", TypeError, f"were {given}", f"{len(arrays)}: {', '.join(arrays)}")
 
 
+def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], options: Mapping[str, Any],
+                  known: Mapping[str, Any]) -> None:
+    """Names of options, and the values of those that are no arrays."""
+    check_names(loss, arrays, len(arrays), options, known)
+    for name, value in options.items():
+        if backend_of(value) is None:
+            kinds[name].static(partial(_refuse, loss, name), value)
+
+
 def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
     """Every value against its kind; arrays against each other."""
     owners = {name: backend_of(value) for name, value in values.items()}

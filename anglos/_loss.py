@@ -7,9 +7,9 @@ from functools import update_wrapper
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, ParamSpec
 
-from anglos._arguments import kind_of
+from anglos._arguments import describe, kind_of
 from anglos._backend import Array, Backend
-from anglos._check import check_labels, check_names, check_values, check_wrt
+from anglos._check import check_labels, check_names, check_options, check_values, check_wrt
 from anglos._numerics import float_type
 from anglos._reduce import Rows, reduce, reduce_pullback, rows_of
 
@@ -180,9 +180,12 @@ def loss(engine: ModuleType, *, formula: str, paper: str) -> Callable[[Callable[
     return register
 
 
-def check_head(loss: Loss[...], options: dict[str, Any]) -> None:
+def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[str, Any]) -> None:
     """Refuse, when a layer is made, what its first call would refuse."""
-    if loss.arrays != ("embeddings", "weights", "labels"):
-        raise TypeError(f"Head: loss was {loss.name}, of {', '.join(loss.arrays)}; "
-                        "wanted one of embeddings, weights, labels")
-    check_names(f"Head({loss.name})", loss.arrays, len(loss.arrays), options, loss.defaults)
+    if not isinstance(loss, Loss) or loss.arrays != ("embeddings", "weights", "labels"):
+        what = f"{loss.name}, of {', '.join(loss.arrays)}" if isinstance(loss, Loss) else describe(loss)
+        raise TypeError(f"Head: loss was {what}; wanted a loss of embeddings, weights, labels, such as anglos.arcface")
+    for name, number in (("num_classes", num_classes), ("embedding_dim", embedding_dim)):
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"Head: {name} was {describe(number)}; wanted an integer of at least 1")
+    check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults)

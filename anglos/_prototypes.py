@@ -129,7 +129,7 @@ def _visit(backend: Any, row: Row, batch: _Batch, statistic: Any, labels: Array,
     else:
         cos = prototypes @ batch.unit.T
         if row.merge is not None:
-            cosines = xp.reshape(cos, (weights.shape[0], -1, cos.shape[1]))
+            cosines = xp.reshape(cos, (*weights.shape[:2], cos.shape[1]))
             cos, mix = row.merge(backend, cosines)
         value = cos
         if row.rest is not None:
@@ -222,7 +222,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         if visit.mix is not None:
             if "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
                 sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
-            slopes = xp.reshape(slopes[:, None, :] * visit.mix, (-1, slopes.shape[1]))
+            slopes = xp.reshape(slopes[:, None, :] * visit.mix, (visit.unit.shape[0], slopes.shape[1]))
         if "embeddings" in needs or "scale" in fields:
             sums["points"] = slopes.T @ visit.prototypes
         d_weights = d_bias = None

@@ -13,8 +13,9 @@ class Head(nnx.Module):
     """The last layer of a network: one prototype per class, and a loss that compares embeddings with them.
 
     `weight` is a parameter of shape (num_classes, embedding_dim), drawn from a normal distribution of standard
-    deviation 1/√embedding_dim: rows of length about 1. The options go to the loss at every call; one that is an
-    `nnx.Param` (a learnable scale, say) is trained with the rest.
+    deviation 1/√embedding_dim: rows of length about 1. The options go to the loss at every call. A number or a
+    word can be changed between steps (`head.options["margin"] = 0.3`), which compiles anew under jit; an array, or
+    an `nnx.Variable`, does not. An `nnx.Param` (a learnable scale, say) is trained with the rest.
 
     >>> import anglos, jax.numpy as jnp
     >>> from flax import nnx
@@ -25,15 +26,19 @@ class Head(nnx.Module):
 
     def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *, rngs: nnx.Rngs,
                  param_dtype: Any = jnp.float32, **options: Any) -> None:
-        check_head(loss, options)
+        check_head(loss, num_classes, embedding_dim, {name: _array(option) for name, option in options.items()})
         self.loss = loss
         draw = jax.random.normal(rngs.params(), (num_classes, embedding_dim), param_dtype)
         self.weight = nnx.Param(draw * embedding_dim**-0.5)
-        self.learnable = nnx.Dict({name: option for name, option in options.items() if isinstance(option, nnx.Param)})
-        self.options = tuple((name, option) for name, option in options.items() if name not in self.learnable)
+        self.options = nnx.Dict({name: nnx.Variable(option) if isinstance(option, jax.Array) else option
+                                 for name, option in options.items()})
 
     def __call__(self, embeddings: jax.Array, labels: jax.Array) -> jax.Array:
         """The loss of a batch."""
-        learnt = {name: option[...] for name, option in self.learnable.items()}
-        value: jax.Array = self.loss(embeddings, self.weight[...], labels, **dict(self.options), **learnt)
+        options = {name: _array(option) for name, option in self.options.items()}
+        value: jax.Array = self.loss(embeddings, self.weight[...], labels, **options)
         return value
+
+
+def _array(option: Any) -> Any:
+    return option[...] if isinstance(option, nnx.Variable) else option

@@ -100,9 +100,9 @@ class Head(torch.nn.Module):
     """The last layer of a network: one prototype per class, and a loss that compares embeddings with them.
 
     `weight` is a parameter of shape (num_classes, embedding_dim), drawn from a normal distribution of standard
-    deviation 1/√embedding_dim: rows of length about 1. The options go to the loss at every call; one that is
-    a `torch.nn.Parameter` (a learnable scale, say) is trained with the rest, and one that is a number can be
-    changed between steps: `head.options["margin"] = 0.3`.
+    deviation 1/√embedding_dim: rows of length about 1. The options go to the loss at every call. A number or a
+    word can be changed between steps: `head.options["margin"] = 0.3`. A `torch.nn.Parameter` (a learnable scale,
+    say) is trained with the rest; any tensor moves and is saved with the module, as `head.tensors`.
 
     >>> import anglos, torch
     >>> head = Head(anglos.arcface, num_classes=10, embedding_dim=4, margin=0.3)
@@ -113,12 +113,17 @@ class Head(torch.nn.Module):
     def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *,
                  device: Any = None, dtype: Any = None, **options: Any) -> None:
         super().__init__()
-        check_head(loss, options)
+        check_head(loss, num_classes, embedding_dim, options)
         self.loss, self.num_classes, self.embedding_dim = loss, num_classes, embedding_dim
         self.weight = torch.nn.Parameter(torch.empty(num_classes, embedding_dim, device=device, dtype=dtype))
-        self.learnable = torch.nn.ParameterDict(
-            {name: option for name, option in options.items() if isinstance(option, torch.nn.Parameter)})
-        self.options = {name: option for name, option in options.items() if name not in self.learnable}
+        self.tensors = torch.nn.ParameterDict()
+        self.options: dict[str, Any] = {}
+        for name, option in options.items():
+            if isinstance(option, torch.Tensor):
+                learnt = isinstance(option, torch.nn.Parameter)
+                self.tensors[name] = option if learnt else torch.nn.Parameter(option, requires_grad=False)
+            else:
+                self.options[name] = option
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -126,8 +131,8 @@ class Head(torch.nn.Module):
         torch.nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The loss of a batch."""
-        value: torch.Tensor = self.loss(embeddings, self.weight, labels, **self.options, **self.learnable)
+        """The loss of a batch; where both have an option, `options` comes before `tensors`."""
+        value: torch.Tensor = self.loss(embeddings, self.weight, labels, **{**self.tensors, **self.options})
         return value
 
     def extra_repr(self) -> str:

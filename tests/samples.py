@@ -86,5 +86,27 @@ def gentle(loss: Loss[...]) -> dict[str, Any]:
     return {"scale": 6.0} if "scale" in loss.defaults else {}
 
 
+def rowwise(loss: Loss[...]) -> dict[str, Any]:
+    """Options with which no row depends on the others of its batch."""
+    return {"norm_mean": 2.0, "norm_std": 1.0} if "norm_mean" in loss.defaults else {}
+
+
 def float_arrays(loss: Loss[...]) -> list[str]:
     return [name for name in loss.arrays if name != "labels"]
+
+
+def hard_embeddings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Prototypes, and embeddings equal to, opposite to and 1e-4 rad from their own; zero; tiny; huge."""
+    random = np.random.default_rng(3)
+    weights = random.normal(size=(CLASSES, DIMENSION))
+    own = weights[0]
+    across = weights[1] - own * (own @ weights[1]) / (own @ own)
+    across *= np.linalg.norm(own) / np.linalg.norm(across)
+    near = own * np.cos(1e-4) + across * np.sin(1e-4)
+    rows = [own, -own, 3.0 * own, near, -near, across, 0.0 * own, 1e-20 * across, 1e18 * across]
+    weights[4] = 0.0
+    weights[3] *= 1e-20
+    weights[2] *= 1e18
+    embeddings = np.stack([*rows, *rows[:3], *rows[:3], *rows[:3]])
+    labels = np.asarray([0] * 9 + [4] * 3 + [3] * 3 + [2] * 3)
+    return embeddings, weights, labels

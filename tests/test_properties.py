@@ -11,15 +11,16 @@ from libraries import LIBRARIES, Library
 from samples import (
     BATCH,
     CLASSES,
-    DIMENSION,
     FROZEN,
     LABELS,
     array_options,
     arrays,
     float_arrays,
     gentle,
+    hard_embeddings,
     made,
     other_options,
+    rowwise,
 )
 
 import anglos
@@ -72,14 +73,15 @@ def test_reductions_masks_and_weights(loss: Loss[...], library: Library) -> None
     has_labels = "labels" in loss.arrays
     weight = np.linspace(0.5, 2.0, BATCH)
     ignored = np.asarray([False, True, False, False, True, False]) & has_labels
-    rows = library.numpy(loss(*inputs, reduction="none"))
+    fixed = rowwise(loss)
+    rows = library.numpy(loss(*inputs, **fixed, reduction="none"))
     assert rows.shape == (BATCH,)
     for mask in (np.zeros(BATCH, dtype=bool), ignored):
         for sample_weight in (None, weight):
             w = np.where(mask, 0.0, 1.0 if sample_weight is None else sample_weight)
             given_labels = library.array(np.where(mask, -7, LABELS))
             call = [*inputs[:-1], given_labels] if has_labels else inputs
-            options: dict[str, Any] = {"ignore_index": -7} if has_labels else {}
+            options: dict[str, Any] = {**fixed, "ignore_index": -7} if has_labels else {}
             if sample_weight is not None:
                 options["sample_weight"] = library.array(sample_weight)
             wanted = {"none": w * rows, "sum": (w * rows).sum(), "mean": (w * rows).sum() / w.sum()}
@@ -87,14 +89,16 @@ def test_reductions_masks_and_weights(loss: Loss[...], library: Library) -> None
             for reduction in ("none", "sum", "mean"):
                 value, (gradient, *_) = loss.value_and_grad(*call, **options, reduction=reduction)
                 np.testing.assert_allclose(library.numpy(value), wanted[reduction], rtol=1e-13)
-                _, (row_gradient, *_) = loss.value_and_grad(*inputs, reduction="sum")
+                _, (row_gradient, *_) = loss.value_and_grad(*inputs, **fixed, reduction="sum")
                 np.testing.assert_allclose(
                     library.numpy(gradient), factors[reduction][:, None] * library.numpy(row_gradient),
                     rtol=1e-12, atol=1e-14)
             if sample_weight is not None:
-                _, (slope,) = loss.value_and_grad(*call, **options, wrt=("sample_weight",))
-                slopes = np.where(mask, 0.0, rows - wanted["mean"]) / w.sum()
-                np.testing.assert_allclose(library.numpy(slope), slopes, rtol=1e-11, atol=1e-14)
+                slopes = {"sum": np.where(mask, 0.0, rows),
+                          "mean": np.where(mask, 0.0, rows - wanted["mean"]) / w.sum()}
+                for reduction, want in slopes.items():
+                    _, (slope,) = loss.value_and_grad(*call, **options, wrt=("sample_weight",), reduction=reduction)
+                    np.testing.assert_allclose(library.numpy(slope), want, rtol=1e-10, atol=1e-13)
 
 
 def test_ignored_rows_may_hold_anything(loss: Loss[...], library: Library) -> None:
@@ -103,9 +107,9 @@ def test_ignored_rows_may_hold_anything(loss: Loss[...], library: Library) -> No
         pytest.skip("takes no labels")
     inputs = [library.numpy(array).copy() for array in arrays(loss, library)]
     inputs[-1][2] = -100
-    wanted, wanted_gradients = loss.value_and_grad(*map(library.array, inputs))
+    wanted, wanted_gradients = loss.value_and_grad(*map(library.array, inputs), **rowwise(loss))
     inputs[0][2] = np.nan
-    value, gradients = loss.value_and_grad(*map(library.array, inputs))
+    value, gradients = loss.value_and_grad(*map(library.array, inputs), **rowwise(loss))
     assert float(value) == float(wanted)
     for got, want in zip(gradients, wanted_gradients, strict=True):
         np.testing.assert_array_equal(library.numpy(got), library.numpy(want))
@@ -122,23 +126,6 @@ def test_nothing_to_count_gives_zero(loss: Loss[...], library: Library) -> None:
         value, gradients = loss.value_and_grad(*call)
         assert float(value) == 0.0
         assert all(not np.any(library.numpy(gradient)) for gradient in gradients)
-
-
-def hard_embeddings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Prototypes, and embeddings equal to, opposite to and 1e-4 rad from their own; zero; tiny; huge."""
-    random = np.random.default_rng(3)
-    weights = random.normal(size=(CLASSES, DIMENSION))
-    own = weights[0]
-    across = weights[1] - own * (own @ weights[1]) / (own @ own)
-    across *= np.linalg.norm(own) / np.linalg.norm(across)
-    near = own * np.cos(1e-4) + across * np.sin(1e-4)
-    rows = [own, -own, 3.0 * own, near, -near, across, 0.0 * own, 1e-20 * across, 1e18 * across]
-    weights[4] = 0.0
-    weights[3] *= 1e-20
-    weights[2] *= 1e18
-    embeddings = np.stack([*rows, *rows[:3], *rows[:3], *rows[:3]])
-    labels = np.asarray([0] * 9 + [4] * 3 + [3] * 3 + [2] * 3)
-    return embeddings, weights, labels
 
 
 def test_hard_inputs_are_finite(loss: Loss[...], library: Library) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from libraries import Library
-from samples import arrays, gentle
+from samples import arrays, gentle, hard_embeddings, made, rowwise
 
 import anglos
 from anglos import Loss
+from anglos._arguments import ArrayOf
 
 torch: Any = import_module("torch")
 adapter: Any = import_module("anglos.backends.torch")
@@ -61,6 +62,8 @@ def test_nothing_of_the_size_of_the_logits_is_saved(head: Loss[...]) -> None:
         saved.append(tensor.numel())
         return tensor
 
+    if head.kinds["weights"] == ArrayOf("C K D"):
+        weights = weights.reshape(classes // 2, 2, dimension)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         head(embeddings, weights, torch.arange(batch))
     assert max(saved) == classes * dimension
@@ -78,6 +81,26 @@ def test_frozen_inputs_get_no_gradient(head: Loss[...], torch_library: Library) 
         assert all(leaf.grad is not None for leaf in leaves.values())
 
 
+def test_checkpoint_unpacks_a_tensor_once(loss: Loss[...], torch_library: Library) -> None:
+    inputs, tensors = float32_inputs(loss, torch_library)
+    wanted = torch.autograd.grad(loss(*inputs), tensors)
+    value = import_module("torch.utils.checkpoint").checkpoint(loss, *inputs, use_reentrant=False)
+    torch.testing.assert_close(torch.autograd.grad(value, tensors), wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_autograd_at_hard_inputs(head: Loss[...], torch_library: Library, dtype: str) -> None:
+    """What autograd gives there is finite, and what value_and_grad gives."""
+    named = dict(zip(("embeddings", "weights", "labels"), hard_embeddings(), strict=True))
+    inputs = [torch_library.array(array) for array in made(head, named)]
+    inputs = [array.to(getattr(torch, dtype)).requires_grad_() if array.is_floating_point() else array
+              for array in inputs]
+    _, gradients = head.value_and_grad(*inputs)
+    for got, want in zip(torch.autograd.grad(head(*inputs), inputs[:2]), gradients, strict=True):
+        assert torch.isfinite(got).all()
+        torch.testing.assert_close(got, want, rtol=1e-6, atol=0)
+
+
 def test_a_second_backward_is_the_same(loss: Loss[...], torch_library: Library) -> None:
     inputs, tensors = float32_inputs(loss, torch_library)
     value = loss(*inputs)
@@ -88,14 +111,14 @@ def test_a_second_backward_is_the_same(loss: Loss[...], torch_library: Library) 
 def test_func_transforms(loss: Loss[...], torch_library: Library) -> None:
     """torch.func.grad, and one gradient per sample by vmap."""
     inputs, tensors = float32_inputs(loss, torch_library)
-    wanted = torch.autograd.grad(loss(*inputs), tensors)
+    wanted = torch.autograd.grad(loss(*inputs, **rowwise(loss)), tensors)
     detached = [array.detach() for array in inputs]
     places = tuple(range(len(tensors)))
-    torch.testing.assert_close(torch.func.grad(lambda *a: loss(*a), argnums=places)(*detached), wanted)
+    torch.testing.assert_close(torch.func.grad(lambda *a: loss(*a, **rowwise(loss)), argnums=places)(*detached), wanted)
 
     def of_one(first: Any, *rest: Any) -> Any:
         shared = rest if "labels" not in loss.arrays else (*rest[:-1], rest[-1][None])
-        return loss(first[None], *shared)
+        return loss(first[None], *shared, **rowwise(loss))
 
     per_row = [0 if name != "weights" else None for name in loss.arrays]
     gradients = torch.func.vmap(torch.func.grad(of_one), in_dims=tuple(per_row))(*detached)
@@ -121,7 +144,7 @@ def test_head(torch_library: Library) -> None:
     torch.manual_seed(0)
     scale = torch.nn.Parameter(torch.tensor(5.0))
     head = adapter.Head(anglos.normface, 5, 4, scale=scale, label_smoothing=0.1)
-    assert sorted(name for name, _ in head.named_parameters()) == ["learnable.scale", "weight"]
+    assert sorted(name for name, _ in head.named_parameters()) == ["tensors.scale", "weight"]
     assert repr(head).startswith("Head(\n  normface, 5, 4, label_smoothing=0.1")
     embeddings, _, labels = arrays(anglos.normface, torch_library, dtype="float32")
     optimizer = torch.optim.SGD(head.parameters(), lr=0.5)
@@ -144,8 +167,24 @@ def test_head(torch_library: Library) -> None:
 def test_head_refuses_what_its_loss_would() -> None:
     with pytest.raises(TypeError, match=r"^Head\(arcface\): margn was given, .* \(did you mean margin\?\)$"):
         adapter.Head(anglos.arcface, 5, 4, margn=0.5)
-    with pytest.raises(TypeError, match=r"^Head: loss was entropy, of logits; wanted one of embeddings, weights, "):
+    with pytest.raises(TypeError, match=r"^Head: loss was entropy, of logits; wanted a loss of embeddings, weights, "):
         adapter.Head(anglos.entropy, 5, 4)
+    with pytest.raises(TypeError, match=r"^Head: loss was 'arcface'; wanted a loss of embeddings, weights, labels"):
+        adapter.Head("arcface", 5, 4)
+    with pytest.raises(ValueError, match=r"^Head\(arcface\): margin was 28.6; wanted an angle in radians"):
+        adapter.Head(anglos.arcface, 5, 4, margin=28.6)
+    with pytest.raises(ValueError, match=r"^Head: num_classes was 0; wanted an integer of at least 1$"):
+        adapter.Head(anglos.arcface, 0, 4)
+
+
+def test_head_tensors_move_and_can_be_replaced() -> None:
+    head = adapter.Head(anglos.cosface, 5, 4, margin=torch.tensor(0.2), scale=torch.nn.Parameter(torch.tensor(8.0)))
+    assert head.to("meta").tensors["margin"].device.type == "meta"
+    assert [name for name, tensor in head.named_parameters() if tensor.requires_grad] == ["weight", "tensors.scale"]
+    head = adapter.Head(anglos.cosface, 5, 4, scale=torch.nn.Parameter(torch.tensor(8.0)))
+    embeddings, labels = torch.eye(4), torch.arange(4)
+    head.options["scale"] = 3.0
+    assert head(embeddings, labels).item() == anglos.cosface(embeddings, head.weight, labels, scale=3.0).item()
 
 
 def test_head_example() -> None:

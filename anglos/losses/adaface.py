@@ -119,9 +119,12 @@ def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: f
 
 
 def _statistics(xp: Any, length: Any) -> tuple[Any, Any]:
-    length = xp.clip(length, 0.001, 100.0)
-    mean = xp.mean(length)
-    return mean, xp.sqrt(xp.sum((length - mean) ** 2) / max(length.shape[0] - 1, 1))
+    """Mean and unbiased standard deviation of the lengths that are not 0, as those of ignored rows are."""
+    counted = xp.astype(length > 0.0, length.dtype)
+    count, length = xp.sum(counted), xp.clip(length, 0.001, 100.0)
+    mean = xp.sum(counted * length) / xp.where(count > 0.0, count, 1.0)
+    variance = xp.sum(counted * (length - mean) ** 2) / xp.where(count > 1.0, count - 1.0, 1.0)
+    return mean, xp.sqrt(xp.where(variance > 0.0, variance, 0.0))
 
 
 def _target(backend: Any, cos: Any, length: Any, *, margin: Any, h: Any, mean: Any, std: Any) -> Curve:
