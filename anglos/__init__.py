@@ -9,8 +9,8 @@ from anglos.losses.normface import normface as normface
 from anglos.losses.l2_softmax import l2_softmax as l2_softmax
 from anglos.losses.vmf import vmf as vmf
 from anglos.losses.coco import coco as coco
-from anglos.losses.large_margin_softmax import large_margin_softmax as large_margin_softmax
 from anglos.losses.sphereface import sphereface as sphereface
+from anglos.losses.large_margin_softmax import large_margin_softmax as large_margin_softmax
 from anglos.losses.sphereface_r import sphereface_r as sphereface_r
 from anglos.losses.cosface import cosface as cosface
 from anglos.losses.am_softmax import am_softmax as am_softmax

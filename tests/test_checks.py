@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((None, W, Y), {}, TypeError,
      f"embeddings was None; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
     ((X, W), {}, TypeError, "the arrays were 2; wanted 3: embeddings, weights, labels"),
-    ((X, W), {"labels": Y}, TypeError, "the arrays were 2; wanted 3: embeddings, weights, labels"),
+    ((X, W), {"labels": Y}, TypeError,
+     "labels was given by name; wanted it by position, in the order embeddings, weights, labels"),
     ((X, W, Y), {"margn": 0.5}, TypeError,
      "margn was given, which is none of its options; wanted margin, scale, past_pi, gradient, label_smoothing, "
      "sample_weight, ignore_index, reduction (did you mean margin?)"),
@@ -151,6 +153,20 @@ def test_numpy_may_stand_beside_jax(jax_library: Library) -> None:
         assert all(type(gradient) is type(jax_library.array(X)) for gradient in gradients)
 
 
+@pytest.mark.parametrize("scalar", [np.float32(0.5), np.float64(0.5), np.int64(1)], ids=str)
+def test_numpy_numbers_are_numbers(scalar: Any, library: Library) -> None:
+    inputs = [library.array(array) for array in (X, W, Y)]
+    assert float(anglos.arcface(*inputs, margin=scalar)) == float(anglos.arcface(*inputs, margin=float(scalar)))
+
+
+def test_a_scale_learnt_in_numpy_goes_round() -> None:
+    scale: Any = np.asarray(5.0)
+    for _ in range(3):
+        _, (slope,) = anglos.normface.value_and_grad(X, W, Y, scale=scale, wrt=("scale",))
+        scale = scale - 0.1 * slope
+    assert isinstance(float(scale), float)
+
+
 def test_devices_must_agree() -> None:
     strict: Any = pytest.importorskip("array_api_strict")
     here, there = strict.Device("CPU_DEVICE"), strict.Device("device1")
@@ -162,15 +178,33 @@ def test_devices_must_agree() -> None:
 def test_a_label_out_of_range_is_never_a_silent_number() -> None:
     """Refused where values can be read; NaN, in value and gradient, where they cannot."""
     bad = Y + 2
-    for name in ("numpy", "torch"):
+    for name in ("numpy", "torch", "jax"):
         library = LIBRARIES[name]()
         with pytest.raises(ValueError, match=r"^arcface: labels held 5 at position 1; wanted 0 to 4"):
             anglos.arcface(library.array(X), library.array(W), library.array(bad))
-    for name in ("jax", "strict"):
+    jax: Any = import_module("jax")
+    for name, wrap in (("jax", jax.jit), ("strict", lambda function: function)):
         library = LIBRARIES[name]()
         inputs = [library.array(array) for array in (X, W, bad)]
-        rows = library.numpy(anglos.arcface(*inputs, reduction="none"))
+        rows = library.numpy(wrap(lambda *a: anglos.arcface(*a, reduction="none"))(*inputs))
         np.testing.assert_array_equal(np.isnan(rows), (bad < 0) | (bad > 4))
-        value, gradients = anglos.arcface.value_and_grad(*inputs)
+        value, gradients = wrap(anglos.arcface.value_and_grad)(*inputs)
         assert np.isnan(float(value))
         assert all(np.isnan(library.numpy(gradient)).any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("options", [{"margin": 28.6}, {"scale": -1.0}, {"sample_weight": [-1.0] * 6}], ids=str)
+def test_an_option_out_of_range_is_never_a_silent_number(options: dict[str, Any]) -> None:
+    (name, value), = options.items()
+    for library in (LIBRARIES["numpy"](), LIBRARIES["torch"](), LIBRARIES["jax"]()):
+        inputs = [library.array(array) for array in (X, W, Y, np.asarray(value))]
+        with pytest.raises(ValueError, match=f"^arcface: {name} held "):
+            anglos.arcface(*inputs[:3], **{name: inputs[3]})
+    jax: Any = import_module("jax")
+    assert np.isnan(jax.jit(lambda x, w, y, option: anglos.arcface(x, w, y, **{name: option}))(*inputs))
+
+
+def test_labels_that_jax_cannot_hold_are_refused() -> None:
+    jax: Any = import_module("jax")
+    with jax.enable_x64(False), pytest.raises(ValueError, match=r"^arcface: labels held 2147483647 at position 0"):
+        anglos.arcface(jax.numpy.asarray(X), jax.numpy.asarray(W), Y + 2**32)

@@ -1,5 +1,6 @@
 """The gradient is the gradient of the value, to second order, for every input that may be an array."""
 
+import math
 from importlib import import_module
 from typing import Any
 
@@ -100,6 +101,52 @@ def test_jax_autodiff_of_plain_both_modes(loss: Loss[...], jax_library: Library)
 
     for derivative in (jax.jacfwd, jax.jacrev):
         np.testing.assert_allclose(derivative(plain)(inputs[0]), gradient, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("zero", ["embeddings", "weights"])
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.2}], ids=str)
+def test_linear_cross_entropy_is_torch_s_at_zero_vectors(zero: str, options: dict[str, Any]) -> None:
+    """There a linear layer has slopes like anywhere else: value, gradient and gradient penalty."""
+    torch: Any = import_module("torch")
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.tensor([0, 3, 2])
+    results = []
+    functions: list[Any] = [
+        lambda x, w: torch.nn.functional.cross_entropy(x @ w.T, labels, **options),
+        lambda x, w: anglos.linear_cross_entropy(x, w, labels, **options),
+        lambda x, w: anglos.linear_cross_entropy.plain(x, w, labels, **options)]
+    for function in functions:
+        generator.manual_seed(0)
+        x = torch.randn(3, 4, generator=generator, dtype=torch.float64)
+        w = torch.randn(5, 4, generator=generator, dtype=torch.float64)
+        (x if zero == "embeddings" else w).zero_()
+        x.requires_grad_(), w.requires_grad_()
+        gradients = torch.autograd.grad(function(x, w), [x, w], create_graph=True)
+        penalty = torch.autograd.grad(sum((g**2).sum() for g in gradients), [x, w])
+        results.append((*gradients, *penalty))
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("loss_of", ["entropy", "cross_entropy"])
+def test_excluded_classes(loss_of: str) -> None:
+    """A logit of −∞ leaves its class out, to second order, by every route."""
+    torch: Any = import_module("torch")
+    full = torch.tensor([[0.3, 1.0, -math.inf]], dtype=torch.float64)
+    results = []
+    for logits in (full, full[:, :2]):
+        loss: Any = anglos.LOSSES[loss_of]
+        labels = [torch.tensor([1])] if "labels" in loss.arrays else []
+        for function in (loss, loss.plain):
+            leaf = logits.clone().requires_grad_()
+            value = function(leaf, *labels)
+            (gradient,) = torch.autograd.grad(value, leaf, create_graph=True)
+            (second,) = torch.autograd.grad((gradient[:, :2] ** 2).sum(), leaf)
+            results.append((value, gradient[:, :2], second[:, :2]))
+        _, (explicit,) = loss.value_and_grad(logits, *labels)
+        torch.testing.assert_close(explicit[:, :2], gradient[:, :2])
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0])
 
 
 @pytest.mark.parametrize("past_pi", ["smooth", "linear", "shifted", "reflect", "clamp", "easy"])

@@ -1,5 +1,6 @@
 """The package as a whole: what it imports, exports and documents."""
 
+import ast
 import doctest
 import inspect
 import os
@@ -12,6 +13,7 @@ import pytest
 
 import anglos
 from anglos import Loss
+from anglos._table import spell_numbers
 
 ROOT = Path(__file__).parents[1]
 FRAMEWORKS = ("torch", "jax", "cupy", "flax", "numpy", "mlxtend", "matplotlib", "rich")
@@ -41,14 +43,14 @@ def test_exports_registry_files_and_docs_agree() -> None:
     exported = [name for name, value in vars(anglos).items() if isinstance(value, Loss)]
     assert exported == list(anglos.LOSSES)
     assert {path.stem for path in (ROOT / "anglos" / "losses").glob("*.py")} - {"__init__"} == set(exported)
-    documented = re.findall(r"^```\{autofunction\} anglos\.(\w+)", (ROOT / "docs" / "losses.md").read_text(), re.M)
-    assert documented == exported
-
-
-def test_readme_lists_every_loss() -> None:
     table = (ROOT / "README.md").read_text().split("\n## Losses\n")[1].split("\nOptions")[0]
-    rows = re.findall(r"^\| `(\w+)` \|", table, re.M)
-    assert rows == list(anglos.LOSSES)
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    assert rows == [readme_row(loss) for loss in anglos.LOSSES.values()]
+
+
+def readme_row(loss: Loss[...]) -> str:
+    cells = (f"`{loss.name}`", loss.formula, spell_numbers(loss.defaults) or "–", loss.paper)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def test_docstring_is_complete_and_its_example_right(loss: Loss[...]) -> None:
@@ -70,11 +72,15 @@ def test_help_shows_the_signature() -> None:
 
 
 def test_files_are_short() -> None:
-    """A file holds one idea and fits in the head."""
-    limits = {"anglos/losses": 100, "backends": 150, "anglos": 200}
+    """A file holds one idea and fits in the head; docstrings, which users read one at a time, do not count."""
+    limits = {"anglos/losses": 80, "backends": 150, "anglos": 200}
     for folder, limit in limits.items():
         for path in (ROOT / folder).glob("*.py"):
-            assert len(path.read_text().splitlines()) <= limit, path
+            tree = ast.parse(path.read_text())
+            texts = [node.body[0] for node in ast.walk(tree)
+                     if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node)]
+            words = sum((text.end_lineno or 0) - text.lineno + 1 for text in texts)
+            assert len(path.read_text().splitlines()) - words <= limit, path
 
 
 def test_types_are_seen_by_users(tmp_path: Path) -> None:

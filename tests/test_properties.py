@@ -250,6 +250,28 @@ def test_normalised_gradients_are_orthogonal(head: Loss[...], library: Library) 
             assert np.abs(along).max() < 1e-12, name
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered", "ignore:overflow encountered")
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_infinity_are_never_a_number(loss: Loss[...], library: Library, bad: float) -> None:
+    """In an embedding, in a class that is not the label's, or in a logit: a diverged run must not look perfect."""
+    inputs = [library.numpy(array) for array in arrays(loss, library)]
+    for position, name in enumerate(loss.arrays):
+        if name == "labels":
+            continue
+        spoilt = [array.copy() for array in inputs]
+        spoilt[position][2, ...] = bad
+        rows = library.numpy(loss(*map(library.array, spoilt), reduction="none"))
+        affected = np.ones(BATCH, dtype=bool) if name == "weights" else np.arange(BATCH) == 2
+        if bad == np.inf and name == "weights":
+            # A logit of −∞ only leaves its class out.
+            assert not np.isfinite(rows).all(), rows
+        else:
+            assert not np.isfinite(rows[affected]).any(), (name, rows)
+        value, gradients = loss.value_and_grad(*map(library.array, spoilt))
+        assert not np.isfinite(float(value))
+        assert not all(np.isfinite(library.numpy(gradient)).all() for gradient in gradients)
+
+
 def test_small_losses_keep_their_digits(library: Library) -> None:
     """lse − z_y would give 0 and a gradient of 0 here: exact 1.044e-12."""
     logits = library.cast(library.array(np.asarray([[30.0, 2.0, 1.0, 0.0, -3.0]])), "float32")

@@ -17,7 +17,7 @@ import anglos
 from anglos import _prototypes
 from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, Weights, Scale, CosineMargin
 from anglos._loss import loss
-from anglos._prototypes import Curve, Row
+from anglos._row import Curve, Row
 
 
 @loss(_prototypes, formula="φ = cos θ − m cos² θ", paper="nobody")

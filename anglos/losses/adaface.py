@@ -21,8 +21,8 @@ from anglos._arguments import (
 from anglos._dispatch import backend_of
 from anglos._loss import loss
 from anglos._numerics import floored_sine, sine
-from anglos._prototypes import Curve, Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Curve, Row
 
 
 @loss(_prototypes, formula="φ = cos(θ − m ẑ) − m ẑ − m, ẑ = [h (|x| − μ)/σ] in [−1, 1]",

@@ -8,8 +8,8 @@ from anglos import _prototypes
 from anglos._arguments import Angle, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights
 from anglos._loss import loss
 from anglos._numerics import floored_sine, sine
-from anglos._prototypes import Curve, Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Curve, Row
 
 
 @loss(_prototypes, formula="φ = 1 − 2(θ + m)/π, η = 1 − 2θ/π", paper="Li et al. 2019, arXiv:1907.12256")

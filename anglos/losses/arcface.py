@@ -18,8 +18,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Curve, Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Curve, Row
 
 
 @loss(_prototypes, formula="φ = cos(θ + m)", paper="Deng et al. 2019, arXiv:1801.07698, eq. 3")

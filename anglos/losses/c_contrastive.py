@@ -3,8 +3,8 @@
 from anglos import _prototypes
 from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, SquaredDistance, Weights
 from anglos._loss import loss
-from anglos._prototypes import Row
 from anglos._reductions import ContrastiveHinge
+from anglos._row import Row
 
 
 @loss(_prototypes, formula="ℓ = d_y + Σ_{j≠y} [m − d_j]₊", paper="Wang, F. et al. 2017, arXiv:1704.06369")

@@ -3,8 +3,8 @@
 from anglos import _prototypes
 from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, SquaredDistance, Weights
 from anglos._loss import loss
-from anglos._prototypes import Row
 from anglos._reductions import HardestTripletHinge, TripletHinge
+from anglos._row import Row
 
 
 @loss(_prototypes, formula="ℓ = Σ_{j≠y} [m + d_y − d_j]₊", paper="Wang, F. et al. 2017, arXiv:1704.06369")

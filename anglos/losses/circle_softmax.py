@@ -6,8 +6,8 @@ from typing import Any
 from anglos import _prototypes
 from anglos._arguments import CosineMargin, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights
 from anglos._loss import loss
-from anglos._prototypes import Curve, Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Curve, Row
 
 
 @loss(_prototypes, formula="φ = [1 + m − cos θ]₊ (cos θ − 1 + m), η = [cos θ + m]₊ (cos θ − m)",

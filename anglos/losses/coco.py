@@ -3,8 +3,8 @@
 from anglos import _prototypes
 from anglos._arguments import Embeddings, Labels, LabelSmoothing, OptionalScale, Reduction, SampleWeight, Weights
 from anglos._loss import loss
-from anglos._prototypes import Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Row
 from anglos.schedules import suggest_scale
 
 

@@ -15,8 +15,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Curve, Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Curve, Row
 
 
 @loss(_prototypes, formula="φ = cos θ − m", paper="Wang, H. et al. 2018, arXiv:1801.09414, eq. 4")

@@ -19,8 +19,8 @@ from anglos._arguments import (
 )
 from anglos._loss import loss
 from anglos._numerics import floored_sine, sine
-from anglos._prototypes import Curve, Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Curve, Row
 from anglos.losses.arcface import added
 
 

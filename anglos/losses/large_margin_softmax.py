@@ -15,8 +15,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Row
 from anglos.losses.sphereface import annealed
 
 

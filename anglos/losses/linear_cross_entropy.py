@@ -3,8 +3,8 @@
 from anglos import _prototypes
 from anglos._arguments import Bias, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Weights
 from anglos._loss import loss
-from anglos._prototypes import Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Row
 
 
 @loss(_prototypes, formula="z = x·w + b", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")

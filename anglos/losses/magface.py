@@ -19,8 +19,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Curve, Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Curve, Row
 
 
 @loss(_prototypes, formula="φ = cos(θ + m(|x|)), + λ(1/|x| + |x|/u²)", paper="Meng et al. 2021, arXiv:2103.06627")

@@ -17,8 +17,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Curve, Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Curve, Row
 from anglos.losses.arcface import added
 from anglos.losses.cosface import subtracted
 

@@ -3,8 +3,8 @@
 from anglos import _prototypes
 from anglos._arguments import Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights
 from anglos._loss import loss
-from anglos._prototypes import Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Row
 
 
 @loss(_prototypes, formula="z = s·cos θ", paper="Wang, F. et al. 2017, arXiv:1704.06369")

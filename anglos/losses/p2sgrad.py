@@ -3,8 +3,8 @@
 from anglos import _prototypes
 from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, Weights
 from anglos._loss import loss
-from anglos._prototypes import Row
 from anglos._reductions import Squares
+from anglos._row import Row
 
 
 @loss(_prototypes, formula="ℓ = ½ (cos θ_y − 1)² + ½ Σ_{j≠y} cos² θ_j", paper="Zhang et al. 2019, arXiv:1905.02479")

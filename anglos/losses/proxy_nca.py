@@ -3,8 +3,8 @@
 from anglos import _prototypes
 from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, Scale, Weights
 from anglos._loss import loss
-from anglos._prototypes import Row
 from anglos._reductions import CrossEntropy, ExcludedPositive
+from anglos._row import Row
 
 
 @loss(_prototypes, formula="z = s·cos θ", paper="Movshovitz-Attias et al. 2017, arXiv:1703.07464")

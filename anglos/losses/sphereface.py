@@ -18,8 +18,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Curve, Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Curve, Row
 
 
 @loss(_prototypes, formula="φ = (λ cos θ + ψ_m(θ)) / (1 + λ)", paper="Liu et al. 2017, arXiv:1704.08063")

@@ -18,8 +18,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Curve, Row
 from anglos._reductions import Binary
+from anglos._row import Curve, Row
 
 
 @loss(_prototypes, formula="z_y = s·g(φ) + b, z_j = s·g(η) + b, g(v) = 2((v + 1)/2)ᵗ − 1",

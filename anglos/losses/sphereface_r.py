@@ -17,8 +17,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Curve, Row, unchanged
 from anglos._reductions import CrossEntropy
+from anglos._row import Curve, Row, unchanged
 
 
 @loss(_prototypes, formula="φ = ψ_m(θ), cos(min(mθ, π)) or cos θ with η = cos(θ/m)",

@@ -17,8 +17,8 @@ from anglos._arguments import (
     SubWeights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Row
 from anglos._reductions import CrossEntropy
+from anglos._row import Row
 from anglos.losses.arcface import added
 
 

@@ -16,8 +16,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._prototypes import Row
 from anglos._reductions import Binary
+from anglos._row import Row
 from anglos.losses.cosface import subtracted
 
 

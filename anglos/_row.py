@@ -1,0 +1,51 @@
+"""The table of losses against class prototypes: what one loss puts into the scheme of `_prototypes.py`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from anglos._numerics import Array
+from anglos._reductions import CrossEntropy
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+_NAMES = MappingProxyType({"scale": ("scale", 1.0), "bias": ("bias", 1.0)})
+
+
+class Curve(NamedTuple):
+    """φ or η of cos θ, its slope in cos θ, in every option of the loss that may be an array, and in |x|."""
+
+    value: Any
+    slope: Any
+    option_slopes: Mapping[str, Any] = _NONE
+    length_slope: Any = None
+
+
+def unchanged(backend: Any, cos: Array, length: Array) -> Curve:
+    """φ = cos θ."""
+    return Curve(cos, 1.0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one loss puts into the scheme."""
+
+    scale: Any = 1.0
+    target: Callable[[Any, Array, Array], Curve] = unchanged
+    """φ: (backend, cos θ_y, |x|)."""
+    reduction: Any = field(default_factory=CrossEntropy)
+    bias: Any = None
+    """One per class, or one for all."""
+    normalize_embeddings: bool = True
+    normalize_weights: bool = True
+    straight_through: bool = False
+    rest: Callable[[Any, Array, Any], Curve] | None = None
+    """η, if it is not cos θ: (backend, cos θ of a tile, the row statistic)."""
+    statistic: Callable[[Any, Array, Callable[[int], Array]], Any] | None = None
+    """What η needs to know of a row: (backend, cos θ_y, k ↦ the k-th largest cosine of the rest)."""
+    merge: Callable[[Any, Array], tuple[Array, Array]] | None = None
+    """Of several prototypes per class: (backend, cosines (·, K, ...)) -> the class's, and its slopes in them."""
+    regularizer: Callable[[Any, Array], tuple[Array, Array]] | None = None
+    """A term of the loss in |x|, and its slope."""
+    names: Mapping[str, tuple[str, float]] = field(default_factory=lambda: _NAMES)
+    """For an option of the loss that is a field of the row: the field, and its slope in the option."""
