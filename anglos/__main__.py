@@ -1,6 +1,8 @@
 """The command line: `python -m anglos losses` and `python -m anglos demo`."""
 
 import argparse
+import io
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     demo.add_argument("--out", type=_png, default="anglos-demo.png", metavar="PNG",
                       help="where the picture goes (default: %(default)s)")
     parsed = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # formulas are Greek, which not every terminal takes
     parsed.run(parsed)
 
 
@@ -43,7 +47,8 @@ def _needs(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as missing:
         name = (missing.name or extra).partition(".")[0]
-        raise SystemExit(f"anglos demo: {name} is not installed; pip install 'anglos[{extra}]'") from None
+        raise SystemExit(f"anglos demo: {name} is not installed; pip install 'anglos[{extra}]', "
+                         f"or in a clone pip install -e '.[{extra}]'") from None
 
 
 def _losses(text: str) -> list[str]:

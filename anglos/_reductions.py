@@ -39,7 +39,7 @@ class CrossEntropy(NamedTuple):
         gathered = _gather(xp, tile)
         if not self.label_smoothing:
             return gathered
-        return gathered._replace(sum=_sum_of_rest(xp, tile, tile.logits))
+        return gathered._replace(sum=sum_of_rest(xp, tile, tile.logits))
 
     def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
         return _combine(xp, a, b)
@@ -101,7 +101,7 @@ class Binary(NamedTuple):
     negative: float = 1.0
 
     def gather(self, xp: Any, tile: Tile, own_logit: Array) -> Array:
-        return _sum_of_rest(xp, tile, softplus(xp, tile.logits))
+        return sum_of_rest(xp, tile, softplus(xp, tile.logits))
 
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
@@ -123,7 +123,7 @@ class Squares(NamedTuple):
     """ℓ = ½ (z_y − 1)² + ½ Σ_{j≠y} z_j²."""
 
     def gather(self, xp: Any, tile: Tile, own_logit: Array) -> Array:
-        return _sum_of_rest(xp, tile, 0.5 * tile.logits * tile.logits)
+        return sum_of_rest(xp, tile, 0.5 * tile.logits * tile.logits)
 
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
@@ -138,91 +138,6 @@ class Squares(NamedTuple):
     def rest_slope(self, xp: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = z_j."""
         return tile.logits
-
-
-class ContrastiveHinge(NamedTuple):
-    """ℓ = d_y + Σ_{j≠y} [m − d_j]₊, with z = cos θ and d = 2 − 2z the squared distance of unit vectors."""
-
-    margin: float
-
-    def gather(self, xp: Any, tile: Tile, own_logit: Array) -> Array:
-        return _sum_of_rest(xp, tile, self._excess(xp, tile))
-
-    def combine(self, xp: Any, a: Array, b: Array) -> Array:
-        return a + b
-
-    def value(self, xp: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
-        return 2.0 - 2.0 * own_logit + gathered, (own_logit,)
-
-    def own_slope(self, xp: Any, residuals: tuple[Array], classes: int) -> Array:
-        """∂ℓ/∂z_y = −2."""
-        return -2.0 * xp.ones_like(residuals[0])
-
-    def rest_slope(self, xp: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
-        """∂ℓ/∂z_j = 2 where m > d_j."""
-        return 2.0 * xp.astype(self._excess(xp, tile) > 0.0, tile.logits.dtype)
-
-    def _excess(self, xp: Any, tile: Tile) -> Array:
-        excess = self.margin - 2.0 + 2.0 * tile.logits
-        return xp.where(excess <= 0.0, 0.0, excess)
-
-
-class TripletHinge(NamedTuple):
-    """ℓ = Σ_{j≠y} [m + d_y − d_j]₊ = Σ_{j≠y} [m + 2 (z_j − z_y)]₊, with z and d as in `ContrastiveHinge`."""
-
-    margin: float
-
-    def gather(self, xp: Any, tile: Tile, own_logit: Array) -> tuple[Array, Array]:
-        """The sum, and how many classes are in it."""
-        excess = self.margin + 2.0 * (tile.logits - own_logit)
-        return (_sum_of_rest(xp, tile, xp.where(excess <= 0.0, 0.0, excess)),
-                _sum_of_rest(xp, tile, xp.astype(excess > 0.0, excess.dtype)))
-
-    def combine(self, xp: Any, a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
-        return a[0] + b[0], a[1] + b[1]
-
-    def value(self, xp: Any, gathered: tuple[Array, Array], own_logit: Array, classes: int
-              ) -> tuple[Array, tuple[Array, Array]]:
-        return gathered[0], (own_logit, gathered[1])
-
-    def own_slope(self, xp: Any, residuals: tuple[Array, Array], classes: int) -> Array:
-        """∂ℓ/∂z_y = −2 for each class in the sum."""
-        return -2.0 * residuals[1]
-
-    def rest_slope(self, xp: Any, residuals: tuple[Array, Array], tile: Tile, classes: int) -> Array:
-        """∂ℓ/∂z_j = 2 for each class in the sum."""
-        return 2.0 * xp.astype(self.margin + 2.0 * (tile.logits - residuals[0]) > 0.0, tile.logits.dtype)
-
-
-class HardestTripletHinge(NamedTuple):
-    """ℓ = [m + 2 (max_{j≠y} z_j − z_y)]₊: `TripletHinge` of the nearest other class, the first of equals."""
-
-    margin: float
-
-    def gather(self, xp: Any, tile: Tile, own_logit: Array) -> tuple[Array, Array]:
-        """The largest logit, and whose it is."""
-        rest = xp.where(tile.own, -math.inf, tile.logits)
-        return xp.max(rest, axis=0), xp.take(tile.classes, xp.argmax(rest, axis=0), axis=0)
-
-    def combine(self, xp: Any, a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
-        first = a[0] >= b[0]
-        return xp.where(first, a[0], b[0]), xp.where(first, a[1], b[1])
-
-    def value(self, xp: Any, gathered: tuple[Array, Array], own_logit: Array, classes: int
-              ) -> tuple[Array, tuple[Array, Array]]:
-        alone = gathered[0] == -math.inf
-        excess = self.margin + 2.0 * (xp.where(alone, 0.0, gathered[0]) - own_logit)
-        idle = alone | (excess <= 0.0)
-        return xp.where(idle, 0.0, excess), (1.0 - xp.astype(idle, own_logit.dtype), gathered[1])
-
-    def own_slope(self, xp: Any, residuals: tuple[Array, Array], classes: int) -> Array:
-        """∂ℓ/∂z_y = −2 where the bracket is positive."""
-        return -2.0 * residuals[0]
-
-    def rest_slope(self, xp: Any, residuals: tuple[Array, Array], tile: Tile, classes: int) -> Array:
-        """∂ℓ/∂z_j = 2 there, for the nearest other class."""
-        active, hardest = residuals
-        return xp.where(tile.classes[:, None] == hardest[None, :], 2.0 * active[None, :], 0.0)
 
 
 def _gather(xp: Any, tile: Tile) -> LogSumExp:
@@ -245,7 +160,8 @@ def _finish(xp: Any, gathered: LogSumExp) -> Array:
     return xp.where(nothing, -math.inf, gathered.largest + xp.log(xp.where(nothing, 1.0, gathered.total)))
 
 
-def _sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
+def sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
+    """Σ_{j≠y} of the tile's classes."""
     return xp.sum(xp.where(tile.own, 0.0, terms), axis=0)
 
 

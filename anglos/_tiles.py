@@ -104,14 +104,19 @@ def statistic_of(backend: Any, row: Row, batch: Batch, inputs: dict[str, Array])
     xp, labels = backend.xp, inputs["labels"]
 
     def largest(count: int) -> Array:
+        count = min(count, inputs["weights"].shape[0])
+
         def visit(first: Any, weights: Array) -> tuple[Array, tuple[()]]:
             unit, _ = unit_rows(xp, xp.astype(weights, batch.unit.dtype, copy=False))
             classes = backend.arange(weights.shape[0], labels) + first
             own = classes[:, None] == labels[None, :]
-            return sort_down(xp.where(own, -2.0, unit @ batch.unit.T)), ()
+            cos = xp.where(own, -2.0, unit @ batch.unit.T)
+            # As many as asked for, however small the tile: lax.scan wants one shape.
+            nothing = xp.zeros_like(cos[:1, ...]) - 2.0
+            return sort_down(xp.concat([cos, *[nothing] * max(count - cos.shape[0], 0)], axis=0)), ()
 
         def sort_down(cos: Array) -> Array:
-            return xp.sort(cos, axis=0, descending=True)[: min(count, cos.shape[0]), ...]
+            return xp.sort(cos, axis=0, descending=True)[:count, ...]
 
         ranked, _ = backend.sweep(visit, lambda a, b: sort_down(xp.concat([a, b], axis=0)), (inputs["weights"],),
                                   backend.tile_width(labels.shape[0]))

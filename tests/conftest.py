@@ -1,4 +1,12 @@
+import os
 from typing import Any
+
+# Most of the time goes into compiling graphs that run once: half of it without these passes. Before jax is imported.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+                                   "--xla_cpu_use_fusion_emitters=false")
+
+# Two workers share two cores (pyproject.toml).
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from libraries import LIBRARIES, Library

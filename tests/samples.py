@@ -83,7 +83,7 @@ def arrays(loss: Loss[...], library: Library, seed: int = 0, dtype: str = "float
 
 def gentle(loss: Loss[...]) -> dict[str, Any]:
     """Options for which finite differences are accurate: a scale of 64 bends too sharply for them."""
-    return {"scale": 6.0} if "scale" in loss.defaults else {}
+    return {name: value for name, value in {"scale": 6.0, "gamma": 2.0}.items() if name in loss.defaults}
 
 
 def rowwise(loss: Loss[...]) -> dict[str, Any]:

@@ -178,7 +178,8 @@ def without(modules: list[str], *arguments: str) -> subprocess.CompletedProcess[
 def test_missing_extra_is_one_line(module: str, backend: str, extra: str) -> None:
     ended = without([module], "demo", "--backend", backend)
     assert ended.returncode == 1
-    assert ended.stderr == f"anglos demo: {module} is not installed; pip install 'anglos[{extra}]'\n"
+    assert ended.stderr == (f"anglos demo: {module} is not installed; pip install 'anglos[{extra}]', "
+                            f"or in a clone pip install -e '.[{extra}]'\n")
     assert ended.stdout == ""
 
 

@@ -86,7 +86,7 @@ def test_jax_check_grads_to_second_order_under_jit(loss: Loss[...], jax_library:
     options = {name: jax.numpy.asarray(values[0]) for name, values in array_options(loss).items()}
 
     def call(floats: Any, options: Any) -> Any:
-        return loss(*floats, *inputs[count:], **options)
+        return loss(*floats, *inputs[count:], **{**gentle(loss), **options})
 
     check_grads(jax.jit(call), (inputs[:count], options), order=2, modes=["rev"])
 

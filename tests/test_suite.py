@@ -1,72 +1,99 @@
 """The suite itself: a new loss is tested without one more line, and a wrong gradient is caught."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 
-# One file of a loss that does not exist, as it would stand in anglos/losses; {sign} is right with −.
-THROW_AWAY = '''
+# The one file; {sign} is right with −.
+LOSS = '''"""A loss that does not exist."""
+
 from functools import partial
+from typing import Any
 
-import anglos
 from anglos import _prototypes
-from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, Weights, Scale, CosineMargin
+from anglos._arguments import CosineMargin, Embeddings, Labels, Reduction, SampleWeight, Scale, Weights
 from anglos._loss import loss
 from anglos._row import Curve, Row
 
 
-@loss(_prototypes, formula="φ = cos θ − m cos² θ", paper="nobody")
+@loss(_prototypes, formula="φ = cos θ − m cos² θ", paper="nobody 2026")
 def throw_away(embeddings: Embeddings, weights: Weights, labels: Labels, /, *, margin: CosineMargin = 0.2,
                scale: Scale = 8.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
                reduction: Reduction = "mean") -> Row:
+    """A loss that does not exist."""
     return Row(scale, partial(_target, margin=margin))
 
 
-def _target(backend, cos, length, *, margin):
+def _target(backend: Any, cos: Any, length: Any, *, margin: Any) -> Curve:
+    """φ = cos θ − m cos² θ, φ′ = 1 − 2 m cos θ, ∂φ/∂m = −cos² θ."""
     return Curve(cos - margin * cos * cos, 1.0 {sign} 2.0 * margin * cos, {{"margin": -cos * cos}})
 '''
+EXPORT = "from anglos.losses.throw_away import throw_away as throw_away\n"
+DOCS = "| `throw_away` | φ = cos θ − m cos² θ | margin=0.2 scale=8 | nobody 2026 |\n"
 
 
-def suite_with(code: str, folder: Path) -> tuple[int, str]:
-    """The property tests, with the loss registered before they are collected."""
-    (folder / "throw_away_plugin.py").write_text(code)
+def with_a_new_loss(folder: Path, sign: str) -> None:
+    """A copy of the repository with one more file, one more export and one more line of docs."""
+    for name in ("anglos", "backends", "tests", "docs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "anglos" / "backends").symlink_to(folder / "backends")  # what the build does in an installed package
+    (folder / "anglos" / "losses" / "throw_away.py").write_text(LOSS.format(sign=sign))
+    with (folder / "anglos" / "__init__.py").open("a") as exports:
+        exports.write(EXPORT)
+    readme = folder / "README.md"
+    readme.write_text(readme.read_text().replace("\n\nOptions that recur", f"\n{DOCS}\nOptions that recur"))
+
+
+def suite(folder: Path, *arguments: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "throw_away_plugin", "-k", "throw_away", "-x", "--no-header",
-         "-p", "no:cacheprovider", str(TESTS / "test_gradients.py"), str(TESTS / "test_properties.py")],
-        capture_output=True, text=True, check=False, cwd=TESTS.parent,
-        env={**os.environ, "PYTHONPATH": str(folder)})
+        [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-n", "0", *arguments],
+        capture_output=True, text=True, check=False, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)})
     return done.returncode, done.stdout
 
 
 def test_a_new_loss_is_tested_without_one_more_line(tmp_path: Path) -> None:
-    status, output = suite_with(THROW_AWAY.format(sign="-"), tmp_path)
+    with_a_new_loss(tmp_path, sign="-")
+    files = [f"tests/test_{name}.py" for name in ("gradients", "properties", "package", "torch", "jax")]
+    status, output = suite(tmp_path, "-k", "throw_away and not docstring or agree", *files)
     assert status == 0, output
-    assert int(output.rsplit(" passed")[0].split()[-1]) > 40, output
+    assert int(output.rsplit(" passed")[0].split()[-1]) > 60, output
 
 
 def test_a_wrong_sign_is_caught(tmp_path: Path) -> None:
-    status, output = suite_with(THROW_AWAY.format(sign="+"), tmp_path)
+    with_a_new_loss(tmp_path, sign="+")
+    status, output = suite(tmp_path, "-k", "throw_away", "-x", "tests/test_gradients.py")
     assert status == 1, output
     assert "test_value_and_grad_is_autodiff_of_plain[throw_away]" in output
 
 
-@pytest.mark.parametrize("leak", ["residuals", "None"])
-def test_a_leaking_cache_is_caught(leak: str, tmp_path: Path) -> None:
+def test_an_incomplete_loss_is_named(tmp_path: Path) -> None:
+    with_a_new_loss(tmp_path, sign="-")
+    status, output = suite(tmp_path, "-k", "throw_away", "tests/test_package.py")
+    assert status == 1, output
+    assert "test_docstring_is_complete_and_its_example_right[throw_away]" in output
+
+
+@pytest.mark.parametrize("leak", [True, False])
+def test_a_leaking_cache_is_caught(leak: bool, tmp_path: Path) -> None:
     """In PyTorch the backward pass must not use its cache when it is itself differentiated."""
-    code = ("import anglos._loss as core\nright = core.Plan.backward\n"
-            "def backward(plan, g, arrays, residuals, needs):\n"
-            "    if residuals is None and type(arrays[0]).__module__.startswith('torch'):\n"
-            "        import torch\n        with torch.no_grad():\n            residuals = plan.forward(arrays)[1]\n"
-            f"    return right(plan, g, arrays, {leak}, needs)\n"
-            "core.Plan.backward = backward\n")
-    (tmp_path / "leak_plugin.py").write_text(code)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "leak_plugin", "--no-header", "-p", "no:cacheprovider",
-         f"{TESTS / 'test_gradients.py'}::test_gradient_penalty_is_that_of_autodiff"],
-        capture_output=True, text=True, check=False, cwd=TESTS.parent, env={**os.environ, "PYTHONPATH": str(tmp_path)})
-    assert (done.returncode == 1) == (leak == "residuals"), done.stdout
+    (tmp_path / "leak.py").write_text(
+        "import anglos._loss as core\n"
+        "right = core.Plan.backward\n"
+        "def backward(plan, g, arrays, residuals, needs):\n"
+        "    if residuals is None and type(arrays[0]).__module__.startswith('torch'):\n"
+        "        import torch\n"
+        "        with torch.no_grad():\n"
+        "            residuals = plan.forward(arrays)[1]\n"
+        f"    return right(plan, g, arrays, residuals if {leak} else None, needs)\n"
+        "core.Plan.backward = backward\n")
+    test = f"{ROOT / 'tests' / 'test_gradients.py'}::test_gradient_penalty_is_that_of_autodiff"
+    status, output = suite(tmp_path, "-p", "leak", "-k", "arcface", test)
+    assert (status == 1) == leak, output

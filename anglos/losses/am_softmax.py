@@ -6,6 +6,7 @@ from anglos import _prototypes
 from anglos._arguments import (
     CosineMargin,
     Embeddings,
+    Gradient,
     Labels,
     LabelSmoothing,
     Reduction,
@@ -22,7 +23,7 @@ from anglos.losses.cosface import subtracted
 @loss(_prototypes, formula="φ = cos θ − m", paper="Wang, F. et al. 2018, arXiv:1801.05599")
 def am_softmax(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: CosineMargin = 0.35, scale: Scale = 30.0,
+    margin: CosineMargin = 0.35, scale: Scale = 30.0, gradient: Gradient = "exact",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
     reduction: Reduction = "mean",
 ) -> Row:
@@ -45,6 +46,8 @@ def am_softmax(
         m.
     scale : positive number, or array ()
         s. An array is differentiated: a learnable scale.
+    gradient : {"exact", "straight_through"}
+        As in `arcface`; both are the same here, since φ′ is 1.
     label_smoothing : number from 0 to 1
         Probability mass spread evenly over all classes, as in PyTorch.
     sample_weight : array (B,), optional
@@ -79,4 +82,5 @@ def am_softmax(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, partial(subtracted, margin=margin), CrossEntropy(label_smoothing))
+    return Row(scale, partial(subtracted, margin=margin), CrossEntropy(label_smoothing),
+               straight_through=gradient == "straight_through")

@@ -2,8 +2,8 @@
 
 from anglos import _prototypes
 from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, SquaredDistance, Weights
+from anglos._hinges import ContrastiveHinge
 from anglos._loss import loss
-from anglos._reductions import ContrastiveHinge
 from anglos._row import Row
 
 

@@ -2,8 +2,8 @@
 
 from anglos import _prototypes
 from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, SquaredDistance, Weights
+from anglos._hinges import HardestTripletHinge, TripletHinge
 from anglos._loss import loss
-from anglos._reductions import HardestTripletHinge, TripletHinge
 from anglos._row import Row
 
 

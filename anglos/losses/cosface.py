@@ -7,6 +7,7 @@ from anglos import _prototypes
 from anglos._arguments import (
     CosineMargin,
     Embeddings,
+    Gradient,
     Labels,
     LabelSmoothing,
     Reduction,
@@ -22,14 +23,14 @@ from anglos._row import Curve, Row
 @loss(_prototypes, formula="φ = cos θ − m", paper="Wang, H. et al. 2018, arXiv:1801.09414, eq. 4")
 def cosface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: CosineMargin = 0.35, scale: Scale = 64.0,
+    margin: CosineMargin = 0.35, scale: Scale = 64.0, gradient: Gradient = "exact",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
     reduction: Reduction = "mean",
 ) -> Row:
     """CosFace: softmax cross entropy over s cos θ, with m subtracted from the label's cosine.
 
     ℓ = −log( exp(s (cos θ_y − m)) / (exp(s (cos θ_y − m)) + Σ_{j≠y} exp(s cos θ_j)) ), where θ_j is the angle
-    between the embedding and prototype j. Its slope is φ′ = 1, so that a straight-through gradient is the same.
+    between the embedding and prototype j.
 
     Parameters
     ----------
@@ -44,6 +45,8 @@ def cosface(
         m. A margin per sample is ElasticFace; one below 0 helps few-shot transfer.
     scale : positive number, or array ()
         s. An array is differentiated: a learnable scale.
+    gradient : {"exact", "straight_through"}
+        As in `arcface`; both are the same here, since φ′ is 1.
     label_smoothing : number from 0 to 1
         Probability mass spread evenly over all classes, as in PyTorch.
     sample_weight : array (B,), optional
@@ -78,7 +81,8 @@ def cosface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, partial(subtracted, margin=margin), CrossEntropy(label_smoothing))
+    return Row(scale, partial(subtracted, margin=margin), CrossEntropy(label_smoothing),
+               straight_through=gradient == "straight_through")
 
 
 def subtracted(backend: Any, cos: Any, length: Any, *, margin: Any) -> Curve:
