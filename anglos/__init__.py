@@ -31,6 +31,12 @@ from anglos.losses.c_contrastive import c_contrastive as c_contrastive
 from anglos.losses.c_triplet import c_triplet as c_triplet
 from anglos.losses.proxy_nca import proxy_nca as proxy_nca
 from anglos.losses.soft_triple import soft_triple as soft_triple
+from anglos.losses.center import center as center
 from anglos.losses.adaface import adaface_update as adaface_update
+from anglos.losses.center import center_update as center_update
+from anglos.losses.curricularface import curricularface_update as curricularface_update
 from anglos.losses.sphereface2 import sphereface2_bias as sphereface2_bias
+from anglos.schedules import caffe_annealing as caffe_annealing
+from anglos.schedules import degrees as degrees
+from anglos.schedules import margin_warmup as margin_warmup
 from anglos.schedules import suggest_scale as suggest_scale

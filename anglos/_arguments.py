@@ -174,6 +174,7 @@ def spell(shapes: tuple[str, ...]) -> str:
 
 Embeddings = Annotated[Any, ArrayOf("B D")]
 Weights = Annotated[Any, ArrayOf("C D")]
+Centers = Annotated[Any, ArrayOf("C D")]
 SubWeights = Annotated[Any, ArrayOf("C K D")]
 Logits = Annotated[Any, ArrayOf("B C")]
 Labels = Annotated[Any, ArrayOf("B", "integral")]

@@ -55,6 +55,11 @@ class Backend:
         """The array as a constant, where the library differentiates."""
         return array
 
+    def sum_by_label(self, values: Array, labels: Array, classes: int) -> Array:
+        """Σ of the rows (B, D) with each label: (C, D)."""
+        numbers = self.arange(classes, labels)
+        return self.xp.astype(numbers[:, None] == labels[None, :], values.dtype) @ values
+
     def tile_width(self, rows: int) -> int:
         """How many classes make a tile."""
         return max(1, self.tile_elements // max(rows, 1))

@@ -1,4 +1,4 @@
-"""Engine 0: losses on logits, which are given whole."""
+"""Engine 0: losses that need no tiles; each brings its value and its gradients, row by row."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from anglos._numerics import Array, float_type
 
 @dataclass(frozen=True)
 class Direct:
-    """value(backend, logits[, labels]) -> (B,), and its slope in the logits -> (B, C)."""
+    """value(backend, *arrays) -> (B,), and gradients(backend, g, *arrays) -> ∂(Σ g_i ℓ_i) by the array's name."""
 
     value: Callable[..., Array]
-    slope: Callable[..., Array]
+    gradients: Callable[..., dict[str, Array]]
 
 
 def forward(backend: Any, row: Direct, inputs: dict[str, Array]) -> tuple[Array, tuple[Array, ...]]:
@@ -22,10 +22,11 @@ def forward(backend: Any, row: Direct, inputs: dict[str, Array]) -> tuple[Array,
 
 def backward(backend: Any, row: Direct, inputs: dict[str, Array], residuals: tuple[Array, ...], g: Array,
              needs: frozenset[str]) -> dict[str, Array]:
-    """∂(Σ g_i ℓ_i)/∂logits."""
-    return {"logits": g[:, None] * row.slope(backend, *_upcast(backend.xp, inputs))} if needs else {}
+    """∂(Σ g_i ℓ_i) for every input named in `needs`."""
+    gradients = row.gradients(backend, g, *_upcast(backend.xp, inputs)) if needs else {}
+    return {name: gradients[name] for name in needs}
 
 
 def _upcast(xp: Any, inputs: dict[str, Array]) -> tuple[Array, ...]:
-    logits, *labels = inputs.values()
-    return xp.astype(logits, float_type(xp, logits), copy=False), *labels
+    dtype = float_type(xp, *(array for name, array in inputs.items() if name != "labels"))
+    return tuple(array if name == "labels" else xp.astype(array, dtype, copy=False) for name, array in inputs.items())

@@ -76,6 +76,9 @@ class Jax(Backend):
             array = np.clip(array, limits.min, limits.max)
         return jnp.asarray(array)
 
+    def sum_by_label(self, values: jax.Array, labels: jax.Array, classes: int) -> jax.Array:
+        return jax.ops.segment_sum(values, labels, classes)
+
     def stop_gradient(self, array: jax.Array) -> jax.Array:
         return jax.lax.stop_gradient(array)
 

@@ -76,6 +76,9 @@ class PyTorch(Backend):
         low, high = torch.aminmax(array.detach())
         return low.item(), high.item()
 
+    def sum_by_label(self, values: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+        return values.new_zeros(classes, values.shape[1]).index_add(0, labels, values)
+
     def stop_gradient(self, array: torch.Tensor) -> torch.Tensor:
         return array.detach()
 

@@ -61,7 +61,7 @@ def other_options(loss: Loss[...]) -> list[dict[str, Any]]:
 
 def made(loss: Loss[...], named: dict[str, np.ndarray]) -> list[np.ndarray]:
     """Of arrays by name those that a loss takes; with three prototypes per class, if it asks for several."""
-    chosen = {name: named[name] for name in loss.arrays}
+    chosen = {name: named["weights" if name == "centers" else name] for name in loss.arrays}
     if loss.kinds.get("weights") == ArrayOf("C K D"):
         weights = named["weights"]
         across = weights[:, ::-1] * np.where(np.arange(weights.shape[1]) % 2, 1.0, -1.0)

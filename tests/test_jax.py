@@ -35,7 +35,7 @@ def test_vmap_of_grad(loss: Loss[...], jax_library: Library) -> None:
         shared = rest if "labels" not in loss.arrays else (*rest[:-1], rest[-1][None])
         return loss(first[None], *shared, **rowwise(loss))
 
-    axes = [None if name == "weights" else 0 for name in loss.arrays]
+    axes = [None if name in ("weights", "centers") else 0 for name in loss.arrays]
     gradients = jax.jit(jax.vmap(jax.grad(of_one), in_axes=axes))(*inputs)
     np.testing.assert_allclose(gradients, wanted, rtol=0, atol=1e-11)
 

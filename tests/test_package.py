@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,14 @@ def test_docstring_is_complete_and_its_example_right(loss: Loss[...]) -> None:
     test = doctest.DocTestParser().get_doctest(text, {}, loss.name, None, None)
     assert test.examples
     results = doctest.DocTestRunner(verbose=False).run(test)
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("name", ["schedules", "losses.adaface", "losses.center", "losses.curricularface",
+                                  "losses.sphereface2"])
+def test_examples_of_the_functions_beside_the_losses(name: str) -> None:
+    results = doctest.testmod(import_module(f"anglos.{name}"))
+    assert results.attempted > 0
     assert results.failed == 0
 
 

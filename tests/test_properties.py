@@ -117,7 +117,7 @@ def test_ignored_rows_may_hold_anything(loss: Loss[...], library: Library) -> No
 
 def test_nothing_to_count_gives_zero(loss: Loss[...], library: Library) -> None:
     inputs = arrays(loss, library)
-    nothing = [library.array(library.numpy(array)[:0]) if name not in ("weights",) else array
+    nothing = [library.array(library.numpy(array)[:0]) if name not in ("weights", "centers") else array
                for name, array in zip(loss.arrays, inputs, strict=True)]
     calls = [nothing]
     if "labels" in loss.arrays:
@@ -259,9 +259,10 @@ def test_nan_and_infinity_are_never_a_number(loss: Loss[...], library: Library, 
         if name == "labels":
             continue
         spoilt = [array.copy() for array in inputs]
-        spoilt[position][2, ...] = bad
+        spoilt[position][LABELS[2] if name == "centers" else 2, ...] = bad
         rows = library.numpy(loss(*map(library.array, spoilt), reduction="none"))
-        affected = np.ones(BATCH, dtype=bool) if name == "weights" else np.arange(BATCH) == 2
+        affected = {"weights": np.ones(BATCH, dtype=bool), "centers": LABELS[2] == LABELS}.get(
+            name, np.arange(BATCH) == 2)
         if bad == np.inf and name == "weights":
             # A logit of −∞ only leaves its class out.
             assert not np.isfinite(rows).all(), rows

@@ -120,7 +120,7 @@ def test_func_transforms(loss: Loss[...], torch_library: Library) -> None:
         shared = rest if "labels" not in loss.arrays else (*rest[:-1], rest[-1][None])
         return loss(first[None], *shared, **rowwise(loss))
 
-    per_row = [0 if name != "weights" else None for name in loss.arrays]
+    per_row = [None if name in ("weights", "centers") else 0 for name in loss.arrays]
     gradients = torch.func.vmap(torch.func.grad(of_one), in_dims=tuple(per_row))(*detached)
     torch.testing.assert_close(gradients / len(gradients), wanted[0], rtol=2e-5, atol=1e-6)
 

@@ -58,7 +58,7 @@ def cross_entropy(
     (0.313262, 0.313262)
     """
     softmax = CrossEntropy(label_smoothing)
-    return Direct(partial(_value, softmax), partial(_slope, softmax))
+    return Direct(partial(_value, softmax), partial(_gradients, softmax))
 
 
 def _value(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any:
@@ -66,11 +66,12 @@ def _value(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any
     return loss
 
 
-def _slope(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any:
+def _gradients(softmax: CrossEntropy, backend: Any, g: Any, logits: Any, labels: Any) -> dict[str, Any]:
     (_, residuals), tile = _parts(softmax, backend, logits, labels)
     xp, classes = backend.xp, logits.shape[1]
-    return xp.where(tile.own, softmax.own_slope(xp, residuals, classes),
-                    softmax.rest_slope(xp, residuals, tile, classes)).T
+    slopes = xp.where(tile.own, softmax.own_slope(xp, residuals, classes),
+                      softmax.rest_slope(xp, residuals, tile, classes))
+    return {"logits": (g * slopes).T}
 
 
 def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tuple[Any, Tile]:

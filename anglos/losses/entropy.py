@@ -52,7 +52,9 @@ def entropy(
     >>> round(float(anglos.entropy(np.asarray([[2.0, 2.0, 2.0, 2.0]]))) / math.log(2), 6)
     2.0
     """
-    return Direct(_of_logits, _of_logits_slope) if from_logits else Direct(_of_probabilities, _of_probabilities_slope)
+    if from_logits:
+        return Direct(_of_logits, _of_logits_pullback)
+    return Direct(_of_probabilities, _of_probabilities_pullback)
 
 
 def _of_logits(backend: Any, logits: Any) -> Any:
@@ -61,11 +63,11 @@ def _of_logits(backend: Any, logits: Any) -> Any:
     return log_total - xp.sum(d * e, axis=-1) * xp.exp(-log_total)
 
 
-def _of_logits_slope(backend: Any, logits: Any) -> Any:
+def _of_logits_pullback(backend: Any, g: Any, logits: Any) -> dict[str, Any]:
     """∂H/∂z_j = −p_j (log p_j + H)."""
     xp, (d, e, log_total) = backend.xp, _exponentials(backend, logits)
     log_p, p = d - log_total[:, None], e * xp.exp(-log_total)[:, None]
-    return -p * (log_p + _of_logits(backend, logits)[:, None])
+    return {"logits": -g[:, None] * p * (log_p + _of_logits(backend, logits)[:, None])}
 
 
 def _exponentials(backend: Any, logits: Any) -> tuple[Any, Any, Any]:
@@ -84,9 +86,9 @@ def _of_probabilities(backend: Any, p: Any) -> Any:
     return -backend.xp.sum(p * _floored_log(backend.xp, p), axis=-1)
 
 
-def _of_probabilities_slope(backend: Any, p: Any) -> Any:
+def _of_probabilities_pullback(backend: Any, g: Any, p: Any) -> dict[str, Any]:
     """∂H/∂p_j = −(log p_j + 1)."""
-    return -(_floored_log(backend.xp, p) + 1.0)
+    return {"logits": -g[:, None] * (_floored_log(backend.xp, p) + 1.0)}
 
 
 def _floored_log(xp: Any, p: Any) -> Any:

@@ -1,0 +1,89 @@
+"""Center loss."""
+
+from typing import Any
+
+from anglos import _direct
+from anglos._arguments import Centers, Embeddings, Labels, Reduction, SampleWeight, describe
+from anglos._direct import Direct
+from anglos._dispatch import backend_of
+from anglos._loss import loss
+
+
+@loss(_direct, formula="ℓ = ½ |x − c_y|²", paper="Wen et al. 2016 (ECCV), doi:10.1007/978-3-319-46478-7_31")
+def center(
+    embeddings: Embeddings, centers: Centers, labels: Labels, /, *,
+    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+) -> Direct:
+    """Center loss: half the squared distance to the centre of the own class. Nothing is normalised.
+
+    ℓ = ½ |x − c_y|². Added to another loss with a small weight (0.003 to 0.01). The paper does not move the centres by
+    the gradient but by a rule of its own, `centers = anglos.center_update(centers, embeddings, labels)`.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample.
+    centers : array (C, D)
+        One centre per class. It is differentiated.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Wen, Zhang, Li, Qiao, "A Discriminative Feature Learning Approach for Deep Face Recognition", ECCV 2016.
+
+    Examples
+    --------
+    >>> import anglos, numpy as np
+    >>> centers = np.asarray([[0.0, 0.0], [9.0, 9.0]])
+    >>> float(anglos.center(np.asarray([[3.0, 4.0]]), centers, np.asarray([0])))
+    12.5
+    """
+    return Direct(_value, _gradients)
+
+
+def _value(backend: Any, embeddings: Any, centers: Any, labels: Any) -> Any:
+    """ℓ = ½ |x − c_y|², by differences: |x|² + |c|² − 2 x·c would cancel."""
+    return 0.5 * backend.xp.sum(_difference(backend, embeddings, centers, labels) ** 2, axis=-1)
+
+
+def _gradients(backend: Any, g: Any, embeddings: Any, centers: Any, labels: Any) -> dict[str, Any]:
+    """∂ℓ/∂x = x − c_y, ∂L/∂c_j = Σ_{y_i = j} g_i (c_j − x_i)."""
+    d_embeddings = g[:, None] * _difference(backend, embeddings, centers, labels)
+    return {"embeddings": d_embeddings, "centers": -backend.sum_by_label(d_embeddings, labels, centers.shape[0])}
+
+
+def _difference(backend: Any, embeddings: Any, centers: Any, labels: Any) -> Any:
+    return embeddings - backend.xp.take(centers, labels, axis=0)
+
+
+def center_update(centers: Any, embeddings: Any, labels: Any, *, alpha: float = 0.5) -> Any:
+    """The paper's rule: c_j ← c_j − α Σ_{y_i = j} (c_j − x_i) / (1 + N_j), N_j the rows with label j.
+
+    >>> import numpy as np
+    >>> center_update(np.asarray([[0.0], [5.0]]), np.asarray([[3.0], [9.0]]), np.asarray([0, 0])).tolist()
+    [[2.0], [5.0]]
+    """
+    backend = backend_of(embeddings)
+    if backend is None:
+        raise TypeError(f"center_update: embeddings was {describe(embeddings)}; wanted an array of shape (B, D)")
+    difference = backend.stop_gradient(_difference(backend, embeddings, centers, labels))
+    count = backend.sum_by_label(backend.xp.ones_like(difference[:, :1]), labels, centers.shape[0])
+    return centers + alpha * backend.sum_by_label(difference, labels, centers.shape[0]) / (1.0 + count)
