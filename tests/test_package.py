@@ -49,6 +49,18 @@ def test_exports_registry_files_and_docs_agree() -> None:
     assert rows == [readme_row(loss) for loss in anglos.LOSSES.values()]
 
 
+BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+
+
+@pytest.mark.parametrize("code", BLOCKS, ids=[re.findall(r"^import (\w+)", code, re.M)[-1] for code in BLOCKS])
+def test_readme_examples_run(code: str) -> None:
+    if "import cupy" in code and not pytest.importorskip("cupy", reason="CuPy is not installed").cuda.is_available():
+        pytest.skip("no CUDA device")
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert any(key in names for key in ("loss", "rows"))
+
+
 def readme_row(loss: Loss[...]) -> str:
     cells = (f"`{loss.name}`", loss.formula, spell_numbers(loss.defaults) or "–", loss.paper)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
