@@ -96,7 +96,6 @@ class Loss(Generic[Options]):
         plan = Plan(self, backend, tuple(inputs), tuple(static.items()))
         return _Call(plan, tuple(inputs.values()), rows, reduction)
 
-
     def _without(self, xp: Any, name: str, array: Array, counted: Any) -> Array:
         """Zeros in the place of ignored rows: 0 times a NaN that padding may hold would be NaN in the gradient."""
         shapes = self.kinds[name].shapes
