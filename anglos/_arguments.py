@@ -39,7 +39,6 @@ class ArrayOf:
             refuse(TypeError, f"was {describe(value)}",
                    f"{self}, of NumPy, PyTorch, JAX, CuPy or another library of the array API standard")
 
-
     def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
         """Refuse an array with these bounds; NaN is never in range."""
         if not low >= self.low:

@@ -22,10 +22,14 @@ class Backend:
 
     def __init__(self, name: str, xp: Any) -> None:
         self.name, self.xp = name, xp
-        self.index_type = xp.int64
 
     def __repr__(self) -> str:
         return f"<anglos backend {self.name}>"
+
+    @property
+    def index_type(self) -> Any:
+        """The integers that labels become."""
+        return self.xp.int64
 
     def accepts(self, other: "Backend") -> bool:
         """Whether arrays of the other library may stand beside this one's."""

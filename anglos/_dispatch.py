@@ -10,6 +10,7 @@ from anglos._backend import Backend
 # (top-level module, class) somewhere among an array type's bases -> module of anglos.backends
 _LIBRARIES = {
     ("torch", "Tensor"): "torch",
+    ("jaxlib", "ArrayImpl"): "jax",
     ("jax", "Array"): "jax",
     ("jax", "Tracer"): "jax",
     ("cupy", "ndarray"): "cupy",
@@ -31,14 +32,12 @@ def backend_of(array: Any) -> Backend | None:
 
 
 def _resolve(array: Any) -> Backend | None:
-    bases = [(base.__module__.partition(".")[0].replace("jaxlib", "jax"), base.__name__)
-             for base in type(array).__mro__]
+    bases = [(base.__module__.partition(".")[0], base.__name__) for base in type(array).__mro__]
     if _REFUSED.intersection(bases):
         return None
     for base in bases:
-        name = "Array" if base[0] == "jax" and base[1] == "ArrayImpl" else base[1]
-        if (base[0], name) in _LIBRARIES:
-            backend: Backend = import_module(f"anglos.backends.{_LIBRARIES[base[0], name]}").backend
+        if base in _LIBRARIES:
+            backend: Backend = import_module(f"anglos.backends.{_LIBRARIES[base]}").backend
             return backend
     try:
         xp = array_api_compat.array_namespace(array)

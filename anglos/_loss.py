@@ -9,9 +9,9 @@ from typing import Any, Generic, NamedTuple, ParamSpec
 
 from anglos._arguments import describe, kind_of
 from anglos._backend import Array, Backend
-from anglos._check import check_labels, check_names, check_options, check_values, check_wrt
+from anglos._check import check_names, check_options, check_values, check_wrt
 from anglos._numerics import float_type
-from anglos._reduce import Rows, reduce, reduce_pullback, rows_of
+from anglos._reduce import Rows, reduce, reduce_pullback, settle_labels
 
 Options = ParamSpec("Options")
 
@@ -84,15 +84,12 @@ class Loss(Generic[Options]):
                 inputs[name] = self._as_input(backend, name, static.pop(name), inputs)
         reduction, ignore_index = static.pop("reduction"), static.pop("ignore_index", None)
         sample_weight = inputs.pop("sample_weight", static.pop("sample_weight", None))
-        labels = inputs.get("labels")
-        if labels is not None:
-            labels = inputs["labels"] = backend.xp.astype(labels, backend.index_type, copy=False)
         rows = Rows(sample_weight, None)
-        if ignore_index is not None:
-            known = check_labels(self.name, backend, labels, sizes["C"], ignore_index)
-            if not known:
-                rows, inputs["labels"] = rows_of(backend.xp, labels, sizes["C"], ignore_index, sample_weight)
-                inputs = {name: self._without(backend.xp, name, array, rows.counted) for name, array in inputs.items()}
+        if "labels" in inputs:
+            rows, inputs["labels"] = settle_labels(self.name, backend, inputs["labels"], sizes["C"], ignore_index,
+                                                   sample_weight)
+        if rows.counted is not None:
+            inputs = {name: self._without(backend.xp, name, array, rows.counted) for name, array in inputs.items()}
         plan = Plan(self, backend, tuple(inputs), tuple(static.items()))
         return _Call(plan, tuple(inputs.values()), rows, reduction)
 

@@ -84,19 +84,19 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
 
     sums, (d_weights, d_bias) = backend.sweep(pull, _add, swept(row, inputs), backend.tile_width(labels.shape[0]))
     gradients = {"weights": d_weights}
-    along = along * batch.weight_length + sums.get("along", 0.0)
+    stretch = along * batch.weight_length + sums.get("along", 0.0)
     if "embeddings" in needs:
         d_embeddings = sums["points"] * (g * row.scale)[:, None]
         if row.normalize_embeddings:
             gradients["embeddings"] = unit_rows_pullback(xp, batch.unit, batch.inverse, d_embeddings)
         else:
-            gradients["embeddings"] = d_embeddings + batch.unit * (g * along * row.scale)[:, None]
+            gradients["embeddings"] = d_embeddings + batch.unit * (g * stretch * row.scale)[:, None]
         lengthening = _by_length(xp, row, batch, own_slope)
         if lengthening is not None:
             gradients["embeddings"] = gradients["embeddings"] + batch.unit * (g * lengthening)[:, None]
     by_field = {}
     if "scale" in fields:
-        by_field["scale"] = g * (xp.sum(batch.points * sums["points"], axis=-1) + along * batch.embedding_length)
+        by_field["scale"] = g * (xp.sum(batch.points * sums["points"], axis=-1) + stretch * batch.embedding_length)
     if "bias" in fields:
         by_field["bias"] = d_bias if per_class(row.bias) else g * (own_slope + sums["bias"])
     for name, (field_name, slope) in row.names.items():

@@ -3,7 +3,8 @@
 import math
 from typing import Any, NamedTuple
 
-from anglos._backend import Array
+from anglos._backend import Array, Backend
+from anglos._check import check_labels
 
 
 class Rows(NamedTuple):
@@ -11,6 +12,15 @@ class Rows(NamedTuple):
 
     weight: Array | None
     counted: Array | None
+
+
+def settle_labels(caller: str, backend: Backend, labels: Array, classes: int, ignore_index: int,
+                  sample_weight: Array | None) -> tuple[Rows, Array]:
+    """Which rows count and how much, and labels that can be looked up; refused where they can be read and are wrong."""
+    labels = backend.xp.astype(labels, backend.index_type, copy=False)
+    if check_labels(caller, backend, labels, classes, ignore_index):
+        return Rows(sample_weight, None), labels
+    return rows_of(backend.xp, labels, classes, ignore_index, sample_weight)
 
 
 def rows_of(xp: Any, labels: Array, classes: int, ignore_index: int, sample_weight: Array | None

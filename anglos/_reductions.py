@@ -19,6 +19,12 @@ class Tile(NamedTuple):
     classes: Array
 
 
+def tile_of(backend: Any, logits: Array, labels: Array, first: Any = 0) -> Tile:
+    """The tile whose first class has this number."""
+    classes = backend.arange(logits.shape[0], labels) + first
+    return Tile(logits, classes[:, None] == labels[None, :], classes)
+
+
 class LogSumExp(NamedTuple):
     """Of the rest so far: the largest logit, Σ e^(z − largest), and where it is asked for Σ z; each (B,)."""
 

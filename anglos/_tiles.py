@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from anglos._numerics import Array, float_type, unit_rows
-from anglos._reductions import Tile
+from anglos._reductions import Tile, tile_of
 from anglos._row import Curve, Row, unchanged
 
 
@@ -69,7 +69,8 @@ class Visit(NamedTuple):
 
 
 def visit_tile(backend: Any, row: Row, batch: Batch, statistic: Any, labels: Array, first: Any, weights: Array,
-           bias: Array | None) -> Visit:
+               bias: Array | None) -> Visit:
+    """The logits of a tile with all that led to them."""
     xp = backend.xp
     w = xp.reshape(xp.astype(weights, batch.points.dtype, copy=False), (-1, weights.shape[-1]))
     unit, inverse = unit_rows(xp, w)
@@ -92,8 +93,7 @@ def visit_tile(backend: Any, row: Row, batch: Batch, statistic: Any, labels: Arr
         logits = logits + bias[:, None]
     elif row.bias is not None:
         logits = logits + row.bias
-    classes = backend.arange(weights.shape[0], labels) + first
-    tile = Tile(logits, classes[:, None] == labels[None, :], classes)
+    tile = tile_of(backend, logits, labels, first)
     return Visit(prototypes, unit, inverse, cosines, mix, cos, rest, tile)
 
 
@@ -108,9 +108,8 @@ def statistic_of(backend: Any, row: Row, batch: Batch, inputs: dict[str, Array])
 
         def visit(first: Any, weights: Array) -> tuple[Array, tuple[()]]:
             unit, _ = unit_rows(xp, xp.astype(weights, batch.unit.dtype, copy=False))
-            classes = backend.arange(weights.shape[0], labels) + first
-            own = classes[:, None] == labels[None, :]
-            cos = xp.where(own, -2.0, unit @ batch.unit.T)
+            tile = tile_of(backend, unit @ batch.unit.T, labels, first)
+            cos = xp.where(tile.own, -2.0, tile.logits)
             # As many as asked for, however small the tile: lax.scan wants one shape.
             nothing = xp.zeros_like(cos[:1, ...]) - 2.0
             return sort_down(xp.concat([cos, *[nothing] * max(count - cos.shape[0], 0)], axis=0)), ()

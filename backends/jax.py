@@ -45,10 +45,6 @@ class Jax(Backend):
     def index_type(self) -> Any:
         return jax.dtypes.canonicalize_dtype(np.int64)
 
-    @index_type.setter
-    def index_type(self, _: Any) -> None:
-        """It follows jax_enable_x64."""
-
     def accepts(self, other: Backend) -> bool:
         return other is self or other.name == "numpy"
 

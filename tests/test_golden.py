@@ -42,6 +42,24 @@ def test_center_update_moves_by_the_paper_s_rule(library: Library) -> None:
     assert np.linalg.norm(moved - np.asarray(inputs["W"])) == pytest.approx(1.9572803019893588 / 2, rel=1e-14)
 
 
+def test_updates_of_states_know_ignored_and_wrong_labels() -> None:
+    """As the losses do: −100 counts for nothing, and −1 is not the last class."""
+    inputs = {name: np.asarray(GOLDEN["inputs"][name]) for name in ("X", "W", "Y")}
+    ignored = np.where(np.arange(6) == 2, -100, inputs["Y"])
+    kept = np.arange(6) != 2
+    np.testing.assert_allclose(anglos.center_update(inputs["W"], inputs["X"], ignored),
+                               anglos.center_update(inputs["W"], inputs["X"][kept], inputs["Y"][kept]), rtol=1e-14)
+    np.testing.assert_allclose(anglos.curricularface_update(0.0, inputs["X"], inputs["W"], ignored),
+                               anglos.curricularface_update(0.0, inputs["X"][kept], inputs["W"], inputs["Y"][kept]),
+                               rtol=1e-14)
+    with pytest.raises(ValueError, match=r"^center_update: labels held -1 at position 0; wanted 0 to 4"):
+        anglos.center_update(inputs["W"], inputs["X"], inputs["Y"] - 1)
+    with pytest.raises(ValueError, match=r"^curricularface_update: labels held -1 at position 0; wanted 0 to 4"):
+        anglos.curricularface_update(0.0, inputs["X"], inputs["W"], inputs["Y"] - 1)
+    with pytest.raises(TypeError, match=r"^adaface_update: embeddings was a list; wanted an array of real floating"):
+        anglos.adaface_update(20.0, 100.0, inputs["X"].tolist())
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 def test_golden(case: dict[str, Any], library: Library) -> None:
     arrays, options = arguments(case, library)

@@ -16,9 +16,8 @@ from anglos._arguments import (
     SampleWeight,
     Scale,
     Weights,
-    describe,
 )
-from anglos._dispatch import backend_of
+from anglos._check import check_values
 from anglos._loss import loss
 from anglos._numerics import floored_sine, sine
 from anglos._reductions import CrossEntropy
@@ -110,9 +109,7 @@ def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: f
     >>> float(mean), round(float(std), 4)
     (13.0, 50.7071)
     """
-    backend = backend_of(embeddings)
-    if backend is None:
-        raise TypeError(f"adaface_update: embeddings was {describe(embeddings)}; wanted an array of shape (B, D)")
+    backend, _, _, _ = check_values("adaface_update", adaface.kinds, {"embeddings": embeddings})
     xp = backend.xp
     mean, std = _statistics(xp, xp.sqrt(xp.sum(embeddings * embeddings, axis=-1)))
     return t_alpha * mean + (1.0 - t_alpha) * norm_mean, t_alpha * std + (1.0 - t_alpha) * norm_std

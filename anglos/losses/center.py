@@ -3,10 +3,11 @@
 from typing import Any
 
 from anglos import _direct
-from anglos._arguments import Centers, Embeddings, Labels, Reduction, SampleWeight, describe
+from anglos._arguments import Centers, Embeddings, Labels, Reduction, SampleWeight
+from anglos._check import check_values
 from anglos._direct import Direct
-from anglos._dispatch import backend_of
 from anglos._loss import loss
+from anglos._reduce import settle_labels
 
 
 @loss(_direct, formula="ℓ = ½ |x − c_y|²", paper="Wen et al. 2016 (ECCV), doi:10.1007/978-3-319-46478-7_31")
@@ -75,15 +76,20 @@ def _difference(backend: Any, embeddings: Any, centers: Any, labels: Any) -> Any
 
 
 def center_update(centers: Any, embeddings: Any, labels: Any, *, alpha: float = 0.5) -> Any:
-    """The paper's rule: c_j ← c_j − α Σ_{y_i = j} (c_j − x_i) / (1 + N_j), N_j the rows with label j.
+    """The paper's rule: c_j ← c_j − α Σ_{y_i = j} (c_j − x_i) / (1 + N_j), N_j the rows with label j; −100 is no label.
 
     >>> import numpy as np
     >>> center_update(np.asarray([[0.0], [5.0]]), np.asarray([[3.0], [9.0]]), np.asarray([0, 0])).tolist()
     [[2.0], [5.0]]
     """
-    backend = backend_of(embeddings)
-    if backend is None:
-        raise TypeError(f"center_update: embeddings was {describe(embeddings)}; wanted an array of shape (B, D)")
+    backend, arrays, _, sizes = check_values(
+        "center_update", center.kinds, {"embeddings": embeddings, "centers": centers, "labels": labels})
+    embeddings, centers = arrays["embeddings"], arrays["centers"]
+    rows, labels = settle_labels("center_update", backend, arrays["labels"], sizes["C"], -100, None)
     difference = backend.stop_gradient(_difference(backend, embeddings, centers, labels))
-    count = backend.sum_by_label(backend.xp.ones_like(difference[:, :1]), labels, centers.shape[0])
-    return centers + alpha * backend.sum_by_label(difference, labels, centers.shape[0]) / (1.0 + count)
+    weight = backend.xp.ones_like(difference[:, :1])
+    if rows.weight is not None:
+        weight = weight * rows.weight[:, None]
+        difference = backend.xp.where(weight == 0.0, 0.0, weight * difference)
+    count = backend.sum_by_label(weight, labels, sizes["C"])
+    return centers + alpha * backend.sum_by_label(difference, labels, sizes["C"]) / (1.0 + count)

@@ -7,7 +7,7 @@ from anglos import _direct
 from anglos._arguments import Labels, LabelSmoothing, Logits, Reduction, SampleWeight
 from anglos._direct import Direct
 from anglos._loss import loss
-from anglos._reductions import CrossEntropy, Tile
+from anglos._reductions import CrossEntropy, Tile, tile_of
 
 
 @loss(_direct, formula="ℓ = −log softmax(z)_y", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
@@ -76,7 +76,6 @@ def _gradients(softmax: CrossEntropy, backend: Any, g: Any, logits: Any, labels:
 
 def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tuple[Any, Tile]:
     """The loss with what its slopes need, and all classes as one tile."""
-    xp, classes = backend.xp, backend.arange(logits.shape[1], labels)
-    tile = Tile(logits.T, classes[:, None] == labels[None, :], classes)
+    xp, tile = backend.xp, tile_of(backend, logits.T, labels)
     own_logit = xp.sum(xp.where(tile.own, tile.logits, 0.0), axis=0)
     return softmax.value(xp, softmax.gather(xp, tile, own_logit), own_logit, logits.shape[1]), tile

@@ -16,11 +16,11 @@ from anglos._arguments import (
     SampleWeight,
     Scale,
     Weights,
-    describe,
 )
-from anglos._dispatch import backend_of
+from anglos._check import check_values
 from anglos._loss import loss
 from anglos._numerics import unit_rows
+from anglos._reduce import reduce, settle_labels
 from anglos._reductions import CrossEntropy
 from anglos._row import Curve, Row
 from anglos.losses.arcface import added
@@ -107,17 +107,20 @@ def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> Curve:
 
 
 def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *, momentum: float = 0.99) -> Any:
-    """The running mean of the label's cosine, t ← momentum · t + (1 − momentum) · mean cos θ_y: before each step.
+    """The running mean of the label's cosine, t ← momentum · t + (1 − momentum) · mean cos θ_y.
+
+    To be called before each step; −100 is no label.
 
     >>> import numpy as np
     >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
     >>> float(curricularface_update(0.0, np.asarray([[2.0, 0.0]]), prototypes, np.asarray([0]), momentum=0.75))
     0.25
     """
-    backend = backend_of(embeddings)
-    if backend is None:
-        raise TypeError(f"curricularface_update: embeddings was {describe(embeddings)}; wanted an array (B, D)")
+    backend, arrays, _, sizes = check_values(
+        "curricularface_update", curricularface.kinds, {"embeddings": embeddings, "weights": weights, "labels": labels})
+    rows, labels = settle_labels("curricularface_update", backend, arrays["labels"], sizes["C"], -100, None)
     xp = backend.xp
-    unit, _ = unit_rows(xp, embeddings)
-    own, _ = unit_rows(xp, xp.take(weights, labels, axis=0))
-    return momentum * t + (1.0 - momentum) * backend.stop_gradient(xp.mean(xp.sum(unit * own, axis=-1)))
+    unit, _ = unit_rows(xp, arrays["embeddings"])
+    own, _ = unit_rows(xp, xp.take(arrays["weights"], labels, axis=0))
+    mean = reduce(xp, xp.sum(unit * own, axis=-1), rows, "mean")
+    return momentum * t + (1.0 - momentum) * backend.stop_gradient(mean)
