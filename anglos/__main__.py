@@ -1,36 +1,77 @@
-"""The command line: `python -m anglos losses` and `python -m anglos demo`."""
+"""The command line: `python -m anglos losses`, `python -m anglos plot` and `python -m anglos demo`."""
 
 import argparse
+import ast
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
+from anglos._loss import LOSSES, Loss
 from anglos._table import losses_table
 from anglos.demo.backends import BACKENDS
-from anglos.demo.recipes import RECIPES
+from anglos.demo.recipes import PROTOTYPES, RECIPES
+
+# They say nothing about one sample and one class.
+_NOT_DRAWN = ("label_smoothing", "ignore_index", "reduction")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and run what it asks for."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # formulas are Greek, which not every terminal takes
     parser = argparse.ArgumentParser("python -m anglos", description="Angular-margin and metric-learning losses.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     losses = commands.add_parser("losses", help="the table of losses: formula, defaults, paper")
     losses.set_defaults(run=lambda _: print(losses_table()))
+    plot = commands.add_parser("plot", help="what a loss makes of the angle θ, and its slope: draw a picture")
+    plots = plot.add_subparsers(required=True, metavar="LOSS")
+    for loss in LOSSES.values():
+        _add_plot(plots.add_parser(loss.name, description=f"{loss.name}: {loss.formula}"), loss)
     demo = commands.add_parser("demo", help="five losses, one sphere each: train on real digits, draw a picture")
     demo.set_defaults(run=_demo)
     demo.add_argument("--loss", type=_losses, action="extend", metavar="NAME[,NAME]",
-                      help=f"which losses, by default all: {', '.join(RECIPES)}")
+                      help=f"which of {', '.join(RECIPES)} (default: the first {len(PROTOTYPES)})")
     demo.add_argument("--backend", choices=BACKENDS, default="numpy", help="the array library (default: numpy)")
     demo.add_argument("--epochs", type=_whole(1), default=40, metavar="N", help="times over the digits (default: 40)")
     demo.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of all that is random (default: 0)")
     demo.add_argument("--out", type=_png, default="anglos-demo.png", metavar="PNG",
                       help="where the picture goes (default: %(default)s)")
-    parsed = parser.parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # formulas are Greek, which not every terminal takes
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:  # said by the parser whose usage helps
+        getattr(parsed, "parser", parser).error(f"unrecognized arguments: {' '.join(unknown)}")
     parsed.run(parsed)
+
+
+def _add_plot(parser: argparse.ArgumentParser, loss: Loss[...]) -> None:
+    """A command for one loss, with its options."""
+    parser.set_defaults(run=_plot, parser=parser, loss=loss)
+    for name, default in loss.defaults.items():
+        if hasattr(loss.kinds[name], "shape") or name in _NOT_DRAWN:
+            continue
+        choices = getattr(loss.kinds[name], "choices", ())
+        parser.add_argument(*dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}")), dest=name,
+                            type=_option(loss.kinds[name]), default=argparse.SUPPRESS,
+                            metavar="|".join(map(str, choices)) or name.upper(), help=f"default: {default}")
+    if {"norm_range", "norm_mean"} & loss.defaults.keys():
+        parser.add_argument("--length", type=_literal, default=argparse.SUPPRESS, metavar="LENGTHS",
+                            help="of the embedding, up to three with commas: one line each")
+    parser.add_argument("--out", type=_png, default=f"anglos-{loss.name}.png", metavar="PNG",
+                        help="where the picture goes (default: %(default)s)")
+
+
+def _plot(parsed: argparse.Namespace) -> None:
+    with _needs("demo", "plot"):
+        from anglos.plot import plot_target
+    options = {name: value for name, value in vars(parsed).items() if name in {"length", *parsed.loss.defaults}}
+    try:
+        figure = plot_target(parsed.loss, **options)
+    except (TypeError, ValueError) as refused:
+        parsed.parser.error(str(refused))
+    figure.savefig(parsed.out)
+    print(f"The picture is in {parsed.out}")
 
 
 def _demo(parsed: argparse.Namespace) -> None:
@@ -38,17 +79,33 @@ def _demo(parsed: argparse.Namespace) -> None:
         from anglos.demo.run import run
     with _needs(parsed.backend):
         library = BACKENDS[parsed.backend]()
-    run(list(dict.fromkeys(parsed.loss or RECIPES)), library, parsed.epochs, parsed.seed, parsed.out)
+    run(list(dict.fromkeys(parsed.loss or PROTOTYPES)), library, parsed.epochs, parsed.seed, parsed.out)
 
 
 @contextmanager
-def _needs(extra: str) -> Iterator[None]:
+def _needs(extra: str, command: str = "demo") -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as missing:
         name = (missing.name or extra).partition(".")[0]
-        raise SystemExit(f"anglos demo: {name} is not installed; pip install 'anglos[{extra}]', "
+        raise SystemExit(f"anglos {command}: {name} is not installed; pip install 'anglos[{extra}]', "
                          f"or in a clone pip install -e '.[{extra}]'") from None
+
+
+def _option(kind: Any) -> Callable[[str], Any]:
+    """Text to a value of a kind (`_arguments.py`), refused in its words."""
+    def refuse(error: type[Exception], was: str, wanted: str) -> NoReturn:
+        raise argparse.ArgumentTypeError(f"{was}; wanted {wanted}")
+
+    return lambda text: kind.static(refuse, _literal(text))
+
+
+def _literal(text: str) -> Any:
+    """A number, several with commas, True, False or None; all else is a word."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _losses(text: str) -> list[str]:

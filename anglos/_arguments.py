@@ -1,182 +1,30 @@
-"""What an argument may be. A loss says so in its annotations, with the names at the end of this file."""
+"""The names by which losses say, in their annotations, what their arguments may be."""
 
 import math
-import numbers
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-Refuse = Callable[[type[Exception], str, str], NoReturn]
-"""(kind of error, what the argument was, what is wanted)."""
-
-
-@dataclass(frozen=True)
-class ArrayOf:
-    """An array; the letters of its shape are sizes that arguments share."""
-
-    shape: str
-    dtype: str = "real floating"
-    optional: bool = False
-    low: float = -math.inf
-    frozen: bool = False
-
-    @property
-    def ranged(self) -> bool:
-        """Whether it has values that are refused."""
-        return self.low > -math.inf
-
-    @property
-    def shapes(self) -> tuple[str, ...]:
-        return (self.shape,)
-
-    def __str__(self) -> str:
-        low, none = (f" of numbers from {self.low:g}" if self.ranged else ""), " or None" if self.optional else ""
-        return f"an array{low} of {self.dtype} dtype and shape {spell(self.shapes)}{none}"
-
-    def static(self, refuse: Refuse, value: Any) -> None:
-        """The value, which is no array, if it is allowed all the same."""
-        if not (value is None and self.optional):
-            refuse(TypeError, f"was {describe(value)}",
-                   f"{self}, of NumPy, PyTorch, JAX, CuPy or another library of the array API standard")
-
-    def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
-        """Refuse an array with these bounds; NaN is never in range."""
-        if not low >= self.low:
-            refuse(ValueError, f"{verb} {low:g}", str(self))
-
-    def nan_outside(self, xp: Any, array: Any) -> Any:
-        """The array, with NaN where a value is refused: for when it cannot be looked at."""
-        return xp.where(array >= self.low, array, math.nan)
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number from low to high, or an array of such numbers in one of the shapes."""
-
-    what: str
-    low: float
-    high: float = math.inf
-    above: bool = False
-    shapes: tuple[str, ...] = ("",)
-    optional: bool = False
-    frozen: bool = False
-    """A constant to the gradient."""
-
-    dtype = "real floating"
-
-    def __str__(self) -> str:
-        span = f"above {self.low:g}" if self.above else f"from {self.low:g}"
-        array = f"an array of {self.dtype} dtype and shape {spell(self.shapes)}"
-        forms = ["a number", *([array] if self.shapes else []), *(["None"] if self.optional else [])]
-        span += f" to {self.high:g}" if self.high < math.inf else ""
-        return f"{self.what} {span}: {' or '.join(forms)}"
-
-    def static(self, refuse: Refuse, value: Any) -> float | None:
-        """The value, which is no array, if it is allowed all the same."""
-        if value is None and self.optional:
-            return None
-        if isinstance(value, bool) or not isinstance(value, (float, int, numbers.Real)):
-            refuse(TypeError, f"was {describe(value)}", str(self))
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.copysign(math.inf, value)
-        self.check_range(refuse, "was", number, number)
-        return number
-
-    ranged = True
-
-    def nan_outside(self, xp: Any, array: Any) -> Any:
-        """The array, with NaN where a value is refused: for when it cannot be looked at."""
-        inside = array > self.low if self.above else array >= self.low
-        return xp.where(inside & (array <= self.high), array, math.nan)
-
-    def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
-        """Refuse a number, or an array with these bounds; NaN and infinity are never in range."""
-        def inside(number: float) -> bool:
-            return self.low <= number <= self.high and math.isfinite(number) and not (self.above and number == self.low)
-
-        if inside(low) and inside(high):
-            return
-        number, hint = (high if inside(low) else low), ""
-        if "radians" in self.what and number > self.high:
-            hint = f" (if that is in degrees: math.radians({number:g}) is {math.radians(number):.4f})"
-        refuse(ValueError, f"{verb} {number:g}", f"{self}{hint}")
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """One of a few values."""
-
-    choices: tuple[Any, ...]
-
-    def static(self, refuse: Refuse, value: Any) -> Any:
-        """The value if it is one of them."""
-        for choice in self.choices:
-            if type(value) is type(choice) and value == choice:
-                return value
-        return refuse(ValueError, f"was {describe(value)}", f"one of {', '.join(map(repr, self.choices))}")
-
-
-@dataclass(frozen=True)
-class Integer:
-    """An integer."""
-
-    def static(self, refuse: Refuse, value: Any) -> int:
-        """The value if it is one."""
-        if isinstance(value, bool) or not isinstance(value, (int, numbers.Integral)):
-            refuse(TypeError, f"was {describe(value)}", "an integer")
-        number = int(value)
-        if not -(2**31) <= number < 2**31:
-            refuse(ValueError, f"was {number}", "an integer of 32 bits")
-        return number
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two numbers, the first the smaller."""
-
-    number: Number
-
-    def static(self, refuse: Refuse, value: Any) -> tuple[float, float]:
-        """The value if it is that."""
-        if not isinstance(value, (tuple, list)) or len(value) != 2:
-            refuse(TypeError, f"was {describe(value)}", f"a pair of numbers, each {self.number}")
-        first, second = (self.number.static(refuse, one) for one in value)
-        if first >= second:  # type: ignore[operator]
-            refuse(ValueError, f"was {tuple(value)}", "the first to be the smaller")
-        return first, second  # type: ignore[return-value]
-
-
-def kind_of(annotation: Any) -> Any:
-    """The kind that a parameter's annotation stands for."""
-    if get_origin(annotation) is Annotated:
-        return get_args(annotation)[1]
-    if get_origin(annotation) is Literal:
-        return OneOf(get_args(annotation))
-    return {bool: OneOf((True, False)), int: Integer()}[annotation]
-
-
-def describe(value: Any) -> str:
-    """A value in a message: itself if that is short, else its type."""
-    if value is None or isinstance(value, (str, int, float)):
-        return repr(value)
-    kind = type(value)
-    return f"a {kind.__name__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__name__}"
-
-
-def spell(shapes: tuple[str, ...]) -> str:
-    """Shapes as Python writes them."""
-    return " or ".join("(" + ", ".join(shape.split()) + ("," if len(shape.split()) == 1 else "") + ")"
-                       for shape in shapes)
-
+from anglos._kinds import ArrayOf, Number, NumberOr, Pair
 
 Embeddings = Annotated[Any, ArrayOf("B D")]
 Weights = Annotated[Any, ArrayOf("C D")]
+Prototypes = Annotated[Any, ArrayOf("C D", frozen=True)]
+Cosines = Annotated[Any, ArrayOf("B C")]
 Centers = Annotated[Any, ArrayOf("C D")]
 SubWeights = Annotated[Any, ArrayOf("C K D")]
 Logits = Annotated[Any, ArrayOf("B C")]
 Labels = Annotated[Any, ArrayOf("B", "integral")]
+Groups = Annotated[Any, ArrayOf("B", "integral")]
+Queries = Annotated[Any, ArrayOf("B D")]
+Keys = Annotated[Any, ArrayOf("B D")]
+Anchors = Annotated[Any, ArrayOf("B D")]
+Positives = Annotated[Any, ArrayOf("B D")]
+NoiseDraws = Annotated[Any, ArrayOf("M D")]
+Negatives = Annotated[Any, ArrayOf("M D", optional=True)]
+ReferenceEmbeddings = Annotated[Any, ArrayOf("N D", optional=True)]
+ReferenceLabels = Annotated[Any, ArrayOf("N", "integral", optional=True)]
+FalseNegatives = Annotated[Any, ArrayOf("B M", "bool", optional=True)]
+KeyLogProb = Annotated[Any, ArrayOf("B", optional=True, frozen=True)]
+NegativeLogProb = Annotated[Any, ArrayOf("M", optional=True, frozen=True)]
 Bias = Annotated[Any, ArrayOf("C", optional=True)]
 SampleWeight = Annotated[Any, ArrayOf("B", optional=True, low=0.0)]
 Angle = Annotated[Any, Number("an angle in radians", 0.0, math.pi, shapes=("", "B"))]
@@ -186,12 +34,27 @@ AnyAngleFactor = Annotated[Any, Number("a factor of the angle", 0.0, 10.0, above
 Scale = Annotated[Any, Number("a scale", 0.0, above=True)]
 OptionalScale = Annotated[Any, Number("a scale", 0.0, above=True, optional=True)]
 Annealing = Annotated[Any, Number("a weight", 0.0)]
+Temperature = Annotated[Any, Number("a temperature", 0.0, above=True)]
+AnyNumber = Annotated[Any, Number("a number", -math.inf)]
+TripletMargin = Annotated[float | str, NumberOr(Number("a margin on the distance", 0.0, shapes=()), "soft")]
+PairMargin = Annotated[float, Number("a margin", 0.0, shapes=())]
+CircleMargin = Annotated[float, Number("a margin on the cosine", 0.0, 1.0, shapes=())]
+Part = Annotated[float, Number("a part", 0.0, 0.99, shapes=())]
+OptionalNonNegative = Annotated[float | None, Number("a number", 0.0, shapes=(), optional=True)]
+AngularAngle = Annotated[float, Number("an angle in radians", 0.0, 1.15, above=True, shapes=())]
+Mining = Literal["batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest"]
+DistanceName = Literal["squared_euclidean", "euclidean", "cosine", "angle"]
 LabelSmoothing = Annotated[float, Number("a probability", 0.0, 1.0, shapes=())]
 ScalarBias = Annotated[Any, Number("a bias", -math.inf, optional=True)]
 SquaredDistance = Annotated[float, Number("a squared distance of unit vectors", 0.0, 4.0, shapes=())]
 NonNegative = Annotated[float, Number("a number", 0.0, shapes=())]
 PositiveNumber = Annotated[float, Number("a number", 0.0, above=True, shapes=())]
 Count = Annotated[int, Number("a count", 1.0, shapes=())]
+FixedAngle = Annotated[float, Number("an angle in radians", 0.0, math.pi, shapes=())]
+FixedCosineMargin = Annotated[float, Number("a margin on the cosine", -2.0, 2.0, shapes=())]
+FixedAngleFactor = Annotated[float, Number("a factor of the angle", 0.0, 10.0, above=True, shapes=())]
+WholeFactor = Annotated[float, Number("a factor of the angle", 1.0, 10.0, shapes=())]
+ScaleState = Annotated[Any, Number("a scale", 0.0, above=True, optional=True, frozen=True)]
 CosineState = Annotated[Any, Number("a cosine", -1.0, 1.0, frozen=True)]
 NormState = Annotated[Any, Number("a length", 0.0, above=True, optional=True, frozen=True)]
 SphereFace2Margin = Annotated[Any, Number("a margin (variant A: an angle in radians)", 0.0, math.pi, shapes=("", "B"),

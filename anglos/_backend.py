@@ -64,6 +64,22 @@ class Backend:
         numbers = self.arange(classes, labels)
         return self.xp.astype(numbers[:, None] == labels[None, :], values.dtype) @ values
 
+    def rank(self, ordered: Array, values: Array, strict: bool = False) -> Array:
+        """How many of its row's ordered numbers, (A, N), every value, (A, N), reaches; strict: exceeds."""
+        xp, many = self.xp, ordered.shape[1]
+        both = (values, ordered) if strict else (ordered, values)
+        order = xp.argsort(xp.concat(both, axis=1), axis=1)  # stable: of equals the first of `both` comes first
+        is_ordered = (order >= values.shape[1]) if strict else (order < many)
+        passed = xp.cumulative_sum(xp.astype(is_ordered, order.dtype), axis=1)
+        back = xp.argsort(order, axis=1)
+        back = back[:, : values.shape[1]] if strict else back[:, many:]
+        return xp.take_along_axis(passed, back, axis=1)
+
+    def scatter(self, weights: Array, columns: Array, like: Array) -> Array:
+        """Σ of the weights, (A, T), that go to every column, in the shape of `like`, (A, N)."""
+        return self.xp.stack([self.xp.sum(self.xp.where(columns == column, weights, 0.0), axis=1)
+                              for column in range(like.shape[1])], axis=1)
+
     def tile_width(self, rows: int) -> int:
         """How many classes make a tile."""
         return max(1, self.tile_elements // max(rows, 1))
@@ -86,9 +102,9 @@ class Backend:
         return state, tuple(None if parts[0] is None else self.xp.concat(parts, axis=0)
                             for parts in zip(*outputs, strict=True))
 
-    def differentiable(self, plan: "Plan", arrays: tuple[Array, ...]) -> Array:
-        """The loss of every row, registered with the library's automatic differentiation if it has one."""
-        return plan.forward(arrays)[0]
+    def differentiable(self, plan: "Plan", arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        """`plan.forward`, the first of it registered with the library's automatic differentiation if it has one."""
+        return plan.forward(arrays)
 
     def plain(self, arrays: tuple[Array, ...]) -> AbstractContextManager[Any]:
         """Around arithmetic that the library differentiates itself."""

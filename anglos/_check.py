@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
-from anglos._arguments import ArrayOf, Number, describe, spell
 from anglos._backend import Backend
 from anglos._dispatch import backend_of
+from anglos._kinds import ArrayOf, Number, describe, spell
 
 
 class Checked(NamedTuple):
@@ -20,8 +20,8 @@ class Checked(NamedTuple):
     sizes: dict[str, int]
 
 
-def check_names(loss: str, arrays: tuple[str, ...], given: int, options: Mapping[str, Any], known: Mapping[str, Any]
-                ) -> None:
+def check_names(loss: str, arrays: tuple[str, ...], required: int, given: int, options: Mapping[str, Any],
+                known: Mapping[str, Any]) -> None:
     """As many arrays as the loss takes, and no option that it does not have."""
     for name in options:
         if name in arrays:
@@ -30,14 +30,28 @@ def check_names(loss: str, arrays: tuple[str, ...], given: int, options: Mapping
             close = difflib.get_close_matches(name, known, 1)
             _refuse(loss, name, TypeError, "was given, which is none of its options",
                     ", ".join(known) + (f" (did you mean {close[0]}?)" if close else ""))
-    if given != len(arrays):
-        _refuse(loss, "the arrays", TypeError, f"were {given}", f"{len(arrays)}: {', '.join(arrays)}")
+    if not required <= given <= len(arrays):
+        many = str(required) if required == len(arrays) else f"{required} or {len(arrays)}"
+        _refuse(loss, "the arrays", TypeError, f"were {given}", f"{many}: {', '.join(arrays)}")
+
+
+def check_together(loss: str, values: Mapping[str, Any]) -> None:
+    """Options that mean something only with each other."""
+    one, other = "reference_embeddings", "reference_labels"
+    if (values.get(one) is None) != (values.get(other) is None):
+        missing, there = (other, one) if values.get(other) is None else (one, other)
+        _refuse(loss, missing, TypeError, "was None", f"it together with {there}")
+    shape = tuple(getattr(values.get("false_negatives"), "shape", ()))
+    if values.get("negatives") is None and len(shape) == 2 and shape[0] != shape[1]:
+        _refuse(loss, "false_negatives", ValueError, f"was of shape {shape}", "(B, B), or negatives as well")
+    if values.get("negatives") is not None and values.get("symmetric"):
+        _refuse(loss, "symmetric", ValueError, "was True", "False with negatives, which have no queries")
 
 
 def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], options: Mapping[str, Any],
                   known: Mapping[str, Any]) -> None:
     """Names of options, and the values of those that are no arrays."""
-    check_names(loss, arrays, len(arrays), options, known)
+    check_names(loss, arrays, len(arrays), len(arrays), options, known)
     for name, value in options.items():
         if backend_of(value) is None:
             kinds[name].static(partial(_refuse, loss, name), value)
@@ -92,7 +106,7 @@ def _check_shape(refuse: Any, name: str, value: Any, kind: ArrayOf | Number, siz
         if len(letters) == len(shape) and all(sizes.get(letter, size) == size
                                               for letter, size in zip(letters, shape, strict=True)):
             for letter, size in zip(letters, shape, strict=True):
-                if letter in "CDK" and size == 0:
+                if letter in "CDKMN" and size == 0:
                     refuse(ValueError, f"was of shape {shape}", f"{letter} to be at least 1 in {spell(kind.shapes)}")
                 sizes[letter] = size
                 sources.setdefault(letter, name)

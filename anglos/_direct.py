@@ -14,6 +14,8 @@ class Direct:
     value: Callable[..., Array]
     gradients: Callable[..., dict[str, Array]]
 
+ROWS_ARE_INDEPENDENT = True
+
 
 def forward(backend: Any, row: Direct, inputs: dict[str, Array]) -> tuple[Array, tuple[Array, ...]]:
     """The loss of every row, (B,)."""
@@ -30,3 +32,7 @@ def backward(backend: Any, row: Direct, inputs: dict[str, Array], residuals: tup
 def _upcast(xp: Any, inputs: dict[str, Array]) -> tuple[Array, ...]:
     dtype = float_type(xp, *(array for name, array in inputs.items() if name != "labels"))
     return tuple(array if name == "labels" else xp.astype(array, dtype, copy=False) for name, array in inputs.items())
+
+
+def count(residuals: Any) -> None:
+    """How many terms there are in each row's loss: one."""

@@ -7,11 +7,11 @@ from functools import update_wrapper
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, ParamSpec
 
-from anglos._arguments import describe, kind_of
 from anglos._backend import Array, Backend
-from anglos._check import check_names, check_options, check_values, check_wrt
+from anglos._check import check_names, check_options, check_together, check_values, check_wrt
+from anglos._kinds import describe, kind_of
 from anglos._numerics import float_type
-from anglos._reduce import Rows, reduce, reduce_pullback, settle_labels
+from anglos._reduce import Rows, reduce, reduce_pullback, settle_groups, settle_labels
 
 Options = ParamSpec("Options")
 
@@ -20,6 +20,8 @@ LOSSES: dict[str, "Loss[...]"] = {}
 
 # Handled here for every loss; the others go to its engine.
 _COMMON = ("sample_weight", "ignore_index", "reduction")
+# What an engine calls them.
+_ALIASES = {"prototypes": "weights"}
 
 
 class Loss(Generic[Options]):
@@ -35,7 +37,9 @@ class Loss(Generic[Options]):
         signature = inspect.signature(function)
         self.__signature__ = signature.replace(return_annotation=Any)
         parameters = signature.parameters.values()
-        self.arrays = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
+        positional = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
+        self.arrays = tuple(p.name for p in positional)
+        self.required = sum(p.default is p.empty for p in positional)
         self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         self.kinds = {p.name: kind_of(p.annotation) for p in parameters}
 
@@ -48,13 +52,13 @@ class Loss(Generic[Options]):
     def __call__(self, *arrays: Options.args, **options: Options.kwargs) -> Any:
         """The loss. In PyTorch and JAX it can be differentiated, by the analytical gradient."""
         call = self._prepare(arrays, options)
-        return call.reduce(call.plan.backend.differentiable(call.plan, call.arrays))
+        return call.reduce(*call.plan.backend.differentiable(call.plan, call.arrays))
 
     def plain(self, *arrays: Options.args, **options: Options.kwargs) -> Any:
         """The same value in bare array operations, for any automatic differentiation, forward mode too."""
         call = self._prepare(arrays, options)
         with call.plan.backend.plain(call.arrays):
-            return call.reduce(call.plan.forward(call.arrays)[0])
+            return call.reduce(*call.plan.forward(call.arrays))
 
     def value_and_grad(self, *arrays: Any, wrt: tuple[str, ...] | None = None, **options: Any
                        ) -> tuple[Any, tuple[Any, ...]]:
@@ -64,20 +68,25 @@ class Loss(Generic[Options]):
         of its input. With reduction="none" it is the gradient of the sum. Nothing is recorded for automatic
         differentiation in PyTorch; in JAX the result can be differentiated again.
         """
-        wanted = tuple(name for name in self.arrays if name != "labels") if wrt is None else wrt
+        wanted = tuple(name for name in self.arrays[:len(arrays)]
+                       if name != "labels" and not self.kinds[name].frozen) if wrt is None else wrt
         check_wrt(self.name, self.kinds, wanted)
         call = self._prepare(arrays, options, wanted)
         with call.plan.backend.untracked(call.arrays):
             per_row, residuals = call.plan.forward(call.arrays)
-            g, d_sample_weight = reduce_pullback(call.plan.backend.xp, per_row, call.rows, call.reduction)
+            count = self.engine.count(residuals)
+            g, d_sample_weight = reduce_pullback(call.plan.backend.xp, per_row, call.rows, call.reduction, count)
             needs = frozenset(wanted) - {"sample_weight"}
             gradients = call.plan.backward(g, call.arrays, residuals, needs)
             gradients["sample_weight"] = d_sample_weight
-            return call.reduce(per_row), tuple(gradients[name] for name in wanted)
+            return call.reduce(per_row, residuals), tuple(gradients[name] for name in wanted)
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] = ()) -> "_Call":
-        check_names(self.name, self.arrays, len(arrays), options, self.defaults)
-        values = {**dict(zip(self.arrays, arrays, strict=True)), **self.defaults, **options}
+        while len(arrays) > self.required and arrays[-1] is None:
+            arrays = arrays[:-1]
+        check_names(self.name, self.arrays, self.required, len(arrays), options, self.defaults)
+        values = {**dict(zip(self.arrays, arrays, strict=False)), **self.defaults, **options}
+        check_together(self.name, values)
         backend, inputs, static, sizes = check_values(self.name, self.kinds, values)
         for name in wrt:
             if name not in inputs:
@@ -85,7 +94,10 @@ class Loss(Generic[Options]):
         reduction, ignore_index = static.pop("reduction"), static.pop("ignore_index", None)
         sample_weight = inputs.pop("sample_weight", static.pop("sample_weight", None))
         rows = Rows(sample_weight, None)
-        if "labels" in inputs:
+        if "labels" in inputs and not self.engine.ROWS_ARE_INDEPENDENT:
+            rows, inputs = settle_groups(self.name, backend, inputs, sizes.get("C"), ignore_index, sample_weight)
+            static["ignore_index"] = ignore_index
+        elif "labels" in inputs:
             rows, inputs["labels"] = settle_labels(self.name, backend, inputs["labels"], sizes["C"], ignore_index,
                                                    sample_weight)
         if rows.counted is not None:
@@ -96,7 +108,8 @@ class Loss(Generic[Options]):
     def _without(self, xp: Any, name: str, array: Array, counted: Any) -> Array:
         """Zeros in the place of ignored rows: 0 times a NaN that padding may hold would be NaN in the gradient."""
         shapes = self.kinds[name].shapes
-        if name == "labels" or array.ndim == 0 or not any(shape.startswith("B") for shape in shapes):
+        floating = self.kinds[name].dtype == "real floating"
+        if not floating or array.ndim == 0 or not any(shape.startswith("B") for shape in shapes):
             return array
         return xp.where(counted[:, None] if array.ndim == 2 else counted, array, 0.0)
 
@@ -115,8 +128,9 @@ class _Call(NamedTuple):
     rows: Rows
     reduction: str
 
-    def reduce(self, per_row: Array) -> Array:
-        return reduce(self.plan.backend.xp, per_row, self.rows, self.reduction)
+    def reduce(self, per_row: Array, residuals: tuple[Array, ...]) -> Array:
+        count = self.plan.loss.engine.count(residuals)
+        return reduce(self.plan.backend.xp, per_row, self.rows, self.reduction, count)
 
 
 @dataclass(frozen=True)
@@ -130,8 +144,8 @@ class Plan:
 
     def forward(self, arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         """The loss of every row, (B,), and residuals: a cache for `backward`."""
-        inputs = self._inputs(arrays)
-        return self.loss.engine.forward(self.backend, self._row(inputs), inputs)  # type: ignore[no-any-return]
+        row, inputs = self._row(arrays)
+        return self.loss.engine.forward(self.backend, row, inputs)  # type: ignore[no-any-return]
 
     def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...] | None,
                  needs: frozenset[str]) -> dict[str, Array]:
@@ -139,8 +153,7 @@ class Plan:
 
         Without residuals they are computed anew: a second derivative must see how they depend on the inputs.
         """
-        inputs = self._inputs(arrays)
-        row, xp = self._row(inputs), self.backend.xp
+        (row, inputs), xp = self._row(arrays), self.backend.xp
         if residuals is None:
             residuals = self.loss.engine.forward(self.backend, row, inputs)[1]
         gradients = self.loss.engine.backward(self.backend, row, inputs, residuals, g, needs)
@@ -148,19 +161,20 @@ class Plan:
         return {name: xp.astype(xp.sum(gradient) if gradient.ndim > originals[name].ndim else gradient,
                                 originals[name].dtype, copy=False) for name, gradient in gradients.items()}
 
-    def _inputs(self, arrays: tuple[Array, ...]) -> dict[str, Array]:
-        """The arrays by name; options in the type of the arithmetic."""
-        xp, inputs = self.backend.xp, dict(zip(self.names, arrays, strict=True))
-        positional = [inputs[name] for name in self.loss.arrays if name != "labels"]
-        dtype = float_type(xp, *positional)
-        return {name: array if name in self.loss.arrays else xp.astype(array, dtype, copy=False)
-                for name, array in inputs.items()}
-
-    def _row(self, inputs: dict[str, Array]) -> Any:
+    def _row(self, arrays: tuple[Array, ...]) -> tuple[Any, dict[str, Array]]:
+        """What the loss makes of its arguments, and its arrays by name; options in the type of the arithmetic."""
+        xp, inputs, known = self.backend.xp, dict(zip(self.names, arrays, strict=True)), self.loss.arrays
+        dtype = float_type(xp, *(inputs[name] for name in known if name in inputs and name != "labels"))
+        for name, array in inputs.items():
+            if name not in known and self.loss.kinds[name].dtype == "real floating":
+                inputs[name] = xp.astype(array, dtype, copy=False)
+            if self.loss.kinds[name].frozen:
+                inputs[name] = self.backend.stop_gradient(inputs[name])
         common = {name: None for name in _COMMON if name in self.loss.defaults}
-        arrays = [inputs[name] for name in self.loss.arrays]
-        given = {name: array for name, array in inputs.items() if name not in self.loss.arrays}
-        return self.loss.function(*arrays, **{**common, **dict(self.options), **given})
+        given = {name: array for name, array in inputs.items() if name not in known}
+        positional = (inputs[name] for name in known if name in inputs)
+        row = self.loss.function(*positional, **{**common, **dict(self.options), **given})
+        return row, {_ALIASES.get(name, name): array for name, array in inputs.items()}
 
 
 def loss(engine: ModuleType, *, formula: str, paper: str) -> Callable[[Callable[Options, Any]], Loss[Options]]:

@@ -46,6 +46,35 @@ def floored_sine(xp: Any, sin: Array) -> Array:
     return xp.where(sin > floor, sin, floor)
 
 
+def log_sum_exp(xp: Any, z: Array, mask: Array) -> Array:
+    """Log Σ eᶻ over the pairs in the mask, along the last axis, which is kept; −∞ of none."""
+    z = xp.where(mask, z, -math.inf)
+    largest = xp.max(z, axis=-1, keepdims=True)
+    largest = xp.where(largest == -math.inf, 0.0, largest)
+    total = xp.sum(xp.exp(z - largest), axis=-1, keepdims=True)
+    nothing = total == 0.0  # and not "> 0": a NaN must stay one
+    return xp.where(nothing, -math.inf, largest + xp.log(xp.where(nothing, 1.0, total)))
+
+
+def share(xp: Any, z: Array, total: Array, mask: Array) -> Array:
+    """e^(z − total) over the pairs in the mask, the derivative of log_sum_exp; at most 1, and 0 elsewhere."""
+    log_share = xp.where(mask, z - total, -math.inf)
+    return xp.exp(xp.where(log_share > 0.0, 0.0, log_share))
+
+
+def sum_where(xp: Any, mask: Array, terms: Array) -> Array:
+    """Σ of the terms in the mask, along the last axis."""
+    return xp.sum(xp.where(mask, terms, 0.0), axis=-1)
+
+
+def hinge(xp: Any, difference: Array, margin: float | None) -> tuple[Array, Array]:
+    """[d + m]₊ with slope 1[d + m > 0]; without a margin the soft one, ς(d) with slope σ(d)."""
+    if margin is None:
+        return softplus(xp, difference), sigmoid(xp, difference)
+    excess = difference + margin
+    return xp.where(excess <= 0.0, 0.0, excess), xp.astype(excess > 0.0, excess.dtype)
+
+
 def softplus(xp: Any, x: Array) -> Array:
     """ς(x) = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)."""
     return xp.where(x > 0.0, x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))

@@ -12,6 +12,8 @@ from anglos._numerics import Array, unit_rows_pullback
 from anglos._row import Row, unchanged
 from anglos._tiles import Batch, batch_of, per_class, statistic_of, swept, visit_tile
 
+ROWS_ARE_INDEPENDENT = True
+
 
 def forward(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[Array, Any]:
     """The loss of every embedding, (B,), and what the gradient can use again."""
@@ -28,6 +30,10 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[Array, An
     loss, residuals = reduction.value(xp, gathered, batch.logit, inputs["weights"].shape[0])
     if row.regularizer is not None:
         loss = loss + row.regularizer(xp, batch.length)[0]
+    if row.gate is not None:
+        plain = row.scale * batch.embedding_length * batch.weight_length * batch.cos
+        passed = row.gate(xp, gathered.largest, batch.logit, plain)
+        loss, residuals = xp.where(passed, loss, backend.stop_gradient(loss)), (*residuals, passed)
     return loss, residuals
 
 
@@ -43,6 +49,9 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     xp, labels, reduction, classes = backend.xp, inputs["labels"], row.reduction, inputs["weights"].shape[0]
     batch = batch_of(backend, row, inputs)
     statistic = statistic_of(backend, row, batch, inputs)
+    if row.gate is not None:
+        *residuals, passed = residuals
+        g = xp.where(passed, g, 0.0)
     phi_slope = batch.target.slope
     own_slope = reduction.own_slope(xp, residuals, classes)
     along = own_slope * (0.0 if row.target is unchanged else batch.target.value - phi_slope * batch.cos)
@@ -126,3 +135,7 @@ def _over_rest(xp: Any, own: Array, terms: Array) -> Array:
 
 def _add(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:
     return {name: a[name] + b[name] for name in a}
+
+
+def count(residuals: Any) -> None:
+    """How many terms there are in each row's loss: one."""

@@ -23,6 +23,24 @@ def settle_labels(caller: str, backend: Backend, labels: Array, classes: int, ig
     return rows_of(backend.xp, labels, classes, ignore_index, sample_weight)
 
 
+def settle_groups(caller: str, backend: Backend, inputs: dict[str, Array], classes: int | None, ignore_index: int,
+                  sample_weight: Array | None) -> tuple[Rows, dict[str, Array]]:
+    """The same where labels are compared with each other, and any integer is one, or with the numbers of proxies."""
+    xp, inputs = backend.xp, dict(inputs)
+    for name in {"labels", "reference_labels"} & inputs.keys():
+        inputs[name] = xp.astype(inputs[name], backend.index_type, copy=False)
+    labels = inputs["labels"]
+    counted = labels != ignore_index
+    if classes is not None:  # rows are the proxies
+        if not check_labels(caller, backend, labels, classes, ignore_index):
+            inside = (labels >= 0) & (labels < classes) | ~counted
+            inputs["embeddings"] = xp.where(inside[:, None], xp.where(counted[:, None], inputs["embeddings"], 0.0),
+                                            math.nan)
+        return Rows(None, None), inputs
+    weight = xp.ones_like(labels, dtype=xp.float32) if sample_weight is None else sample_weight
+    return Rows(xp.where(counted, weight, 0.0), counted), inputs
+
+
 def rows_of(xp: Any, labels: Array, classes: int, ignore_index: int, sample_weight: Array | None
             ) -> tuple[Rows, Array]:
     """Rows and labels that can be looked up without care, when a label may be ignored or out of range.
@@ -39,24 +57,26 @@ def rows_of(xp: Any, labels: Array, classes: int, ignore_index: int, sample_weig
     return Rows(weight, counted), xp.where(inside, labels, 0)
 
 
-def reduce(xp: Any, per_row: Array, rows: Rows, reduction: str) -> Array:
-    """none: w_i ℓ_i.  sum: Σ w_i ℓ_i.  mean: Σ w_i ℓ_i / Σ w_i, and 0 if all weights are 0."""
+def reduce(xp: Any, per_row: Array, rows: Rows, reduction: str, count: Array | None = None) -> Array:
+    """none: w_i ℓ_i.  sum: Σ w_i ℓ_i.  mean: Σ w_i ℓ_i / Σ w_i n_i, and 0 if that is 0; n_i terms are in ℓ_i, or 1."""
     weighted = per_row if rows.weight is None else per_row * xp.astype(rows.weight, per_row.dtype, copy=False)
     if rows.counted is not None:
         weighted = xp.where(rows.counted, weighted, 0.0)
     if reduction == "none":
         return weighted
     total = xp.sum(weighted)
-    return total if reduction == "sum" else total / _divisor(xp, per_row, rows)
+    return total if reduction == "sum" else total / _divisor(xp, per_row, rows, count)
 
 
-def reduce_pullback(xp: Any, per_row: Array, rows: Rows, reduction: str) -> tuple[Array, Array | None]:
-    """∂/∂ℓ_i = w_i and ∂/∂w_i = ℓ_i; for the mean L, w_i / Σ w and (ℓ_i − L) / Σ w."""
+def reduce_pullback(xp: Any, per_row: Array, rows: Rows, reduction: str, count: Array | None = None
+                    ) -> tuple[Array, Array | None]:
+    """∂/∂ℓ_i = w_i and ∂/∂w_i = ℓ_i; for the mean L, w_i / Σ w n and (ℓ_i − n_i L) / Σ w n."""
     weight = xp.ones_like(per_row) if rows.weight is None else xp.astype(rows.weight, per_row.dtype, copy=False)
     d_weight = per_row
     if reduction == "mean":
-        divisor = _divisor(xp, per_row, rows)
-        weight, d_weight = weight / divisor, (per_row - reduce(xp, per_row, rows, "mean")) / divisor
+        divisor = _divisor(xp, per_row, rows, count)
+        mean = reduce(xp, per_row, rows, "mean", count)
+        weight, d_weight = weight / divisor, (per_row - mean * (1.0 if count is None else count)) / divisor
     if rows.weight is None:
         return weight, None
     if rows.counted is not None:
@@ -64,8 +84,13 @@ def reduce_pullback(xp: Any, per_row: Array, rows: Rows, reduction: str) -> tupl
     return weight, xp.astype(d_weight, rows.weight.dtype, copy=False)
 
 
-def _divisor(xp: Any, per_row: Array, rows: Rows) -> Any:
-    if rows.weight is None:
+def _divisor(xp: Any, per_row: Array, rows: Rows, count: Array | None) -> Any:
+    if rows.weight is None and count is None:
         return max(per_row.shape[0], 1)
-    total = xp.sum(xp.astype(rows.weight, per_row.dtype, copy=False))
+    number = xp.ones_like(per_row) if count is None else count
+    if rows.weight is not None:
+        number = number * xp.astype(rows.weight, per_row.dtype, copy=False)
+        if rows.counted is not None and count is not None:
+            number = xp.where(rows.counted, number, 0.0)
+    total = xp.sum(number)
     return xp.where(total == 0.0, 1.0, total)

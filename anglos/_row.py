@@ -47,5 +47,10 @@ class Row:
     """Of several prototypes per class: (backend, cosines (·, K, ...)) -> the class's, and its slopes in them."""
     regularizer: Callable[[Any, Array], tuple[Array, Array]] | None = None
     """A term of the loss in |x|, and its slope."""
+    gate: Callable[[Any, Array, Array, Array], Array] | None = None
+    """Which rows have a gradient: (xp, the largest logit of the rest, the label's, the label's if φ were cos θ)."""
+    detach_centroids: bool = False
+    """Of `_centroids.py`: whether class means are constants to the gradient."""
+    ignore_index: int | None = None
     names: Mapping[str, tuple[str, float]] = field(default_factory=lambda: _NAMES)
     """For an option of the loss that is a field of the row: the field, and its slope in the option."""

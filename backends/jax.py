@@ -14,22 +14,28 @@ from anglos._loss import Plan
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:
-    return plan.forward(arrays)[0]
+    return plan.forward(arrays)
 
 
-def _forward(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, Any]:
+def _forward(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, Any]:
     per_row, residuals = plan.forward(arrays)
-    return per_row, (arrays, residuals)
+    return (per_row, residuals), (arrays, residuals)
 
 
-def _backward(plan: Plan, saved: Any, g: jax.Array) -> tuple[tuple[Any, ...]]:
-    arrays, residuals = saved
+def _backward(plan: Plan, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]:
+    (arrays, residuals), (g, _) = saved, cotangents
     # All of them: under jit, what nobody uses is not computed.
     needs = frozenset(name for name, array in zip(plan.names, arrays, strict=True)
-                      if jnp.issubdtype(array.dtype, jnp.floating))
+                      if jnp.issubdtype(array.dtype, jnp.floating) and not plan.loss.kinds[name].frozen)
     gradients = plan.backward(g, arrays, residuals, needs)
-    return (tuple(gradients.get(name, np.zeros(array.shape, jax.dtypes.float0))
+    return (tuple(gradients[name] if name in gradients else _nothing(array)
                   for name, array in zip(plan.names, arrays, strict=True)),)
+
+
+def _nothing(array: jax.Array) -> Any:
+    """The gradient of what has none."""
+    floating = jnp.issubdtype(array.dtype, jnp.floating)
+    return jnp.zeros_like(array) if floating else np.zeros(array.shape, jax.dtypes.float0)
 
 
 _differentiable.defvjp(_forward, _backward)
@@ -75,6 +81,12 @@ class Jax(Backend):
     def sum_by_label(self, values: jax.Array, labels: jax.Array, classes: int) -> jax.Array:
         return jax.ops.segment_sum(values, labels, classes)
 
+    def rank(self, ordered: jax.Array, values: jax.Array, strict: bool = False) -> jax.Array:
+        return jax.vmap(functools.partial(jnp.searchsorted, side="left" if strict else "right"))(ordered, values)
+
+    def scatter(self, weights: jax.Array, columns: jax.Array, like: jax.Array) -> jax.Array:
+        return jax.vmap(lambda one, places: jnp.zeros_like(like[0]).at[places].add(one))(weights, columns)
+
     def stop_gradient(self, array: jax.Array) -> jax.Array:
         return jax.lax.stop_gradient(array)
 
@@ -99,8 +111,9 @@ class Jax(Backend):
         return state, tuple(None if head is None else jnp.concat([head, tail.reshape(-1, *tail.shape[2:])])
                             for head, tail in zip(outputs, rests, strict=True))
 
-    def differentiable(self, plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:
-        return _differentiable(plan, arrays)
+    def differentiable(self, plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, tuple[Any, ...]]:
+        per_row, residuals = _differentiable(plan, arrays)
+        return per_row, jax.lax.stop_gradient(residuals)
 
 
 backend = Jax("jax", jnp)

@@ -37,7 +37,8 @@ class _Differentiable(torch.autograd.Function):
             return (None,) * (count + 1)
         saved = ctx.saved_tensors  # once: torch.utils.checkpoint unpacks a tensor only once
         arrays, residuals = saved[:count], saved[count:]
-        needs = frozenset(name for name, need in zip(plan.names, ctx.needs_input_grad[1:], strict=True) if need)
+        needs = frozenset(name for name, need in zip(plan.names, ctx.needs_input_grad[1:], strict=True)
+                          if need and not plan.loss.kinds[name].frozen)
         # The residuals carry no graph: where this gradient is itself differentiated they would give a wrong
         # second derivative without a word, so they are computed anew.
         with _without_autocast(arrays):
@@ -79,12 +80,19 @@ class PyTorch(Backend):
     def sum_by_label(self, values: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
         return values.new_zeros(classes, values.shape[1]).index_add(0, labels, values)
 
+    def rank(self, ordered: torch.Tensor, values: torch.Tensor, strict: bool = False) -> torch.Tensor:
+        return torch.searchsorted(ordered.detach(), values.detach().contiguous(), right=not strict)
+
+    def scatter(self, weights: torch.Tensor, columns: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(like).scatter_add(1, columns, weights)
+
     def stop_gradient(self, array: torch.Tensor) -> torch.Tensor:
         return array.detach()
 
-    def differentiable(self, plan: Plan, arrays: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        per_row: torch.Tensor = _Differentiable.apply(plan, *arrays)[0]  # type: ignore[no-untyped-call]
-        return per_row
+    def differentiable(self, plan: Plan, arrays: tuple[torch.Tensor, ...]
+                       ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        per_row, *residuals = _Differentiable.apply(plan, *arrays)  # type: ignore[no-untyped-call]
+        return per_row, tuple(residuals)
 
     def plain(self, arrays: tuple[torch.Tensor, ...]) -> AbstractContextManager[Any]:
         return _without_autocast(arrays)

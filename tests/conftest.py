@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from typing import Any
 
 # Most of the time goes into compiling graphs that run once: half of it without these passes. Before jax is imported.
@@ -12,6 +13,7 @@ import pytest
 from libraries import LIBRARIES, Library
 
 import anglos
+from anglos import _direct, _prototypes
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.gpu) if name == "cupy" else name for name in LIBRARIES])
@@ -34,10 +36,18 @@ def jax_library() -> Library:
     return LIBRARIES["jax"]()
 
 
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "loss": lambda loss: True,
+    "head": lambda loss: loss.engine is _prototypes and "weights" in loss.arrays,
+    "tiled": lambda loss: loss.engine is not _direct,
+    "single": lambda loss: bool(loss.engine.ROWS_ARE_INDEPENDENT),
+    "pair": lambda loss: not loss.engine.ROWS_ARE_INDEPENDENT,
+}
+"""Which losses of the registry the argument of a test stands for."""
+
+
 def pytest_generate_tests(metafunc: Any) -> None:
-    """`loss` stands for every loss of the registry, `head` for those with class prototypes."""
-    if "loss" in metafunc.fixturenames:
-        metafunc.parametrize("loss", list(anglos.LOSSES.values()), ids=list(anglos.LOSSES))
-    if "head" in metafunc.fixturenames:
-        heads = [loss for loss in anglos.LOSSES.values() if "weights" in loss.arrays]
-        metafunc.parametrize("head", heads, ids=[loss.name for loss in heads])
+    for name, belongs in KINDS.items():
+        if name in metafunc.fixturenames:
+            losses = [loss for loss in anglos.LOSSES.values() if belongs(loss)]
+            metafunc.parametrize(name, losses, ids=[loss.name for loss in losses])

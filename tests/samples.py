@@ -6,7 +6,7 @@ import numpy as np
 from libraries import Array, Library
 
 from anglos import Loss
-from anglos._arguments import ArrayOf
+from anglos._kinds import ArrayOf
 
 BATCH, CLASSES, DIMENSION = 6, 5, 4
 LABELS = np.asarray([0, 3, 0, 1, 4, 3])
@@ -19,6 +19,9 @@ OPTION_VALUES: dict[str, list[Any]] = {
     "annealing": [0.7],
     "t": [0.4],
     "penalty": [0.2, np.linspace(0.1, 0.4, BATCH)],
+    "temperature": [0.5],
+    "log_scale": [0.8],
+    "log_normalizer": [0.3],
     "margin": [1.2, np.linspace(1.0, 1.4, BATCH)],
     "m1": [1.2, np.linspace(0.8, 1.4, BATCH)],
     "m2": [0.3, np.linspace(0.1, 0.5, BATCH)],
@@ -28,10 +31,12 @@ OPTION_VALUES: dict[str, list[Any]] = {
 # Values, other than the defaults, of options that are no arrays and are not one of a few.
 OTHER_VALUES: dict[str, Any] = {
     "label_smoothing": 0.3, "norm_range": (1.0, 3.0), "k": 2, "negative_weight": 0.5, "h": 1.0,
+    "detach_centroids": True, "semi_hard": False, "symmetric": True, "normalize": True, "squared": False, "swap": True,
+    "tau_plus": 0.3, "epsilon": 0.3, "regularizer": 0.1,
 }
 
 # Part of the value is a constant to the gradient: compare with autodiff of `plain`, which knows, not with differences.
-FROZEN = {"adaface", "circle_softmax"}
+FROZEN = {"adaface", "angular_triplet", "circle", "circle_softmax", "ranked_list"}
 
 
 def array_options(loss: Loss[...]) -> dict[str, list[Any]]:
@@ -39,7 +44,8 @@ def array_options(loss: Loss[...]) -> dict[str, list[Any]]:
     values = {}
     for name in loss.defaults:
         kind = loss.kinds[name]
-        if getattr(kind, "shapes", ()) and not kind.frozen:
+        if getattr(kind, "dtype", "") == "real floating" and not kind.frozen and name != "reference_embeddings" and (
+                kind.shapes):
             per_class = kind.shapes == ("C",)
             values[name] = [np.linspace(-1.0, 1.0, CLASSES)] if per_class else OPTION_VALUES[name][: len(kind.shapes)]
     return values
@@ -54,6 +60,8 @@ def other_options(loss: Loss[...]) -> list[dict[str, Any]]:
         calls += [{name: choice} for choice in choices if choice != default]
         if getattr(kind, "optional", False) and default is not None:
             calls.append({name: None})
+        if hasattr(kind, "word"):
+            calls += [{name: kind.word}, *({name: kind.word, **call} for call in calls if "mining" in call)]
         if name in OTHER_VALUES:
             calls.append({name: OTHER_VALUES[name]})
     return calls
@@ -61,7 +69,11 @@ def other_options(loss: Loss[...]) -> list[dict[str, Any]]:
 
 def made(loss: Loss[...], named: dict[str, np.ndarray]) -> list[np.ndarray]:
     """Of arrays by name those that a loss takes; with three prototypes per class, if it asks for several."""
-    chosen = {name: named["weights" if name == "centers" else name] for name in loss.arrays}
+    embeddings, logits = named["embeddings"], named.get("logits", named["embeddings"])
+    made_of = {"prototypes": named["weights"], "centers": named["weights"], "cosines": np.tanh(logits),
+               "queries": embeddings, "anchors": embeddings, "keys": embeddings[::-1],
+               "positives": embeddings[::-1], "negatives": np.roll(embeddings, 1, axis=0)}
+    chosen = {name: np.ascontiguousarray({**made_of, **named}[name]) for name in loss.arrays}
     if loss.kinds.get("weights") == ArrayOf("C K D"):
         weights = named["weights"]
         across = weights[:, ::-1] * np.where(np.arange(weights.shape[1]) % 2, 1.0, -1.0)
@@ -78,12 +90,14 @@ def arrays(loss: Loss[...], library: Library, seed: int = 0, dtype: str = "float
         "logits": random.normal(size=(BATCH, CLASSES)),
         "labels": LABELS,
     }
+    named |= {name: random.normal(size=(BATCH, DIMENSION)) for name in ("keys", "positives", "negatives")}
     return [library.array(array.astype(dtype) if array.dtype.kind == "f" else array) for array in made(loss, named)]
 
 
 def gentle(loss: Loss[...]) -> dict[str, Any]:
     """Options for which finite differences are accurate: a scale of 64 bends too sharply for them."""
-    return {name: value for name, value in {"scale": 6.0, "gamma": 2.0}.items() if name in loss.defaults}
+    values = {"scale": 6.0, "gamma": 2.0, "temperature": 0.5, "beta": 5.0}
+    return {name: value for name, value in values.items() if name in loss.defaults}
 
 
 def rowwise(loss: Loss[...]) -> dict[str, Any]:
@@ -92,7 +106,31 @@ def rowwise(loss: Loss[...]) -> dict[str, Any]:
 
 
 def float_arrays(loss: Loss[...]) -> list[str]:
-    return [name for name in loss.arrays if name != "labels"]
+    """The arrays that have a gradient."""
+    return [name for name in loss.arrays if name != "labels" and not loss.kinds[name].frozen]
+
+
+def leaves(loss: Loss[...], inputs: list[Array]) -> list[Array]:
+    """Of its arrays those that have a gradient."""
+    return [array for name, array in zip(loss.arrays, inputs, strict=False) if name in float_arrays(loss)]
+
+
+def fitting(inputs: list[Array], options: dict[str, Any]) -> list[Array]:
+    """Without negatives of their own, where both directions are asked for."""
+    return inputs[:2] if options.get("symmetric") else inputs
+
+
+def per_class(name: str) -> bool:
+    return name in ("weights", "centers", "prototypes")
+
+
+def references(loss: Loss[...], library: Library) -> dict[str, Any]:
+    """A second batch to compare with, for losses that take one."""
+    if "reference_embeddings" not in loss.defaults:
+        return {}
+    random = np.random.default_rng(7)
+    return {"reference_embeddings": library.array(random.normal(size=(BATCH + 3, DIMENSION))),
+            "reference_labels": library.array(np.asarray([3, 0, 0, 1, 4, 3, 0, 2, -100]))}
 
 
 def hard_embeddings() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

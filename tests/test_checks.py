@@ -109,6 +109,42 @@ OTHER_REFUSED: list[tuple[Any, dict[str, Any], str]] = [
 ]
 
 
+Q, N = np.ones((6, 4)), np.ones((3, 4))
+PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
+    (anglos.info_nce, (Q,), {}, "info_nce: the arrays were 1; wanted 2 or 3: queries, keys, negatives"),
+    (anglos.info_nce, (Q, Q[:5]), {},
+     "info_nce: keys was of shape (5, 4); wanted (B, D), with B = 6 in queries, D = 4 in queries"),
+    (anglos.info_nce, (Q, Q, N[:0]), {},
+     "info_nce: negatives was of shape (0, 4); wanted M to be at least 1 in (M, D)"),
+    (anglos.info_nce, (Q, Q, N), {"symmetric": True},
+     "info_nce: symmetric was True; wanted False with negatives, which have no queries"),
+    (anglos.info_nce, (Q, Q), {"false_negatives": np.zeros((6, 3), dtype=bool)},
+     "info_nce: false_negatives was of shape (6, 3); wanted (B, B), or negatives as well"),
+    (anglos.info_nce, (Q, Q), {"false_negatives": np.zeros((6, 6))}, "info_nce: false_negatives was of dtype float64; "
+     "wanted an array of bool dtype and shape (B, M) or None"),
+    (anglos.triplet, (X, Y), {"reference_embeddings": N},
+     "triplet: reference_labels was None; wanted it together with reference_embeddings"),
+    (anglos.triplet, (X, Y), {"margin": "hard"},
+     "triplet: margin was 'hard'; wanted a margin on the distance from 0: a number, or 'soft'"),
+    (anglos.triplet, (X, Y), {"margin": -0.1},
+     "triplet: margin was -0.1; wanted a margin on the distance from 0: a number, or 'soft'"),
+    (anglos.triplet, (X, Y), {"mining": "hardest"}, "triplet: mining was 'hardest'; wanted one of 'batch_hard', "
+     "'batch_all', 'semi_hard', 'semi_hard_or_easiest'"),
+    (anglos.mining.batch_hard, (X, Y.tolist()), {},
+     f"mining.batch_hard: labels was a list; wanted an array of integral dtype and shape (B,), {ARRAY}"),
+    (anglos.proxy_anchor, (X, W, Y + 2), {},
+     "proxy_anchor: labels held 5 at position 1; wanted 0 to 4, or ignore_index = -100"),
+]
+
+
+@pytest.mark.parametrize(("other", "inputs", "options", "message"), PAIRS_REFUSED,
+                         ids=[case[3][:50] for case in PAIRS_REFUSED])
+def test_refusals_of_pairs(other: Any, inputs: tuple[Any, ...], options: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        other(*inputs, **options)
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize(("other", "options", "message"), OTHER_REFUSED, ids=[case[2][:50] for case in OTHER_REFUSED])
 def test_refusals_of_other_losses(other: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
@@ -129,14 +165,14 @@ def test_every_loss_refuses_a_list_and_an_unknown_option(loss: Loss[...], librar
             listed = [library.numpy(a).tolist() if i == position else a for i, a in enumerate(inputs)]
             with pytest.raises(TypeError, match=f"^{loss.name}: {name} was a list; wanted "):
                 method(*listed)
-        with pytest.raises(TypeError, match=f"^{loss.name}: temperature was given, which is none of its options; "):
-            method(*inputs, temperature=1.0)
+        with pytest.raises(TypeError, match=f"^{loss.name}: warmth was given, which is none of its options; "):
+            method(*inputs, warmth=1.0)
 
 
-@pytest.mark.parametrize("pair", ["torch-numpy", "numpy-torch", "torch-jax", "jax-torch", "strict-numpy",
-                                  "numpy-strict"])
-def test_mixed_libraries_are_refused(pair: str) -> None:
-    first, second = (LIBRARIES[name]() for name in pair.split("-"))
+@pytest.mark.parametrize("libraries", ["torch-numpy", "numpy-torch", "torch-jax", "jax-torch", "strict-numpy",
+                                       "numpy-strict"])
+def test_mixed_libraries_are_refused(libraries: str) -> None:
+    first, second = (LIBRARIES[name]() for name in libraries.split("-"))
     name = {"strict": "array_api_strict"}
     with pytest.raises(TypeError) as caught:
         anglos.arcface(first.array(X), second.array(W), first.array(Y))

@@ -22,7 +22,7 @@ from anglos.demo.backends import BACKENDS, Library, by_hand
 from anglos.demo.data import Digits, batches, pixels, train_and_test
 from anglos.demo.network import LAYERS
 from anglos.demo.picture import DIGITS
-from anglos.demo.recipes import RECIPES, grown
+from anglos.demo.recipes import RECIPES, WORDS, grown
 from anglos.demo.result import Result
 from anglos.demo.train import train
 from anglos.demo.view import view
@@ -44,9 +44,10 @@ def digits() -> tuple[Digits, Digits]:
     return Digits(learn.images[::10], learn.labels[::10]), Digits(judge.images[::5], judge.labels[::5])
 
 
-def trained(library: Library, digits: tuple[Digits, Digits], seed: int = 0) -> tuple[list[float], Result]:
+def trained(library: Library, digits: tuple[Digits, Digits], seed: int = 0, recipe: str = "arcface"
+            ) -> tuple[list[float], Result]:
     history: list[float] = []
-    return history, train("arcface", library, *digits, epochs=3, seed=seed, report=history.append)
+    return history, train(recipe, library, *digits, epochs=3, seed=seed, report=history.append)
 
 
 def test_train_and_test_share_no_digit() -> None:
@@ -65,43 +66,55 @@ def test_same_seed_gives_same_numbers(digits: tuple[Digits, Digits]) -> None:
     assert not np.array_equal(result.test, other.test)
 
 
-def test_it_learns() -> None:
-    history: list[float] = []
-    result = train("normface", BACKENDS["numpy"](), *train_and_test(0), epochs=3, seed=0, report=history.append)
+@pytest.mark.parametrize("recipe", ["normface", "triplet", "supcon"])
+def test_it_learns(recipe: str) -> None:
+    history, result = trained(BACKENDS["numpy"](), train_and_test(0), recipe=recipe)
     assert history == sorted(history, reverse=True)
     assert result.accuracy > 0.5
 
 
+@pytest.mark.parametrize("recipe", ["arcface", "supcon"])
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_libraries_learn_the_same(name: str, digits: tuple[Digits, Digits]) -> None:
-    history, result = trained(LIBRARIES[name](), digits)
-    expected_history, expected = trained(BACKENDS["numpy"](), digits)
+def test_libraries_learn_the_same(name: str, recipe: str, digits: tuple[Digits, Digits]) -> None:
+    history, result = trained(LIBRARIES[name](), digits, recipe=recipe)
+    expected_history, expected = trained(BACKENDS["numpy"](), digits, recipe=recipe)
     assert history == pytest.approx(expected_history, rel=1e-4)
     np.testing.assert_allclose(result.test, expected.test, rtol=0, atol=1e-3)
     assert result.smallest_angle == pytest.approx(expected.smallest_angle, abs=0.1)
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_libraries_learn_alike_from_triplets(name: str, digits: tuple[Digits, Digits]) -> None:
+    """Not the same: where two distances are equal but for rounding, they may choose different negatives."""
+    history, result = trained(LIBRARIES[name](), digits, recipe="triplet")
+    expected_history, expected = trained(BACKENDS["numpy"](), digits, recipe="triplet")
+    assert history == pytest.approx(expected_history, rel=1e-2)
+    assert result.accuracy == pytest.approx(expected.accuracy, abs=0.1)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("name", ["torch", "strict"])
 def test_gradient_by_hand_is_the_gradient(name: str, recipe: str, digits: tuple[Digits, Digits]) -> None:
     random = np.random.default_rng(0)
-    parameters = {f"kernel{i}": random.normal(0, rows ** -0.5, (rows, columns)).astype(np.float32)
+    parameters = {f"kernel{i}": random.normal(0, rows ** -0.5, (rows, columns))
                   for i, (rows, columns) in enumerate(LAYERS)}
-    parameters |= {f"bias{i}": random.normal(0, 1, columns).astype(np.float32) for i, (_, columns) in enumerate(LAYERS)}
-    parameters["weights"] = random.normal(0, 1, (10, 3)).astype(np.float32)
+    parameters |= {f"bias{i}": random.normal(0, 1, columns) for i, (_, columns) in enumerate(LAYERS)}
     images, labels = next(batches(digits[0], random))
+    loss, options = anglos.LOSSES[recipe], WORDS.get(recipe, {}) | RECIPES[recipe](0.5)
+    if "weights" in loss.arrays:
+        parameters["weights"] = random.normal(0, 1, (10, 3))
 
     def gradient(library: Library) -> tuple[float, dict[str, Any]]:
         arrays = {part: library.xp.asarray(value) for part, value in parameters.items()}
-        value, gradients = library.gradient(anglos.LOSSES[recipe], arrays, library.xp.asarray(images),
-                                            library.xp.asarray(labels), RECIPES[recipe](0.5))
+        value, gradients = library.gradient(loss, arrays, library.xp.asarray(images.astype(np.float64)),
+                                            library.xp.asarray(labels), options)
         return float(value), {part: np.asarray(array) for part, array in gradients.items()}
 
     (value, gradients), (expected_value, expected) = gradient(LIBRARIES[name]()), gradient(BACKENDS["numpy"]())
-    assert value == pytest.approx(expected_value, rel=1e-5)
+    assert value == pytest.approx(expected_value, rel=1e-12)
     assert gradients.keys() == expected.keys() == parameters.keys()
     for part in parameters:
-        np.testing.assert_allclose(gradients[part], expected[part], rtol=0, atol=1e-5 * np.abs(expected[part]).max())
+        np.testing.assert_allclose(gradients[part], expected[part], rtol=0, atol=1e-12 * np.abs(expected[part]).max())
 
 
 def test_batches_show_every_digit_moved_by_a_pixel_at_most(digits: tuple[Digits, Digits]) -> None:
@@ -140,17 +153,25 @@ def test_view_puts_the_closest_pair_level_in_front() -> None:
 
 def test_demo_draws_its_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "spheres.png"
-    main(["demo", "--loss", "cosface,arcface", "--loss", "cosface", "--epochs", "1", "--out", str(out)])
+    main(["demo", "--loss", "cosface,triplet", "--loss", "cosface", "--epochs", "1", "--out", str(out)])
     printed = capsys.readouterr().out
     assert str(out) in printed
     assert printed.count("1/1") == 2
     assert "margin=0.35 scale=10" in printed
+    assert "margin=0.2 semi_hard" in printed
     image = imread(out)[..., :3]
     assert min(image.shape[:2]) > 700
     assert out.stat().st_size < 1_500_000
     # The disc with its digit at a class centre in front of the sphere.
     in_front = [colour for colour in DIGITS if (np.abs(image - to_rgb(colour)).max(axis=-1) < 1 / 255).sum() > 400]
     assert len(in_front) >= 3
+
+
+def test_five_losses_are_shown_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr("anglos.demo.run.run", lambda losses, *_: asked.append(losses))
+    main(["demo"])
+    assert asked == [["linear_cross_entropy", "normface", "cosface", "arcface", "sphereface"]]
 
 
 @pytest.mark.parametrize(("option", "value", "message"), [

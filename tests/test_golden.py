@@ -12,16 +12,7 @@ import anglos
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
 
-# The losses of golden.json that do not exist yet. The list is exact: a new loss must be struck off.
-MISSING = {
-    "angular", "angular_triplet", "batch_coco", "circle", "clip", "contrastive", "dcl", "hcl", "info_nce",
-    "multi_similarity", "n_pair", "nce", "nt_xent", "proxy_anchor", "ranked_list", "siglip", "supcon", "triplet",
-}
-CASES = [case for case in GOLDEN["cases"] if case["loss"] not in MISSING]
-
-
-def test_missing_losses_are_listed() -> None:
-    assert {case["loss"] for case in GOLDEN["cases"]} - set(anglos.LOSSES) == MISSING
+CASES = GOLDEN["cases"]
 
 
 def arguments(case: dict[str, Any], library: Library) -> tuple[list[Array], dict[str, Any]]:

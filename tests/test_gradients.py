@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 from libraries import Library
-from samples import BATCH, FROZEN, array_options, arrays, float_arrays, gentle, other_options
+from samples import (
+    BATCH,
+    FROZEN,
+    array_options,
+    arrays,
+    fitting,
+    float_arrays,
+    gentle,
+    leaves,
+    other_options,
+    references,
+)
 
 import anglos
 from anglos import Loss
@@ -22,15 +33,20 @@ def calls(loss: Loss[...]) -> list[dict[str, Any]]:
 def test_value_and_grad_is_autodiff_of_plain(loss: Loss[...], torch_library: Library) -> None:
     torch: Any = import_module("torch")
     for options in calls(loss):
-        inputs = [array.requires_grad_() if array.is_floating_point() else array
-                  for array in arrays(loss, torch_library)]
+        inputs = fitting(arrays(loss, torch_library), options)
+        for leaf in leaves(loss, inputs):
+            leaf.requires_grad_()
         if options.get("from_logits") is False:
             inputs = [torch.softmax(inputs[0].detach(), dim=-1).requires_grad_()]
         learnt = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True)
                   for name, value in options.items() if name in array_options(loss) and value is not None}
-        options = {**gentle(loss), **options, **learnt}
-        wrt = [*float_arrays(loss), *learnt]
-        tensors = [array for array in inputs if array.is_floating_point()] + list(learnt.values())
+        options = {**gentle(loss), **options}
+        more = references(loss, torch_library) if options in ({}, {"distance": "angle"}) else {}
+        for name in set(more) & {"reference_embeddings"}:
+            learnt[name] = more[name].requires_grad_()
+        wrt = [*float_arrays(loss)[:len(inputs)], *learnt]
+        tensors = leaves(loss, inputs) + list(learnt.values())
+        options = {**options, **more, **learnt}
         wanted = torch.autograd.grad(loss.plain(*inputs, **options), tensors)
         value, gradients = loss.value_and_grad(*inputs, **options, wrt=tuple(wrt))
         assert value.grad_fn is None
@@ -47,11 +63,11 @@ def test_gradcheck_to_second_order(loss: Loss[...], torch_library: Library) -> N
         pytest.skip("its gradient takes part of the value as a constant")
     torch: Any = import_module("torch")
     inputs = arrays(loss, torch_library)
-    tensors = [array.requires_grad_() for array in inputs if array.is_floating_point()]
+    tensors = [array.requires_grad_() for array in leaves(loss, inputs)]
     learnt = array_options(loss)
     tensors += [torch.tensor(values[0], dtype=torch.float64, requires_grad=True) for values in learnt.values()]
-    rest = [array for array in inputs if not array.is_floating_point()]
-    count = len(inputs) - len(rest)
+    count = len(tensors) - len(learnt)
+    rest = inputs[count:]
 
     def call(*tensors: Any) -> Any:
         return loss(*tensors[:count], *rest, **dict(zip(learnt, tensors[count:], strict=True)))
@@ -65,9 +81,8 @@ def test_gradient_penalty_is_that_of_autodiff(loss: Loss[...], torch_library: Li
     torch: Any = import_module("torch")
     penalties = []
     for function in (loss, loss.plain):
-        inputs = [array.requires_grad_() if array.is_floating_point() else array
-                  for array in arrays(loss, torch_library)]
-        tensors = [array for array in inputs if array.is_floating_point()]
+        inputs = arrays(loss, torch_library)
+        tensors = [array.requires_grad_() for array in leaves(loss, inputs)]
         gradients = torch.autograd.grad(function(*inputs, **gentle(loss)), tensors, create_graph=True)
         penalty = sum((gradient**2).sum() for gradient in gradients)
         penalties.append(torch.autograd.grad(penalty, tensors))

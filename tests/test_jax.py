@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from libraries import Library
-from samples import CLASSES, arrays, float_arrays, gentle, hard_embeddings, made, rowwise
+from samples import CLASSES, arrays, float_arrays, gentle, hard_embeddings, leaves, made, per_class, rowwise
 
 import anglos
 from anglos import Loss
-from anglos._arguments import ArrayOf
+from anglos._kinds import ArrayOf
 
 jax: Any = import_module("jax")
 jnp: Any = jax.numpy
@@ -27,17 +27,25 @@ def test_jit_grad_is_value_and_grad(loss: Loss[...], jax_library: Library) -> No
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-11)
 
 
-def test_vmap_of_grad(loss: Loss[...], jax_library: Library) -> None:
-    inputs = arrays(loss, jax_library)
+def test_vmap_of_grad(single: Loss[...], jax_library: Library) -> None:
+    loss, inputs = single, arrays(single, jax_library)
     _, (wanted, *_) = loss.value_and_grad(*inputs, **rowwise(loss), reduction="sum")
 
     def of_one(first: Any, *rest: Any) -> Any:
-        shared = rest if "labels" not in loss.arrays else (*rest[:-1], rest[-1][None])
-        return loss(first[None], *shared, **rowwise(loss))
+        one = (array if per_class(name) else array[None] for name, array in zip(loss.arrays[1:], rest, strict=True))
+        return loss(first[None], *one, **rowwise(loss))
 
-    axes = [None if name in ("weights", "centers") else 0 for name in loss.arrays]
+    axes = [None if per_class(name) else 0 for name in loss.arrays]
     gradients = jax.jit(jax.vmap(jax.grad(of_one), in_axes=axes))(*inputs)
     np.testing.assert_allclose(gradients, wanted, rtol=0, atol=1e-11)
+
+
+def test_vmap_of_grad_over_batches(pair: Loss[...], jax_library: Library) -> None:
+    batches = [arrays(pair, jax_library, seed=seed) for seed in (0, 1)]
+    stacked = [jnp.stack(both) for both in zip(*batches, strict=True)]
+    gradients = jax.jit(jax.vmap(jax.grad(lambda *a: pair(*a))))(*stacked)
+    for got, inputs in zip(gradients, batches, strict=True):
+        np.testing.assert_allclose(got, pair.value_and_grad(*inputs)[1][0], rtol=0, atol=1e-11)
 
 
 def test_scanned_tiles_to_second_order(head: Loss[...], jax_library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +63,24 @@ def test_scanned_tiles_to_second_order(head: Loss[...], jax_library: Library, mo
         lowered = jax.jit(jax.grad(lambda *a: penalty(*a), argnums=(0, 1))).lower(*inputs[:2])
         assert ("stablehlo.while" in lowered.as_text()) == (width < CLASSES)
         results.append(lowered.compile()(*inputs[:2]))
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-10)
+
+
+def test_scanned_rows_to_second_order(pair: Loss[...], jax_library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = import_module("anglos.backends.jax").backend
+    inputs = arrays(pair, jax_library)
+    floats = leaves(pair, inputs)
+
+    def penalty(*floats: Any) -> Any:
+        gradients = jax.grad(lambda *a: pair(*a, *inputs[len(floats):], **gentle(pair)),
+                             argnums=tuple(range(len(floats))))(*floats)
+        return sum(jnp.sum(gradient**2) for gradient in gradients)
+
+    results = []
+    for width in (6, 4):
+        monkeypatch.setattr(backend, "tile_width", lambda rows, width=width: width)
+        results.append(jax.jit(jax.grad(lambda *a: penalty(*a), argnums=tuple(range(len(floats)))))(*floats))
     for got, want in zip(*results, strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-10)
 

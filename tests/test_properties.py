@@ -15,11 +15,14 @@ from samples import (
     LABELS,
     array_options,
     arrays,
+    fitting,
     float_arrays,
     gentle,
     hard_embeddings,
+    leaves,
     made,
     other_options,
+    references,
     rowwise,
 )
 
@@ -32,7 +35,7 @@ def test_gradients_keep_dtype_shape_and_device(loss: Loss[...], library: Library
     for dtype in ("float32", "float64"):
         inputs = arrays(loss, library, dtype=dtype)
         value, gradients = loss.value_and_grad(*inputs)
-        floats = [array for array, name in zip(inputs, loss.arrays, strict=True) if name != "labels"]
+        floats = leaves(loss, inputs)
         assert value.dtype == floats[0].dtype
         for gradient, array in zip(gradients, floats, strict=True):
             assert (gradient.dtype, gradient.shape) == (array.dtype, array.shape)
@@ -51,25 +54,32 @@ def test_arguments_are_not_changed(loss: Loss[...], library: Library) -> None:
 
 @pytest.mark.parametrize("width", [1, 3, CLASSES, 64])
 def test_tiles_of_any_width_give_the_same_numbers(
-    head: Loss[...], library: Library, width: int, monkeypatch: pytest.MonkeyPatch
+    tiled: Loss[...], library: Library, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inputs = arrays(head, library)
+    """Of classes, or of the rows of a loss over pairs."""
+    inputs = arrays(tiled, library)
     options: dict[str, Any] = {
-        name: library.array(np.asarray(values[0])) for name, values in array_options(head).items()}
-    wrt = (*float_arrays(head), *options)
-    options |= {"label_smoothing": 0.1} if "label_smoothing" in head.defaults else {}
-    value, gradients = head.value_and_grad(*inputs, **options, wrt=wrt)
+        name: library.array(np.asarray(values[0])) for name, values in array_options(tiled).items()}
+    wrt = (*float_arrays(tiled), *options)
+    options |= {"label_smoothing": 0.1} if "label_smoothing" in tiled.defaults else {}
+    calls = [{}, *(other_options(tiled) if tiled.name in ("triplet", "info_nce") else [])]
     backend = backend_of(inputs[0])
-    monkeypatch.setattr(backend, "tile_width", lambda rows: width)
-    tiled, tiled_gradients = head.value_and_grad(*inputs, **options, wrt=wrt)
-    np.testing.assert_allclose(library.numpy(tiled), library.numpy(value), rtol=1e-14)
-    for got, want in zip(tiled_gradients, gradients, strict=True):
-        np.testing.assert_allclose(library.numpy(got), library.numpy(want), rtol=1e-12, atol=1e-14)
+    for more in calls:
+        call = {**options, **more}
+        given = fitting(inputs, more)
+        names = tuple(name for name in wrt if name != "negatives" or given is inputs)
+        value, gradients = tiled.value_and_grad(*given, **call, wrt=names)
+        with monkeypatch.context() as patch:
+            patch.setattr(backend, "tile_width", lambda rows: width)
+            other, other_gradients = tiled.value_and_grad(*given, **call, wrt=names)
+        np.testing.assert_allclose(library.numpy(other), library.numpy(value), rtol=1e-14)
+        for got, want in zip(other_gradients, gradients, strict=True):
+            np.testing.assert_allclose(library.numpy(got), library.numpy(want), rtol=1e-12, atol=1e-14)
 
 
-def test_reductions_masks_and_weights(loss: Loss[...], library: Library) -> None:
+def test_reductions_masks_and_weights(single: Loss[...], library: Library) -> None:
     """Every reduction × ignored rows × weights, against the rows one by one; gradients likewise."""
-    inputs = arrays(loss, library)
+    loss, inputs = single, arrays(single, library)
     has_labels = "labels" in loss.arrays
     weight = np.linspace(0.5, 2.0, BATCH)
     ignored = np.asarray([False, True, False, False, True, False]) & has_labels
@@ -101,6 +111,62 @@ def test_reductions_masks_and_weights(loss: Loss[...], library: Library) -> None
                     np.testing.assert_allclose(library.numpy(slope), want, rtol=1e-10, atol=1e-13)
 
 
+def test_reductions_masks_and_weights_of_pairs(pair: Loss[...], library: Library) -> None:
+    """Rows sum up; a row that is ignored might as well not be there; weights weigh rows."""
+    inputs = arrays(pair, library)
+    rows, row_gradients = pair.value_and_grad(*inputs, reduction="none")
+    total, gradients = pair.value_and_grad(*inputs, reduction="sum")
+    np.testing.assert_allclose(library.numpy(rows).sum(), float(total), rtol=1e-13)
+    for got, want in zip(row_gradients, gradients, strict=True):
+        np.testing.assert_array_equal(library.numpy(got), library.numpy(want))
+    if "ignore_index" in pair.defaults:
+        keep = np.asarray([True, False, True, True, False, True])
+        ignored = library.array(np.where(keep, LABELS, -7))
+        fewer = [array if name == "weights" else library.array(library.numpy(array)[keep])
+                 for name, array in zip(pair.arrays, inputs, strict=True)]
+        for reduction in ("mean", "sum"):
+            value, gradients = pair.value_and_grad(*inputs[:-1], ignored, ignore_index=-7, reduction=reduction)
+            wanted, wanted_gradients = pair.value_and_grad(*fewer, reduction=reduction)
+            np.testing.assert_allclose(float(value), float(wanted), rtol=1e-13)
+            for name, got, want in zip(float_arrays(pair), gradients, wanted_gradients, strict=True):
+                got = library.numpy(got)
+                assert name == "weights" or not got[~keep].any()
+                np.testing.assert_allclose(got if name == "weights" else got[keep], library.numpy(want),
+                                           rtol=1e-12, atol=1e-14)
+    if "sample_weight" in pair.defaults:
+        weight = np.linspace(0.5, 2.0, BATCH)
+        for reduction in ("none", "sum", "mean"):
+            options: dict[str, Any] = {"sample_weight": library.array(weight), "reduction": reduction}
+            value = library.numpy(pair(*inputs, **options))
+            if reduction == "mean":
+                twice = library.numpy(pair(*inputs, sample_weight=library.array(2.0 * weight)))
+                np.testing.assert_allclose(twice, value, rtol=1e-13)
+            else:
+                each = weight * library.numpy(rows)
+                np.testing.assert_allclose(value, each if reduction == "none" else each.sum(), rtol=1e-13)
+        _, (slope,) = pair.value_and_grad(*inputs, sample_weight=library.array(weight), wrt=("sample_weight",),
+                                          reduction="sum")
+        np.testing.assert_allclose(library.numpy(slope), library.numpy(rows), rtol=1e-13)
+
+
+def test_a_second_batch_that_is_the_first(pair: Loss[...], library: Library) -> None:
+    """Compared with itself as a reference, a sample is its own positive; compared with others, it is not."""
+    if "reference_embeddings" not in pair.defaults:
+        pytest.skip("takes no references")
+    inputs, other = arrays(pair, library), references(pair, library)
+    value, (d_embeddings, d_references) = pair.value_and_grad(
+        *inputs, **other, wrt=("embeddings", "reference_embeddings"))
+    assert np.isfinite(float(value))
+    assert library.numpy(d_embeddings).any()
+    d_references = library.numpy(d_references)
+    assert d_references[:-1].any()
+    assert not d_references[-1].any()  # its label is ignored
+    if pair.name != "angular":  # whose positives and negatives are compared with each other
+        half = {name: library.array(np.concatenate([library.numpy(array)] * 2)) for name, array in other.items()}
+        if pair.name in ("contrastive", "siglip"):
+            np.testing.assert_allclose(float(pair(*inputs, **half)), float(value), rtol=1e-13)
+
+
 def test_ignored_rows_may_hold_anything(loss: Loss[...], library: Library) -> None:
     """Padding is often NaN."""
     if "labels" not in loss.arrays:
@@ -117,7 +183,7 @@ def test_ignored_rows_may_hold_anything(loss: Loss[...], library: Library) -> No
 
 def test_nothing_to_count_gives_zero(loss: Loss[...], library: Library) -> None:
     inputs = arrays(loss, library)
-    nothing = [library.array(library.numpy(array)[:0]) if name not in ("weights", "centers") else array
+    nothing = [library.array(library.numpy(array)[:0]) if loss.kinds[name].shape.startswith("B") else array
                for name, array in zip(loss.arrays, inputs, strict=True)]
     calls = [nothing]
     if "labels" in loss.arrays:
@@ -132,17 +198,19 @@ def test_hard_inputs_are_finite(loss: Loss[...], library: Library) -> None:
     embeddings, weights, labels = hard_embeddings()
     named = {"embeddings": embeddings, "weights": weights, "labels": labels,
              "logits": np.asarray([[0.0, 0.0, 0.0], [1e4, -1e4, 0.0], [-1e4, -1e4, 1e4], [80.0, -80.0, 0.0]])}
-    if "logits" in loss.arrays:
+    if loss.arrays[0] in ("logits", "cosines"):
         named["labels"] = np.asarray([0, 1, 2, 1])
     # A free length of 1e18 times another is no finite float16, and hardly a finite float32: see the docs.
     for dtype in ("float64", "float32", *library.low_precision):
+        if dtype == "float16" and loss.name == "margin_cross_entropy":
+            continue  # the slope in a cosine of 1 is larger than all of them
         inputs = []
         for name, array in zip(loss.arrays, made(loss, named), strict=True):
             if dtype == "float16" and name != "labels":
                 array = np.clip(array, -6e4, 6e4)
             inputs.append(library.array(array) if name == "labels" else library.cast(library.array(array), dtype))
         for options in hard_options(loss):
-            value, gradients = loss.value_and_grad(*inputs, **options)
+            value, gradients = loss.value_and_grad(*fitting(inputs, options), **options)
             assert np.isfinite(library.numpy(value)), (dtype, options)
             for gradient in gradients:
                 numbers = library.numpy(gradient).astype("float64")
@@ -227,6 +295,18 @@ def test_invariants(library: Library) -> None:
          anglos.sphereface, {"margin": 3.0, "scale": 8.0}, inputs),
         (anglos.sphereface, {"margin": 1.0}, anglos.linear_cross_entropy, {}, unit),
         (anglos.l2_softmax, {"scale": 1.0}, anglos.linear_cross_entropy, {}, unit),
+        (anglos.large_margin_softmax, {"margin": 3.0}, anglos.sphereface, {"margin": 3.0}, [inputs[0], *unit[1:]]),
+        (anglos.vmf, {"concentration": 7.0}, anglos.normface, {"scale": 7.0}, inputs),
+        (anglos.coco, {"scale": 7.0}, anglos.normface, {"scale": 7.0}, inputs),
+        (anglos.adacos, {"scale": 7.0}, anglos.normface, {"scale": 7.0}, inputs),
+        (anglos.proxy_nca, {}, anglos.normface, {"scale": 18.0}, inputs),
+        (anglos.adaface, {"h": 0.0, "margin": 0.3}, anglos.cosface, {"margin": 0.3}, inputs),
+        (anglos.mv_softmax, {"t": 0.0, "scale": 5.0}, anglos.am_softmax, {"scale": 5.0}, inputs),
+        (anglos.inter_topk, {"penalty": 0.0, "margin": 0.3, "scale": 5.0},
+         anglos.arcface, {"margin": 0.3, "scale": 5.0}, inputs),
+        (anglos.sphereface2, {"gradient": "straight_through"}, anglos.sphereface2, {}, inputs),
+        (anglos.angular_triplet, {"margin": 3.0, "annealing": 0.5},
+         anglos.sphereface, {"margin": 3.0, "annealing": 0.5}, inputs),
     ]
     for loss, options, other, same, call in pairs:
         value, other_value = loss(*call, **options), other(*call, **same)
@@ -238,6 +318,83 @@ def test_invariants(library: Library) -> None:
     logits = library.array(library.numpy(inputs[0]) @ library.numpy(inputs[1]).T)
     np.testing.assert_allclose(library.numpy(anglos.cross_entropy(logits, inputs[2], label_smoothing=0.2)),
                                library.numpy(anglos.linear_cross_entropy(*inputs, label_smoothing=0.2)), rtol=1e-13)
+
+
+def test_invariants_of_gradients(library: Library) -> None:
+    """Two ways to the same loss have one gradient."""
+    x, w, y = arrays(anglos.normface, library)
+    cosines = library.array(np.clip(_cosines(library.numpy(x), library.numpy(w)), -1.0, 1.0))
+    queries, keys = arrays(anglos.clip, library)
+    eye = library.array(np.arange(BATCH))
+    views, pairs = library.array(np.concatenate([library.numpy(queries), library.numpy(keys)])), library.array(
+        np.concatenate([np.arange(BATCH)] * 2))
+    centroids = np.stack([library.numpy(x)[label == LABELS].mean(axis=0) for label in LABELS])
+    _, first = np.unique(LABELS, return_index=True)
+    present = library.array(centroids[first]), library.array(np.searchsorted(LABELS[first], LABELS))
+    triplets = [library.array(library.numpy(x)[library.numpy(rows)]) for rows in anglos.mining.batch_hard(x, y)]
+    same: list[tuple[Any, list[Any], dict[str, Any], Any, list[Any], dict[str, Any], float]] = [
+        (anglos.margin_cross_entropy, [cosines, y], {"m1": 1.2, "m2": 0.3, "m3": 0.1},
+         anglos.combined_margin, [x, w, y], {"m1": 1.2, "m2": 0.3, "m3": 0.1}, 1.0),
+        (anglos.info_nce, [queries, keys], {"temperature": 0.2}, anglos.normface, [queries, keys, eye], {"scale": 5.0},
+         1.0),
+        (anglos.clip, [queries, keys], {"scale": 5.0}, anglos.info_nce, [queries, keys],
+         {"temperature": 0.2, "symmetric": True}, 1.0),
+        (anglos.clip, [queries, keys], {}, anglos.clip, [keys, queries], {}, 1.0),
+        (anglos.supcon, [views, pairs], {"temperature": 0.5}, anglos.nt_xent, [views, pairs], {}, 1.0),
+        (anglos.supcon, [views, pairs], {"form": "in"}, anglos.supcon, [views, pairs], {}, 1.0),
+        (anglos.hcl, [views, pairs], {"beta": 0.0, "tau_plus": 0.0}, anglos.nt_xent, [views, pairs], {}, 1.0),
+        (anglos.triplet, [x, y], {"margin": 0.4, "mining": "batch_all"},
+         anglos.triplet, [x, y], {"margin": 0.2, "mining": "batch_all", "distance": "cosine"}, 2.0),
+        (anglos.triplet, [x, y], {"margin": 0.5, "mean_over": "all"}, anglos.triplet_margin, triplets, {"margin": 0.5},
+         1.0),
+        (anglos.batch_coco, [x, y], {"detach_centroids": True, "scale": 5.0}, anglos.coco, [x, *present],
+         {"scale": 5.0}, 1.0),
+    ]
+    for loss, inputs, options, other, other_inputs, more, factor in same:
+        value, gradients = loss.value_and_grad(*inputs, **options)
+        wanted, wanted_gradients = other.value_and_grad(*other_inputs, **more)
+        np.testing.assert_allclose(float(value), factor * float(wanted), rtol=1e-12, err_msg=loss.name)
+        if other_inputs is triplets or inputs[0] is cosines:
+            continue
+        for array, got in zip(leaves(loss, inputs), gradients, strict=True):
+            want = next((want for other_array, want in zip(other_inputs, wanted_gradients, strict=False)
+                         if other_array is array), None)
+            assert want is not None
+            np.testing.assert_allclose(library.numpy(got), factor * library.numpy(want), rtol=0, atol=1e-12)
+
+
+def _cosines(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(w, axis=1)
+    return np.asarray(x @ w.T / lengths)
+
+
+def test_normalised_gradients_of_pairs_are_orthogonal(pair: Loss[...], library: Library) -> None:
+    if pair.name in ("n_pair", "nce", "batch_coco"):
+        pytest.skip("not normalised, or only after a mean")
+    inputs = arrays(pair, library)
+    for array, gradient in zip(leaves(pair, inputs), pair.value_and_grad(*inputs)[1], strict=True):
+        along = np.sum(library.numpy(array) * library.numpy(gradient), axis=-1)
+        assert np.abs(along).max() < 1e-12
+
+
+def test_equal_embeddings_have_a_finite_gradient(library: Library) -> None:
+    """Distance 0, in every distance, as rounding leaves it: what would be infinite is 0."""
+    random = np.random.default_rng(0)
+    for dtype in ("float32", "float64"):
+        points = np.repeat(random.normal(size=(6, 16)), 4, axis=0).astype(dtype)
+        embeddings, labels = library.array(points), library.array(np.repeat(np.arange(6), 4))
+        for distance in ("euclidean", "squared_euclidean", "cosine", "angle"):
+            value, (gradient,) = anglos.contrastive.value_and_grad(
+                embeddings, labels, distance=distance, margin=0.0, squared=False)
+            assert float(value) < 1e-6
+            if distance in ("euclidean", "angle"):
+                assert float(value) == 0.0
+                assert not library.numpy(gradient).any()
+            for mining in ("batch_all", "batch_hard", "semi_hard", "semi_hard_or_easiest"):
+                for margin in (0.5, "soft"):
+                    _, (gradient,) = anglos.triplet.value_and_grad(
+                        embeddings, labels, distance=distance, margin=margin, mining=mining)
+                    assert np.isfinite(library.numpy(gradient)).all()
 
 
 def test_normalised_gradients_are_orthogonal(head: Loss[...], library: Library) -> None:
@@ -261,9 +418,12 @@ def test_nan_and_infinity_are_never_a_number(loss: Loss[...], library: Library, 
         spoilt = [array.copy() for array in inputs]
         spoilt[position][LABELS[2] if name == "centers" else 2, ...] = bad
         rows = library.numpy(loss(*map(library.array, spoilt), reduction="none"))
-        affected = {"weights": np.ones(BATCH, dtype=bool), "centers": LABELS[2] == LABELS}.get(
-            name, np.arange(BATCH) == 2)
-        if bad == np.inf and name == "weights":
+        everyone = np.ones(len(rows), dtype=bool)
+        affected = {"weights": everyone, "prototypes": everyone, "centers": LABELS[2] == LABELS}.get(
+            name, np.arange(len(rows)) == 2)
+        if loss.name == "proxy_anchor":
+            affected = everyone if name == "embeddings" else np.arange(len(rows)) == 2
+        if bad == np.inf and name in ("weights", "prototypes"):
             # A logit of −∞ only leaves its class out.
             assert not np.isfinite(rows).all(), rows
         else:
@@ -301,14 +461,15 @@ def test_any_shape_has_the_right_slope(shape: tuple[int, int, int], seed: int, s
     named = {"embeddings": spread * random.normal(size=(batch, dimension)),
              "weights": random.normal(size=(classes, dimension)) / spread,
              "logits": random.normal(size=(batch, classes)), "labels": random.integers(0, classes, batch)}
+    named |= {name: spread * random.normal(size=(batch, dimension)) for name in ("keys", "positives", "negatives")}
     for loss in anglos.LOSSES.values():
         if loss.name in FROZEN:
             continue
         options = gentle(loss)
         inputs = [numpy.array(array) for array in made(loss, named)]
         _, gradients = loss.value_and_grad(*inputs, **options)
-        steps = [1e-6 * np.linalg.norm(a) * random.normal(size=a.shape) / np.sqrt(a.size) for a in inputs
-                 if a.dtype.kind == "f"]
+        steps = [1e-6 * np.linalg.norm(a) * random.normal(size=a.shape) / np.sqrt(a.size)
+                 for a in leaves(loss, inputs)]
         ahead, behind = ([a + sign * step for a, step in zip(inputs, steps, strict=False)] + inputs[len(steps):]
                          for sign in (1.0, -1.0))
         difference = float(loss(*ahead, **options)) - float(loss(*behind, **options))

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from libraries import Library
-from samples import arrays, gentle, hard_embeddings, made, rowwise
+from samples import arrays, gentle, hard_embeddings, leaves, made, per_class, rowwise
 
 import anglos
 from anglos import Loss
-from anglos._arguments import ArrayOf
+from anglos._kinds import ArrayOf
 
 torch: Any = import_module("torch")
 adapter: Any = import_module("anglos.backends.torch")
@@ -18,7 +18,7 @@ adapter: Any = import_module("anglos.backends.torch")
 
 def float32_inputs(loss: Loss[...], library: Library) -> tuple[list[Any], list[Any]]:
     inputs = arrays(loss, library, dtype="float32")
-    return inputs, [array.requires_grad_() for array in inputs if array.is_floating_point()]
+    return inputs, [array.requires_grad_() for array in leaves(loss, inputs)]
 
 
 def test_autocast_leaves_the_arithmetic_alone(loss: Loss[...], torch_library: Library) -> None:
@@ -108,8 +108,18 @@ def test_a_second_backward_is_the_same(loss: Loss[...], torch_library: Library) 
     torch.testing.assert_close(torch.autograd.grad(value, tensors), first, rtol=0, atol=0)
 
 
-def test_func_transforms(loss: Loss[...], torch_library: Library) -> None:
+def test_func_transforms_over_batches(pair: Loss[...], torch_library: Library) -> None:
+    """torch.func.vmap of grad."""
+    batches = [arrays(pair, torch_library, seed=seed) for seed in (0, 1)]
+    stacked = [torch.stack(both) for both in zip(*batches, strict=True)]
+    gradients = torch.func.vmap(torch.func.grad(lambda *a: pair(*a)))(*stacked)
+    for got, inputs in zip(gradients, batches, strict=True):
+        torch.testing.assert_close(got, pair.value_and_grad(*inputs)[1][0])
+
+
+def test_func_transforms(single: Loss[...], torch_library: Library) -> None:
     """torch.func.grad, and one gradient per sample by vmap."""
+    loss = single
     inputs, tensors = float32_inputs(loss, torch_library)
     wanted = torch.autograd.grad(loss(*inputs, **rowwise(loss)), tensors)
     detached = [array.detach() for array in inputs]
@@ -117,10 +127,10 @@ def test_func_transforms(loss: Loss[...], torch_library: Library) -> None:
     torch.testing.assert_close(torch.func.grad(lambda *a: loss(*a, **rowwise(loss)), argnums=places)(*detached), wanted)
 
     def of_one(first: Any, *rest: Any) -> Any:
-        shared = rest if "labels" not in loss.arrays else (*rest[:-1], rest[-1][None])
-        return loss(first[None], *shared, **rowwise(loss))
+        one = (array if per_class(name) else array[None] for name, array in zip(loss.arrays[1:], rest, strict=True))
+        return loss(first[None], *one, **rowwise(loss))
 
-    per_row = [None if name in ("weights", "centers") else 0 for name in loss.arrays]
+    per_row = [None if per_class(name) else 0 for name in loss.arrays]
     gradients = torch.func.vmap(torch.func.grad(of_one), in_dims=tuple(per_row))(*detached)
     torch.testing.assert_close(gradients / len(gradients), wanted[0], rtol=2e-5, atol=1e-6)
 

@@ -25,8 +25,15 @@ def by_hand(xp: Any, loss: AnyLoss, parameters: Arrays, images: Array, labels: A
             ) -> tuple[Array, Arrays]:
     """Without automatic differentiation: the loss gives its gradient, the network passes it on."""
     values = embed(xp, parameters, images)
-    value, (d_embeddings, d_weights) = loss.value_and_grad(values[-1], parameters["weights"], labels, **options)
-    return value, {"weights": d_weights} | embed_pullback(xp, parameters, values, d_embeddings)
+    value, gradients = loss.value_and_grad(*_arrays(loss, parameters, values[-1], labels), **options)
+    of_loss = dict(zip((name for name in loss.arrays if name != "labels"), gradients, strict=True))
+    return value, embed_pullback(xp, parameters, values, of_loss.pop("embeddings")) | of_loss
+
+
+def _arrays(loss: AnyLoss, parameters: Arrays, embeddings: Array, labels: Array) -> list[Array]:
+    """What the loss is called with: some have weights, some have none."""
+    given = {**parameters, "embeddings": embeddings, "labels": labels}
+    return [given[name] for name in loss.arrays]
 
 
 def _numpy() -> Library:
@@ -52,7 +59,7 @@ def _torch() -> Library:
     def by_autograd(loss: AnyLoss, parameters: Arrays, images: Array, labels: Array, options: Options
                     ) -> tuple[Array, Arrays]:
         leaves = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
-        value = loss(embed(xp, leaves, images)[-1], leaves["weights"], labels, **options)
+        value = loss(*_arrays(loss, leaves, embed(xp, leaves, images)[-1], labels), **options)
         return value.detach(), dict(zip(leaves, torch.autograd.grad(value, [*leaves.values()]), strict=True))
 
     return Library(xp, by_autograd, lambda tensor: tensor.numpy(force=True))
@@ -64,7 +71,7 @@ def _jax() -> Library:
     import numpy as np
 
     def value(loss: AnyLoss, parameters: Arrays, images: Array, labels: Array, options: Options) -> Array:
-        return loss(embed(xp, parameters, images)[-1], parameters["weights"], labels, **options)
+        return loss(*_arrays(loss, parameters, embed(xp, parameters, images)[-1], labels), **options)
 
     return Library(xp, jax.value_and_grad(value, argnums=1), np.asarray, jax.jit)
 

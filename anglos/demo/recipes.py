@@ -15,8 +15,19 @@ RECIPES: dict[str, Callable[[float], dict[str, float]]] = {
     "cosface": lambda grown: {"scale": _SCALE, "margin": _COSFACE_MARGIN * grown},
     "arcface": lambda grown: {"scale": _SCALE, "margin": _ARCFACE_MARGIN * grown},
     "sphereface": lambda grown: {"annealing": 1 / grown - 1},  # so that φ = (1 − grown)·cos θ + grown·ψ
+    "triplet": lambda grown: {},
+    "supcon": lambda grown: {},
 }
 """Options by loss, for a margin grown to a part of its full size. The full size is the library's default."""
+
+WORDS: dict[str, dict[str, str]] = {
+    # From a cold start the hardest triplets, the default, draw all digits into one point, and the loss rests at m.
+    "triplet": {"mining": "semi_hard"},
+}
+"""Options that are words. They are apart because jax.jit takes numbers only."""
+
+PROTOTYPES = tuple(name for name in RECIPES if "weights" in LOSSES[name].arrays)
+"""The losses with a prototype per class, which are trained by default; the others compare the digits of a batch."""
 
 
 def grown(epoch: int, epochs: int) -> float:

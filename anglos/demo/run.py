@@ -12,7 +12,7 @@ from anglos._table import spell_numbers
 from anglos.demo.backends import Library
 from anglos.demo.data import train_and_test
 from anglos.demo.picture import draw
-from anglos.demo.recipes import RECIPES
+from anglos.demo.recipes import RECIPES, WORDS
 from anglos.demo.result import Result
 from anglos.demo.train import train
 
@@ -29,7 +29,8 @@ def run(losses: list[str], library: Library, epochs: int, seed: int, out: str) -
             progress.start_task(task)
             report = partial(_advance, progress, task)
             results.append(train(name, library, train_digits, test_digits, epochs, seed, report))
-    notes = [spell_numbers(LOSSES[name].defaults | RECIPES[name](1.0)) for name in losses]
+    notes = [" ".join([spell_numbers(LOSSES[name].defaults | RECIPES[name](1.0)), *WORDS.get(name, {}).values()])
+             for name in losses]
     console.print(_table(results, notes))
     draw(results, notes, out)
     console.print(f"The picture is in {out}", highlight=False, soft_wrap=True)
@@ -47,7 +48,7 @@ def _advance(progress: Progress, task: TaskID, loss: float) -> None:
 def _table(results: list[Result], notes: list[str]) -> Table:
     table = Table(caption="accuracy: test digits nearest to their own class centre\n"
                           "angle: the smallest between two class centres\n"
-                          "margins grow to these over the first four fifths of the training")
+                          "softmax margins grow to these over the first four fifths of the training")
     for heading in ("loss", "options"):
         table.add_column(heading, no_wrap=True)
     for heading in ("accuracy", "angle", "seconds"):

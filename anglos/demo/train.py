@@ -11,7 +11,7 @@ from anglos import LOSSES
 from anglos.demo.backends import AnyLoss, Library, Options
 from anglos.demo.data import BATCH, Digits, batches, pixels
 from anglos.demo.network import LAYERS, Array, Arrays, adam, adam_rate, embed
-from anglos.demo.recipes import RECIPES, grown
+from anglos.demo.recipes import RECIPES, WORDS, grown
 from anglos.demo.result import Floats, Result, measure
 
 State = tuple[Arrays, Arrays, Arrays]
@@ -22,9 +22,10 @@ def train(name: str, library: Library, train_digits: Digits, test_digits: Digits
           report: Callable[[float], Any]) -> Result:
     """Start and batches are those of the seed, for every loss and library. `report` hears the loss of every epoch."""
     started = time.perf_counter()
-    xp, random = library.xp, np.random.default_rng(seed)
-    step = library.compile(partial(_step, library, LOSSES[name]))
-    parameters = {part: xp.asarray(value) for part, value in _initial(random).items()}
+    xp, random, loss = library.xp, np.random.default_rng(seed), LOSSES[name]
+    step = library.compile(partial(_step, library, loss, WORDS.get(name, {})))
+    parameters = {part: xp.asarray(value) for part, value in _initial(random).items()
+                  if part != "weights" or part in loss.arrays}
     zeros = {part: xp.zeros_like(value) for part, value in parameters.items()}
     state: State = (parameters, zeros, zeros)
     per_epoch = len(train_digits.labels) // BATCH
@@ -41,9 +42,9 @@ def train(name: str, library: Library, train_digits: Digits, test_digits: Digits
     return measure(name, seconds, train_embeddings, train_digits.labels, test_embeddings, test_digits.labels)
 
 
-def _step(library: Library, loss: AnyLoss, state: State, images: Array, labels: Array, options: Options,
-          rate: float) -> tuple[Array, State]:
-    value, gradients = library.gradient(loss, state[0], images, labels, options)
+def _step(library: Library, loss: AnyLoss, words: Options, state: State, images: Array, labels: Array,
+          options: Options, rate: float) -> tuple[Array, State]:
+    value, gradients = library.gradient(loss, state[0], images, labels, words | options)
     return value, adam(library.xp, *state, gradients, rate)
 
 

@@ -58,15 +58,17 @@ def cross_entropy(
     (0.313262, 0.313262)
     """
     softmax = CrossEntropy(label_smoothing)
-    return Direct(partial(_value, softmax), partial(_gradients, softmax))
+    return Direct(partial(softmax_value, softmax), partial(softmax_gradients, softmax))
 
 
-def _value(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any:
+def softmax_value(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any:
+    """The loss of every row."""
     (loss, _), _ = _parts(softmax, backend, logits, labels)
     return loss
 
 
-def _gradients(softmax: CrossEntropy, backend: Any, g: Any, logits: Any, labels: Any) -> dict[str, Any]:
+def softmax_gradients(softmax: CrossEntropy, backend: Any, g: Any, logits: Any, labels: Any) -> dict[str, Any]:
+    """∂(Σ g_i ℓ_i)."""
     (_, residuals), tile = _parts(softmax, backend, logits, labels)
     xp, classes = backend.xp, logits.shape[1]
     slopes = xp.where(tile.own, softmax.own_slope(xp, residuals, classes),

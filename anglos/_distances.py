@@ -1,0 +1,53 @@
+"""Distances as functions of D² = |x − r|², which is 2 − 2 cos θ for unit vectors.
+
+Where D² was found by |x|² + |r|² − 2 x·r, it is noise below some multiple of that sum and the precision: `noise`. There
+a distance whose slope in D² goes to infinity is 0, with slope 0.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from anglos._numerics import Array, floored_sine
+
+
+class Distance(NamedTuple):
+    """Values, and their slopes in D²; where D is 0 the slope is 0 if it would be infinite."""
+
+    value: Array
+    slope: Array
+
+
+def _squared(xp: Any, square: Array, noise: Any) -> Distance:
+    """D²."""
+    return Distance(square, xp.ones_like(square))
+
+
+def _euclidean(xp: Any, square: Array, noise: Any) -> Distance:
+    """D, ∂D/∂D² = 1 / 2D."""
+    nothing = square <= noise  # and not "> noise": a NaN must stay one
+    root = xp.sqrt(xp.where(nothing, 1.0, square))
+    return Distance(xp.where(nothing, 0.0, root), xp.where(nothing, 0.0, 0.5 / root))
+
+
+def _cosine(xp: Any, square: Array, noise: Any) -> Distance:
+    """1 − cos θ = D²/2."""
+    return Distance(0.5 * square, 0.5 * xp.ones_like(square))
+
+
+def _angle(xp: Any, square: Array, noise: Any) -> Distance:
+    """θ, with cos θ = 1 − D²/2 and sin² θ = D² (1 − D²/4); ∂θ/∂D² = 1 / (2 sin θ)."""
+    sin_squared = square * (1.0 - 0.25 * square)
+    nothing = sin_squared <= noise
+    sin = xp.where(nothing, 0.0, xp.sqrt(xp.where(nothing, 1.0, sin_squared)))
+    return Distance(xp.atan2(sin, 1.0 - 0.5 * square), xp.where(nothing, 0.0, 0.5 / floored_sine(xp, sin)))
+
+
+DISTANCES: dict[str, Callable[[Any, Array, Any], Distance]] = {
+    "squared_euclidean": _squared,
+    "euclidean": _euclidean,
+    "cosine": _cosine,
+    "angle": _angle,
+}
+
+OF_UNIT_VECTORS = ("cosine", "angle")
+"""Those that do not depend on lengths."""

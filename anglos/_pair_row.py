@@ -1,0 +1,57 @@
+"""The table of losses over pairs: what one loss puts into the scheme of `_pairs.py`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from anglos._numerics import Array
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+_NAMES = MappingProxyType({"scale": ("scale", 1.0), "bias": ("bias", 1.0)})
+
+
+class PairTile(NamedTuple):
+    """A rows against all N columns: logits or distances, and which pairs are positive and which negative, (A, N)."""
+
+    values: Array
+    positive: Array
+    negative: Array
+    between: Array | None
+    """The values of the columns with each other, (N, N), for a row that asks for them."""
+    part: Any
+    """Of the proxies, the part that has a positive."""
+
+
+class Terms(NamedTuple):
+    """The terms of the rows of a tile: their sum and how many they are, (A,), and the slope, (A, N), in the values."""
+
+    value: Array
+    count: Array
+    slope: Callable[[], Array]
+    between_slope: Callable[[Array], Array] | None = None
+    """From the weights of the rows, (A, 1), to the slope in `between`, summed over the rows."""
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """What one loss puts into the scheme."""
+
+    terms: Callable[[Any, PairTile], Terms]
+    scale: Any = 1.0
+    bias: Any = None
+    normalize: bool = True
+    distance: str | None = None
+    """Values are distances of this name (`_distances.py`) in the place of logits scale · S + bias."""
+    symmetric: bool = False
+    """The mean of this loss and of the cross entropy of every column over the rows."""
+    log_noise: tuple[Array | None, Array | None] | None = None
+    """log p of a row's own key, (B,), and of the M negatives: log M + log p is subtracted from the logits."""
+    length_penalty: float = 0.0
+    """Times |q|² + |k|² of every pair of rows."""
+    wants_between: bool = False
+    triples: bool = False
+    """Whether `terms` holds N numbers for every pair, so that tiles must be smaller."""
+    ignore_index: int | None = None
+    names: Mapping[str, tuple[str, Any]] = field(default_factory=lambda: _NAMES)
+    """For an option of the loss that is a field of the row: the field, and its slope in the option."""

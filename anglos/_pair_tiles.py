@@ -1,0 +1,131 @@
+"""Which vectors a loss over pairs compares, and a tile of them: values and masks, before any loss is taken."""
+
+import math
+from typing import Any, NamedTuple
+
+from anglos._distances import DISTANCES, OF_UNIT_VECTORS
+from anglos._numerics import Array, float_type, unit_rows, unit_rows_pullback
+from anglos._pair_row import PairRow, PairTile
+
+
+class Side(NamedTuple):
+    """Vectors by the name of their input; each as the row wants it, and what the way back needs."""
+
+    name: str
+    points: Array
+    inverse: Array | None
+
+    def pullback(self, xp: Any, d_points: Array) -> Array:
+        return d_points if self.inverse is None else unit_rows_pullback(xp, self.points, self.inverse, d_points)
+
+
+class Sides(NamedTuple):
+    """Rows and columns; and the keys, one per row, that stand before columns which are all negatives."""
+
+    rows: Side
+    columns: Side
+    own: Side | None
+
+
+def sides_of(backend: Any, row: PairRow, inputs: dict[str, Array]) -> Sides:
+    """Which inputs are compared with which."""
+    xp = backend.xp
+    names = [name for name in ("weights", "queries", "embeddings", "keys", "negatives", "reference_embeddings")
+             if name in inputs]
+    dtype = float_type(xp, *(inputs[name] for name in names))
+
+    def side(name: str) -> Side:
+        points = xp.astype(inputs[name], dtype, copy=False)
+        if name == "reference_embeddings" and row.ignore_index is not None:
+            points = xp.where((inputs["reference_labels"] != row.ignore_index)[:, None], points, 0.0)
+        if row.normalize or row.distance in OF_UNIT_VECTORS:
+            return Side(name, *unit_rows(xp, points))
+        return Side(name, points, None)
+
+    made = {name: side(name) for name in names}
+    first = made[names[0]]
+    if "negatives" in made:
+        return Sides(first, made["negatives"], made["keys"])
+    return Sides(first, made[names[-1]], None)
+
+
+class Tiles:
+    """How to make the values and the masks of a tile."""
+
+    def __init__(self, backend: Any, row: PairRow, inputs: dict[str, Array], sides: Sides) -> None:
+        self.backend, self.row, self.sides = backend, row, sides
+        xp, (rows, columns, own) = backend.xp, sides
+        self.free_lengths = row.distance is not None and rows.inverse is None
+        many = columns.points.shape[0]
+        self.width = backend.tile_width(many * many if row.triples else many)
+        self.like = xp.astype(rows.points[:1, 0], backend.index_type)
+        self.numbers = backend.arange(many, self.like)
+        self.labels = inputs.get("reference_labels", inputs.get("labels"))
+        self.of_proxies = rows.name == "weights"
+        own_noise, self.noise = row.log_noise or (None, None)
+        self.swept = (rows.points, None if self.of_proxies else inputs.get("labels"),
+                      None if own is None else own.points, inputs.get("false_negatives"), own_noise)
+        self.between = columns.points @ columns.points.T if row.wants_between else None
+        self.part = self._part(rows.points.shape[0]) if self.of_proxies else None
+
+    def visit(self, first: Any, x: Array, labels: Array | None, own: Array | None, false_negatives: Array | None,
+              own_noise: Array | None) -> tuple[PairTile, Array, Array | None]:
+        """The tile, its S, and ∂values/∂S where that is not the scale."""
+        xp, row, columns = self.backend.xp, self.row, self.sides.columns.points
+        similarity, slope = x @ columns.T, None
+        if own is not None:
+            similarity = xp.concat([xp.sum(x * own, axis=-1)[:, None], similarity], axis=1)
+        if row.distance is not None:
+            lengths: Any = 2.0
+            if self.free_lengths:
+                lengths = xp.sum(x * x, axis=-1)[:, None] + xp.sum(columns * columns, axis=-1)[None, :]
+            square = lengths - 2.0 * similarity
+            below = square <= 0.0  # by rounding
+            noise = 8.0 * float(xp.finfo(square.dtype).eps) * lengths
+            values, slope = DISTANCES[row.distance](xp, xp.where(below, 0.0, square), noise)
+            slope = xp.where(below, 0.0, -2.0 * slope)
+        else:
+            values = row.scale * similarity
+            if row.bias is not None:
+                values = values + row.bias
+            if row.log_noise is not None:
+                values = values - math.log(columns.shape[0]) - self._noise(own_noise, values)
+        positive, negative = self._masks(first, x, labels, false_negatives)
+        return PairTile(values, positive, negative, self.between, self.part), similarity, slope
+
+    def _masks(self, first: Any, x: Array, labels: Array | None, false_negatives: Array | None) -> tuple[Array, Array]:
+        xp, ignore_index = self.backend.xp, self.row.ignore_index
+        number = (self.backend.arange(x.shape[0], self.like) + first)[:, None]
+        if self.labels is None:
+            if self.sides.own is None:
+                positive = number == self.numbers[None, :]
+            else:
+                positive = xp.concat([number == number, (number != number) & (self.numbers[None, :] < 0)], axis=1)
+            negative = ~positive
+            if false_negatives is not None:
+                if self.sides.own is not None:
+                    false_negatives = xp.concat([number != number, false_negatives], axis=1)
+                negative = negative & ~false_negatives
+            return positive, negative
+        same = (number if labels is None else labels[:, None]) == self.labels[None, :]
+        positive, negative = same, ~same
+        if self.sides.rows is self.sides.columns:
+            positive = same & (number != self.numbers[None, :])
+        if ignore_index is not None:
+            known = (self.labels != ignore_index)[None, :]
+            positive, negative = positive & known, negative & known
+        return positive, negative
+
+    def _noise(self, own_noise: Array | None, values: Array) -> Array:
+        """Log p of the own key and of the negatives."""
+        nothing = self.backend.xp.zeros_like(values)
+        return self.backend.xp.concat([nothing[:, :1] if own_noise is None else own_noise[:, None],
+                                       nothing[:, 1:] + (0.0 if self.noise is None else self.noise)], axis=1)
+
+    def _part(self, classes: int) -> Array:
+        """The part of the classes that have a column."""
+        xp, labels, dtype = self.backend.xp, self.labels, self.sides.rows.points.dtype
+        assert labels is not None
+        known = xp.astype((labels >= 0) & (labels < classes) & (labels != self.row.ignore_index), dtype)
+        members = self.backend.sum_by_label(known[:, None], xp.clip(labels, 0, classes - 1), classes)
+        return xp.sum(xp.astype(members > 0.0, dtype)) / classes

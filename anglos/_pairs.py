@@ -1,0 +1,122 @@
+"""Engine 2: losses over pairs of vectors, a tile of rows against all columns at a time.
+
+    S_ij = x_i · r_j,   the values are logits z = scale · S + bias or distances d(S),   ℓ_i = terms(values_i)
+
+Columns are the same embeddings, reference embeddings, keys, or a row's own key followed by negatives; a row is complete
+in its tile, so a loss supplies nothing but its terms and their slope K = ∂ℓ/∂values. With G = g_i K ∂values/∂S:
+∂x = G r and ∂r = Gᵀ x, and for distances of free lengths, D² = |x|² + |r|² − 2 S, −x Σ_j G_ij and −r Σ_i G_ij besides.
+"""
+
+import math
+from typing import Any
+
+from anglos._numerics import Array
+from anglos._pair_row import PairRow, PairTile, Terms
+from anglos._pair_tiles import Tiles, sides_of
+from anglos._reductions import CrossEntropy, Tile
+
+ROWS_ARE_INDEPENDENT = False
+
+_COLUMNS = CrossEntropy()
+
+
+def forward(backend: Any, row: PairRow, inputs: dict[str, Array]) -> tuple[Array, tuple[Array, ...]]:
+    """The sum of the terms of every row, (B,), and how many they are; then what a symmetric loss needs of columns."""
+    xp, sides = backend.xp, sides_of(backend, row, inputs)
+    if 0 in (sides.rows.points.shape[0], sides.columns.points.shape[0]):
+        nothing = xp.sum(sides.rows.points[:, :0], axis=-1)
+        return nothing, (nothing, nothing, nothing)[: 3 if row.symmetric else 1]
+    tiles = Tiles(backend, row, inputs, sides)
+
+    def visit(first: Any, *slices: Any) -> tuple[Any, tuple[Array, Array]]:
+        tile, _, _ = tiles.visit(first, *slices)
+        terms = row.terms(backend, tile)
+        column = _COLUMNS.gather(xp, _by_column(backend, tile, first), None) if row.symmetric else ()
+        return column, (terms.value, terms.count)
+
+    def combine(a: Any, b: Any) -> Any:
+        return _COLUMNS.combine(xp, a, b) if row.symmetric else ()
+
+    columns, (value, count) = backend.sweep(visit, combine, tiles.swept, tiles.width)
+    residuals: tuple[Array, ...] = (count,)
+    if row.symmetric:
+        own_logit = row.scale * xp.sum(sides.rows.points * sides.columns.points, axis=-1)
+        column_value, of_columns = _COLUMNS.value(xp, columns, own_logit, count.shape[0])
+        value, residuals = 0.5 * (value + column_value), (xp.ones_like(count), *of_columns)
+    if row.length_penalty:
+        squares = (xp.sum(side.points * side.points, axis=-1) for side in (sides.rows, sides.own or sides.columns))
+        value = value + row.length_penalty * sum(squares)
+    return value, residuals
+
+
+def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str]
+             ) -> dict[str, Array]:
+    """∂(Σ g_i ℓ_i) for every input named in `needs`."""
+    xp, sides = backend.xp, sides_of(backend, row, inputs)
+    if 0 in (sides.rows.points.shape[0], sides.columns.points.shape[0]):
+        return {name: xp.zeros_like(inputs[name]) for name in needs}
+    tiles = Tiles(backend, row, inputs, sides)
+    columns = sides.columns.points
+    fields = {row.names[name][0] for name in needs if name in row.names}
+
+    def visit(first: Any, x: Array, *slices: Any) -> tuple[dict[str, Array], tuple[Array | None, ...]]:
+        *slices_, g_tile = slices
+        g_rows = g_tile[:, None]
+        tile, similarity, value_slope = tiles.visit(first, x, *slices_)
+        terms: Terms = row.terms(backend, tile)
+        slope = g_rows * terms.slope()
+        if row.symmetric:
+            by_column = _by_column(backend, tile, first)
+            other = xp.where(by_column.own, _COLUMNS.own_slope(xp, residuals[1:], 1),
+                             _COLUMNS.rest_slope(xp, residuals[1:], by_column, 1))
+            slope = 0.5 * (slope + other * g[None, :])
+        d_scale = xp.sum(slope * similarity, axis=1) if "scale" in fields else None
+        d_bias = xp.sum(slope, axis=1) if "bias" in fields else None
+        slope = slope * (row.scale if value_slope is None else value_slope)
+        d_own = None
+        if sides.own is not None:
+            d_own, slope = slope[:, 0], slope[:, 1:]
+        d_rows, state = slope @ columns, {"columns": slope.T @ x}
+        if tiles.free_lengths:
+            d_rows = d_rows - x * xp.sum(slope, axis=1)[:, None]
+            state["lengths"] = xp.sum(slope, axis=0)
+        if terms.between_slope is not None:
+            state["between"] = terms.between_slope(g_rows) * row.scale
+        return state, (d_rows, d_own, d_scale, d_bias)
+
+    state, (d_rows, d_own, d_scale, d_bias) = backend.sweep(
+        visit, lambda a, b: {name: a[name] + b[name] for name in a}, (*tiles.swept, g), tiles.width)
+    d_columns = state["columns"]
+    if tiles.free_lengths:
+        d_columns = d_columns - columns * state["lengths"][:, None]
+    if "between" in state:
+        d_columns = d_columns + (state["between"] + state["between"].T) @ columns
+    d_points = {"rows": d_rows, "columns": d_columns, "own": None}
+    if sides.own is not None:
+        d_points["rows"] = d_rows + d_own[:, None] * sides.own.points
+        d_points["own"] = d_own[:, None] * sides.rows.points
+    if row.length_penalty:
+        for which in ("rows", "own" if sides.own else "columns"):
+            d_points[which] = d_points[which] + 2.0 * row.length_penalty * g[:, None] * getattr(sides, which).points
+    gradients: dict[str, Array] = {}
+    for which, d_side in d_points.items():
+        side = getattr(sides, which)
+        if side is not None and side.name in needs:
+            d_input = side.pullback(xp, d_side)
+            gradients[side.name] = gradients[side.name] + d_input if side.name in gradients else d_input
+    for name, (field_name, slope) in row.names.items():
+        if name in needs:
+            gradients[name] = {"scale": d_scale, "bias": d_bias}[field_name] * slope
+    return gradients
+
+
+def count(residuals: Any) -> Array:
+    """How many terms there are in each row's loss."""
+    return residuals[0]
+
+
+def _by_column(backend: Any, tile: PairTile, first: Any) -> Tile:
+    """The same logits as a tile of A classes against N samples; a pair that is neither is left out."""
+    xp = backend.xp
+    logits = xp.where(tile.positive | tile.negative, tile.values, -math.inf)
+    return Tile(logits, tile.positive, logits[:, 0])

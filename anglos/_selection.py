@@ -1,0 +1,114 @@
+"""Which triplets of a tile are taken, and their loss: hinge Σ [d_ap − d_an + m]₊ or soft Σ ς(d_ap − d_an).
+
+A choice is a function (backend, tile, margin) -> Chosen: for every pair (a, p) a negative, or for every anchor one of
+each.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from anglos._contrasts import number
+from anglos._numerics import Array, hinge
+from anglos._pair_row import PairTile, Terms
+
+
+class Chosen(NamedTuple):
+    """Triplets of every anchor, (A, T): the columns of positive and negative, and which are triplets at all."""
+
+    positive: Array | None
+    """None where the t-th triplet has the t-th column."""
+    negative: Array
+    valid: Array
+
+
+def batch_hard(backend: Any, tile: PairTile, margin: float | None) -> Chosen:
+    """The farthest positive and the nearest negative; the first of equals."""
+    xp = backend.xp
+    farthest = xp.argmax(xp.where(tile.positive, tile.values, -math.inf), axis=1)
+    nearest = xp.argmin(xp.where(tile.negative, tile.values, math.inf), axis=1)
+    valid = xp.any(tile.positive, axis=1) & xp.any(tile.negative, axis=1)
+    return Chosen(farthest[:, None], nearest[:, None], valid[:, None])
+
+
+def semi_hard(backend: Any, tile: PairTile, margin: float | None) -> Chosen:
+    """For every positive the nearest negative that is farther, if it is within the margin."""
+    chosen, farther = _next_negative(backend, tile)
+    valid = tile.positive & farther
+    if margin is not None:
+        reach = backend.xp.take_along_axis(tile.values, chosen, axis=1)
+        valid = valid & ~(reach >= tile.values + margin)
+    return Chosen(None, chosen, valid)
+
+
+def semi_hard_or_easiest(backend: Any, tile: PairTile, margin: float | None) -> Chosen:
+    """For every positive the nearest negative that is farther, and if there is none the farthest of all."""
+    chosen, _ = _next_negative(backend, tile)
+    return Chosen(None, chosen, tile.positive & backend.xp.any(tile.negative, axis=1)[:, None])
+
+
+def _next_negative(backend: Any, tile: PairTile) -> tuple[Array, Array]:
+    """For every column the nearest negative that is farther, or else the farthest, and whether it is farther."""
+    xp = backend.xp
+    distance = xp.where(tile.negative, tile.values, math.inf)
+    order = xp.argsort(distance, axis=1)
+    below = backend.rank(xp.take_along_axis(distance, order, axis=1), tile.values)
+    negatives = xp.sum(xp.astype(tile.negative, below.dtype), axis=1)[:, None]
+    last = xp.where(negatives > 0, negatives - 1, 0)
+    return xp.take_along_axis(order, xp.where(below < negatives, below, last), axis=1), below < negatives
+
+
+CHOICES: dict[str, Callable[[Any, PairTile, float | None], Chosen]] = {
+    "batch_hard": batch_hard,
+    "semi_hard": semi_hard,
+    "semi_hard_or_easiest": semi_hard_or_easiest,
+}
+
+
+def chosen_terms(backend: Any, tile: PairTile, *, mining: str, margin: float | None, active: bool) -> Terms:
+    """Of one negative per positive. With w = 1[excess > 0], or σ of it: ∂/∂d_ap = w, ∂/∂d_an = −w."""
+    xp, distance = backend.xp, tile.values
+    chosen = CHOICES[mining](backend, tile, margin)
+    positive = distance if chosen.positive is None else xp.take_along_axis(distance, chosen.positive, axis=1)
+    negative = xp.take_along_axis(distance, chosen.negative, axis=1)
+    value, weight = hinge(xp, xp.where(chosen.valid, positive - negative, -math.inf), margin)
+
+    def slope() -> Array:
+        minus = backend.scatter(weight, chosen.negative, distance)
+        return (weight if chosen.positive is None else backend.scatter(weight, chosen.positive, distance)) - minus
+
+    counted = (weight > 0.0) & chosen.valid if active else chosen.valid
+    return Terms(xp.sum(value, axis=1), number(xp, counted, distance), slope)
+
+
+def all_terms(backend: Any, tile: PairTile, *, margin: float, active: bool) -> Terms:
+    """Of all triplets by hinge, without forming them: the negatives are sorted, and summed up to d_ap + m.
+
+    ∂/∂d_ap is how many negatives are nearer than d_ap + m, −∂/∂d_an how many positives have d_ap + m beyond d_an.
+    """
+    xp, distance = backend.xp, tile.values
+    negatives = xp.sort(xp.where(tile.negative, distance, math.inf), axis=1)
+    reach = distance + margin
+    nearer = xp.where(tile.positive, backend.rank(negatives, reach, strict=True), 0)
+    sums = xp.cumulative_sum(xp.where(negatives == math.inf, 0.0, negatives), axis=1, include_initial=True)
+    weight = xp.astype(nearer, distance.dtype)
+    value = xp.sum(weight * xp.where(tile.positive, reach, 0.0) - xp.where(
+        tile.positive, xp.take_along_axis(sums, nearer, axis=1), 0.0), axis=1)
+    positives = number(xp, tile.positive, distance)
+
+    def slope() -> Array:
+        reaches = xp.sort(xp.where(tile.positive, reach, math.inf), axis=1)
+        short = xp.astype(backend.rank(reaches, distance), distance.dtype)
+        return weight - xp.where(tile.negative, positives[:, None] - short, 0.0)
+
+    count = xp.sum(weight, axis=1) if active else positives * number(xp, tile.negative, distance)
+    return Terms(value, count, slope)
+
+
+def all_soft_terms(backend: Any, tile: PairTile, *, active: bool) -> Terms:
+    """Of all triplets by softplus, which needs them all."""
+    xp, distance = backend.xp, tile.values
+    valid = tile.positive[:, :, None] & tile.negative[:, None, :]
+    value, weight = hinge(xp, xp.where(valid, distance[:, :, None] - distance[:, None, :], -math.inf), None)
+    count = number(xp, tile.positive, distance) * number(xp, tile.negative, distance)
+    return Terms(xp.sum(value, axis=(1, 2)), count, lambda: xp.sum(weight, axis=2) - xp.sum(weight, axis=1))

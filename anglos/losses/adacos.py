@@ -1,0 +1,105 @@
+"""AdaCos."""
+
+import math
+from typing import Any
+
+from anglos import _prototypes
+from anglos._arguments import Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, ScaleState, Weights
+from anglos._check import check_values
+from anglos._loss import loss
+from anglos._reduce import settle_labels
+from anglos._reductions import CrossEntropy, ExcludedPositive
+from anglos._row import Row
+from anglos._tiles import batch_of
+
+
+@loss(_prototypes, formula="z = s cos θ, s from the batch, a constant", paper="Zhang et al. 2019, arXiv:1905.00292")
+def adacos(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    scale: ScaleState = None,
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Row:
+    """AdaCos: the cosine softmax without a margin, whose scale follows the training.
+
+    ℓ = −log softmax(s cos θ)_y. Before each step, `scale = anglos.adacos_update(scale, embeddings, weights, labels)`.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    scale : positive number, or array (), optional
+        s, a constant to the gradient. None is the paper's fixed one and the start of the other, √2 log(C − 1); with
+        fewer than three classes √2 log 2.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Zhang, Zhao, Qiao, Wang, Li, "AdaCos: Adaptively Scaling Cosine Logits", CVPR 2019, arXiv:1905.00292.
+
+    Examples
+    --------
+    Aligned with its own prototype and at 90° to the other: the logits are 1 and 0.
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.adacos(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), scale=1.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return Row(_first_scale(weights) if scale is None else scale, reduction=CrossEntropy(label_smoothing))
+
+
+def _first_scale(weights: Any) -> float:
+    return math.sqrt(2.0) * math.log(max(weights.shape[0] - 1, 2))
+
+
+def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any:
+    """The scale of the next step: log(mean_i Σ_{j≠y} exp(s cos θ_ij)) / cos(min(π/4, median_i θ_iy)).
+
+    The median of an even number is the lower one; −100 is no label. `scale` may be None: the first one.
+
+    >>> import math, numpy as np
+    >>> x, prototypes = np.asarray([[1.0, 0.0]]), np.asarray([[1.0, 1.0], [0.0, 1.0], [0.0, 2.0]])
+    >>> round(float(adacos_update(9.0, x, prototypes, np.asarray([0]))), 6)  # log(e⁰ + e⁰) / cos 45°
+    0.980258
+    >>> round(math.sqrt(2) * math.log(2), 6)
+    0.980258
+    """
+    backend, arrays, _, sizes = check_values(
+        "adacos_update", {**adacos.kinds}, {"embeddings": embeddings, "weights": weights, "labels": labels,
+                                            "scale": scale})
+    xp = backend.xp
+    rows, arrays["labels"] = settle_labels("adacos_update", backend, arrays["labels"], sizes["C"], -100, None)
+    row = Row(_first_scale(weights) if scale is None else scale, reduction=ExcludedPositive())
+    cos = batch_of(backend, row, arrays).cos
+    _, (rest, _) = _prototypes.forward(backend, row, arrays)
+    counted = xp.ones_like(cos) > 0.0 if rows.counted is None else rows.counted
+    count = xp.sum(xp.astype(counted, backend.index_type))
+    largest = xp.max(xp.where(counted, rest, -math.inf))
+    mean = xp.sum(xp.where(counted, xp.exp(rest - largest), 0.0)) / xp.astype(count, cos.dtype)
+    median = xp.take(xp.sort(xp.where(counted, cos, -2.0), descending=True), (count - 1) // 2)
+    least = xp.where(median < math.sqrt(0.5), math.sqrt(0.5), median)
+    return backend.stop_gradient((xp.log(mean) + largest) / least)

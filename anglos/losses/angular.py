@@ -1,0 +1,109 @@
+"""Angular loss."""
+
+import math
+from functools import partial
+from typing import Any
+
+from anglos import _pairs
+from anglos._arguments import (
+    AngularAngle,
+    Embeddings,
+    Groups,
+    Reduction,
+    ReferenceEmbeddings,
+    ReferenceLabels,
+    SampleWeight,
+)
+from anglos._contrasts import number
+from anglos._loss import loss
+from anglos._numerics import sigmoid, softplus, sum_where
+from anglos._pair_row import PairRow, PairTile, Terms
+
+
+@loss(_pairs, formula="ℓ_ap = log(1 + Σ_n e^(4tan²α (a+p)·n − 2(1+tan²α) a·p))",
+      paper="Wang et al. 2017, arXiv:1708.01682")
+def angular(
+    embeddings: Embeddings, labels: Groups, /, *,
+    alpha: AngularAngle = 0.7853981633974483,
+    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+) -> PairRow:
+    """Angular loss: the angle at the negative, in the triangle with anchor and positive, is pushed below α.
+
+    ℓ_ap = log(1 + Σ_n exp(4 tan²α (a + p)·n − 2 (1 + tan²α) a·p)) of unit vectors, for every anchor a and positive p,
+    n over the negatives. Needs the similarities of all columns with each other: memory of N² numbers. The paper adds
+    it to `n_pair`.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    labels : integer array (B,)
+        Any integers: equal ones are one class.
+    alpha : angle in radians above 0, up to 1.15
+        α; the paper's 36° to 55° are 0.63 to 0.96.
+    reference_embeddings : array (N, D), optional
+        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
+        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
+    reference_labels : integer array (N,), optional
+        Their labels.
+    sample_weight : array (B,), optional
+        Factor of the terms of every anchor; the mean is divided by their sum.
+    ignore_index : int
+        Samples with this label take no part: not as an anchor, a positive or a negative.
+    reduction : {"mean", "sum", "none"}
+        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
+        each anchor's, (B,).
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Wang, Zhou, Wen, Liu, Lin, "Deep Metric Learning with Angular Loss", ICCV 2017, arXiv:1708.01682, eq. 8.
+
+    Examples
+    --------
+    α = 45°, a·p = 1, a·n = p·n = 0: log(1 + e⁻⁴) for each of the two pairs; the third anchor has no positive.
+
+    >>> import anglos, math, numpy as np
+    >>> embeddings = np.asarray([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.angular(embeddings, np.asarray([5, 5, 7]))
+    >>> round(float(loss), 6), round(math.log(1 + math.exp(-4)), 6)
+    (0.01815, 0.01815)
+    """
+    return PairRow(partial(_terms, square=math.tan(alpha) ** 2), wants_between=True, ignore_index=ignore_index)
+
+
+def _terms(backend: Any, tile: PairTile, *, square: float) -> Terms:
+    """ℓ_p = ς(h_p), h_p = log Σ_n e^(k (s_an + s_pn)) − c s_ap with k = 4 tan²α and c = 2 (1 + tan²α).
+
+    The sum is a product of matrices, of A_an = e^(k s_an) and B_pn = e^(k s_pn). With q_p = σ(h_p) / Σ_n A_an B_pn:
+    ∂ℓ/∂s_ap = −c σ(h_p), ∂ℓ/∂s_an = k A_an Σ_p q_p B_pn, ∂ℓ/∂s_pn = k B_pn Σ_a g_a q_ap A_an.
+    """
+    xp, s, between = backend.xp, tile.values, tile.between
+    assert between is not None
+    rate, pull = 4.0 * square, 2.0 * (1.0 + square)
+    of_anchor = xp.where(tile.negative, xp.exp(rate * (s - 1.0)), 0.0)
+    of_positive = xp.exp(rate * (between - 1.0))
+    total = of_anchor @ of_positive.T
+    chosen = tile.positive & (total != 0.0)
+    safe = xp.where(chosen, total, 1.0)
+    h = xp.where(chosen, xp.log(safe) + 2.0 * rate - pull * s, -math.inf)
+
+    def slope() -> Any:
+        missed = xp.where(chosen, sigmoid(xp, h), 0.0)
+        return rate * of_anchor * ((missed / safe) @ of_positive) - pull * missed
+
+    def between_slope(g: Any) -> Any:
+        missed = xp.where(chosen, sigmoid(xp, h), 0.0)
+        return rate * of_positive * ((g * missed / safe).T @ of_anchor)
+
+    return Terms(sum_where(xp, chosen, softplus(xp, h)), number(xp, chosen, s), slope, between_slope)

@@ -1,0 +1,112 @@
+"""Angular Triplet Loss: SphereFace against a memory of samples, for the samples that are semi-hard."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _prototypes
+from anglos._arguments import Annealing, Embeddings, Labels, Prototypes, Reduction, SampleWeight, WholeFactor
+from anglos._check import check_values
+from anglos._kinds import ArrayOf
+from anglos._loss import loss
+from anglos._numerics import unit_rows
+from anglos._reduce import settle_labels
+from anglos._row import Row
+from anglos.losses.sphereface import annealed
+
+
+@loss(_prototypes, formula="φ as sphereface; gradient for semi-hard samples only",
+      paper="KaleidoZhouYN, Angular-Triplet-Loss (code)")
+def angular_triplet(
+    embeddings: Embeddings, prototypes: Prototypes, labels: Labels, /, *,
+    margin: WholeFactor = 1.0, annealing: Annealing = 0.0, semi_hard: bool = True,
+    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+) -> Row:
+    """SphereFace whose prototypes are remembered samples, with a gradient for semi-hard samples only.
+
+    The value is that of `sphereface`: softmax cross entropy over |x| cos θ, the label's |x| (λ cos θ + ψ) / (1 + λ).
+    A sample has a gradient if the largest of its logits is not the label's; for m > 1 only if it would be without
+    the margin. The mean counts all samples. Prototypes have no gradient: after each step some are replaced by samples,
+    `prototypes = anglos.angular_triplet_update(prototypes, embeddings, labels, replace)`. There are no triplets in it;
+    for those, of angles, see `triplet(distance="angle")`.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. A zero vector has a loss of log C and gradient 0.
+    prototypes : array (C, D)
+        One row per class, of any length. Constants to the gradient.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    margin : number from 1 to 10
+        m, the factor of the angle. 1 is no margin.
+    annealing : number of at least 0, or array ()
+        λ.
+    semi_hard : bool
+        Whether only semi-hard samples have a gradient. A logit equal to the largest other is not semi-hard.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    KaleidoZhouYN, "Angular-Triplet-Loss" (Caffe code): type SINGLE is m = 1; for small sets m = 2 and λ = 3.
+
+    Examples
+    --------
+    At 90° to its own prototype and along the other, of length 1: the logits are 0 and 1.
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[2.0, 0.0], [0.0, 3.0]])
+    >>> loss = anglos.angular_triplet(np.asarray([[0.0, 1.0]]), prototypes, np.asarray([0]))
+    >>> round(float(loss), 6), round(math.log(1 + math.e), 6)
+    (1.313262, 1.313262)
+    """
+    return Row(1.0, partial(annealed, margin=margin, annealing=annealing), normalize_embeddings=False,
+               gate=partial(_semi_hard, margin=margin) if semi_hard else None)
+
+
+def _semi_hard(xp: Any, largest: Any, own: Any, own_without_margin: Any, *, margin: float) -> Any:
+    wrong = own < largest
+    return wrong if margin == 1.0 else wrong & (own_without_margin >= largest)
+
+
+def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replace: Any) -> Any:
+    """Prototypes with those of some samples' classes replaced by the samples, made unit vectors.
+
+    `replace` is a boolean array (B,): the authors draw it anew in every step, True with probability ½. Of several
+    samples of one class the last counts; one with the label −100 does not.
+
+    >>> import numpy as np
+    >>> old, new = np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.asarray([[-4.0, 0.0], [0.0, 5.0]])
+    >>> angular_triplet_update(old, new, np.asarray([1, 0]), np.asarray([True, False])).tolist()
+    [[1.0, 0.0], [-1.0, 0.0]]
+    """
+    name = "angular_triplet_update"
+    kinds = {**angular_triplet.kinds, "replace": ArrayOf("B", "bool")}
+    backend, arrays, _, sizes = check_values(name, kinds, {
+        "embeddings": embeddings, "prototypes": prototypes, "labels": labels, "replace": replace})
+    rows, labels = settle_labels(name, backend, arrays["labels"], sizes["C"], -100, None)
+    xp, prototypes, replace = backend.xp, arrays["prototypes"], arrays["replace"]
+    if rows.counted is not None:
+        replace = replace & rows.counted
+    # Nobody later of the same class.
+    number = backend.arange(sizes["B"], labels)
+    later = (labels[:, None] == labels[None, :]) & (number[None, :] > number[:, None]) & replace[None, :]
+    wins = xp.astype(replace & ~xp.any(later, axis=1), prototypes.dtype)[:, None]
+    unit, _ = unit_rows(xp, xp.astype(arrays["embeddings"], prototypes.dtype, copy=False))
+    replaced = backend.sum_by_label(wins, labels, sizes["C"]) > 0.0
+    return backend.stop_gradient(xp.where(replaced, backend.sum_by_label(wins * unit, labels, sizes["C"]), prototypes))

@@ -1,0 +1,63 @@
+"""COCO with the class means of the batch."""
+
+from anglos import _centroids
+from anglos._arguments import Embeddings, Groups, Reduction, SampleWeight, Scale
+from anglos._loss import loss
+from anglos._row import Row
+
+
+@loss(_centroids, formula="z = α cos θ(x, c_k), c_k the mean of the batch's class k",
+      paper="Liu, Li, Wang 2017, arXiv:1702.06890")
+def batch_coco(
+    embeddings: Embeddings, labels: Groups, /, *,
+    scale: Scale = 16.0, detach_centroids: bool = False,
+    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+) -> Row:
+    """COCO without weights: cosine softmax against the means of the classes that are in the batch.
+
+    ℓ = −log( exp(α cos(x, c_y)) / Σ_k exp(α cos(x, c_k)) ), c_k the mean of the embeddings with label k, the sum over
+    the classes in the batch. An embedding is part of the mean of its own class; the gradient goes through the means
+    too. One class in the batch, or each with one embedding of the same direction, costs nothing.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. A zero vector, or a mean that vanishes, has cosine 0 and gradient 0.
+    labels : integer array (B,)
+        Any integers: equal ones are one class.
+    scale : positive number, or array ()
+        α. An array is differentiated: a learnable scale.
+    detach_centroids : bool
+        Whether the means are constants to the gradient.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum. The class means are not weighted.
+    ignore_index : int
+        Rows with this label count for nothing: neither in a class mean, nor as a class, nor in the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the embeddings, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Liu, Li, Wang, "Rethinking Feature Discrimination and Polymerization for Large-scale Recognition", 2017,
+    arXiv:1702.06890; the variant with learnt centres is `coco`.
+
+    Examples
+    --------
+    Two classes of one embedding each, at a right angle: α = 1 gives the logits 1 and 0.
+
+    >>> import anglos, math, numpy as np
+    >>> loss = anglos.batch_coco(np.asarray([[3.0, 0.0], [0.0, 2.0]]), np.asarray([7, 4]), scale=1.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return Row(scale, detach_centroids=detach_centroids, ignore_index=ignore_index)

@@ -1,0 +1,102 @@
+"""Circle loss over pairs."""
+
+import math
+from functools import partial
+from typing import Any
+
+from anglos import _pairs
+from anglos._arguments import (
+    CircleMargin,
+    Embeddings,
+    Groups,
+    PositiveNumber,
+    Reduction,
+    ReferenceEmbeddings,
+    ReferenceLabels,
+    SampleWeight,
+)
+from anglos._loss import loss
+from anglos._numerics import log_sum_exp, share, sigmoid, softplus
+from anglos._pair_row import PairRow, PairTile, Terms
+
+
+@loss(_pairs, formula="ℓ = ς(lse_n γ[s_n+m]₊(s_n−m) + lse_p γ[1+m−s_p]₊(1−m−s_p))",
+      paper="Sun et al. 2020, arXiv:2002.10857")
+def circle(
+    embeddings: Embeddings, labels: Groups, /, *,
+    margin: CircleMargin = 0.25, scale: PositiveNumber = 64.0,
+    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+) -> PairRow:
+    """Circle loss over the pairs of every anchor: the further a similarity is from its optimum, the harder it is
+    pulled.
+
+    ℓ = ς( log Σ_n exp(γ [s_n + m]₊ (s_n − m)) + log Σ_p exp(−γ [1 + m − s_p]₊ (s_p − 1 + m)) ), s = cos θ and ς(v) =
+    log(1 + eᵛ). The weights in brackets are constants to the gradient. `circle_softmax` is the same against class
+    prototypes.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    labels : integer array (B,)
+        Any integers: equal ones are one class.
+    margin : number from 0 to 1
+        m.
+    scale : positive number
+        γ. The paper has 256 for faces, 64 to 128 for re-identification, and 80 with m = 0.4 for retrieval.
+    reference_embeddings : array (N, D), optional
+        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
+        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
+    reference_labels : integer array (N,), optional
+        Their labels.
+    sample_weight : array (B,), optional
+        Factor of the terms of every anchor; the mean is divided by their sum.
+    ignore_index : int
+        Samples with this label take no part: not as an anchor, a positive or a negative.
+    reduction : {"mean", "sum", "none"}
+        The mean of all anchors that have a positive and a negative; their sum; or the sum of each anchor's, (B,).
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Sun et al., "Circle Loss: A Unified Perspective of Pair Similarity Optimization", CVPR 2020, arXiv:2002.10857, eq.
+    7.
+
+    Examples
+    --------
+    m = 0, γ = 1; for the first two anchors, s_p = 1 and s_n = 0 give ς(0 + 0); the third has no positive.
+
+    >>> import anglos, math, numpy as np
+    >>> embeddings = np.asarray([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.circle(embeddings, np.asarray([5, 5, 7]), margin=0.0, scale=1.0)
+    >>> round(float(loss), 6), round(math.log(2), 6)
+    (0.693147, 0.693147)
+    """
+    return PairRow(partial(_terms, margin=margin, scale=scale), ignore_index=ignore_index)
+
+
+def _terms(backend: Any, tile: PairTile, *, margin: float, scale: float) -> Terms:
+    """ℓ = ς(L_n + L_p), q = σ(L_n + L_p); ∂ℓ/∂s_n = q w softmax_n, ∂ℓ/∂s_p = −q w softmax_p, w = γ weight."""
+    xp, s = backend.xp, tile.values
+    error = xp.where(tile.positive, 1.0 + margin - s, s + margin)
+    weight = backend.stop_gradient(scale * xp.where(error <= 0.0, 0.0, error))
+    logits = weight * xp.where(tile.positive, 1.0 - margin - s, s - margin)
+    positives, negatives = (log_sum_exp(xp, logits, mask) for mask in (tile.positive, tile.negative))
+    some = (positives != -math.inf) & (negatives != -math.inf)
+    total = xp.where(some, xp.where(some, positives, 0.0) + xp.where(some, negatives, 0.0), -math.inf)
+
+    def slope() -> Any:
+        by_logit = share(xp, logits, negatives, tile.negative) - share(xp, logits, positives, tile.positive)
+        return sigmoid(xp, total) * weight * by_logit
+
+    return Terms(softplus(xp, total)[:, 0], xp.astype(some, s.dtype)[:, 0], slope)

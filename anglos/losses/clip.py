@@ -1,0 +1,62 @@
+"""The loss of CLIP."""
+
+
+from anglos import _pairs
+from anglos._arguments import FalseNegatives, Keys, Queries, Reduction, SampleWeight, Scale
+from anglos._contrasts import one_of_many
+from anglos._loss import loss
+from anglos._pair_row import PairRow
+
+
+@loss(_pairs, formula="ℓ = ½ (CE over rows + CE over columns) of s q·k", paper="Radford et al. 2021, arXiv:2103.00020")
+def clip(
+    queries: Queries, keys: Keys, /, *,
+    scale: Scale = 1.0 / 0.07, false_negatives: FalseNegatives = None,
+    sample_weight: SampleWeight = None, reduction: Reduction = "mean",
+) -> PairRow:
+    """CLIP: InfoNCE in both directions, with a scale that is usually learnt.
+
+    ℓ_i = ½ (−log softmax_j(s cos(q_i, k_j))_i − log softmax_j(s cos(q_j, k_i))_i). Exchanging queries and keys changes
+    nothing. The authors learn log s from log(1/0.07) and keep s at most 100.
+
+    Parameters
+    ----------
+    queries : array (B, D)
+        One row per pair. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    keys : array (B, D)
+        The positive of each query; to the others it is a negative.
+    scale : positive number, or array ()
+        s, the inverse temperature. An array is differentiated: a learnable scale.
+    false_negatives : boolean array (B, B), optional
+        True where a key is no negative of the query after all, and is left out.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
+    arXiv:2103.00020.
+
+    Examples
+    --------
+    Each query along its own key and at 90° to the other, s = 1: the logits are 1 and 0 in both directions.
+
+    >>> import anglos, math, numpy as np
+    >>> queries, keys = np.asarray([[2.0, 0.0], [0.0, 1.0]]), np.asarray([[1.0, 0.0], [0.0, 3.0]])
+    >>> loss = anglos.clip(queries, keys, scale=1.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return PairRow(one_of_many, scale, symmetric=True)

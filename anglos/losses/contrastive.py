@@ -1,0 +1,99 @@
+"""Contrastive loss."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _pairs
+from anglos._arguments import (
+    DistanceName,
+    Embeddings,
+    Groups,
+    PairMargin,
+    Reduction,
+    ReferenceEmbeddings,
+    ReferenceLabels,
+    SampleWeight,
+)
+from anglos._contrasts import number
+from anglos._loss import loss
+from anglos._pair_row import PairRow, PairTile, Terms
+
+
+@loss(_pairs, formula="ℓ = ½ D² of positives, ½ [m − D]₊² of negatives",
+      paper="Hadsell et al. 2006 (CVPR), doi:10.1109/CVPR.2006.100")
+def contrastive(
+    embeddings: Embeddings, labels: Groups, /, *,
+    margin: PairMargin = 1.0, squared: bool = True, distance: DistanceName = "euclidean", normalize: bool = True,
+    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+) -> PairRow:
+    """Contrastive loss: positives are drawn together, negatives are pushed to a distance of the margin.
+
+    ½ D² for a pair of one class and ½ [m − D]₊² for one of two; D and [m − D]₊ with `squared=False`.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. A zero vector has cosine 0 with all others.
+    labels : integer array (B,)
+        Any integers: equal ones are one class.
+    margin : number of at least 0
+        m, in units of the distance.
+    squared : bool
+        Whether distance and shortfall are squared.
+    distance : {"euclidean", "squared_euclidean", "cosine", "angle"}
+        D. "squared_euclidean" is |x − r|², "cosine" 1 − cos θ, "angle" θ in radians.
+    normalize : bool
+        Whether Euclidean distances are those of unit vectors.
+    reference_embeddings : array (N, D), optional
+        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
+        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
+    reference_labels : integer array (N,), optional
+        Their labels.
+    sample_weight : array (B,), optional
+        Factor of the terms of every anchor; the mean is divided by their sum.
+    ignore_index : int
+        Samples with this label take no part: not as an anchor, a positive or a negative.
+    reduction : {"mean", "sum", "none"}
+        The mean of all pairs; their sum; or the sum of each anchor's, (B,).
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Hadsell, Chopra, LeCun, "Dimensionality Reduction by Learning an Invariant Mapping", CVPR 2006.
+
+    Examples
+    --------
+    D = 0 and 1 for the pair of one class and of two, m = 2: two pairs of ½ · 0² and four of ½ · 1².
+
+    >>> import anglos, numpy as np
+    >>> embeddings = np.asarray([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    >>> loss = anglos.contrastive(embeddings, np.asarray([5, 5, 7]), margin=2.0, normalize=False)
+    >>> round(float(loss), 6), round(4 * 0.5 / 6, 6)
+    (0.333333, 0.333333)
+    """
+    return PairRow(partial(_terms, margin=margin, squared=squared), distance=distance, normalize=normalize,
+                   ignore_index=ignore_index)
+
+
+def _terms(backend: Any, tile: PairTile, *, margin: float, squared: bool) -> Terms:
+    """½ D² and ½ [m − D]₊², slopes D and −[m − D]₊; or D and [m − D]₊, slopes 1 and −1 where m > D."""
+    xp, distance = backend.xp, tile.values
+    error = xp.where(tile.positive, distance, margin - distance)
+    error = xp.where(tile.positive | tile.negative, xp.where(error <= 0.0, 0.0, error), 0.0)
+    value = xp.sum(0.5 * error * error if squared else error, axis=1)
+
+    def slope() -> Any:
+        size = error if squared else xp.astype(error > 0.0, error.dtype)
+        return xp.where(tile.positive, size, -size)
+
+    return Terms(value, number(xp, tile.positive | tile.negative, distance), slope)

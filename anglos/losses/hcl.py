@@ -1,0 +1,120 @@
+"""Contrastive loss with hard negatives."""
+
+import math
+from functools import partial
+from typing import Any
+
+from anglos import _pairs
+from anglos._arguments import (
+    Embeddings,
+    Groups,
+    NonNegative,
+    Part,
+    PositiveNumber,
+    Reduction,
+    ReferenceEmbeddings,
+    ReferenceLabels,
+    SampleWeight,
+)
+from anglos._contrasts import number
+from anglos._loss import loss
+from anglos._numerics import log_sum_exp, share, sigmoid, softplus, sum_where
+from anglos._pair_row import PairRow, PairTile, Terms
+
+
+@loss(_pairs, formula="ℓ_ip = log(1 + N_g e^(−x·p/τ)), N_g reweighted negatives",
+      paper="Robinson et al. 2021, arXiv:2010.04592")
+def hcl(
+    embeddings: Embeddings, labels: Groups, /, *,
+    temperature: PositiveNumber = 0.5, beta: NonNegative = 1.0, tau_plus: Part = 0.1,
+    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+) -> PairRow:
+    """Contrastive loss with hard negatives: NT-Xent whose negatives are weighted by their similarity, and debiased.
+
+    ℓ_ip = log(1 + N_g e^(−s_p)), s = cos θ / τ, N_g = max( N (R − τ⁺ e^(s_p)) / (1 − τ⁺), N e^(−1/τ) ) and R = Σ_n
+    e^((1+β) s_n) / Σ_n e^(β s_n): the mean of e^(s_n) over the N negatives, weighted by e^(β s_n), less the part τ⁺ of
+    them that are positives unawares. The weights are differentiated too, as in the authors' code.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    labels : integer array (B,)
+        Any integers: equal ones are one class.
+    temperature : positive number
+        τ; the logits are cos θ / τ.
+    beta : number of at least 0
+        β: how much harder negatives weigh. 0 is the debiased contrastive loss of Chuang et al. 2020.
+    tau_plus : number from 0 to 0.99
+        τ⁺: the probability that a negative is of the same class after all.
+    reference_embeddings : array (N, D), optional
+        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
+        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
+    reference_labels : integer array (N,), optional
+        Their labels.
+    sample_weight : array (B,), optional
+        Factor of the terms of every anchor; the mean is divided by their sum.
+    ignore_index : int
+        Samples with this label take no part: not as an anchor, a positive or a negative.
+    reduction : {"mean", "sum", "none"}
+        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
+        each anchor's, (B,).
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Robinson, Chuang, Sra, Jegelka, "Contrastive Learning with Hard Negative Samples", ICLR 2021, arXiv:2010.04592.
+
+    Examples
+    --------
+    With β = τ⁺ = 0 it is NT-Xent: logits 1 for the pair and 0, 0 for the negatives.
+
+    >>> import anglos, math, numpy as np
+    >>> views = np.asarray([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 3.0]])
+    >>> loss = anglos.hcl(views, np.asarray([0, 1, 0, 1]), temperature=1.0, beta=0.0, tau_plus=0.0)
+    >>> round(float(loss), 6), round(math.log(1 + 2 / math.e), 6)
+    (0.551445, 0.551445)
+    """
+    return PairRow(partial(_terms, beta=beta, tau_plus=tau_plus, least=-1.0 / temperature), 1.0 / temperature,
+                   ignore_index=ignore_index)
+
+
+def _terms(backend: Any, tile: PairTile, *, beta: float, tau_plus: float, least: Any) -> Terms:
+    """ℓ_p = ς(h_p), h_p = log N + max( log((e^(r − s_p) − τ⁺) / (1 − τ⁺)), −1/τ − s_p ), r = log R.
+
+    ∂h_p/∂r = −∂h_p/∂s_p = 1 / (1 − τ⁺ e^(s_p − r)) in the first case, ∂h_p/∂s_p = −1 in the second;
+    ∂r/∂s_n = (1 + β) softmax((1 + β) s)_n − β softmax(β s)_n.
+    """
+    xp, z = backend.xp, tile.values
+    count = number(xp, tile.negative, z)[:, None]
+    some = count > 0.0
+    sharper, sharp = (log_sum_exp(xp, b * z, tile.negative) for b in (1.0 + beta, beta))
+    log_mean = xp.where(some, sharper, 0.0) - xp.where(some, sharp, 0.0)
+    chosen = tile.positive & some
+    gap = xp.where(chosen, log_mean - z, 0.0)
+    debiased = 1.0 - tau_plus * xp.exp(xp.where(gap < -60.0, 60.0, -gap))  # e⁶⁰ τ⁺ is as good as infinite
+    usable = debiased > 0.0
+    first = gap + xp.log(xp.where(usable, debiased, 1.0)) - math.log1p(-tau_plus)
+    second = least - z
+    reweighted = usable & (first > second)
+    h = xp.log(xp.where(some, count, 1.0)) + xp.where(reweighted, first, second)
+
+    def slope() -> Any:
+        missed = xp.where(chosen, sigmoid(xp, h), 0.0)
+        rate = xp.where(reweighted, missed / xp.where(usable, debiased, 1.0), 0.0)
+        by_mean = xp.sum(rate, axis=1, keepdims=True)
+        by_negative = (1.0 + beta) * share(xp, (1.0 + beta) * z, sharper, tile.negative) - beta * share(
+            xp, beta * z, sharp, tile.negative)
+        return by_mean * by_negative - xp.where(reweighted, rate, missed)
+
+    return Terms(sum_where(xp, chosen, softplus(xp, h)), number(xp, chosen, z), slope)

@@ -1,0 +1,67 @@
+"""InfoNCE."""
+
+
+from anglos import _pairs
+from anglos._arguments import FalseNegatives, Keys, Negatives, Queries, Reduction, SampleWeight, Temperature
+from anglos._contrasts import by_temperature, one_of_many
+from anglos._loss import loss
+from anglos._pair_row import PairRow
+
+
+@loss(_pairs, formula="ℓ = −log(e^(q·k/τ) / Σ_j e^(q·k_j/τ))", paper="van den Oord et al. 2018, arXiv:1807.03748")
+def info_nce(
+    queries: Queries, keys: Keys, negatives: Negatives = None, /, *,
+    temperature: Temperature = 0.1, symmetric: bool = False, false_negatives: FalseNegatives = None,
+    sample_weight: SampleWeight = None, reduction: Reduction = "mean",
+) -> PairRow:
+    """InfoNCE: softmax cross entropy over the similarities of a query with its key and with other keys.
+
+    ℓ_i = −log( exp(cos(q_i, k_i)/τ) / Σ_j exp(cos(q_i, k_j)/τ) ), j over the keys of the batch, or over k_i and the
+    `negatives` where they are given. It is cross entropy with similarities for logits: each query is classified, with
+    its own key as the right class. log N − ℓ, N the number of keys compared with, is a lower bound of the mutual
+    information, so that a loss near 0 says no more than log N. `nce` asks of every key by itself whether it is noise.
+
+    Parameters
+    ----------
+    queries : array (B, D)
+        One row per pair. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    keys : array (B, D)
+        The positive of each query; to the others it is a negative unless `negatives` are given.
+    negatives : array (M, D), optional
+        Negatives for all queries, in the place of the other keys: a queue, or mined ones.
+    temperature : positive number, or array ()
+        τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature.
+    symmetric : bool
+        The mean of this loss and of the one with queries and keys exchanged. Not with `negatives`.
+    false_negatives : boolean array (B, B), or (B, M) with `negatives`, optional
+        True where a key is no negative of the query after all, and is left out.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    van den Oord, Li, Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018, arXiv:1807.03748.
+
+    Examples
+    --------
+    Each query along its own key and at 90° to the other, τ = 1: the logits are 1 and 0.
+
+    >>> import anglos, math, numpy as np
+    >>> queries, keys = np.asarray([[2.0, 0.0], [0.0, 1.0]]), np.asarray([[1.0, 0.0], [0.0, 3.0]])
+    >>> loss = anglos.info_nce(queries, keys, temperature=1.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
+    return PairRow(one_of_many, 1.0 / temperature, symmetric=symmetric, names=by_temperature(temperature))

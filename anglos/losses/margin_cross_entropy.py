@@ -1,0 +1,108 @@
+"""The combined margin on cosines that the caller computed."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _direct
+from anglos._angles import turned_cosine
+from anglos._arguments import (
+    Cosines,
+    FixedAngle,
+    FixedAngleFactor,
+    FixedCosineMargin,
+    Labels,
+    LabelSmoothing,
+    PastPi,
+    PositiveNumber,
+    Reduction,
+    SampleWeight,
+)
+from anglos._direct import Direct
+from anglos._loss import loss
+from anglos._reductions import CrossEntropy, tile_of
+from anglos.losses.cross_entropy import softmax_gradients, softmax_value
+
+
+@loss(_direct, formula="φ = cos(m₁θ + m₂) − m₃ of given cosines", paper="Deng et al. 2019, arXiv:1801.07698, eq. 4")
+def margin_cross_entropy(
+    cosines: Cosines, labels: Labels, /, *,
+    m1: FixedAngleFactor = 1.0, m2: FixedAngle = 0.5, m3: FixedCosineMargin = 0.0, scale: PositiveNumber = 64.0,
+    past_pi: PastPi = "smooth",
+    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Direct:
+    """Softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃), from a matrix of cosines.
+
+    For those who compute the cosines themselves; `combined_margin` starts from embeddings and weights, and need not
+    hold the matrix. The function of this name in Paddle, with its options margin1, margin2, margin3.
+
+    Parameters
+    ----------
+    cosines : array (B, C)
+        cos θ of every sample with every class. The label's is clipped to −1 to 1; −∞ excludes a class.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes its row NaN.
+    m1 : number above 0, up to 10
+        m₁, a factor of the angle.
+    m2 : angle in radians, from 0 to π
+        m₂, added to the angle.
+    m3 : cosine from −2 to 2
+        m₃, subtracted from the cosine.
+    scale : positive number
+        s.
+    past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
+        How the label's logit goes on where m₁θ + m₂ > π, as in `arcface`.
+    label_smoothing : number from 0 to 1
+        Probability mass spread evenly over all classes, as in PyTorch.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    ignore_index : int
+        Rows with this label count for nothing and leave the mean's divisor.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the cosines, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Deng, Guo, Xue, Zafeiriou, "ArcFace", CVPR 2019, arXiv:1801.07698, eq. 4.
+
+    Examples
+    --------
+    60° from its own class and 90° from the other, m₂ = 30°, s = 2: both logits are 0.
+
+    >>> import anglos, math, numpy as np
+    >>> loss = anglos.margin_cross_entropy(np.asarray([[0.5, 0.0]]), np.asarray([0]), m2=math.pi / 6, scale=2)
+    >>> round(float(loss), 6), round(math.log(2), 6)
+    (0.693147, 0.693147)
+    """
+    margin = partial(turned_cosine, factor=m1, shift=m2, past_pi=past_pi)
+    parts = partial(_logits, margin=margin, m3=m3, scale=scale)
+    softmax = CrossEntropy(label_smoothing)
+    return Direct(partial(_value, parts, softmax), partial(_gradients, parts, softmax))
+
+
+def _logits(backend: Any, cosines: Any, labels: Any, *, margin: Any, m3: float, scale: float) -> tuple[Any, Any]:
+    """Z = s cos θ, the label's s (cos(m₁θ + m₂) − m₃), and ∂z/∂cos θ."""
+    xp, own = backend.xp, tile_of(backend, cosines.T, labels).own.T
+    turned = margin(xp, xp.clip(xp.sum(xp.where(own, cosines, 0.0), axis=1), -1.0, 1.0))
+    return (scale * xp.where(own, (turned.value - m3)[:, None], cosines),
+            scale * xp.where(own, turned.slope[:, None], xp.ones_like(cosines)))
+
+
+def _value(parts: Any, softmax: CrossEntropy, backend: Any, cosines: Any, labels: Any) -> Any:
+    return softmax_value(softmax, backend, parts(backend, cosines, labels)[0], labels)
+
+
+def _gradients(parts: Any, softmax: CrossEntropy, backend: Any, g: Any, cosines: Any, labels: Any) -> dict[str, Any]:
+    logits, slopes = parts(backend, cosines, labels)
+    return {"cosines": slopes * softmax_gradients(softmax, backend, g, logits, labels)["logits"]}

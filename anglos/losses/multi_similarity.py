@@ -1,0 +1,110 @@
+"""Multi-similarity loss."""
+
+import math
+from functools import partial
+from typing import Any
+
+from anglos import _pairs
+from anglos._arguments import (
+    Embeddings,
+    FixedCosineMargin,
+    Groups,
+    OptionalNonNegative,
+    PositiveNumber,
+    Reduction,
+    ReferenceEmbeddings,
+    ReferenceLabels,
+    SampleWeight,
+)
+from anglos._loss import loss
+from anglos._numerics import log_sum_exp, share, sigmoid, softplus
+from anglos._pair_row import PairRow, PairTile, Terms
+
+
+@loss(_pairs, formula="ℓ = log(1+Σ_p e^(−α(s_p−λ)))/α + log(1+Σ_n e^(β(s_n−λ)))/β",
+      paper="Wang et al. 2019, arXiv:1904.06627")
+def multi_similarity(
+    embeddings: Embeddings, labels: Groups, /, *,
+    alpha: PositiveNumber = 2.0, beta: PositiveNumber = 50.0, base: FixedCosineMargin = 0.5,
+    epsilon: OptionalNonNegative = 0.1,
+    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+) -> PairRow:
+    """Multi-similarity loss, with the mining of its paper.
+
+    ℓ = (1/α) log(1 + Σ_p exp(−α (s_p − λ))) + (1/β) log(1 + Σ_n exp(β (s_n − λ))), s = cos θ; p over the positives
+    that are less similar than the most similar negative, n over the negatives that are more similar than the least
+    similar positive, both give or take ε. All anchors are in the mean, as in the paper: one without a positive or a
+    negative has, mined, the loss 0.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    labels : integer array (B,)
+        Any integers: equal ones are one class.
+    alpha : positive number
+        α, for positives.
+    beta : positive number
+        β, for negatives.
+    base : cosine from −2 to 2
+        λ.
+    epsilon : number of at least 0, or None
+        ε of the mining. None takes all pairs.
+    reference_embeddings : array (N, D), optional
+        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
+        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
+    reference_labels : integer array (N,), optional
+        Their labels.
+    sample_weight : array (B,), optional
+        Factor of the terms of every anchor; the mean is divided by their sum.
+    ignore_index : int
+        Samples with this label take no part: not as an anchor, a positive or a negative.
+    reduction : {"mean", "sum", "none"}
+        The mean of all anchors; their sum; or the sum of each anchor's, (B,).
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Wang, Han, Huang, Dong, Scott, "Multi-Similarity Loss with General Pair Weighting", CVPR 2019, arXiv:1904.06627.
+
+    Examples
+    --------
+    α = β = 1, λ = 0, all pairs; for the first two anchors s_p = 1 and s_n = 0: log(1 + 1/e) + log 2; the third has no
+    positive: log(1 + e⁰ + e⁰).
+
+    >>> import anglos, math, numpy as np
+    >>> embeddings = np.asarray([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.multi_similarity(embeddings, np.asarray([5, 5, 7]), alpha=1.0, beta=1.0, base=0.0, epsilon=None)
+    >>> round(float(loss), 6), round((2 * (math.log(1 + 1 / math.e) + math.log(2)) + math.log(3)) / 3, 6)
+    (1.037143, 1.037143)
+    """
+    return PairRow(partial(_terms, alpha=alpha, beta=beta, base=base, epsilon=epsilon), ignore_index=ignore_index)
+
+
+def _terms(backend: Any, tile: PairTile, *, alpha: float, beta: float, base: float, epsilon: float | None) -> Terms:
+    """ℓ = ς(L_p)/α + ς(L_n)/β; ∂ℓ/∂s_p = −σ(L_p) softmax_p, ∂ℓ/∂s_n = σ(L_n) softmax_n."""
+    xp, s, positive, negative = backend.xp, tile.values, tile.positive, tile.negative
+    if epsilon is not None:
+        least = xp.min(xp.where(positive, s, math.inf), axis=1, keepdims=True)
+        most = xp.max(xp.where(negative, s, -math.inf), axis=1, keepdims=True)
+        # Written so that a NaN stays in.
+        positive, negative = positive & ~(s - epsilon >= most), negative & ~(s + epsilon <= least)
+    pulls, pushes = alpha * (base - s), beta * (s - base)
+    pull, push = log_sum_exp(xp, pulls, positive), log_sum_exp(xp, pushes, negative)
+
+    def slope() -> Any:
+        return sigmoid(xp, push) * share(xp, pushes, push, negative) - sigmoid(xp, pull) * share(
+            xp, pulls, pull, positive)
+
+    value = softplus(xp, pull) / alpha + softplus(xp, push) / beta
+    return Terms(value[:, 0], xp.ones_like(s[:, 0]), slope)

@@ -1,0 +1,74 @@
+"""Noise contrastive estimation."""
+
+
+from anglos import _pairs
+from anglos._arguments import AnyNumber, KeyLogProb, Keys, NegativeLogProb, NoiseDraws, Queries, Reduction, SampleWeight
+from anglos._contrasts import each_by_itself
+from anglos._loss import loss
+from anglos._pair_row import PairRow
+
+
+@loss(_pairs, formula="ℓ = ς(−G(q, k)) + Σ_m ς(G(q, n_m)), G = q·k − log Z − log(M p_n)",
+      paper="Gutmann & Hyvärinen 2012, JMLR 13:307")
+def nce(
+    queries: Queries, keys: Keys, negatives: NoiseDraws, /, *,
+    key_log_prob: KeyLogProb = None, negative_log_prob: NegativeLogProb = None, log_normalizer: AnyNumber = 0.0,
+    normalize: bool = False,
+    sample_weight: SampleWeight = None, reduction: Reduction = "mean",
+) -> PairRow:
+    """Noise contrastive estimation: of the key and of every negative by itself, whether it is data or noise.
+
+    ℓ_i = ς(−G(q_i, k_i)) + Σ_m ς(G(q_i, n_m)), G(q, u) = q·u − log Z − log(M p_n(u)), ς(v) = log(1 + eᵛ), M the number
+    of negatives, drawn from the noise p_n. log Z makes the model a probability: learn it, or leave it at 0.
+
+    Binary, and so unlike InfoNCE, which picks the data out of 1 + M candidates by a softmax, where log Z and log M
+    cancel; with noise p_n(k) = p(k) that does not depend on the query, its q·k has log p(k|q)/p(k) for its best value,
+    and log p_n is a part of it. `siglip` is NCE with −log(M p_n) learnt as one bias; word2vec's negative sampling sets
+    log(M p_n) to 0.
+
+    Parameters
+    ----------
+    queries : array (B, D)
+        One row per sample.
+    keys : array (B, D)
+        The key of each query.
+    negatives : array (M, D)
+        Draws from the noise, the same for all queries.
+    key_log_prob : array (B,), optional
+        log p_n of the keys; a constant. None is 0.
+    negative_log_prob : array (M,), optional
+        log p_n of the negatives; a constant. None is 0.
+    log_normalizer : number, or array ()
+        log Z. An array is differentiated.
+    normalize : bool
+        Whether q·k is taken of unit vectors.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Gutmann, Hyvärinen, "Noise-Contrastive Estimation of Unnormalized Statistical Models", JMLR 13, 2012.
+
+    Examples
+    --------
+    One negative, p_n = 1, and q·k = q·n = 0: ς(0) + ς(0).
+
+    >>> import anglos, math, numpy as np
+    >>> loss = anglos.nce(np.asarray([[1.0, 0.0]]), np.asarray([[0.0, 1.0]]), np.asarray([[0.0, 2.0]]))
+    >>> round(float(loss), 6), round(2 * math.log(2), 6)
+    (1.386294, 1.386294)
+    """
+    return PairRow(each_by_itself, bias=-log_normalizer, normalize=normalize, names={"log_normalizer": ("bias", -1.0)},
+                   log_noise=(key_log_prob, negative_log_prob))

@@ -1,0 +1,82 @@
+"""Proxy-Anchor."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _pairs
+from anglos._arguments import Embeddings, FixedCosineMargin, Labels, PositiveNumber, Reduction, Weights
+from anglos._loss import loss
+from anglos._numerics import log_sum_exp, share, sigmoid, softplus
+from anglos._pair_row import PairRow, PairTile, Terms
+
+
+@loss(_pairs, formula="Σ_c log(1+Σ_{x∈c} e^(−α(s−δ)))/|P⁺| + Σ_c log(1+Σ_{x∉c} e^(α(s+δ)))/C",
+      paper="Kim et al. 2020, arXiv:2003.13911")
+def proxy_anchor(
+    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    scale: PositiveNumber = 32.0, margin: FixedCosineMargin = 0.1,
+    ignore_index: int = -100, reduction: Reduction = "mean",
+) -> PairRow:
+    """Proxy-Anchor: every class prototype is an anchor, the embeddings of the batch its positives and negatives.
+
+    ℓ = (1/|P⁺|) Σ_{c∈P⁺} log(1 + Σ_{x∈c} exp(−α (cos(x, w_c) − δ))) + (1/C) Σ_c log(1 + Σ_{x∉c} exp(α (cos(x, w_c) +
+    δ))), P⁺ the classes with an embedding in the batch.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    weights : array (C, D)
+        One prototype per class, of any length likewise.
+    labels : integer array (B,)
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
+        out of range makes the loss NaN.
+    scale : positive number
+        α.
+    margin : cosine from −2 to 2
+        δ.
+    ignore_index : int
+        Samples with this label take no part.
+    reduction : {"mean", "sum", "none"}
+        The loss as above; C times that; or the C terms of the prototypes, of which the loss is the mean.
+
+    Returns
+    -------
+    array () or (C,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Kim, Kim, Cho, Kwak, "Proxy Anchor Loss for Deep Metric Learning", CVPR 2020, arXiv:2003.13911.
+
+    Examples
+    --------
+    One embedding, of class 0; α = 1, δ = 0. Class 0 pays log(1 + e⁻¹) for it, class 1 half of log(1 + e⁰).
+
+    >>> import anglos, math, numpy as np
+    >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.proxy_anchor(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), scale=1.0, margin=0.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e) + math.log(2) / 2, 6)
+    (0.659835, 0.659835)
+    """
+    return PairRow(partial(_terms, scale=scale, margin=margin), ignore_index=ignore_index)
+
+
+def _terms(backend: Any, tile: PairTile, *, scale: float, margin: float) -> Terms:
+    """ℓ = (C/|P⁺|) ς(L_p) + ς(L_n); ∂ℓ/∂s_p = −α (C/|P⁺|) σ(L_p) softmax_p, ∂ℓ/∂s_n = α σ(L_n) softmax_n."""
+    xp, s = backend.xp, tile.values
+    factor = 1.0 / xp.where(tile.part == 0.0, 1.0, tile.part)
+    pulls, pushes = scale * (margin - s), scale * (s + margin)
+    pull, push = log_sum_exp(xp, pulls, tile.positive), log_sum_exp(xp, pushes, tile.negative)
+
+    def slope() -> Any:
+        return scale * (sigmoid(xp, push) * share(xp, pushes, push, tile.negative)
+                        - factor * sigmoid(xp, pull) * share(xp, pulls, pull, tile.positive))
+
+    value = factor * softplus(xp, pull) + softplus(xp, push)
+    return Terms(value[:, 0], xp.ones_like(s[:, 0]), slope)

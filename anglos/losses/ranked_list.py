@@ -1,0 +1,103 @@
+"""Ranked list loss."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _pairs
+from anglos._arguments import (
+    Embeddings,
+    Groups,
+    NonNegative,
+    PairMargin,
+    PositiveNumber,
+    Reduction,
+    ReferenceEmbeddings,
+    ReferenceLabels,
+    SampleWeight,
+)
+from anglos._contrasts import number
+from anglos._loss import loss
+from anglos._numerics import log_sum_exp, share
+from anglos._pair_row import PairRow, PairTile, Terms
+
+
+@loss(_pairs, formula="ℓ = mean_p [D−(α−m)]₊ + Σ_n w_n [α−D]₊, w ∝ e^(T(α−D))",
+      paper="Wang et al. 2019, arXiv:1903.03238")
+def ranked_list(
+    embeddings: Embeddings, labels: Groups, /, *,
+    alpha: PositiveNumber = 1.2, margin: PairMargin = 0.4, temperature: NonNegative = 10.0,
+    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+) -> PairRow:
+    """Ranked list loss: positives within a ball, negatives outside a larger one, the nearest of them first.
+
+    ℓ = mean_p [D_p − (α − m)]₊ + Σ_n w_n [α − D_n]₊: p over the positives further away than α − m, n over the
+    negatives nearer than α, w_n = softmax(T (α − D_n)) over those, constants to the gradient. D = |x̂ − r̂|.
+    All anchors are in the mean; one without a positive only pushes.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    labels : integer array (B,)
+        Any integers: equal ones are one class.
+    alpha : positive number
+        α: negatives belong beyond this distance.
+    margin : number of at least 0
+        m: positives belong within α − m.
+    temperature : number of at least 0
+        T: how much more the nearest negatives weigh.
+    reference_embeddings : array (N, D), optional
+        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
+        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
+    reference_labels : integer array (N,), optional
+        Their labels.
+    sample_weight : array (B,), optional
+        Factor of the terms of every anchor; the mean is divided by their sum.
+    ignore_index : int
+        Samples with this label take no part: not as an anchor, a positive or a negative.
+    reduction : {"mean", "sum", "none"}
+        The mean of all anchors; their sum; or the sum of each anchor's, (B,).
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Wang, Hua, Kodirov, Hu, Garnier, Robertson, "Ranked List Loss for Deep Metric Learning", CVPR 2019,
+    arXiv:1903.03238.
+
+    Examples
+    --------
+    D = 0 to the positive, within α − m; D = √2 to the negative, α = 2: 2 − √2 for each of the two anchors, and for the
+    third, which has two such negatives of weight ½.
+
+    >>> import anglos, math, numpy as np
+    >>> embeddings = np.asarray([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+    >>> loss = anglos.ranked_list(embeddings, np.asarray([5, 5, 7]), alpha=2.0)
+    >>> round(float(loss), 6), round(2 - math.sqrt(2), 6)
+    (0.585786, 0.585786)
+    """
+    return PairRow(partial(_terms, alpha=alpha, margin=margin, temperature=temperature), distance="euclidean",
+                   ignore_index=ignore_index)
+
+
+def _terms(backend: Any, tile: PairTile, *, alpha: float, margin: float, temperature: float) -> Terms:
+    """ℓ = Σ_p (D_p − α + m) / |P| + Σ_n w_n (α − D_n); ∂ℓ/∂D_p = 1/|P|, ∂ℓ/∂D_n = −w_n."""
+    xp, distance = backend.xp, tile.values
+    # Written so that a NaN stays in.
+    positive = tile.positive & ~(distance <= alpha - margin)
+    negative = tile.negative & ~(distance >= alpha)
+    logits = temperature * (alpha - distance)
+    weight = backend.stop_gradient(share(xp, logits, log_sum_exp(xp, logits, negative), negative))
+    count = number(xp, positive, distance)
+    each = xp.astype(positive, distance.dtype) / xp.where(count == 0.0, 1.0, count)[:, None]
+    value = xp.sum(each * (distance - alpha + margin) + weight * (alpha - distance), axis=1)
+    return Terms(value, xp.ones_like(value), lambda: each - weight)

@@ -1,0 +1,110 @@
+"""Supervised contrastive loss."""
+
+from functools import partial
+from typing import Any, Literal
+
+from anglos import _pairs
+from anglos._arguments import (
+    Embeddings,
+    Groups,
+    Reduction,
+    ReferenceEmbeddings,
+    ReferenceLabels,
+    SampleWeight,
+    Temperature,
+)
+from anglos._contrasts import by_temperature, number
+from anglos._loss import loss
+from anglos._numerics import log_sum_exp, share, sum_where
+from anglos._pair_row import PairRow, PairTile, Terms
+
+
+@loss(_pairs, formula="ℓ = lse_j(x·x_j/τ) − mean_p x·p/τ", paper="Khosla et al. 2020, arXiv:2004.11362")
+def supcon(
+    embeddings: Embeddings, labels: Groups, /, *,
+    temperature: Temperature = 0.1, form: Literal["out", "in"] = "out",
+    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+) -> PairRow:
+    """Supervised contrastive loss: softmax over all other samples, with every sample of the same class a right answer.
+
+    out: ℓ_i = −(1/|P|) Σ_{p∈P} log p_ip; in: ℓ_i = −log((1/|P|) Σ_{p∈P} p_ip); p_ij = exp(cos(x_i, x_j)/τ) / Σ_{k≠i}
+    exp(cos(x_i, x_k)/τ), P the other samples of the class of x_i. For one positive each the two are one. The authors'
+    code multiplies by τ/0.07 and divides by all anchors, also those without a positive.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
+    labels : integer array (B,)
+        Any integers: equal ones are one class.
+    temperature : positive number, or array ()
+        τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature.
+    form : {"out", "in"}
+        The mean over positives outside or inside the logarithm. The authors recommend "out".
+    reference_embeddings : array (N, D), optional
+        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
+        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
+    reference_labels : integer array (N,), optional
+        Their labels.
+    sample_weight : array (B,), optional
+        Factor of the terms of every anchor; the mean is divided by their sum.
+    ignore_index : int
+        Samples with this label take no part: not as an anchor, a positive or a negative.
+    reduction : {"mean", "sum", "none"}
+        The mean of all anchors that have a positive; their sum; or the sum of each anchor's, (B,).
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, arXiv:2004.11362, eq. 2 (out) and 3 (in).
+
+    Examples
+    --------
+    Two views of two images, the views alike and the images at 90°, τ = 1: logits 1 for the pair and 0, 0 for the
+    others.
+
+    >>> import anglos, math, numpy as np
+    >>> views = np.asarray([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 3.0]])
+    >>> loss = anglos.supcon(views, np.asarray([0, 1, 0, 1]), temperature=1.0)
+    >>> round(float(loss), 6), round(math.log(1 + 2 / math.e), 6)
+    (0.551445, 0.551445)
+    """
+    return PairRow(partial(_terms, form=form), 1.0 / temperature, names=by_temperature(temperature),
+                   ignore_index=ignore_index)
+
+
+def _terms(backend: Any, tile: PairTile, *, form: str) -> Terms:
+    """ℓ = L − mean_p z_p or L − L_P + log |P|, L and L_P the log-sum-exp of all and of the positives.
+
+    ∂ℓ/∂z_j = e^(z_j − L) − 1[p]/|P| or e^(z_j − L) − 1[p] e^(z_j − L_P).
+    """
+    xp, z, everyone = backend.xp, tile.values, tile.positive | tile.negative
+    count = number(xp, tile.positive, z)
+    positives = xp.where(count == 0.0, 1.0, count)
+    total = log_sum_exp(xp, z, everyone)
+    right = log_sum_exp(xp, z, tile.positive)
+    if form == "out":
+        hit = (sum_where(xp, tile.positive, z) / positives)[:, None]
+    else:
+        hit = right - xp.log(positives)[:, None]
+    some = count > 0.0
+    value = xp.where(some, xp.where(some[:, None], total, 0.0)[:, 0] - xp.where(some[:, None], hit, 0.0)[:, 0], 0.0)
+
+    def slope() -> Any:
+        if form == "out":
+            wanted = xp.astype(tile.positive, z.dtype) / positives[:, None]
+        else:
+            wanted = share(xp, z, right, tile.positive)
+        return xp.where(some[:, None], share(xp, z, total, everyone) - wanted, 0.0)
+
+    return Terms(value, xp.astype(some, z.dtype), slope)

@@ -1,0 +1,101 @@
+"""Triplet loss with online selection."""
+
+from functools import partial
+from typing import Any, Literal
+
+from anglos import _pairs
+from anglos._arguments import (
+    DistanceName,
+    Embeddings,
+    Groups,
+    Mining,
+    Reduction,
+    ReferenceEmbeddings,
+    ReferenceLabels,
+    SampleWeight,
+    TripletMargin,
+)
+from anglos._loss import loss
+from anglos._pair_row import PairRow
+from anglos._selection import all_soft_terms, all_terms, chosen_terms
+
+
+@loss(_pairs, formula="ℓ = [d(a, p) − d(a, n) + m]₊", paper="Schroff et al. 2015, arXiv:1503.03832")
+def triplet(
+    embeddings: Embeddings, labels: Groups, /, *,
+    margin: TripletMargin = 0.2, mining: Mining = "batch_hard", distance: DistanceName = "squared_euclidean",
+    normalize: bool = True, mean_over: Literal["active", "all"] = "active",
+    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+) -> PairRow:
+    """Triplet loss: a positive shall be nearer to its anchor than a negative, by a margin; triplets are chosen in the
+    batch.
+
+    ℓ = [d(a, p) − d(a, n) + m]₊, or log(1 + exp(d(a, p) − d(a, n))) with margin="soft". Distance and margin belong
+    together: on unit vectors m on the squared distance is m/2 on the cosine distance. For triplets of your own see
+    `triplet_margin`; for their indices `anglos.mining`.
+
+    Parameters
+    ----------
+    embeddings : array (B, D)
+        One row per sample. A zero vector has cosine 0 with all others.
+    labels : integer array (B,)
+        Any integers: equal ones are one class.
+    margin : number of at least 0, or "soft"
+        m, in units of the distance.
+    mining : {"batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest"}
+        batch_hard: for every anchor its farthest positive and nearest negative. batch_all: all triplets, without
+        forming them (with margin="soft" they are formed, a few anchors at a time: B³ steps). semi_hard: for every pair
+        of anchor and positive the nearest negative that is farther than the positive, if it is within the margin
+        (FaceNet). semi_hard_or_easiest: that negative, margin or not, and if there is none the farthest (TensorFlow).
+    distance : {"squared_euclidean", "euclidean", "cosine", "angle"}
+        d. "squared_euclidean" is |x − r|², "cosine" 1 − cos θ, "angle" θ in radians. Of two equal embeddings all have
+        gradient 0.
+    normalize : bool
+        Whether Euclidean distances are those of unit vectors.
+    mean_over : {"active", "all"}
+        Whether the mean is over the triplets with a loss above 0 or over all that were chosen.
+    reference_embeddings : array (N, D), optional
+        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
+        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
+    reference_labels : integer array (N,), optional
+        Their labels.
+    sample_weight : array (B,), optional
+        Factor of the terms of every anchor; the mean is divided by their sum.
+    ignore_index : int
+        Samples with this label take no part: not as an anchor, a positive or a negative.
+    reduction : {"mean", "sum", "none"}
+        The mean of the triplets that `mean_over` names; their sum; or the sum of each anchor's, (B,).
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Schroff, Kalenichenko, Philbin, "FaceNet", CVPR 2015, arXiv:1503.03832; Hermans, Beyer, Leibe, "In Defense of the
+    Triplet Loss for Person Re-Identification", 2017, arXiv:1703.07737 (batch_hard, batch_all, soft).
+
+    Examples
+    --------
+    The first two are one class, at distances 0 and 1 from it, the third another, at 3: 1 − 9 + 10 and 1 − 4 + 10.
+
+    >>> import anglos, numpy as np
+    >>> embeddings = np.asarray([[0.0], [1.0], [3.0]])
+    >>> loss = anglos.triplet(embeddings, np.asarray([5, 5, 7]), margin=10.0, normalize=False)
+    >>> float(loss), (2 + 7) / 2
+    (4.5, 4.5)
+    """
+    number, active = None if isinstance(margin, str) else margin, mean_over == "active"
+    terms: Any = partial(chosen_terms, mining=mining, margin=number, active=active)
+    if mining == "batch_all":
+        soft = partial(all_soft_terms, active=active)
+        terms = soft if number is None else partial(all_terms, margin=number, active=active)
+    return PairRow(terms, distance=distance, normalize=normalize, ignore_index=ignore_index,
+                   triples=mining == "batch_all" and number is None)

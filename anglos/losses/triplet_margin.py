@@ -1,0 +1,99 @@
+"""Triplet loss of given triplets."""
+
+from functools import partial
+from typing import Any
+
+from anglos import _direct
+from anglos._arguments import Anchors, DistanceName, Positives, Reduction, SampleWeight, TripletMargin
+from anglos._direct import Direct
+from anglos._distances import DISTANCES, OF_UNIT_VECTORS
+from anglos._loss import loss
+from anglos._numerics import hinge, unit_rows, unit_rows_pullback
+
+
+@loss(_direct, formula="ℓ = [d(a, p) − d(a, n) + m]₊ of given triplets", paper="Schroff et al. 2015, arXiv:1503.03832")
+def triplet_margin(
+    anchors: Anchors, positives: Positives, negatives: Anchors, /, *,
+    margin: TripletMargin = 0.2, distance: DistanceName = "squared_euclidean", normalize: bool = True,
+    swap: bool = False, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
+) -> Direct:
+    """Triplet loss of triplets that were chosen before: one per row.
+
+    ℓ = [d(a, p) − d(a, n) + m]₊, or log(1 + exp(d(a, p) − d(a, n))) with margin="soft". The mean is over all rows.
+    `triplet` chooses triplets in a batch; `torch.nn.TripletMarginLoss()` is this with margin=1, distance="euclidean"
+    and normalize=False, up to the 1e-6 that it adds to differences.
+
+    Parameters
+    ----------
+    anchors : array (B, D)
+        One row per triplet. A zero vector has cosine 0 with all others.
+    positives : array (B, D)
+        Of the anchor's class.
+    negatives : array (B, D)
+        Of another.
+    margin : number of at least 0, or "soft"
+        m, in units of the distance.
+    distance : {"squared_euclidean", "euclidean", "cosine", "angle"}
+        d. "squared_euclidean" is |x − r|², "cosine" 1 − cos θ, "angle" θ in radians. Of two equal embeddings all have
+        gradient 0.
+    normalize : bool
+        Whether Euclidean distances are those of unit vectors.
+    swap : bool
+        Whether d(a, n) is the smaller of d(a, n) and d(p, n) (Balntas et al. 2016).
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Schroff, Kalenichenko, Philbin, "FaceNet", CVPR 2015, arXiv:1503.03832.
+
+    Examples
+    --------
+    Squared distances 1 and 9: 1 − 9 + 10.
+
+    >>> import anglos, numpy as np
+    >>> triplet = np.asarray([[0.0]]), np.asarray([[1.0]]), np.asarray([[3.0]])
+    >>> float(anglos.triplet_margin(*triplet, margin=10.0, normalize=False))
+    2.0
+    """
+    parts = partial(_parts, margin=None if isinstance(margin, str) else margin, distance=distance, swap=swap,
+                    normalize=normalize or distance in OF_UNIT_VECTORS)
+    return Direct(partial(_value, parts), partial(_gradients, parts))
+
+
+def _parts(backend: Any, *points: Any, margin: float | None, distance: str, swap: bool, normalize: bool) -> Any:
+    """The points with 1/|x|; their differences a − p, a − n, p − n; [d_ap − d_an + m]₊; and its slopes in their D²."""
+    xp = backend.xp
+    sides = [unit_rows(xp, x) if normalize else (x, None) for x in points]
+    a, p, n = (side[0] for side in sides)
+    differences = (a - p, a - n, p - n)
+    ap, an, pn = (DISTANCES[distance](xp, xp.sum(difference * difference, axis=-1), 0.0) for difference in differences)
+    swapped = (pn.value < an.value) & swap
+    value, weight = hinge(xp, ap.value - xp.where(swapped, pn.value, an.value), margin)
+    slopes = (weight * ap.slope, -xp.where(swapped, 0.0, weight * an.slope), -xp.where(swapped, weight * pn.slope, 0.0))
+    return sides, differences, value, slopes
+
+
+def _value(parts: Any, backend: Any, *points: Any) -> Any:
+    return parts(backend, *points)[2]
+
+
+def _gradients(parts: Any, backend: Any, g: Any, *points: Any) -> dict[str, Any]:
+    """∂D²_xr/∂x = 2 (x − r) = −∂D²_xr/∂r."""
+    sides, differences, _, slopes = parts(backend, *points)
+    ap, an, pn = (2.0 * (g * slope)[:, None] * one for slope, one in zip(slopes, differences, strict=True))
+    names = ("anchors", "positives", "negatives")
+    return {name: d_points if inverse is None else unit_rows_pullback(backend.xp, unit, inverse, d_points)
+            for name, (unit, inverse), d_points in zip(names, sides, (ap + an, pn - ap, -an - pn), strict=True)}

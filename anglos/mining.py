@@ -1,0 +1,86 @@
+"""Online selection of triplets as functions, for those who want the indices: `anglos.triplet` selects by itself.
+
+Each takes embeddings (B, D) and labels (B,), any integers with −100 for none, and gives three integer arrays (T,): the
+rows of anchors, of positives and of negatives; with `reference_embeddings` (N, D) and `reference_labels` (N,) positives
+and negatives are rows of those. T depends on the values, so that these functions cannot be traced by `jax.jit`. They
+need B × N numbers of memory. All triplets of a batch would need B³: `anglos.triplet(mining="batch_all")` does not form
+them.
+"""
+
+from functools import partial
+
+from anglos._backend import Array
+from anglos._check import check_together, check_values
+from anglos._loss import LOSSES
+from anglos._pair_row import PairRow
+from anglos._pair_tiles import Tiles, sides_of
+from anglos._reduce import settle_groups
+from anglos._selection import CHOICES, chosen_terms
+
+Triplets = tuple[Array, Array, Array]
+
+
+def batch_hard(embeddings: Array, labels: Array, *, distance: str = "squared_euclidean", normalize: bool = True,
+               reference_embeddings: Array | None = None, reference_labels: Array | None = None) -> Triplets:
+    """For every anchor its farthest positive and its nearest negative; the first of equals.
+
+    >>> import numpy as np
+    >>> embeddings, labels = np.asarray([[0.0], [1.0], [3.0]]), np.asarray([5, 5, 7])
+    >>> [rows.tolist() for rows in batch_hard(embeddings, labels, normalize=False)]
+    [[0, 1], [1, 0], [2, 2]]
+    """
+    return _select("batch_hard", embeddings, labels, distance, normalize, reference_embeddings, reference_labels, None)
+
+
+def semi_hard(embeddings: Array, labels: Array, *, margin: float | None = None, distance: str = "squared_euclidean",
+              normalize: bool = True, reference_embeddings: Array | None = None, reference_labels: Array | None = None
+              ) -> Triplets:
+    """For every pair of anchor and positive the nearest negative that is farther, if it is within the margin (FaceNet).
+
+    Without a margin it may be any distance away.
+
+    >>> import numpy as np
+    >>> embeddings, labels = np.asarray([[0.0], [1.0], [3.0]]), np.asarray([5, 5, 7])
+    >>> [rows.tolist() for rows in semi_hard(embeddings, labels, margin=5.0, normalize=False)]  # 1 < 4 < 1 + 5 < 9
+    [[1], [0], [2]]
+    """
+    return _select("semi_hard", embeddings, labels, distance, normalize, reference_embeddings, reference_labels, margin)
+
+
+def semi_hard_or_easiest(embeddings: Array, labels: Array, *, distance: str = "squared_euclidean",
+                         normalize: bool = True, reference_embeddings: Array | None = None,
+                         reference_labels: Array | None = None) -> Triplets:
+    """For every pair of anchor and positive the nearest negative that is farther, or else the farthest (TensorFlow).
+
+    >>> import numpy as np
+    >>> embeddings, labels = np.asarray([[0.0], [5.0], [3.0]]), np.asarray([5, 5, 7])
+    >>> [rows.tolist() for rows in semi_hard_or_easiest(embeddings, labels, normalize=False)]
+    [[0, 1], [1, 0], [2, 2]]
+    """
+    return _select("semi_hard_or_easiest", embeddings, labels, distance, normalize, reference_embeddings,
+                   reference_labels, None)
+
+
+def _select(mining: str, embeddings: Array, labels: Array, distance: str, normalize: bool,
+            reference_embeddings: Array | None, reference_labels: Array | None, margin: float | None) -> Triplets:
+    name, kinds = f"mining.{mining}", LOSSES["triplet"].kinds
+    values = {"embeddings": embeddings, "labels": labels, "distance": distance, "normalize": normalize,
+              "reference_embeddings": reference_embeddings, "reference_labels": reference_labels}
+    if margin is not None:
+        values["margin"] = margin
+    check_together(name, values)
+    backend, inputs, static, _ = check_values(name, kinds, values)
+    with backend.untracked(tuple(inputs.values())):
+        _, inputs = settle_groups(name, backend, inputs, None, -100, None)
+        known = inputs["labels"] != -100
+        if known.shape[0] == 0:
+            return inputs["labels"], inputs["labels"], inputs["labels"]
+        terms = partial(chosen_terms, mining=mining, margin=margin, active=False)
+        row = PairRow(terms, distance=static["distance"], normalize=static["normalize"], ignore_index=-100)
+        tiles = Tiles(backend, row, inputs, sides_of(backend, row, inputs))
+        tile, _, _ = tiles.visit(0, *tiles.swept)
+        tile = tile._replace(positive=tile.positive & known[:, None])
+        chosen = CHOICES[mining](backend, tile, margin)
+        anchors, places = backend.xp.nonzero(chosen.valid)
+        positives = places if chosen.positive is None else chosen.positive[anchors, places]
+        return anchors, positives, chosen.negative[anchors, places]

@@ -1,0 +1,91 @@
+"""Selections against loops over all triplets."""
+
+import doctest
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+from libraries import Library
+
+import anglos
+
+BATCH, MARGIN = 24, 0.6
+
+
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.normal(size=(BATCH, 3)), np.where(np.arange(BATCH) == 5, -100, random.integers(0, 5, BATCH))
+
+
+def slowly(mining: str, distances: np.ndarray, labels: np.ndarray, margin: float | None) -> list[tuple[int, int, int]]:
+    triplets = []
+    for a in range(BATCH):
+        positives = [p for p in range(BATCH) if labels[p] == labels[a] != -100 and p != a]
+        negatives = [n for n in range(BATCH) if -100 not in (labels[n], labels[a]) and labels[n] != labels[a]]
+        if not positives or not negatives:
+            continue
+        nearest_first = sorted(negatives, key=lambda n: distances[a, n])
+        if mining == "batch_hard":
+            triplets.append((a, max(positives, key=lambda p: distances[a, p]), nearest_first[0]))
+            continue
+        for p in positives:
+            farther = [n for n in nearest_first if distances[a, n] > distances[a, p]]
+            if mining == "semi_hard_or_easiest":
+                triplets.append((a, p, (farther or nearest_first[-1:])[0]))
+            elif farther and (margin is None or distances[a, farther[0]] < distances[a, p] + margin):
+                triplets.append((a, p, farther[0]))
+    return triplets
+
+
+@pytest.mark.parametrize("mining", ["batch_hard", "semi_hard", "semi_hard_or_easiest"])
+def test_selections(mining: str, library: Library) -> None:
+    embeddings, labels = batch()
+    for margin in (None, MARGIN) if mining == "semi_hard" else (None,):
+        distances = np.sum((embeddings[:, None] - embeddings) ** 2, axis=-1)
+        options = {"normalize": False, **({} if margin is None else {"margin": margin})}
+        chosen = getattr(anglos.mining, mining)(library.array(embeddings), library.array(labels), **options)
+        triplets = list(zip(*(library.numpy(rows).tolist() for rows in chosen), strict=True))
+        assert triplets == slowly(mining, distances, labels, margin)
+
+
+@pytest.mark.parametrize("mining", ["batch_all", "batch_hard", "semi_hard", "semi_hard_or_easiest"])
+@pytest.mark.parametrize("margin", [MARGIN, "soft"])
+@pytest.mark.parametrize("mean_over", ["active", "all"])
+def test_triplet_sums_over_its_triplets(mining: str, margin: float | str, mean_over: str, library: Library) -> None:
+    embeddings, labels = batch()
+    distances = np.sum((embeddings[:, None] - embeddings) ** 2, axis=-1)
+    known = labels != -100
+    if mining == "batch_all":
+        same = (labels[:, None] == labels) & known
+        both = (same & ~np.eye(BATCH, dtype=bool))[:, :, None] & (~same & known & known[:, None])[:, None, :]
+        chosen = np.argwhere(both)
+    else:
+        chosen = np.asarray(slowly(mining, distances, labels, None if margin == "soft" else MARGIN))
+    a, p, n = chosen.T
+    difference = distances[a, p] - distances[a, n]
+    each = np.logaddexp(0.0, difference) if margin == "soft" else np.maximum(0.0, difference + MARGIN)
+    divisor = np.count_nonzero(each) if mean_over == "active" else len(each)
+    options: dict[str, Any] = {"mining": mining, "margin": margin, "mean_over": mean_over, "normalize": False}
+    value = anglos.triplet(library.array(embeddings), library.array(labels), **options)
+    np.testing.assert_allclose(float(value), each.sum() / divisor, rtol=1e-12)
+
+
+def test_references_and_nothing_to_select(library: Library) -> None:
+    embeddings, labels = batch()
+    whole = anglos.mining.batch_hard(library.array(embeddings[:4]), library.array(labels[:4] * 0 + labels[0]),
+                                     reference_embeddings=library.array(embeddings[4:]),
+                                     reference_labels=library.array(labels[4:]))
+    anchors, positives, negatives = (library.numpy(rows) for rows in whole)
+    assert anchors.tolist() == [0, 1, 2, 3]
+    assert (labels[4:][positives] == labels[0]).all()
+    assert (labels[4:][negatives] != labels[0]).all()
+    alone = anglos.mining.semi_hard(library.array(embeddings), library.array(np.arange(BATCH)))
+    nobody = anglos.mining.batch_hard(library.array(embeddings[:0]), library.array(labels[:0]))
+    assert all(rows.shape == (0,) for rows in (*alone, *nobody))
+
+
+def test_examples() -> None:
+    results = doctest.testmod(import_module("anglos.mining"))
+    assert results.attempted > 0
+    assert results.failed == 0
