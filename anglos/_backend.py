@@ -90,17 +90,29 @@ class Backend:
 
         The states are combined; the outputs, one row per class or None, are joined.
         """
-        classes, state, outputs = arrays[0].shape[0], None, []  # type: ignore[union-attr]
-        for first in range(0, classes, width):
-            last = min(first + width, classes)
+        count = arrays[0].shape[0]  # type: ignore[union-attr]
+        state: Any = None
+        joined: tuple[Any, ...] = ()
+        for first in range(0, count, width):
+            last = min(first + width, count)
             slices = (None if array is None else array[first:last, ...] for array in arrays)
             partial, output = visit(first, *slices)
+            if last - first == count:
+                return partial, output
             state = partial if first == 0 else combine(state, partial)
-            outputs.append(output)
-        if len(outputs) == 1:
-            return state, outputs[0]
-        return state, tuple(None if parts[0] is None else self.xp.concat(parts, axis=0)
-                            for parts in zip(*outputs, strict=True))
+            joined = tuple(None if part is None else self.place(whole, part, first, count) for whole, part in
+                           zip(joined or (None,) * len(output), output, strict=True))
+        return state, tuple(self.xp.concat(whole, axis=0) if isinstance(whole, list) else whole for whole in joined)
+
+    def place(self, whole: Any, part: Array, first: int, count: int) -> Any:
+        """The part put into the whole array, made with the first part; or both in a list, where arrays are not changed.
+
+        A list of small arrays, kept while large ones come and go, would leave a process with gaps in its memory.
+        """
+        if whole is None:
+            whole = self.xp.empty((count, *part.shape[1:]), dtype=part.dtype, device=array_api_compat.device(part))
+        whole[first:first + part.shape[0], ...] = part
+        return whole
 
     def differentiable(self, plan: "Plan", arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         """`plan.forward`, the first of it registered with the library's automatic differentiation if it has one."""
@@ -113,3 +125,10 @@ class Backend:
     def untracked(self, arrays: tuple[Array, ...]) -> AbstractContextManager[Any]:
         """Around arithmetic that nothing will differentiate."""
         return nullcontext()
+
+
+def add_sums(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:
+    """Sums of two tiles, in the place of the first."""
+    for name in a:
+        a[name] += b[name]
+    return a

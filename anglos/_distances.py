@@ -11,27 +11,27 @@ from anglos._numerics import Array, floored_sine
 
 
 class Distance(NamedTuple):
-    """Values, and their slopes in D²; where D is 0 the slope is 0 if it would be infinite."""
+    """Values, and how to get their slopes in D²; where D is 0 the slope is 0 if it would be infinite."""
 
     value: Array
-    slope: Array
+    slope: Callable[[], Array]
 
 
 def _squared(xp: Any, square: Array, noise: Any) -> Distance:
     """D²."""
-    return Distance(square, xp.ones_like(square))
+    return Distance(square, lambda: xp.ones_like(square))
 
 
 def _euclidean(xp: Any, square: Array, noise: Any) -> Distance:
     """D, ∂D/∂D² = 1 / 2D."""
     nothing = square <= noise  # and not "> noise": a NaN must stay one
     root = xp.sqrt(xp.where(nothing, 1.0, square))
-    return Distance(xp.where(nothing, 0.0, root), xp.where(nothing, 0.0, 0.5 / root))
+    return Distance(xp.where(nothing, 0.0, root), lambda: xp.where(nothing, 0.0, 0.5 / root))
 
 
 def _cosine(xp: Any, square: Array, noise: Any) -> Distance:
     """1 − cos θ = D²/2."""
-    return Distance(0.5 * square, 0.5 * xp.ones_like(square))
+    return Distance(0.5 * square, lambda: 0.5 * xp.ones_like(square))
 
 
 def _angle(xp: Any, square: Array, noise: Any) -> Distance:
@@ -39,7 +39,8 @@ def _angle(xp: Any, square: Array, noise: Any) -> Distance:
     sin_squared = square * (1.0 - 0.25 * square)
     nothing = sin_squared <= noise
     sin = xp.where(nothing, 0.0, xp.sqrt(xp.where(nothing, 1.0, sin_squared)))
-    return Distance(xp.atan2(sin, 1.0 - 0.5 * square), xp.where(nothing, 0.0, 0.5 / floored_sine(xp, sin)))
+    return Distance(xp.atan2(sin, 1.0 - 0.5 * square),
+                    lambda: xp.where(nothing, 0.0, 0.5 / floored_sine(xp, sin)))
 
 
 DISTANCES: dict[str, Callable[[Any, Array, Any], Distance]] = {

@@ -1,6 +1,7 @@
 """Which vectors a loss over pairs compares, and a tile of them: values and masks, before any loss is taken."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from anglos._distances import DISTANCES, OF_UNIT_VECTORS
@@ -69,8 +70,8 @@ class Tiles:
         self.part = self._part(rows.points.shape[0]) if self.of_proxies else None
 
     def visit(self, first: Any, x: Array, labels: Array | None, own: Array | None, false_negatives: Array | None,
-              own_noise: Array | None) -> tuple[PairTile, Array, Array | None]:
-        """The tile, its S, and ∂values/∂S where that is not the scale."""
+              own_noise: Array | None) -> tuple[PairTile, Array, Callable[[], Array] | None]:
+        """The tile, its S, and of distances the slopes in D² = |x|² + |r|² − 2 S."""
         xp, row, columns = self.backend.xp, self.row, self.sides.columns.points
         similarity, slope = x @ columns.T, None
         if own is not None:
@@ -79,11 +80,8 @@ class Tiles:
             lengths: Any = 2.0
             if self.free_lengths:
                 lengths = xp.sum(x * x, axis=-1)[:, None] + xp.sum(columns * columns, axis=-1)[None, :]
-            square = lengths - 2.0 * similarity
-            below = square <= 0.0  # by rounding
-            noise = 8.0 * float(xp.finfo(square.dtype).eps) * lengths
-            values, slope = DISTANCES[row.distance](xp, xp.where(below, 0.0, square), noise)
-            slope = xp.where(below, 0.0, -2.0 * slope)
+            square = xp.clip(lengths - 2.0 * similarity, 0.0)  # which rounding may pass
+            values, slope = DISTANCES[row.distance](xp, square, 8.0 * float(xp.finfo(square.dtype).eps) * lengths)
         else:
             values = row.scale * similarity
             if row.bias is not None:

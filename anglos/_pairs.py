@@ -10,6 +10,7 @@ in its tile, so a loss supplies nothing but its terms and their slope K = ∂ℓ
 import math
 from typing import Any
 
+from anglos._backend import add_sums
 from anglos._numerics import Array
 from anglos._pair_row import PairRow, PairTile, Terms
 from anglos._pair_tiles import Tiles, sides_of
@@ -62,7 +63,7 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
     def visit(first: Any, x: Array, *slices: Any) -> tuple[dict[str, Array], tuple[Array | None, ...]]:
         *slices_, g_tile = slices
         g_rows = g_tile[:, None]
-        tile, similarity, value_slope = tiles.visit(first, x, *slices_)
+        tile, similarity, square_slope = tiles.visit(first, x, *slices_)
         terms: Terms = row.terms(backend, tile)
         slope = g_rows * terms.slope()
         if row.symmetric:
@@ -72,7 +73,7 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
             slope = 0.5 * (slope + other * g[None, :])
         d_scale = xp.sum(slope * similarity, axis=1) if "scale" in fields else None
         d_bias = xp.sum(slope, axis=1) if "bias" in fields else None
-        slope = slope * (row.scale if value_slope is None else value_slope)
+        slope = slope * (row.scale if square_slope is None else -2.0 * square_slope())
         d_own = None
         if sides.own is not None:
             d_own, slope = slope[:, 0], slope[:, 1:]
@@ -85,7 +86,7 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
         return state, (d_rows, d_own, d_scale, d_bias)
 
     state, (d_rows, d_own, d_scale, d_bias) = backend.sweep(
-        visit, lambda a, b: {name: a[name] + b[name] for name in a}, (*tiles.swept, g), tiles.width)
+        visit, add_sums, (*tiles.swept, g), tiles.width)
     d_columns = state["columns"]
     if tiles.free_lengths:
         d_columns = d_columns - columns * state["lengths"][:, None]

@@ -8,6 +8,7 @@ are written here, once. Tiles have shape (T, B): a slice of the weights is conti
 
 from typing import Any
 
+from anglos._backend import add_sums
 from anglos._numerics import Array, unit_rows_pullback
 from anglos._row import Row, unchanged
 from anglos._tiles import Batch, batch_of, per_class, statistic_of, swept, visit_tile
@@ -91,7 +92,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
             d_bias = xp.where(own, own_slope, rest_slope) @ g
         return sums, (d_weights, d_bias)
 
-    sums, (d_weights, d_bias) = backend.sweep(pull, _add, swept(row, inputs), backend.tile_width(labels.shape[0]))
+    sums, (d_weights, d_bias) = backend.sweep(pull, add_sums, swept(row, inputs), backend.tile_width(labels.shape[0]))
     gradients = {"weights": d_weights}
     stretch = along * batch.weight_length + sums.get("along", 0.0)
     if "embeddings" in needs:
@@ -131,10 +132,6 @@ def _by_length(xp: Any, row: Row, batch: Batch, own_slope: Array) -> Array | Non
 
 def _over_rest(xp: Any, own: Array, terms: Array) -> Array:
     return xp.sum(xp.where(own, 0.0, terms), axis=0)
-
-
-def _add(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:
-    return {name: a[name] + b[name] for name in a}
 
 
 def count(residuals: Any) -> None:

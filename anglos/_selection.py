@@ -25,10 +25,12 @@ class Chosen(NamedTuple):
 def batch_hard(backend: Any, tile: PairTile, margin: float | None) -> Chosen:
     """The farthest positive and the nearest negative; the first of equals."""
     xp = backend.xp
-    farthest = xp.argmax(xp.where(tile.positive, tile.values, -math.inf), axis=1)
-    nearest = xp.argmin(xp.where(tile.negative, tile.values, math.inf), axis=1)
-    valid = xp.any(tile.positive, axis=1) & xp.any(tile.negative, axis=1)
-    return Chosen(farthest[:, None], nearest[:, None], valid[:, None])
+    positive, negative = (xp.where(tile.positive, tile.values, -math.inf),
+                          xp.where(tile.negative, tile.values, math.inf))
+    farthest, nearest = xp.argmax(positive, axis=1)[:, None], xp.argmin(negative, axis=1)[:, None]
+    valid = (xp.take_along_axis(positive, farthest, axis=1) != -math.inf) & (
+        xp.take_along_axis(negative, nearest, axis=1) != math.inf)
+    return Chosen(farthest, nearest, valid)
 
 
 def semi_hard(backend: Any, tile: PairTile, margin: float | None) -> Chosen:

@@ -80,6 +80,12 @@ class PyTorch(Backend):
     def sum_by_label(self, values: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
         return values.new_zeros(classes, values.shape[1]).index_add(0, labels, values)
 
+    def place(self, whole: Any, part: torch.Tensor, first: int, count: int) -> Any:
+        traced = torch.is_grad_enabled() or torch._C._functorch.is_functorch_wrapped_tensor(part)
+        if isinstance(whole, list) or (whole is None and traced):
+            return [*(whole or []), part]
+        return super().place(whole, part, first, count)
+
     def rank(self, ordered: torch.Tensor, values: torch.Tensor, strict: bool = False) -> torch.Tensor:
         return torch.searchsorted(ordered.detach(), values.detach().contiguous(), right=not strict)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from libraries import Library
-from samples import arrays, gentle, hard_embeddings, leaves, made, per_class, rowwise
+from samples import arrays, float_arrays, gentle, hard_embeddings, leaves, made, per_class, rowwise
 
 import anglos
 from anglos import Loss
@@ -68,6 +68,22 @@ def test_nothing_of_the_size_of_the_logits_is_saved(head: Loss[...]) -> None:
         head(embeddings, weights, torch.arange(batch))
     assert max(saved) == classes * dimension
     assert sum(saved) < classes * dimension + 20 * batch * dimension
+
+
+def test_nothing_of_the_size_of_all_pairs_is_saved(pair: Loss[...]) -> None:
+    saved: list[int] = []
+    batch, dimension = 512, 8
+    floats = [torch.randn(batch, dimension, requires_grad=True) for _ in float_arrays(pair)]
+    labels = [torch.arange(batch) // 2] if "labels" in pair.arrays else []
+
+    def pack(tensor: Any) -> Any:
+        saved.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        pair(*floats, *labels)
+    assert max(saved) == batch * dimension
+    assert sum(saved) < 5 * batch * dimension
 
 
 def test_frozen_inputs_get_no_gradient(head: Loss[...], torch_library: Library) -> None:

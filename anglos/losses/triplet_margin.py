@@ -82,7 +82,8 @@ def _parts(backend: Any, *points: Any, margin: float | None, distance: str, swap
     ap, an, pn = (DISTANCES[distance](xp, xp.sum(difference * difference, axis=-1), 0.0) for difference in differences)
     swapped = (pn.value < an.value) & swap
     value, weight = hinge(xp, ap.value - xp.where(swapped, pn.value, an.value), margin)
-    slopes = (weight * ap.slope, -xp.where(swapped, 0.0, weight * an.slope), -xp.where(swapped, weight * pn.slope, 0.0))
+    slopes = (weight * ap.slope(), -xp.where(swapped, 0.0, weight * an.slope()),
+              -xp.where(swapped, weight * pn.slope(), 0.0))
     return sides, differences, value, slopes
 
 
