@@ -134,6 +134,16 @@ def check_labels(loss: str, backend: Backend, labels: Any, classes: int, ignore_
     return inside and not 0 <= ignore_index < classes
 
 
+def check_groups(loss: str, backend: Backend, name: str, labels: Any) -> None:
+    """Integers that stay apart as the library's own: JAX and NumPy would cut or wrap larger ones."""
+    limits = backend.xp.iinfo(backend.index_type)
+    bounds = backend.bounds(labels) if labels.shape[0] else None
+    for bound in bounds or ():
+        if not limits.min < bound < limits.max:
+            _refuse(loss, name, ValueError, f"held {int(bound)}, or one beyond it",
+                    f"integers between {limits.min} and {limits.max}, which are not wrapped")
+
+
 def check_wrt(loss: str, kinds: Mapping[str, Any], wrt: Any) -> None:
     """A tuple of names of inputs that have a gradient."""
     known = [name for name, kind in kinds.items()

@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 from anglos._backend import Array, Backend
-from anglos._check import check_labels
+from anglos._check import check_groups, check_labels
 
 
 class Rows(NamedTuple):
@@ -28,6 +28,7 @@ def settle_groups(caller: str, backend: Backend, inputs: dict[str, Array], class
     """The same where labels are compared with each other, and any integer is one, or with the numbers of proxies."""
     xp, inputs = backend.xp, dict(inputs)
     for name in {"labels", "reference_labels"} & inputs.keys():
+        check_groups(caller, backend, name, inputs[name])
         inputs[name] = xp.astype(inputs[name], backend.index_type, copy=False)
     labels = inputs["labels"]
     counted = labels != ignore_index
@@ -49,11 +50,8 @@ def rows_of(xp: Any, labels: Array, classes: int, ignore_index: int, sample_weig
     """
     inside = (labels >= 0) & (labels < classes)
     counted = labels != ignore_index
-    dtype = xp.float32 if sample_weight is None else sample_weight.dtype
-    weight = xp.where(inside, xp.ones_like(labels, dtype=dtype), math.nan)
-    if sample_weight is not None:
-        weight = weight * sample_weight
-    weight = xp.where(counted, weight, 0.0)
+    weight = xp.ones_like(labels, dtype=xp.float32) if sample_weight is None else sample_weight
+    weight = xp.where(counted, xp.where(inside, weight, math.nan), 0.0)
     return Rows(weight, counted), xp.where(inside, labels, 0)
 
 

@@ -240,7 +240,12 @@ def test_an_option_out_of_range_is_never_a_silent_number(options: dict[str, Any]
     assert np.isnan(jax.jit(lambda x, w, y, option: anglos.arcface(x, w, y, **{name: option}))(*inputs))
 
 
-def test_labels_that_jax_cannot_hold_are_refused() -> None:
+def test_labels_that_cannot_be_held_are_refused() -> None:
+    """A hash of 64 bits is no class of its own in 32."""
     jax: Any = import_module("jax")
+    with pytest.raises(ValueError, match=r"^supcon: labels held 18446744073709551515, or one beyond it"):
+        anglos.supcon(X, np.full(6, 2**64 - 101, dtype=np.uint64))
+    with jax.enable_x64(False), pytest.raises(ValueError, match=r"^supcon: labels held 2147483647, or one beyond it"):
+        anglos.supcon(jax.numpy.asarray(X), Y + 2**33)
     with jax.enable_x64(False), pytest.raises(ValueError, match=r"^arcface: labels held 2147483647 at position 0"):
         anglos.arcface(jax.numpy.asarray(X), jax.numpy.asarray(W), Y + 2**32)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from libraries import Library
+from libraries import LIBRARIES, Library
 from samples import (
     BATCH,
     FROZEN,
@@ -217,3 +217,23 @@ def test_straight_through_replaces_only_the_slope(numpy: Library) -> None:
     np.testing.assert_allclose(value, same, rtol=1e-13)
     for got, want in zip(gradients, wanted, strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-11)
+
+
+def test_sample_weights_of_ignored_rows_have_gradient_zero(loss: Loss[...]) -> None:
+    """By autograd and by jax.grad, as by value_and_grad."""
+    if "sample_weight" not in loss.defaults or "ignore_index" not in loss.defaults:
+        pytest.skip("has no weights, or nothing to ignore")
+    for name in ("torch", "jax"):
+        library = LIBRARIES[name]()
+        inputs = [library.numpy(array) for array in arrays(loss, library)]
+        inputs[-1] = np.where(np.arange(BATCH) == 2, -100, inputs[-1])
+        call, weight = [library.array(array) for array in inputs], library.array(np.linspace(0.5, 2.0, BATCH))
+        _, (wanted,) = loss.value_and_grad(*call, sample_weight=weight, wrt=("sample_weight",))
+        if name == "torch":
+            weight.requires_grad_()
+            loss(*call, sample_weight=weight).backward()
+            got = weight.grad
+        else:
+            got = import_module("jax").grad(lambda weight, call=call: loss(*call, sample_weight=weight))(weight)
+        np.testing.assert_allclose(library.numpy(got), library.numpy(wanted), rtol=1e-11, atol=1e-13)
+        assert library.numpy(got)[2] == 0.0

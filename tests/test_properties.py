@@ -320,8 +320,8 @@ def test_invariants(library: Library) -> None:
                                library.numpy(anglos.linear_cross_entropy(*inputs, label_smoothing=0.2)), rtol=1e-13)
 
 
-def test_invariants_of_gradients(library: Library) -> None:
-    """Two ways to the same loss have one gradient."""
+def test_two_ways_to_the_same_loss(library: Library) -> None:
+    """One value; and one gradient, where the inputs are the same."""
     x, w, y = arrays(anglos.normface, library)
     cosines = library.array(np.clip(_cosines(library.numpy(x), library.numpy(w)), -1.0, 1.0))
     queries, keys = arrays(anglos.clip, library)

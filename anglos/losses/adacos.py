@@ -79,7 +79,8 @@ def _first_scale(weights: Any) -> float:
 def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any:
     """The scale of the next step: log(mean_i Σ_{j≠y} exp(s cos θ_ij)) / cos(min(π/4, median_i θ_iy)).
 
-    The median of an even number is the lower one; −100 is no label. `scale` may be None: the first one.
+    The median of an even number is the lower one; −100 is no label. `scale` may be None: the first one. It stays as it
+    is where nothing can be learnt from the batch, or where it would fall to 0 or below, as with one class or two.
 
     >>> import math, numpy as np
     >>> x, prototypes = np.asarray([[1.0, 0.0]]), np.asarray([[1.0, 1.0], [0.0, 1.0], [0.0, 2.0]])
@@ -91,15 +92,22 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
     backend, arrays, _, sizes = check_values(
         "adacos_update", {**adacos.kinds}, {"embeddings": embeddings, "weights": weights, "labels": labels,
                                             "scale": scale})
-    xp = backend.xp
+    xp, scale = backend.xp, _first_scale(weights) if scale is None else scale
     rows, arrays["labels"] = settle_labels("adacos_update", backend, arrays["labels"], sizes["C"], -100, None)
-    row = Row(_first_scale(weights) if scale is None else scale, reduction=ExcludedPositive())
+    if sizes["B"] == 0:
+        return scale
+    row = Row(scale, reduction=ExcludedPositive())
     cos = batch_of(backend, row, arrays).cos
+    if rows.weight is not None:
+        cos = cos + 0.0 * xp.astype(rows.weight, cos.dtype)  # NaN where a label is out of range
     _, (rest, _) = _prototypes.forward(backend, row, arrays)
     counted = xp.ones_like(cos) > 0.0 if rows.counted is None else rows.counted
     count = xp.sum(xp.astype(counted, backend.index_type))
-    largest = xp.max(xp.where(counted, rest, -math.inf))
-    mean = xp.sum(xp.where(counted, xp.exp(rest - largest), 0.0)) / xp.astype(count, cos.dtype)
-    median = xp.take(xp.sort(xp.where(counted, cos, -2.0), descending=True), (count - 1) // 2)
+    rest = xp.where(counted, rest, 0.0)
+    largest = xp.max(rest)
+    mean = xp.sum(xp.where(counted, xp.exp(rest - largest), 0.0)) / xp.astype(xp.where(count > 0, count, 1), cos.dtype)
+    median = xp.take(xp.sort(xp.where(counted, cos, -2.0), descending=True), xp.where(count > 0, (count - 1) // 2, 0))
     least = xp.where(median < math.sqrt(0.5), math.sqrt(0.5), median)
-    return backend.stop_gradient((xp.log(mean) + largest) / least)
+    new = (xp.log(xp.where(mean == 0.0, 1.0, mean)) + largest) / least + 0.0 * xp.sum(xp.where(counted, cos, 0.0))
+    kept = (count == 0) | (new <= 0.0)
+    return backend.stop_gradient(xp.where(kept, scale, new))

@@ -4,11 +4,11 @@ from functools import partial
 from typing import Any
 
 from anglos import _prototypes
-from anglos._arguments import Annealing, Embeddings, Labels, Prototypes, Reduction, SampleWeight, WholeFactor
+from anglos._arguments import Annealing, Embeddings, FixedFactorFromOne, Labels, Prototypes, Reduction, SampleWeight
 from anglos._check import check_values
 from anglos._kinds import ArrayOf
 from anglos._loss import loss
-from anglos._numerics import unit_rows
+from anglos._numerics import float_type, unit_rows
 from anglos._reduce import settle_labels
 from anglos._row import Row
 from anglos.losses.sphereface import annealed
@@ -18,7 +18,7 @@ from anglos.losses.sphereface import annealed
       paper="KaleidoZhouYN, Angular-Triplet-Loss (code)")
 def angular_triplet(
     embeddings: Embeddings, prototypes: Prototypes, labels: Labels, /, *,
-    margin: WholeFactor = 1.0, annealing: Annealing = 0.0, semi_hard: bool = True,
+    margin: FixedFactorFromOne = 1.0, annealing: Annealing = 0.0, semi_hard: bool = True,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> Row:
     """SphereFace whose prototypes are remembered samples, with a gradient for semi-hard samples only.
@@ -32,7 +32,7 @@ def angular_triplet(
     Parameters
     ----------
     embeddings : array (B, D)
-        One row per sample. A zero vector has a loss of log C and gradient 0.
+        One row per sample. A zero vector has a loss of log C, and no gradient while `semi_hard`.
     prototypes : array (C, D)
         One row per class, of any length. Constants to the gradient.
     labels : integer array (B,)
@@ -88,7 +88,8 @@ def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replac
     """Prototypes with those of some samples' classes replaced by the samples, made unit vectors.
 
     `replace` is a boolean array (B,): the authors draw it anew in every step, True with probability ½. Of several
-    samples of one class the last counts; one with the label −100 does not.
+    samples of one class the last counts; one with the label −100 does not. A zero vector stays one. Under a trace, a
+    label out of range makes the prototype of class 0 NaN.
 
     >>> import numpy as np
     >>> old, new = np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.asarray([[-4.0, 0.0], [0.0, 5.0]])
@@ -106,7 +107,11 @@ def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replac
     # Nobody later of the same class.
     number = backend.arange(sizes["B"], labels)
     later = (labels[:, None] == labels[None, :]) & (number[None, :] > number[:, None]) & replace[None, :]
-    wins = xp.astype(replace & ~xp.any(later, axis=1), prototypes.dtype)[:, None]
-    unit, _ = unit_rows(xp, xp.astype(arrays["embeddings"], prototypes.dtype, copy=False))
-    replaced = backend.sum_by_label(wins, labels, sizes["C"]) > 0.0
-    return backend.stop_gradient(xp.where(replaced, backend.sum_by_label(wins * unit, labels, sizes["C"]), prototypes))
+    wins = (replace & ~xp.any(later, axis=1))[:, None]
+    x = arrays["embeddings"]
+    unit, _ = unit_rows(xp, xp.where(wins, xp.astype(x, float_type(xp, x, prototypes), copy=False), 0.0))
+    if rows.weight is not None:
+        unit = xp.where(wins, unit * xp.astype(rows.weight, unit.dtype)[:, None], 0.0)
+    replaced = backend.sum_by_label(xp.astype(wins, unit.dtype), labels, sizes["C"]) > 0.0
+    new = xp.astype(backend.sum_by_label(unit, labels, sizes["C"]), prototypes.dtype, copy=False)
+    return backend.stop_gradient(xp.where(replaced, new, prototypes))

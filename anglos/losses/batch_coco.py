@@ -17,7 +17,7 @@ def batch_coco(
 
     ℓ = −log( exp(α cos(x, c_y)) / Σ_k exp(α cos(x, c_k)) ), c_k the mean of the embeddings with label k, the sum over
     the classes in the batch. An embedding is part of the mean of its own class; the gradient goes through the means
-    too. One class in the batch, or each with one embedding of the same direction, costs nothing.
+    too. A batch of one class costs nothing.
 
     Parameters
     ----------

@@ -109,7 +109,7 @@ def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> Curve:
 def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *, momentum: float = 0.99) -> Any:
     """The running mean of the label's cosine, t ← momentum · t + (1 − momentum) · mean cos θ_y.
 
-    To be called before each step; −100 is no label.
+    To be called before each step; −100 is no label, and without any other t stays.
 
     >>> import numpy as np
     >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
@@ -123,4 +123,7 @@ def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *,
     unit, _ = unit_rows(xp, arrays["embeddings"])
     own, _ = unit_rows(xp, xp.take(arrays["weights"], labels, axis=0))
     mean = reduce(xp, xp.sum(unit * own, axis=-1), rows, "mean")
-    return momentum * t + (1.0 - momentum) * backend.stop_gradient(mean)
+    moved = momentum * t + (1.0 - momentum) * backend.stop_gradient(mean)
+    if sizes["B"] == 0:
+        return t
+    return moved if rows.counted is None else xp.where(xp.any(rows.counted), moved, t)

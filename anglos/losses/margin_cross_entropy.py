@@ -1,5 +1,6 @@
 """The combined margin on cosines that the caller computed."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -33,13 +34,15 @@ def margin_cross_entropy(
 ) -> Direct:
     """Softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃), from a matrix of cosines.
 
-    For those who compute the cosines themselves; `combined_margin` starts from embeddings and weights, and need not
-    hold the matrix. The function of this name in Paddle, with its options margin1, margin2, margin3.
+    For those who compute the cosines themselves; `combined_margin` starts from embeddings and weights, need not hold
+    the matrix, and takes margins and scales that are arrays. The function of this name in Paddle, with its options
+    margin1, margin2, margin3; there the cosine rises again past π, as with past_pi="reflect".
 
     Parameters
     ----------
     cosines : array (B, C)
-        cos θ of every sample with every class. The label's is clipped to −1 to 1; −∞ excludes a class.
+        cos θ of every sample with every class. The label's is clipped to −1 to 1; −∞ excludes another class. The slope
+        in a label's cosine of ±1 is infinite. It is cut off, in float32 at about 3000 s sin m₂: too much for float16.
     labels : integer array (B,)
         0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
         out of range makes its row NaN.
@@ -94,7 +97,8 @@ def margin_cross_entropy(
 def _logits(backend: Any, cosines: Any, labels: Any, *, margin: Any, m3: float, scale: float) -> tuple[Any, Any]:
     """Z = s cos θ, the label's s (cos(m₁θ + m₂) − m₃), and ∂z/∂cos θ."""
     xp, own = backend.xp, tile_of(backend, cosines.T, labels).own.T
-    turned = margin(xp, xp.clip(xp.sum(xp.where(own, cosines, 0.0), axis=1), -1.0, 1.0))
+    cos = xp.sum(xp.where(own, cosines, 0.0), axis=1)
+    turned = margin(xp, xp.where(xp.abs(cos) == math.inf, math.nan, xp.clip(cos, -1.0, 1.0)))
     return (scale * xp.where(own, (turned.value - m3)[:, None], cosines),
             scale * xp.where(own, turned.slope[:, None], xp.ones_like(cosines)))
 
