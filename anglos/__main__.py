@@ -1,16 +1,19 @@
-"""The command line: `python -m anglos losses`, `python -m anglos plot` and `python -m anglos demo`."""
+"""The command line: `python -m anglos losses`, and `plot`, `demo` and `bench` in its place."""
 
 import argparse
 import ast
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from anglos._loss import LOSSES, Loss
 from anglos._table import losses_table
+from anglos.bench.problem import BYTES, HEADS, Problem
+from anglos.bench.steps import LIBRARIES, has_device, installed
 from anglos.demo.backends import BACKENDS
 from anglos.demo.recipes import PROTOTYPES, RECIPES
 
@@ -32,13 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _add_plot(plots.add_parser(loss.name, description=f"{loss.name}: {loss.formula}"), loss)
     demo = commands.add_parser("demo", help="five losses, one sphere each: train on real digits, draw a picture")
     demo.set_defaults(run=_demo)
-    demo.add_argument("--loss", type=_losses, action="extend", metavar="NAME[,NAME]",
+    demo.add_argument("--loss", type=_names(RECIPES), action="extend", metavar="NAME[,NAME]",
                       help=f"which of {', '.join(RECIPES)} (default: the first {len(PROTOTYPES)})")
     demo.add_argument("--backend", choices=BACKENDS, default="numpy", help="the array library (default: numpy)")
     demo.add_argument("--epochs", type=_whole(1), default=40, metavar="N", help="times over the digits (default: 40)")
     demo.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of all that is random (default: 0)")
     demo.add_argument("--out", type=_png, default="anglos-demo.png", metavar="PNG",
                       help="where the picture goes (default: %(default)s)")
+    _add_bench(commands.add_parser("bench", help="a loss in every library, beside its peers: measure time and memory"))
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:  # said by the parser whose usage helps
         getattr(parsed, "parser", parser).error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -82,6 +86,52 @@ def _demo(parsed: argparse.Namespace) -> None:
     run(list(dict.fromkeys(parsed.loss or PROTOTYPES)), library, parsed.epochs, parsed.seed, parsed.out)
 
 
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_bench, parser=parser)
+    parser.add_argument("--loss", type=_name(HEADS), default="arcface", metavar="NAME",
+                        help="a loss of embeddings, weights (C, D) and labels (default: %(default)s)")
+    for name, least, default, what in (("batch", 1, 256, "B, embeddings"), ("dimension", 1, 512, "D"),
+                                       ("classes", 2, 20_000, "C"), ("repeats", 1, 3, "of which the median is shown")):
+        parser.add_argument(f"--{name}", type=_whole(least), default=default, metavar="N",
+                            help=f"{what} (default: {default:,})")
+    parser.add_argument("--dtype", choices=BYTES, default="float32", help="of embeddings and weights")
+    parser.add_argument("--library", type=_names(LIBRARIES), action="extend", metavar="NAME[,NAME]",
+                        help=f"which of {', '.join(LIBRARIES)} (default: all that are installed)")
+    parser.add_argument("--json", type=_json, nargs="?", const="-", metavar="JSON",
+                        help="where the numbers go; without a file, or with -, in the place of the table")
+    parser.add_argument("--plot", type=_png, metavar="PNG",
+                        help="measure from 1,000 classes on as well, and draw time and memory")
+    parser.add_argument("--classes-max", type=_whole(1000), metavar="N", help="where --plot ends (default: --classes)")
+
+
+def _bench(parsed: argparse.Namespace) -> None:
+    if parsed.classes_max and not parsed.plot:
+        parsed.parser.error("argument --classes-max: was given without --plot, which it is for")
+    with _needs("demo", "bench"):
+        from anglos.bench.run import run, sizes
+        if parsed.plot:
+            from anglos.bench.picture import draw
+        else:
+            import numpy  # noqa: F401
+    libraries = list(dict.fromkeys(parsed.library or installed(parsed.dtype)))
+    for name in libraries:
+        if parsed.dtype not in LIBRARIES[name].dtypes:
+            parsed.parser.error(f"argument --dtype: was {parsed.dtype!r}; wanted one of "
+                                f"{', '.join(LIBRARIES[name].dtypes)} for {name}")
+        with _needs(name, "bench"):
+            import_module(name)
+        if not has_device(name):
+            raise SystemExit(f"anglos bench: {name} is installed but finds no GPU")
+    if not libraries:
+        raise SystemExit(f"anglos bench: no library for {parsed.dtype} is installed; pip install 'anglos[torch]'")
+    series = sizes(parsed.classes_max or max(1000, parsed.classes)) if parsed.plot else []
+    problem = Problem(parsed.loss, parsed.batch, parsed.dimension, parsed.classes, parsed.dtype)
+    done = run(problem, libraries, parsed.repeats, series, parsed.json)
+    if parsed.plot:
+        draw(done, parsed.plot)
+        print(f"The picture is in {parsed.plot}", file=sys.stderr if parsed.json == "-" else sys.stdout)
+
+
 @contextmanager
 def _needs(extra: str, command: str = "demo") -> Iterator[None]:
     try:
@@ -108,12 +158,26 @@ def _literal(text: str) -> Any:
         return text
 
 
-def _losses(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in RECIPES:
-            raise argparse.ArgumentTypeError(f"was {name!r}; wanted one of {', '.join(RECIPES)}")
-    return names
+def _names(known: Collection[str]) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        return [_name(known)(name) for name in text.split(",")]
+
+    return parse
+
+
+def _name(known: Collection[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(f"was {text!r}; wanted one of {', '.join(known)}")
+        return text
+
+    return parse
+
+
+def _json(text: str) -> str:
+    if text != "-" and (Path(text).suffix != ".json" or not Path(text).parent.is_dir()):
+        raise argparse.ArgumentTypeError(f"was {text!r}; wanted a file ending in .json, in a folder that exists, or -")
+    return text
 
 
 def _png(text: str) -> str:

@@ -77,6 +77,10 @@ class Backend:
 
     def scatter(self, weights: Array, columns: Array, like: Array) -> Array:
         """Σ of the weights, (A, T), that go to every column, in the shape of `like`, (A, N)."""
+        if hasattr(self.xp, "bincount"):  # NumPy's and CuPy's; not of the standard
+            places = columns + like.shape[1] * self.xp.arange(like.shape[0])[:, None]
+            total = self.xp.bincount(places.ravel(), weights.ravel(), like.size)
+            return self.xp.astype(total.reshape(like.shape), like.dtype, copy=False)
         return self.xp.stack([self.xp.sum(self.xp.where(columns == column, weights, 0.0), axis=1)
                               for column in range(like.shape[1])], axis=1)
 

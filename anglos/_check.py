@@ -41,9 +41,9 @@ def check_together(loss: str, values: Mapping[str, Any]) -> None:
     if (values.get(one) is None) != (values.get(other) is None):
         missing, there = (other, one) if values.get(other) is None else (one, other)
         _refuse(loss, missing, TypeError, "was None", f"it together with {there}")
-    shape = tuple(getattr(values.get("false_negatives"), "shape", ()))
-    if values.get("negatives") is None and len(shape) == 2 and shape[0] != shape[1]:
-        _refuse(loss, "false_negatives", ValueError, f"was of shape {shape}", "(B, B), or negatives as well")
+    shape, rows = (tuple(getattr(values.get(name), "shape", ())) for name in ("false_negatives", "queries"))
+    if shape and rows and values.get("negatives") is None and shape != (*rows[:1], *rows[:1]):
+        _refuse(loss, "false_negatives", ValueError, f"was of shape {shape}", f"({rows[0]}, {rows[0]})")
     if values.get("negatives") is not None and values.get("symmetric"):
         _refuse(loss, "symmetric", ValueError, "was True", "False with negatives, which have no queries")
 
@@ -106,7 +106,7 @@ def _check_shape(refuse: Any, name: str, value: Any, kind: ArrayOf | Number, siz
         if len(letters) == len(shape) and all(sizes.get(letter, size) == size
                                               for letter, size in zip(letters, shape, strict=True)):
             for letter, size in zip(letters, shape, strict=True):
-                if letter in "CDKMN" and size == 0:
+                if letter in "CDKM" and size == 0:
                     refuse(ValueError, f"was of shape {shape}", f"{letter} to be at least 1 in {spell(kind.shapes)}")
                 sizes[letter] = size
                 sources.setdefault(letter, name)

@@ -90,7 +90,7 @@ class Loss(Generic[Options]):
         backend, inputs, static, sizes = check_values(self.name, self.kinds, values)
         for name in wrt:
             if name not in inputs:
-                inputs[name] = self._as_input(backend, name, static.pop(name), inputs)
+                inputs[name] = self._as_input(backend, name, static.pop(name, None), inputs)
         reduction, ignore_index = static.pop("reduction"), static.pop("ignore_index", None)
         sample_weight = inputs.pop("sample_weight", static.pop("sample_weight", None))
         rows = Rows(sample_weight, None)

@@ -77,10 +77,15 @@ def hinge(xp: Any, difference: Array, margin: float | None) -> tuple[Array, Arra
 
 def softplus(xp: Any, x: Array) -> Array:
     """ς(x) = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)."""
-    return xp.where(x > 0.0, x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+    return xp.where(x > 0.0, x, 0.0) + xp.log1p(xp.exp(minus_abs(xp, x)))
 
 
 def sigmoid(xp: Any, x: Array) -> Array:
     """σ(x) = 1 / (1 + e^−x), the derivative of softplus."""
-    small = xp.exp(-xp.abs(x))
+    small = xp.exp(minus_abs(xp, x))
     return xp.where(x > 0.0, 1.0, small) / (1.0 + small)
+
+
+def minus_abs(xp: Any, x: Array) -> Array:
+    """−|x|, for functions that are smooth at 0: there automatic differentiation would take a slope of 0 for |x|."""
+    return xp.where(x > 0.0, -x, x)

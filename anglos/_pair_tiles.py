@@ -45,6 +45,11 @@ def sides_of(backend: Any, row: PairRow, inputs: dict[str, Array]) -> Sides:
 
     made = {name: side(name) for name in names}
     first = made[names[0]]
+    if row.distance is not None and first.inverse is None and 0 not in made[names[-1]].points.shape:
+        # Distances stay, and lengths, whose squares lose their digits, become small.
+        middle = backend.stop_gradient(xp.mean(made[names[-1]].points, axis=0))
+        made = {name: one._replace(points=one.points - middle) for name, one in made.items()}
+        first = made[names[0]]
     if "negatives" in made:
         return Sides(first, made["negatives"], made["keys"])
     return Sides(first, made[names[-1]], None)

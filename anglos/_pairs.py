@@ -43,8 +43,10 @@ def forward(backend: Any, row: PairRow, inputs: dict[str, Array]) -> tuple[Array
     if row.symmetric:
         own_logit = row.scale * xp.sum(sides.rows.points * sides.columns.points, axis=-1)
         column_value, of_columns = _COLUMNS.value(xp, columns, own_logit, count.shape[0])
-        value, residuals = 0.5 * (value + column_value), (xp.ones_like(count), *of_columns)
+        count = xp.where((count == 0.0) & (columns.total == 0.0), 0.0, 1.0 + xp.zeros_like(count))
+        value, residuals = 0.5 * (value + column_value), (count, *of_columns)
     if row.length_penalty:
+        residuals = (xp.ones_like(count), *residuals[1:])
         squares = (xp.sum(side.points * side.points, axis=-1) for side in (sides.rows, sides.own or sides.columns))
         value = value + row.length_penalty * sum(squares)
     return value, residuals

@@ -8,7 +8,7 @@ A tile has `logits` of shape (T, B), the marks `own` of the label's among them, 
 import math
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, sigmoid, softplus
+from anglos._numerics import Array, minus_abs, sigmoid, softplus
 
 
 class Tile(NamedTuple):
@@ -54,7 +54,7 @@ class CrossEntropy(NamedTuple):
         """ℓ; −log p_y = ς(L − z_y), and the log-sum-exp of all."""
         rest = _finish(xp, gathered)
         excess = rest - own_logit
-        smaller = xp.log1p(xp.exp(-xp.abs(excess)))
+        smaller = xp.log1p(xp.exp(minus_abs(xp, excess)))
         surprise = xp.where(excess > 0.0, excess, 0.0) + smaller
         everything = xp.where(excess > 0.0, rest, own_logit) + smaller
         loss = surprise

@@ -36,28 +36,57 @@ def batch_hard(backend: Any, tile: PairTile, margin: float | None) -> Chosen:
 def semi_hard(backend: Any, tile: PairTile, margin: float | None) -> Chosen:
     """For every positive the nearest negative that is farther, if it is within the margin."""
     chosen, farther = _next_negative(backend, tile)
-    valid = tile.positive & farther
+    valid = chosen.valid & farther
     if margin is not None:
-        reach = backend.xp.take_along_axis(tile.values, chosen, axis=1)
-        valid = valid & ~(reach >= tile.values + margin)
-    return Chosen(None, chosen, valid)
+        near = tile.values
+        if chosen.positive is not None:
+            near = backend.xp.take_along_axis(near, chosen.positive, axis=1)
+        reach = backend.xp.take_along_axis(tile.values, chosen.negative, axis=1)
+        valid = valid & ~(reach >= near + margin)
+    return chosen._replace(valid=valid)
 
 
 def semi_hard_or_easiest(backend: Any, tile: PairTile, margin: float | None) -> Chosen:
     """For every positive the nearest negative that is farther, and if there is none the farthest of all."""
     chosen, _ = _next_negative(backend, tile)
-    return Chosen(None, chosen, tile.positive & backend.xp.any(tile.negative, axis=1)[:, None])
+    return chosen._replace(valid=chosen.valid & backend.xp.any(tile.negative, axis=1)[:, None])
 
 
-def _next_negative(backend: Any, tile: PairTile) -> tuple[Array, Array]:
-    """For every column the nearest negative that is farther, or else the farthest, and whether it is farther."""
+def _next_negative(backend: Any, tile: PairTile) -> tuple[Chosen, Array]:
+    """For every positive the nearest negative that is farther, or else the farthest, and whether it is farther."""
+    most = backend.bounds(number(backend.xp, tile.positive, tile.values))
+    if most is not None and most[1] <= FEW:
+        return _next_negative_of_few(backend, tile, max(int(most[1]), 1))
     xp = backend.xp
     distance = xp.where(tile.negative, tile.values, math.inf)
     order = xp.argsort(distance, axis=1)
     below = backend.rank(xp.take_along_axis(distance, order, axis=1), tile.values)
     negatives = xp.sum(xp.astype(tile.negative, below.dtype), axis=1)[:, None]
     last = xp.where(negatives > 0, negatives - 1, 0)
-    return xp.take_along_axis(order, xp.where(below < negatives, below, last), axis=1), below < negatives
+    chosen = xp.take_along_axis(order, xp.where(below < negatives, below, last), axis=1)
+    return Chosen(None, chosen, tile.positive), below < negatives
+
+
+FEW = 16
+"""Up to so many positives a search for each is faster than sorting."""
+
+
+def _next_negative_of_few(backend: Any, tile: PairTile, most: int) -> tuple[Chosen, Array]:
+    xp, distance, rest = backend.xp, tile.values, tile.positive
+    easiest = xp.argmax(xp.where(tile.negative, distance, -math.inf), axis=1)[:, None]
+    columns = backend.arange(distance.shape[1], easiest)[None, :]
+    found: list[tuple[Array, ...]] = []
+    for _ in range(most):  # the first positive of every row, then the next
+        positive = xp.argmax(xp.astype(rest, xp.uint8), axis=1)[:, None]
+        near = xp.take_along_axis(distance, positive, axis=1)
+        beyond = xp.where(tile.negative & (distance > near), distance, math.inf)
+        next_one = xp.argmin(beyond, axis=1)[:, None]
+        farther = xp.take_along_axis(beyond, next_one, axis=1) != math.inf
+        found.append((positive, xp.where(farther, next_one, easiest), xp.take_along_axis(rest, positive, axis=1),
+                      farther))
+        rest = rest & (columns != positive)
+    joined = [xp.concat(parts, axis=1) for parts in zip(*found, strict=True)]
+    return Chosen(*joined[:3]), joined[3]
 
 
 CHOICES: dict[str, Callable[[Any, PairTile, float | None], Chosen]] = {
@@ -79,8 +108,8 @@ def chosen_terms(backend: Any, tile: PairTile, *, mining: str, margin: float | N
         minus = backend.scatter(weight, chosen.negative, distance)
         return (weight if chosen.positive is None else backend.scatter(weight, chosen.positive, distance)) - minus
 
-    counted = (weight > 0.0) & chosen.valid if active else chosen.valid
-    return Terms(xp.sum(value, axis=1), number(xp, counted, distance), slope)
+    counted = (weight > 0.0) & chosen.valid if active and margin is not None else chosen.valid
+    return Terms(xp.sum(value, axis=1) + _nan_of(xp, distance), number(xp, counted, distance), slope)
 
 
 def all_terms(backend: Any, tile: PairTile, *, margin: float, active: bool) -> Terms:
@@ -104,10 +133,15 @@ def all_terms(backend: Any, tile: PairTile, *, margin: float, active: bool) -> T
         return weight - xp.where(tile.negative, positives[:, None] - short, 0.0)
 
     count = xp.sum(weight, axis=1) if active else positives * number(xp, tile.negative, distance)
-    return Terms(value, count, slope)
+    return Terms(value + _nan_of(xp, distance), count, slope)
 
 
-def all_soft_terms(backend: Any, tile: PairTile, *, active: bool) -> Terms:
+def _nan_of(xp: Any, distance: Array) -> Array:
+    """NaN for a row that has one, which a selection may pass by, and else 0."""
+    return 0.0 * xp.sum(distance, axis=1)
+
+
+def all_soft_terms(backend: Any, tile: PairTile) -> Terms:
     """Of all triplets by softplus, which needs them all."""
     xp, distance = backend.xp, tile.values
     valid = tile.positive[:, :, None] & tile.negative[:, None, :]

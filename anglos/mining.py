@@ -11,6 +11,7 @@ from functools import partial
 
 from anglos._backend import Array
 from anglos._check import check_together, check_values
+from anglos._kinds import Number
 from anglos._loss import LOSSES
 from anglos._pair_row import PairRow
 from anglos._pair_tiles import Tiles, sides_of
@@ -66,15 +67,15 @@ def _select(mining: str, embeddings: Array, labels: Array, distance: str, normal
     name, kinds = f"mining.{mining}", LOSSES["triplet"].kinds
     values = {"embeddings": embeddings, "labels": labels, "distance": distance, "normalize": normalize,
               "reference_embeddings": reference_embeddings, "reference_labels": reference_labels}
-    if margin is not None:
-        values["margin"] = margin
+    values["margin"] = margin
+    kinds = {**kinds, "margin": Number("a margin on the distance", 0.0, shapes=(), optional=True)}
     check_together(name, values)
-    backend, inputs, static, _ = check_values(name, kinds, values)
+    backend, inputs, static, sizes = check_values(name, kinds, values)
     with backend.untracked(tuple(inputs.values())):
         _, inputs = settle_groups(name, backend, inputs, None, -100, None)
         known = inputs["labels"] != -100
-        if known.shape[0] == 0:
-            return inputs["labels"], inputs["labels"], inputs["labels"]
+        if 0 in (sizes["B"], sizes.get("N")):
+            return (inputs["labels"][:0],) * 3
         terms = partial(chosen_terms, mining=mining, margin=margin, active=False)
         row = PairRow(terms, distance=static["distance"], normalize=static["normalize"], ignore_index=-100)
         tiles = Tiles(backend, row, inputs, sides_of(backend, row, inputs))

@@ -19,10 +19,5 @@ class NumPy(Backend):
         np.add.at(total, labels, values)
         return total
 
-    def scatter(self, weights: Any, columns: Any, like: Any) -> Any:
-        places = columns + like.shape[1] * np.arange(like.shape[0])[:, None]
-        total = np.bincount(places.ravel(), weights.ravel(), like.size)
-        return total.reshape(like.shape).astype(like.dtype, copy=False)
-
 
 backend = NumPy("numpy", xp)

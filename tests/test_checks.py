@@ -119,7 +119,7 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (anglos.info_nce, (Q, Q, N), {"symmetric": True},
      "info_nce: symmetric was True; wanted False with negatives, which have no queries"),
     (anglos.info_nce, (Q, Q), {"false_negatives": np.zeros((6, 3), dtype=bool)},
-     "info_nce: false_negatives was of shape (6, 3); wanted (B, B), or negatives as well"),
+     "info_nce: false_negatives was of shape (6, 3); wanted (6, 6)"),
     (anglos.info_nce, (Q, Q), {"false_negatives": np.zeros((6, 6))}, "info_nce: false_negatives was of dtype float64; "
      "wanted an array of bool dtype and shape (B, M) or None"),
     (anglos.triplet, (X, Y), {"reference_embeddings": N},
@@ -132,6 +132,10 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      "'batch_all', 'semi_hard', 'semi_hard_or_easiest'"),
     (anglos.mining.batch_hard, (X, Y.tolist()), {},
      f"mining.batch_hard: labels was a list; wanted an array of integral dtype and shape (B,), {ARRAY}"),
+    (anglos.mining.semi_hard, (X, Y), {"margin": "soft"},
+     "mining.semi_hard: margin was 'soft'; wanted a margin on the distance from 0: a number or None"),
+    (anglos.clip, (Q, Q), {"false_negatives": np.zeros((5, 5), dtype=bool)},
+     "clip: false_negatives was of shape (5, 5); wanted (6, 6)"),
     (anglos.proxy_anchor, (X, W, Y + 2), {},
      "proxy_anchor: labels held 5 at position 1; wanted 0 to 4, or ignore_index = -100"),
 ]
@@ -153,6 +157,8 @@ def test_refusals_of_other_losses(other: Any, options: dict[str, Any], message: 
 
 
 def test_a_none_has_no_gradient() -> None:
+    with pytest.raises(ValueError, match=r"^info_nce: wrt named negatives, which was None; wanted an array or"):
+        anglos.info_nce.value_and_grad(Q, Q, wrt=("negatives",))
     with pytest.raises(ValueError, match=r"^l2_softmax: wrt named scale, which was None; wanted an array or a number"):
         anglos.l2_softmax.value_and_grad(X, W, Y, wrt=("scale",))
 

@@ -237,3 +237,23 @@ def test_sample_weights_of_ignored_rows_have_gradient_zero(loss: Loss[...]) -> N
             got = import_module("jax").grad(lambda weight, call=call: loss(*call, sample_weight=weight))(weight)
         np.testing.assert_allclose(library.numpy(got), library.numpy(wanted), rtol=1e-11, atol=1e-13)
         assert library.numpy(got)[2] == 0.0
+
+
+def test_derivatives_where_two_logits_are_equal() -> None:
+    """|x| has no slope at 0, and log(1 + eˣ) has: by autodiff of the value, and to second order."""
+    torch: Any = import_module("torch")
+    jax: Any = import_module("jax")
+    query, keys = np.asarray([[1.0, 0.0]]), (np.asarray([[0.0, 1.0]]), np.asarray([[0.0, 2.0]]))
+    for function in (anglos.nce, anglos.nce.plain):
+        leaf = torch.tensor(query, requires_grad=True)
+        (gradient,) = torch.autograd.grad(function(leaf, *map(torch.tensor, keys)), leaf, create_graph=True)
+        (second,) = torch.autograd.grad(gradient[0, 1], leaf)
+        np.testing.assert_allclose(gradient.detach().numpy(), [[0.0, 0.5]], atol=1e-15)
+        np.testing.assert_allclose(second.numpy(), [[0.0, 1.25]], atol=1e-15)
+        hessian = jax.hessian(function) if function is not anglos.nce else jax.jacrev(jax.jacrev(function))
+        np.testing.assert_allclose(hessian(jax.numpy.asarray(query), *keys)[0, 1, 0, 1], 1.25, atol=1e-15)
+    x, w, y = torch.eye(2, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64), torch.arange(2)
+    wanted = torch.func.hessian(lambda w: torch.nn.functional.cross_entropy(x @ w.T, y))(w)
+    for loss in (anglos.linear_cross_entropy, anglos.linear_cross_entropy.plain):
+        got = torch.func.jacrev(torch.func.jacrev(lambda w, loss=loss: loss(x, w, y)))(w)
+        torch.testing.assert_close(got, wanted)

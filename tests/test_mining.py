@@ -38,8 +38,11 @@ def slowly(mining: str, distances: np.ndarray, labels: np.ndarray, margin: float
     return triplets
 
 
+@pytest.mark.parametrize("few", [0, 16])
 @pytest.mark.parametrize("mining", ["batch_hard", "semi_hard", "semi_hard_or_easiest"])
-def test_selections(mining: str, library: Library) -> None:
+def test_selections(mining: str, few: int, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By sorting, and by a search for every positive."""
+    monkeypatch.setattr("anglos._selection.FEW", few)
     embeddings, labels = batch()
     for margin in (None, MARGIN) if mining == "semi_hard" else (None,):
         distances = np.sum((embeddings[:, None] - embeddings) ** 2, axis=-1)

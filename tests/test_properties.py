@@ -320,6 +320,50 @@ def test_invariants(library: Library) -> None:
                                library.numpy(anglos.linear_cross_entropy(*inputs, label_smoothing=0.2)), rtol=1e-13)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+@pytest.mark.parametrize("mining", ["batch_all", "batch_hard", "semi_hard", "semi_hard_or_easiest"])
+def test_no_selection_passes_a_nan_by(mining: Any, library: Library) -> None:
+    embeddings, labels = arrays(anglos.triplet, library)
+    for row in range(BATCH):
+        spoilt = library.numpy(embeddings).copy()
+        spoilt[row, 0] = np.nan
+        for margin in (0.2, "soft"):
+            assert np.isnan(float(anglos.triplet(library.array(spoilt), labels, mining=mining, margin=margin)))
+
+
+def test_rows_without_negatives_leave_the_divisor(library: Library) -> None:
+    queries, keys = arrays(anglos.clip, library)
+    alone = np.zeros((BATCH, BATCH), dtype=bool)
+    alone[0] = True
+    some = library.array(alone)
+    rows = library.numpy(anglos.info_nce(queries, keys, false_negatives=some, reduction="none"))
+    assert rows[0] == 0.0
+    np.testing.assert_allclose(float(anglos.info_nce(queries, keys, false_negatives=some)), rows.sum() / (BATCH - 1))
+    both = library.array(alone | alone.T)
+    rows = library.numpy(anglos.clip(queries, keys, false_negatives=both, reduction="none"))
+    np.testing.assert_allclose(float(anglos.clip(queries, keys, false_negatives=both)), rows.sum() / (BATCH - 1))
+    rows = library.numpy(anglos.n_pair(queries, keys, false_negatives=some, reduction="none"))
+    np.testing.assert_allclose(float(anglos.n_pair(queries, keys, false_negatives=some)), rows.sum() / BATCH)
+
+
+def test_an_empty_memory_costs_nothing(pair: Loss[...], library: Library) -> None:
+    if "reference_embeddings" not in pair.defaults:
+        pytest.skip("takes no references")
+    inputs, memory = arrays(pair, library), references(pair, library)
+    empty = {name: library.array(library.numpy(array)[:0]) for name, array in memory.items()}
+    value, (gradient,) = pair.value_and_grad(*inputs, **empty)
+    assert float(value) == 0.0
+    assert not library.numpy(gradient).any()
+
+
+def test_distances_do_not_depend_on_where_the_origin_is(numpy: Library) -> None:
+    random = np.random.default_rng(0)
+    points, labels = random.normal(size=(32, 8)), np.arange(32) // 4
+    wanted = anglos.contrastive(points, labels, margin=5.0, normalize=False)
+    far = anglos.contrastive((points + 1000.0).astype("float32"), labels, margin=5.0, normalize=False)
+    np.testing.assert_allclose(far, wanted, rtol=1e-3)
+
+
 def test_two_ways_to_the_same_loss(library: Library) -> None:
     """One value; and one gradient, where the inputs are the same."""
     x, w, y = arrays(anglos.normface, library)

@@ -110,4 +110,4 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
     least = xp.where(median < math.sqrt(0.5), math.sqrt(0.5), median)
     new = (xp.log(xp.where(mean == 0.0, 1.0, mean)) + largest) / least + 0.0 * xp.sum(xp.where(counted, cos, 0.0))
     kept = (count == 0) | (new <= 0.0)
-    return backend.stop_gradient(xp.where(kept, scale, new))
+    return backend.stop_gradient(xp.where(kept, scale * xp.ones_like(new), new))

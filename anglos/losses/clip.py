@@ -2,7 +2,7 @@
 
 
 from anglos import _pairs
-from anglos._arguments import FalseNegatives, Keys, Queries, Reduction, SampleWeight, Scale
+from anglos._arguments import FalseNegativePairs, Keys, Queries, Reduction, SampleWeight, Scale
 from anglos._contrasts import one_of_many
 from anglos._loss import loss
 from anglos._pair_row import PairRow
@@ -11,13 +11,14 @@ from anglos._pair_row import PairRow
 @loss(_pairs, formula="ℓ = ½ (CE over rows + CE over columns) of s q·k", paper="Radford et al. 2021, arXiv:2103.00020")
 def clip(
     queries: Queries, keys: Keys, /, *,
-    scale: Scale = 1.0 / 0.07, false_negatives: FalseNegatives = None,
+    scale: Scale = 1.0 / 0.07, false_negatives: FalseNegativePairs = None,
     sample_weight: SampleWeight = None, reduction: Reduction = "mean",
 ) -> PairRow:
     """CLIP: InfoNCE in both directions, with a scale that is usually learnt.
 
     ℓ_i = ½ (−log softmax_j(s cos(q_i, k_j))_i − log softmax_j(s cos(q_j, k_i))_i). Exchanging queries and keys changes
-    nothing. The authors learn log s from log(1/0.07) and keep s at most 100.
+    nothing. A pair without negatives in either direction leaves the mean's divisor. The authors learn log s from
+    log(1/0.07) and keep s at most 100.
 
     Parameters
     ----------

@@ -19,7 +19,8 @@ def info_nce(
     ℓ_i = −log( exp(cos(q_i, k_i)/τ) / Σ_j exp(cos(q_i, k_j)/τ) ), j over the keys of the batch, or over k_i and the
     `negatives` where they are given. It is cross entropy with similarities for logits: each query is classified, with
     its own key as the right class. log N − ℓ, N the number of keys compared with, is a lower bound of the mutual
-    information, so that a loss near 0 says no more than log N. `nce` asks of every key by itself whether it is noise.
+    information, so that a loss near 0 says no more than log N. `nce` asks of every key by itself whether it is noise. A
+    query that is left without negatives adds nothing and leaves the mean's divisor.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 
 from anglos import _pairs
-from anglos._arguments import FalseNegatives, Keys, NonNegative, Queries, Reduction, SampleWeight
+from anglos._arguments import FalseNegativePairs, Keys, NonNegative, Queries, Reduction, SampleWeight
 from anglos._contrasts import one_of_many
 from anglos._loss import loss
 from anglos._pair_row import PairRow
@@ -11,12 +11,12 @@ from anglos._pair_row import PairRow
 @loss(_pairs, formula="ℓ = −log(e^(q·k) / Σ_j e^(q·k_j)) + λ (|q|² + |k|²)", paper="Sohn 2016 (NIPS)")
 def n_pair(
     queries: Queries, keys: Keys, /, *,
-    regularizer: NonNegative = 0.02, symmetric: bool = False, false_negatives: FalseNegatives = None,
+    regularizer: NonNegative = 0.02, symmetric: bool = False, false_negatives: FalseNegativePairs = None,
     sample_weight: SampleWeight = None, reduction: Reduction = "mean",
 ) -> PairRow:
     """N-pair: softmax cross entropy over the products of a query with all keys, and a price on lengths.
 
-    ℓ_i = −log( exp(q_i·k_i) / Σ_j exp(q_i·k_j) ) + λ (|q_i|² + |k_i|²).
+    ℓ_i = −log( exp(q_i·k_i) / Σ_j exp(q_i·k_j) ) + λ (|q_i|² + |k_i|²). All rows are in the mean.
 
     Parameters
     ----------

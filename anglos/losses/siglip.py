@@ -3,7 +3,7 @@
 import math
 
 from anglos import _pairs
-from anglos._arguments import AnyNumber, FalseNegatives, Keys, Queries, Reduction, SampleWeight
+from anglos._arguments import AnyNumber, FalseNegativePairs, Keys, Queries, Reduction, SampleWeight
 from anglos._contrasts import each_by_itself
 from anglos._loss import loss
 from anglos._pair_row import PairRow
@@ -12,7 +12,7 @@ from anglos._pair_row import PairRow
 @loss(_pairs, formula="ℓ = Σ_j ς(−y_ij (eᵗ q·k_j + b)), y = ±1", paper="Zhai et al. 2023, arXiv:2303.15343")
 def siglip(
     queries: Queries, keys: Keys, /, *,
-    log_scale: AnyNumber = 2.302585092994046, bias: AnyNumber = -10.0, false_negatives: FalseNegatives = None,
+    log_scale: AnyNumber = 2.302585092994046, bias: AnyNumber = -10.0, false_negatives: FalseNegativePairs = None,
     sample_weight: SampleWeight = None, reduction: Reduction = "mean",
 ) -> PairRow:
     """SigLIP: of every pair of a query and a key by itself, whether they belong together.

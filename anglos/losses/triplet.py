@@ -54,7 +54,8 @@ def triplet(
     normalize : bool
         Whether Euclidean distances are those of unit vectors.
     mean_over : {"active", "all"}
-        Whether the mean is over the triplets with a loss above 0 or over all that were chosen.
+        Whether the mean is over the triplets with a loss above 0 or over all that were chosen. A soft loss is always
+        above 0.
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
@@ -95,7 +96,6 @@ def triplet(
     number, active = None if isinstance(margin, str) else margin, mean_over == "active"
     terms: Any = partial(chosen_terms, mining=mining, margin=number, active=active)
     if mining == "batch_all":
-        soft = partial(all_soft_terms, active=active)
-        terms = soft if number is None else partial(all_terms, margin=number, active=active)
+        terms = all_soft_terms if number is None else partial(all_terms, margin=number, active=active)
     return PairRow(terms, distance=distance, normalize=normalize, ignore_index=ignore_index,
                    triples=mining == "batch_all" and number is None)

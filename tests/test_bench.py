@@ -1,0 +1,155 @@
+"""`python -m anglos bench`: every row is there and computes what it says, and memory is measured right. No times."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from anglos.__main__ import main
+from anglos.bench.memory import memory
+from anglos.bench.problem import HEADS, Problem
+from anglos.bench.run import sizes
+from anglos.bench.steps import LIBRARIES, PRODUCTS
+
+SMALL = ["--batch=8", "--dimension=16", "--classes=40", "--repeats=2"]
+PROBLEM = Problem("arcface", 8, 16, 40, "float64")
+
+
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory without a process for each row; one of the rows fails."""
+    def known(problem: Problem, library: str, row: str) -> int:
+        if "F.linear_cross_entropy" in row:
+            raise MemoryError("too large")
+        return 2560 * problem.classes  # in 8 × C float32: 80 times
+
+    monkeypatch.setattr("anglos.bench.measure.memory", known)
+
+
+@pytest.mark.usefixtures("no_process")
+def test_rows_and_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "bench.json"
+    main(["bench", *SMALL, "--library", "numpy,torch", "--library=jax,numpy", "--json", str(out)])
+    table, saved = capsys.readouterr().out, json.loads(out.read_text())
+    rows = saved["rows"]
+    assert Counter(row["library"] for row in rows) == {"numpy": 2, "torch": 6, "jax": 3}
+    products = {row["library"]: row["milliseconds"] for row in rows if row["row"] == PRODUCTS}
+    for row in rows:
+        line = next(line for line in table.splitlines() if line.startswith(f"{row['library']:7}  {row['row']}"))
+        if "F.linear_cross_entropy" in row["row"]:
+            assert line.split()[-4:] == ["–"] * 4
+            assert f"torch {row['row']}: left out, too large" in table
+            continue
+        assert row["ratio"] == pytest.approx(row["milliseconds"] / products[row["library"]])
+        assert (row["mebibytes"], row["buffers"]) == (2560 * 40 / 2**20, 80)
+        assert line.split()[-4:] == [f"{row['milliseconds']:,.1f}", f"{row['ratio']:.2f}", "0.1", "80.00"]
+    assert saved["problem"] == {"loss": "arcface", "batch": 8, "dimension": 16, "classes": 40, "dtype": "float32"}
+    for word in (*saved["machine"].values(), "median of 2", f"numpy {np.__version__}"):
+        assert word in table
+
+
+@pytest.mark.usefixtures("no_process")
+def test_series_is_drawn_and_json_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "bench.png"
+    main(["bench", *SMALL, "--library=numpy", "--plot", str(out), "--classes-max=3500", "--json"])
+    printed = capsys.readouterr()
+    assert [row["classes"] for row in json.loads(printed.out)["rows"][::2]] == [40, 1000, 3000, 3500]
+    assert str(out) in printed.err
+    picture = imread(out)[..., :3]
+    assert np.ptp(picture, axis=-1).max() > 0.3  # lines have colours
+
+
+def test_sizes_end_where_they_should() -> None:
+    assert sizes(1000) == [1000]
+    assert sizes(10_000) == [1000, 3000, 10_000]
+    assert sizes(1_000_000)[-2:] == [300_000, 1_000_000]
+
+
+def numbers(result: Any) -> list[np.ndarray]:
+    value, gradients = result
+    return [np.asarray(array) for array in (*([] if value is None else [value]), *gradients)]
+
+
+@pytest.mark.parametrize("name", ["arcface", "cosface", "linear_cross_entropy"])
+def test_rows_of_all_libraries_compute_the_same(name: str) -> None:
+    """A row beside another is worth something only where both do the same."""
+    problem = replace(PROBLEM, loss=name)
+    results = {f"{library} {row}": numbers(make()()) for library in ("numpy", "torch", "jax")
+               for row, make in LIBRARIES[library].rows(problem, problem.draw()).items()}
+    if name == "cosface":
+        assert "torch pytorch-metric-learning CosFaceLoss" in results
+    for row, result in results.items():
+        if "F." in row and name != "linear_cross_entropy":
+            continue
+        expected = results[f"numpy {PRODUCTS}" if PRODUCTS in row else f"numpy anglos.{name}"]
+        for array, other in zip(result, expected, strict=True):
+            np.testing.assert_allclose(array, other, rtol=1e-5, atol=1e-9, err_msg=row)
+
+
+LINUX = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured on Linux")
+
+
+@LINUX
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+def test_products_need_one_buffer(library: str) -> None:
+    problem = Problem("arcface", 256, 64, 32_000, "float32")
+    assert memory(problem, library, PRODUCTS) == pytest.approx(problem.buffer_bytes, rel=0.15)
+
+
+@LINUX
+def test_peak_is_what_a_step_allocates() -> None:
+    """Also what is freed before the step ends, and what was free before it."""
+    code = """if True:
+        import numpy as np
+        from anglos.bench.memory import resident_peak
+        def step():
+            np.ones(6 << 20)
+            return np.ones(8 << 20)
+        np.ones(32 << 20), [np.ones(1 << 16) for _ in range(64)]
+        print(resident_peak(lambda: None), resident_peak(step))"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    nothing, peak = map(int, ended.stdout.split())
+    assert nothing < 2**20
+    assert peak == pytest.approx(64 * 2**20, abs=2**20)
+
+
+def test_a_row_that_cannot_run_says_why() -> None:
+    with pytest.raises(MemoryError, match="KeyError: 'no such row'"):
+        memory(PROBLEM, "numpy", "no such row")
+
+
+@pytest.mark.parametrize(("option", "value", "message"), [
+    ("--batch", "0", "was '0'; wanted a whole number of at least 1"),
+    ("--classes", "1", "was '1'; wanted a whole number of at least 2"),
+    ("--classes-max", "10", "was '10'; wanted a whole number of at least 1000"),
+    ("--classes-max", "2000", "was given without --plot, which it is for"),
+    ("--loss", "triplet", f"was 'triplet'; wanted one of {', '.join(HEADS)}"),
+    ("--loss", "subcenter_arcface", f"was 'subcenter_arcface'; wanted one of {', '.join(HEADS)}"),
+    ("--library", "numpy,mlx", "was 'mlx'; wanted one of numpy, torch, jax, cupy"),
+    ("--dtype", "float8", "invalid choice: 'float8'"),
+    ("--json", "no/such.json", "was 'no/such.json'; wanted a file ending in .json, in a folder that exists, or -"),
+    ("--plot", "x.svg", "was 'x.svg'; wanted a file ending in .png, in a folder that exists"),
+])
+def test_bad_options_are_refused(option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["bench", f"{option}={value}"])
+    assert f"argument {option}: {message}" in capsys.readouterr().err
+
+
+def test_a_type_that_a_library_lacks_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["bench", "--library=numpy", "--dtype=bfloat16"])
+    assert "argument --dtype: was 'bfloat16'; wanted one of float32, float64 for numpy" in capsys.readouterr().err
+
+
+def test_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SystemExit, match="anglos bench: torch is not installed; pip install 'anglos\\[torch\\]'"):
+        main(["bench", "--library=torch"])
