@@ -106,7 +106,8 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
     rest = xp.where(counted, rest, 0.0)
     largest = xp.max(rest)
     mean = xp.sum(xp.where(counted, xp.exp(rest - largest), 0.0)) / xp.astype(xp.where(count > 0, count, 1), cos.dtype)
-    median = xp.take(xp.sort(xp.where(counted, cos, -2.0), descending=True), xp.where(count > 0, (count - 1) // 2, 0))
+    middle = xp.reshape(xp.where(count > 0, (count - 1) // 2, 0), (1,))
+    median = xp.take(xp.sort(xp.where(counted, cos, -2.0), descending=True), middle)[0]
     least = xp.where(median < math.sqrt(0.5), math.sqrt(0.5), median)
     new = (xp.log(xp.where(mean == 0.0, 1.0, mean)) + largest) / least + 0.0 * xp.sum(xp.where(counted, cos, 0.0))
     kept = (count == 0) | (new <= 0.0)
