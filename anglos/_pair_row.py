@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from anglos._numerics import Array
-
-_NONE: Mapping[str, Any] = MappingProxyType({})
-_NAMES = MappingProxyType({"scale": ("scale", 1.0), "bias": ("bias", 1.0)})
+from anglos._row import NAMES
 
 
 class PairTile(NamedTuple):
@@ -53,5 +50,5 @@ class PairRow:
     triples: bool = False
     """Whether `terms` holds N numbers for every pair, so that tiles must be smaller."""
     ignore_index: int | None = None
-    names: Mapping[str, tuple[str, Any]] = field(default_factory=lambda: _NAMES)
+    names: Mapping[str, tuple[str, Any]] = field(default_factory=lambda: NAMES)
     """For an option of the loss that is a field of the row: the field, and its slope in the option."""

@@ -32,7 +32,7 @@ def forward(backend: Any, row: PairRow, inputs: dict[str, Array]) -> tuple[Array
     def visit(first: Any, *slices: Any) -> tuple[Any, tuple[Array, Array]]:
         tile, _, _ = tiles.visit(first, *slices)
         terms = row.terms(backend, tile)
-        column = _COLUMNS.gather(xp, _by_column(backend, tile, first), None) if row.symmetric else ()
+        column = _COLUMNS.gather(xp, _by_column(xp, tile), None) if row.symmetric else ()
         return column, (terms.value, terms.count)
 
     def combine(a: Any, b: Any) -> Any:
@@ -63,13 +63,13 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
     fields = {row.names[name][0] for name in needs if name in row.names}
 
     def visit(first: Any, x: Array, *slices: Any) -> tuple[dict[str, Array], tuple[Array | None, ...]]:
-        *slices_, g_tile = slices
+        *others, g_tile = slices
         g_rows = g_tile[:, None]
-        tile, similarity, square_slope = tiles.visit(first, x, *slices_)
+        tile, similarity, square_slope = tiles.visit(first, x, *others)
         terms: Terms = row.terms(backend, tile)
         slope = g_rows * terms.slope()
         if row.symmetric:
-            by_column = _by_column(backend, tile, first)
+            by_column = _by_column(xp, tile)
             other = xp.where(by_column.own, _COLUMNS.own_slope(xp, residuals[1:], 1),
                              _COLUMNS.rest_slope(xp, residuals[1:], by_column, 1))
             slope = 0.5 * (slope + other * g[None, :])
@@ -87,8 +87,7 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
             state["between"] = terms.between_slope(g_rows) * row.scale
         return state, (d_rows, d_own, d_scale, d_bias)
 
-    state, (d_rows, d_own, d_scale, d_bias) = backend.sweep(
-        visit, add_sums, (*tiles.swept, g), tiles.width)
+    state, (d_rows, d_own, d_scale, d_bias) = backend.sweep(visit, add_sums, (*tiles.swept, g), tiles.width)
     d_columns = state["columns"]
     if tiles.free_lengths:
         d_columns = d_columns - columns * state["lengths"][:, None]
@@ -118,8 +117,7 @@ def count(residuals: Any) -> Array:
     return residuals[0]
 
 
-def _by_column(backend: Any, tile: PairTile, first: Any) -> Tile:
+def _by_column(xp: Any, tile: PairTile) -> Tile:
     """The same logits as a tile of A classes against N samples; a pair that is neither is left out."""
-    xp = backend.xp
     logits = xp.where(tile.positive | tile.negative, tile.values, -math.inf)
     return Tile(logits, tile.positive, logits[:, 0])

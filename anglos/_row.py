@@ -9,7 +9,7 @@ from anglos._numerics import Array
 from anglos._reductions import CrossEntropy
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
-_NAMES = MappingProxyType({"scale": ("scale", 1.0), "bias": ("bias", 1.0)})
+NAMES = MappingProxyType({"scale": ("scale", 1.0), "bias": ("bias", 1.0)})
 
 
 class Curve(NamedTuple):
@@ -52,5 +52,5 @@ class Row:
     detach_centroids: bool = False
     """Of `_centroids.py`: whether class means are constants to the gradient."""
     ignore_index: int | None = None
-    names: Mapping[str, tuple[str, float]] = field(default_factory=lambda: _NAMES)
+    names: Mapping[str, tuple[str, float]] = field(default_factory=lambda: NAMES)
     """For an option of the loss that is a field of the row: the field, and its slope in the option."""

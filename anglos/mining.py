@@ -64,11 +64,11 @@ def semi_hard_or_easiest(embeddings: Array, labels: Array, *, distance: str = "s
 
 def _select(mining: str, embeddings: Array, labels: Array, distance: str, normalize: bool,
             reference_embeddings: Array | None, reference_labels: Array | None, margin: float | None) -> Triplets:
-    name, kinds = f"mining.{mining}", LOSSES["triplet"].kinds
+    name = f"mining.{mining}"
+    kinds = {**LOSSES["triplet"].kinds, "margin": Number("a margin on the distance", 0.0, shapes=(), optional=True)}
     values = {"embeddings": embeddings, "labels": labels, "distance": distance, "normalize": normalize,
-              "reference_embeddings": reference_embeddings, "reference_labels": reference_labels}
-    values["margin"] = margin
-    kinds = {**kinds, "margin": Number("a margin on the distance", 0.0, shapes=(), optional=True)}
+              "reference_embeddings": reference_embeddings, "reference_labels": reference_labels,
+              "margin": margin}
     check_together(name, values)
     backend, inputs, static, sizes = check_values(name, kinds, values)
     with backend.untracked(tuple(inputs.values())):
