@@ -3,11 +3,11 @@
 import math
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, floored_sine, sine
+from anglos._numerics import Array, sines
 
 
 class Turned(NamedTuple):
-    """A value, its slope in cos θ, and its slopes in m₂ and m₁."""
+    """A value, its slope in cos θ, and its slopes in m₂ and m₁: 0 if that is a number, which nobody differentiates."""
 
     value: Any
     slope: Any
@@ -15,25 +15,31 @@ class Turned(NamedTuple):
     by_factor: Any
 
 
-def turned_cosine(xp: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, past_pi: str = "smooth") -> Turned:
+def turned_cosine(backend: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, past_pi: str = "smooth"
+                  ) -> Turned:
     """Cos t for t = factor·θ + shift while t ≤ π, and beyond it what `past_pi` names."""
-    sin = sine(xp, cos)
-    multiple_cos, multiple_sin, multiple_ratio, theta = _multiple_angle(xp, cos, sin, factor)
+    xp, (sin, divisor) = backend.xp, sines(backend, cos)
+    multiple_cos, multiple_sin, multiple_ratio, theta = _multiple_angle(xp, cos, sin, divisor, factor)
     cos_shift, sin_shift = cos_sin(xp, shift)
     cos_t = multiple_cos * cos_shift - multiple_sin * sin_shift
-    sin_t = multiple_sin * cos_shift + multiple_cos * sin_shift
-    ratio_t = multiple_ratio * cos_shift + multiple_cos * sin_shift / floored_sine(xp, sin)  # sin t / sin θ
-    turn = Turned(cos_t, factor * ratio_t, -sin_t, xp.zeros_like(cos) if theta is None else -theta * sin_t)
+    ratio_t = multiple_ratio * cos_shift + multiple_cos * sin_shift / divisor  # sin t / sin θ
+    by_shift: Any = 0.0
+    if not (_is_number(shift) and _is_number(factor)):
+        by_shift = -(multiple_sin * cos_shift + multiple_cos * sin_shift)  # −sin t
+    turn = Turned(cos_t, factor * ratio_t, by_shift, 0.0 if theta is None else theta * by_shift)
 
     # The number of times that t has passed a multiple of π.
     if theta is None:
+        if past_pi != "easy" and backend.surely(cos >= cos_sin(xp, (math.pi - shift) / factor)[0]):
+            return turn
         passed = [xp.astype(cos < cos_sin(xp, (q * math.pi - shift) / factor)[0], cos.dtype)
                   for q in range(1, int(factor) + 1)]
         passes = sum(passed[1:], start=passed[0])
     else:
         passes = xp.floor((factor * theta + shift) / math.pi)
     here, there = PAST_PI[past_pi](xp, cos, passes, turn, factor, shift)
-    return Turned(*(xp.where(here, beyond, within) for beyond, within in zip(there, turn, strict=True)))
+    return Turned(*(within if _is_number(within) else xp.where(here, beyond, within)
+                    for beyond, within in zip(there, turn, strict=True)))
 
 
 def _smooth(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
@@ -81,23 +87,29 @@ PAST_PI = {
 }
 
 
-def _multiple_angle(xp: Any, cos: Array, sin: Array, factor: Any) -> tuple[Array, Array, Array, Array | None]:
+def _multiple_angle(xp: Any, cos: Array, sin: Array, divisor: Array, factor: Any
+                    ) -> tuple[Array, Array, Any, Array | None]:
     """Cos mθ, sin mθ, sin mθ / sin θ, and θ where it was needed.
 
     An integer m needs no θ: cos mθ and sin mθ / sin θ are the Chebyshev polynomials T_m and U_{m−1} of cos θ.
     """
-    if isinstance(factor, (int, float)) and float(factor).is_integer():
-        multiple_cos, ratio, sin_squared = cos, xp.ones_like(cos), (1.0 - cos) * (1.0 + cos)
+    if _is_number(factor) and float(factor).is_integer():
+        multiple_cos, ratio = cos, 1.0
         for _ in range(int(factor) - 1):  # the addition theorems for kθ + θ
+            sin_squared = (1.0 - cos) * (1.0 + cos)
             multiple_cos, ratio = cos * multiple_cos - sin_squared * ratio, cos * ratio + multiple_cos
         return multiple_cos, sin * ratio, ratio, None
     theta = xp.atan2(sin, cos)
     multiple_sin = xp.sin(factor * theta)
-    return xp.cos(factor * theta), multiple_sin, multiple_sin / floored_sine(xp, sin), theta
+    return xp.cos(factor * theta), multiple_sin, multiple_sin / divisor, theta
+
+
+def _is_number(option: Any) -> bool:
+    return isinstance(option, (int, float))
 
 
 def cos_sin(xp: Any, angle: Any) -> tuple[Any, Any]:
     """Cos and sin of a number or an array."""
-    if isinstance(angle, (int, float)):
+    if _is_number(angle):
         return math.cos(angle), math.sin(angle)
     return xp.cos(angle), xp.sin(angle)

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any, Literal
 
-from anglos._kinds import ArrayOf, Number, NumberOr, Pair
+from anglos._kinds import ArrayOf, Integer, Number, NumberOr, Pair
 
 Embeddings = Annotated[Any, ArrayOf("B D")]
 Weights = Annotated[Any, ArrayOf("C D")]
@@ -64,4 +64,5 @@ NormRange = Annotated[tuple[float, float], Pair(Number("a length", 0.0, above=Tr
 AngleRange = Annotated[tuple[float, float], Pair(Number("an angle in radians", 0.0, math.pi, shapes=()))]
 PastPi = Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"]
 Gradient = Literal["exact", "straight_through"]
+KeepBytes = Annotated[int, Integer(0, 2**63)]
 Reduction = Literal["none", "sum", "mean"]

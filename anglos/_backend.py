@@ -2,8 +2,10 @@
 a module in `backends/` replaces what its library does better, and says how the gradient is registered there.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat
@@ -51,8 +53,12 @@ class Backend:
         """Where the array lives; None where that is the library's own business."""
         return array_api_compat.device(array)
 
+    def readable(self, array: Array) -> bool:
+        """Whether values can be looked at for free; not so under a trace, or on another device."""
+        return False
+
     def bounds(self, array: Array) -> tuple[float, float] | None:
-        """The least and the largest value, or None where a look would cost: under a trace, on another device."""
+        """The least and the largest value, or None where they cannot be read."""
         return None
 
     def stop_gradient(self, array: Array) -> Array:
@@ -84,9 +90,86 @@ class Backend:
         return self.xp.stack([self.xp.sum(self.xp.where(columns == column, weights, 0.0), axis=1)
                               for column in range(like.shape[1])], axis=1)
 
-    def tile_width(self, rows: int) -> int:
-        """How many classes make a tile."""
+    # The arithmetic of tiles. What is named `out`, and the array that a function says it may use, may hold the result.
+
+    def tile_width(self, rows: int, classes: int, keep: bool) -> int:
+        """How many of the classes make a tile; whether all logits may be kept matters where only one tile keeps any."""
         return max(1, self.tile_elements // max(rows, 1))
+
+    def room(self, like: Array, *shape: int) -> Array | None:
+        """An array to be filled tile by tile; None where arrays are not changed."""
+        return None
+
+    def makes_unit(self, dimension: int, rows: int) -> bool:
+        """Whether Ŵ of a tile, (T, D), is made: if that is no more than the products, (T, B), to be scaled instead."""
+        return dimension <= rows
+
+    def product(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """The matrix product a b."""
+        return a @ b
+
+    def scaled(self, a: Array, b: Any, out: Array | None = None) -> Array:
+        """The product a b, element by element."""
+        return a * b
+
+    def plus(self, a: Array, b: Any, out: Array | None = None) -> Array:
+        """The sum a + b."""
+        return a + b
+
+
+    def with_own(self, labels: Array, first: Any, terms: Array, value: Any) -> Array:
+        """Terms, (T, B), of classes from the first on, with a value, (B,), for the label's class; may use the terms."""
+        classes = self.arange(terms.shape[0], labels) + first
+        return self.xp.where(classes[:, None] == labels[None, :], value, terms)
+
+    def exponential(self, logits: Array, shift: Array) -> Array:
+        """e^(z − shift); may use the logits."""
+        return self.xp.exp(logits - shift)
+
+    def probability(self, logits: Array, total: Array, out: Array | None = None) -> Array:
+        """e^(z − total), at most 1: logits of 1e30, recomputed, may exceed their sum by more than exp can bear."""
+        log_p = logits - total
+        return self.xp.exp(self.xp.where(log_p > 0.0, 0.0, log_p))
+
+    def dot(self, a: Array, b: Array) -> Array:
+        """a·b along the last axis."""
+        return self.xp.sum(a * b, axis=-1)
+
+    def across(self, direction: Array, vectors: Array, factor: Array | None = None, spare: Array | None = None
+               ) -> Array:
+        """What a vector has at right angles to a direction u of length 1, which is factor · direction: v − u (u·v).
+
+        May use the vectors, and the spare array for what it needs on the way.
+        """
+        unit = direction if factor is None else direction * factor
+        return vectors - unit * self.dot(unit, vectors)[..., None]
+
+    def largest(self, array: Array, count: int) -> Array:
+        """So many of the largest numbers along the first axis, in any order."""
+        return self.xp.sort(array, axis=0, descending=True)[:count, ...]
+
+    def clip(self, x: Array, low: float | None, high: float | None = None) -> Array:
+        """The elements, within limits."""
+        return self.xp.clip(x, low, high)
+
+    def in_range(self, total: Array) -> bool:
+        """Whether the numbers are far from overflow and underflow, and known to be so."""
+        bounds = self.bounds(total) if 0 not in total.shape else None
+        least = 2.0**-63 if total.dtype == self.xp.float32 else 2.0**-511  # the root of the smallest normal number
+        return bounds is not None and least < bounds[0] <= bounds[1] < 1.0 / least
+
+    def surely(self, condition: Array) -> bool:
+        """Whether it is known to hold everywhere; False where that cannot be read."""
+        return False
+
+    def add_own(self, labels: Array, first: Any, whole: Array, values: Array) -> Array:
+        """The whole, (T, ...), of classes from the first on, with the values, (B, ...), added to the label's class.
+
+        May use the whole.
+        """
+        classes, shape = self.arange(whole.shape[0], labels) + first, (values.shape[0], math.prod(values.shape[1:]))
+        own = self.xp.astype(classes[:, None] == labels[None, :], whole.dtype)
+        return whole + self.xp.reshape(own @ self.xp.reshape(values, shape), whole.shape)
 
     def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
               arrays: tuple[Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
@@ -129,6 +212,26 @@ class Backend:
     def untracked(self, arrays: tuple[Array, ...]) -> AbstractContextManager[Any]:
         """Around arithmetic that nothing will differentiate."""
         return nullcontext()
+
+
+class Spares:
+    """Arrays that tiles use one after the other, a set for every thread.
+
+    What is freed after every tile would be given back to the system, and be faulted in again by the next.
+    """
+
+    def __init__(self, backend: Backend, several: bool) -> None:
+        self.backend, self.several, self.arrays = backend, several, dict[tuple[str, int], Array]()
+
+    def take(self, name: str, like: Array, *shape: int) -> Array | None:
+        """An array to be filled, or None where one tile is all, or arrays are not changed."""
+        if not self.several:
+            return None
+        key = name, get_ident()
+        array = self.arrays.get(key)
+        if array is None or array.shape[0] < shape[0]:
+            array = self.arrays[key] = self.backend.room(like, *shape)
+        return None if array is None else array[: shape[0], ...]
 
 
 def add_sums(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:

@@ -57,6 +57,11 @@ def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], 
             kinds[name].static(partial(_refuse, loss, name), value)
 
 
+def check_defaults(loss: str, kinds: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults as the values that a call would take from them."""
+    return {name: kinds[name].static(partial(_refuse, loss, name), value) for name, value in defaults.items()}
+
+
 def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
     """Every value against its kind; arrays against each other."""
     owners = {name: backend_of(value) for name, value in values.items()}

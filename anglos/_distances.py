@@ -7,7 +7,7 @@ a distance whose slope in D² goes to infinity is 0, with slope 0.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, floored_sine
+from anglos._numerics import Array, floored
 
 
 class Distance(NamedTuple):
@@ -17,30 +17,31 @@ class Distance(NamedTuple):
     slope: Callable[[], Array]
 
 
-def _squared(xp: Any, square: Array, noise: Any) -> Distance:
+def _squared(backend: Any, square: Array, noise: Any) -> Distance:
     """D²."""
-    return Distance(square, lambda: xp.ones_like(square))
+    return Distance(square, lambda: backend.xp.ones_like(square))
 
 
-def _euclidean(xp: Any, square: Array, noise: Any) -> Distance:
+def _euclidean(backend: Any, square: Array, noise: Any) -> Distance:
     """D, ∂D/∂D² = 1 / 2D."""
-    nothing = square <= noise  # and not "> noise": a NaN must stay one
+    xp, nothing = backend.xp, square <= noise  # and not "> noise": a NaN must stay one
     root = xp.sqrt(xp.where(nothing, 1.0, square))
     return Distance(xp.where(nothing, 0.0, root), lambda: xp.where(nothing, 0.0, 0.5 / root))
 
 
-def _cosine(xp: Any, square: Array, noise: Any) -> Distance:
+def _cosine(backend: Any, square: Array, noise: Any) -> Distance:
     """1 − cos θ = D²/2."""
-    return Distance(0.5 * square, lambda: 0.5 * xp.ones_like(square))
+    return Distance(0.5 * square, lambda: 0.5 * backend.xp.ones_like(square))
 
 
-def _angle(xp: Any, square: Array, noise: Any) -> Distance:
+def _angle(backend: Any, square: Array, noise: Any) -> Distance:
     """θ, with cos θ = 1 − D²/2 and sin² θ = D² (1 − D²/4); ∂θ/∂D² = 1 / (2 sin θ)."""
+    xp = backend.xp
     sin_squared = square * (1.0 - 0.25 * square)
     nothing = sin_squared <= noise
     sin = xp.where(nothing, 0.0, xp.sqrt(xp.where(nothing, 1.0, sin_squared)))
     return Distance(xp.atan2(sin, 1.0 - 0.5 * square),
-                    lambda: xp.where(nothing, 0.0, 0.5 / floored_sine(xp, sin)))
+                    lambda: xp.where(nothing, 0.0, 0.5 / floored(xp, sin)))
 
 
 DISTANCES: dict[str, Callable[[Any, Array, Any], Distance]] = {

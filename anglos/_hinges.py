@@ -12,8 +12,8 @@ class ContrastiveHinge(NamedTuple):
 
     margin: float
 
-    def gather(self, xp: Any, tile: Tile, own_logit: Array) -> Array:
-        return sum_of_rest(xp, tile, self._excess(xp, tile))
+    def gather(self, backend: Any, tile: Tile, own_logit: Array) -> Array:
+        return sum_of_rest(backend.xp, tile, self._excess(backend.xp, tile))
 
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
@@ -25,9 +25,10 @@ class ContrastiveHinge(NamedTuple):
         """∂ℓ/∂z_y = −2."""
         return -2.0 * xp.ones_like(residuals[0])
 
-    def rest_slope(self, xp: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = 2 where m > d_j."""
-        return 2.0 * xp.astype(self._excess(xp, tile) > 0.0, tile.logits.dtype)
+        xp = backend.xp
+        return tile.with_own(2.0 * xp.astype(self._excess(xp, tile) > 0.0, tile.logits.dtype), 0.0)
 
     def _excess(self, xp: Any, tile: Tile) -> Array:
         excess = self.margin - 2.0 + 2.0 * tile.logits
@@ -39,8 +40,9 @@ class TripletHinge(NamedTuple):
 
     margin: float
 
-    def gather(self, xp: Any, tile: Tile, own_logit: Array) -> tuple[Array, Array]:
+    def gather(self, backend: Any, tile: Tile, own_logit: Array) -> tuple[Array, Array]:
         """The sum, and how many classes are in it."""
+        xp = backend.xp
         excess = self.margin + 2.0 * (tile.logits - own_logit)
         return (sum_of_rest(xp, tile, xp.where(excess <= 0.0, 0.0, excess)),
                 sum_of_rest(xp, tile, xp.astype(excess > 0.0, excess.dtype)))
@@ -56,9 +58,10 @@ class TripletHinge(NamedTuple):
         """∂ℓ/∂z_y = −2 for each class in the sum."""
         return -2.0 * residuals[1]
 
-    def rest_slope(self, xp: Any, residuals: tuple[Array, Array], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Any, residuals: tuple[Array, Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = 2 for each class in the sum."""
-        return 2.0 * xp.astype(self.margin + 2.0 * (tile.logits - residuals[0]) > 0.0, tile.logits.dtype)
+        active = self.margin + 2.0 * (tile.logits - residuals[0]) > 0.0
+        return tile.with_own(2.0 * backend.xp.astype(active, tile.logits.dtype), 0.0)
 
 
 class HardestTripletHinge(NamedTuple):
@@ -66,10 +69,10 @@ class HardestTripletHinge(NamedTuple):
 
     margin: float
 
-    def gather(self, xp: Any, tile: Tile, own_logit: Array) -> tuple[Array, Array]:
+    def gather(self, backend: Any, tile: Tile, own_logit: Array) -> tuple[Array, Array]:
         """The largest logit, and whose it is."""
-        rest = xp.where(tile.own, -math.inf, tile.logits)
-        return xp.max(rest, axis=0), xp.take(tile.classes, xp.argmax(rest, axis=0), axis=0)
+        xp, rest = backend.xp, tile.with_own(tile.logits, -math.inf)
+        return xp.max(rest, axis=0), xp.take(tile.classes(), xp.argmax(rest, axis=0), axis=0)
 
     def combine(self, xp: Any, a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
         first = a[0] >= b[0]
@@ -86,7 +89,7 @@ class HardestTripletHinge(NamedTuple):
         """∂ℓ/∂z_y = −2 where the bracket is positive."""
         return -2.0 * residuals[0]
 
-    def rest_slope(self, xp: Any, residuals: tuple[Array, Array], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Any, residuals: tuple[Array, Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = 2 there, for the nearest other class."""
         active, hardest = residuals
-        return xp.where(tile.classes[:, None] == hardest[None, :], 2.0 * active[None, :], 0.0)
+        return backend.xp.where(tile.classes()[:, None] == hardest[None, :], 2.0 * active[None, :], 0.0)

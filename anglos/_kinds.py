@@ -139,15 +139,21 @@ class NumberOr:
 
 @dataclass(frozen=True)
 class Integer:
-    """An integer."""
+    """An integer from low, and less than the other."""
+
+    low: int = -(2**31)
+    below: int = 2**31
+
+    def __str__(self) -> str:
+        return "an integer" + (f" from {self.low}" if self.low >= 0 else "")
 
     def static(self, refuse: Refuse, value: Any) -> int:
         """The value if it is one."""
         if isinstance(value, bool) or not isinstance(value, (int, numbers.Integral)):
-            refuse(TypeError, f"was {describe(value)}", "an integer")
+            refuse(TypeError, f"was {describe(value)}", str(self))
         number = int(value)
-        if not -(2**31) <= number < 2**31:
-            refuse(ValueError, f"was {number}", "an integer of 32 bits")
+        if not self.low <= number < self.below:
+            refuse(ValueError, f"was {number}", f"{self} of {self.below.bit_length()} bits")
         return number
 
 

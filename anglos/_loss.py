@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any, Generic, NamedTuple, ParamSpec
 
 from anglos._backend import Array, Backend
-from anglos._check import check_names, check_options, check_together, check_values, check_wrt
+from anglos._check import check_defaults, check_names, check_options, check_together, check_values, check_wrt
 from anglos._kinds import describe, kind_of
 from anglos._numerics import float_type
 from anglos._reduce import Rows, reduce, reduce_pullback, settle_groups, settle_labels
@@ -19,7 +19,7 @@ LOSSES: dict[str, "Loss[...]"] = {}
 """Every loss by name, in the order of the catalogue."""
 
 # Handled here for every loss; the others go to its engine.
-_COMMON = ("sample_weight", "ignore_index", "reduction")
+_COMMON = ("sample_weight", "ignore_index", "keep_bytes", "reduction")
 # What an engine calls them.
 _ALIASES = {"prototypes": "weights"}
 
@@ -42,6 +42,7 @@ class Loss(Generic[Options]):
         self.required = sum(p.default is p.empty for p in positional)
         self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         self.kinds = {p.name: kind_of(p.annotation) for p in parameters}
+        self.settled = check_defaults(self.name, self.kinds, self.defaults)
 
     def __repr__(self) -> str:
         return f"<loss anglos.{self.name}>"
@@ -72,12 +73,13 @@ class Loss(Generic[Options]):
                        if name != "labels" and not self.kinds[name].frozen) if wrt is None else wrt
         check_wrt(self.name, self.kinds, wanted)
         call = self._prepare(arrays, options, wanted)
+        memo: dict[str, Any] = {}
         with call.plan.backend.untracked(call.arrays):
-            per_row, residuals = call.plan.forward(call.arrays)
+            per_row, residuals = call.plan.forward(call.arrays, memo)
             count = self.engine.count(residuals)
             g, d_sample_weight = reduce_pullback(call.plan.backend.xp, per_row, call.rows, call.reduction, count)
             needs = frozenset(wanted) - {"sample_weight"}
-            gradients = call.plan.backward(g, call.arrays, residuals, needs)
+            gradients = call.plan.backward(g, call.arrays, residuals, needs, memo)
             gradients["sample_weight"] = d_sample_weight
             return call.reduce(per_row, residuals), tuple(gradients[name] for name in wanted)
 
@@ -85,9 +87,10 @@ class Loss(Generic[Options]):
         while len(arrays) > self.required and arrays[-1] is None:
             arrays = arrays[:-1]
         check_names(self.name, self.arrays, self.required, len(arrays), options, self.defaults)
-        values = {**dict(zip(self.arrays, arrays, strict=False)), **self.defaults, **options}
+        values = {**dict(zip(self.arrays, arrays, strict=False)), **options}
         check_together(self.name, values)
-        backend, inputs, static, sizes = check_values(self.name, self.kinds, values)
+        backend, inputs, given, sizes = check_values(self.name, self.kinds, values)
+        static = {name: value for name, value in {**self.settled, **given}.items() if name not in inputs}
         for name in wrt:
             if name not in inputs:
                 inputs[name] = self._as_input(backend, name, static.pop(name, None), inputs)
@@ -102,7 +105,8 @@ class Loss(Generic[Options]):
                                                    sample_weight)
         if rows.counted is not None:
             inputs = {name: self._without(backend.xp, name, array, rows.counted) for name, array in inputs.items()}
-        plan = Plan(self, backend, tuple(inputs), tuple(static.items()))
+        keep_bytes = static.pop("keep_bytes", 0)
+        plan = Plan(self, backend, tuple(inputs), tuple(static.items()), keep_bytes)
         return _Call(plan, tuple(inputs.values()), rows, reduction)
 
     def _without(self, xp: Any, name: str, array: Array, counted: Any) -> Array:
@@ -141,22 +145,32 @@ class Plan:
     backend: Backend
     names: tuple[str, ...]
     options: tuple[tuple[str, Any], ...]
+    keep_bytes: int = 0
 
-    def forward(self, arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
-        """The loss of every row, (B,), and residuals: a cache for `backward`."""
+    def forward(self, arrays: tuple[Array, ...], memo: dict[str, Any] | None = None
+                ) -> tuple[Array, tuple[Array, ...]]:
+        """The loss of every row, (B,), and residuals: a cache for `backward`.
+
+        So is the memo, of whatever costs less to keep than to make again, for those who can hand it on as it is.
+        """
         row, inputs = self._row(arrays)
-        return self.loss.engine.forward(self.backend, row, inputs)  # type: ignore[no-any-return]
+        memo = {} if memo is None else memo
+        memo["row"] = row, inputs
+        result: tuple[Array, tuple[Array, ...]] = self.loss.engine.forward(
+            self.backend, row, inputs, self.keep_bytes, memo)
+        return result
 
     def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...] | None,
-                 needs: frozenset[str]) -> dict[str, Array]:
+                 needs: frozenset[str], memo: dict[str, Any] | None = None) -> dict[str, Array]:
         """∂(Σ g_i ℓ_i) for the inputs named in `needs`, each in its input's shape and dtype.
 
         Without residuals they are computed anew: a second derivative must see how they depend on the inputs.
         """
-        (row, inputs), xp = self._row(arrays), self.backend.xp
+        memo = {} if memo is None or residuals is None else memo
+        (row, inputs), xp = memo.get("row") or self._row(arrays), self.backend.xp
         if residuals is None:
-            residuals = self.loss.engine.forward(self.backend, row, inputs)[1]
-        gradients = self.loss.engine.backward(self.backend, row, inputs, residuals, g, needs)
+            residuals = self.loss.engine.forward(self.backend, row, inputs, 0, {})[1]
+        gradients = self.loss.engine.backward(self.backend, row, inputs, residuals, g, needs, self.keep_bytes, memo)
         originals = dict(zip(self.names, arrays, strict=True))
         return {name: xp.astype(xp.sum(gradient) if gradient.ndim > originals[name].ndim else gradient,
                                 originals[name].dtype, copy=False) for name, gradient in gradients.items()}

@@ -8,40 +8,62 @@ Array = Any
 
 def float_type(xp: Any, *arrays: Array) -> Any:
     """The type in which the arithmetic is done: that of the arrays together, and float32 at least."""
-    dtype = xp.result_type(*arrays)
-    return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
+    known = _FLOAT_TYPES.setdefault(id(xp), {})  # not functools.cache, of which torch.compile warns
+    dtypes = tuple(array.dtype for array in arrays)
+    if dtypes not in known:
+        dtype = xp.result_type(*dtypes)
+        known[dtypes] = xp.float32 if xp.finfo(dtype).bits < 32 else dtype
+    return known[dtypes]
 
 
-def unit_rows(xp: Any, x: Array) -> tuple[Array, Array]:
-    """x̂ = x / |x| along the last axis, and 1 / |x|, shape (..., 1); both are 0 where |x| is 0.
+_FLOAT_TYPES: dict[int, dict[tuple[Any, ...], Any]] = {}
 
-    Rows are first divided by their largest entry, so that squares neither overflow nor vanish. "0" means so
-    small that a gradient of 1e8 / |x| would overflow: 1e-30 in float32, 1e-300 in float64.
+
+def unit_rows(backend: Any, x: Array) -> tuple[Array, Array]:
+    """x̂ = x / |x| along the last axis, and 1 / |x|, shape (..., 1); both are 0 where |x| is 0."""
+    near, largest, inverse = near_rows(backend, x)
+    return near * inverse, inverse if largest is None else inverse / largest
+
+
+def near_rows(backend: Any, x: Array) -> tuple[Array, Array | None, Array]:
+    """Rows divided by a number, None for 1, so that squares neither overflow nor vanish; it; and 1 / their length.
+
+    The number is the largest entry, unless all squares are seen to be in range. A length is "0" where it is so small
+    that a gradient of 1e8 / |x| would overflow: 1e-30 in float32, 1e-300 in float64.
     """
+    xp = backend.xp
+    if backend.readable(x) and backend.in_range(square := backend.dot(x, x)):
+        return x, None, (1.0 / xp.sqrt(square))[..., None]
     largest = xp.max(xp.abs(x), axis=-1, keepdims=True)
     usable = largest > 1e8 * float(xp.finfo(x.dtype).smallest_normal)
     largest = xp.where(usable, largest, 1.0)
-    scaled = x / largest
+    near = x / largest
     # A where inside the root: the derivative of √0 would be infinite, and 0·∞ is NaN under autodiff.
-    length = xp.sqrt(xp.where(usable, xp.sum(scaled * scaled, axis=-1, keepdims=True), 1.0))
-    inverse = xp.where(usable, 1.0 / length, 0.0)
-    return scaled * inverse, inverse / largest
+    length = xp.sqrt(xp.where(usable, xp.sum(near * near, axis=-1, keepdims=True), 1.0))
+    return near, largest, xp.where(usable, 1.0 / length, 0.0)
 
 
-def unit_rows_pullback(xp: Any, unit: Array, inverse: Array, d_unit: Array) -> Array:
+def unit_rows_pullback(backend: Any, unit: Array, inverse: Array, d_unit: Array) -> Array:
     """∂L/∂x = (∂L/∂x̂ − x̂ (x̂·∂L/∂x̂)) / |x|."""
-    return (d_unit - unit * xp.sum(unit * d_unit, axis=-1, keepdims=True)) * inverse
+    return backend.across(unit, d_unit) * inverse
 
 
-def sine(xp: Any, cos: Array) -> Array:
-    """Sin θ = √((1 − cos θ)(1 + cos θ)) for θ in [0, π]."""
-    square = (1.0 - cos) * (1.0 + cos)
+def sines(backend: Any, cos: Array) -> tuple[Array, Array]:
+    """Sin θ = √((1 − cos θ)(1 + cos θ)) for θ in [0, π]; and the same for denominators.
+
+    There it is at least √eps, below which 1 − cos θ is rounding noise.
+    """
+    xp, square, eps = backend.xp, (1.0 - cos) * (1.0 + cos), float(backend.xp.finfo(cos.dtype).eps)
+    if backend.surely(square > eps):
+        sin = xp.sqrt(square)
+        return sin, sin
     positive = square > 0.0
-    return xp.where(positive, xp.sqrt(xp.where(positive, square, 1.0)), 0.0)
+    sin = xp.where(positive, xp.sqrt(xp.where(positive, square, 1.0)), 0.0)
+    return sin, floored(xp, sin)
 
 
-def floored_sine(xp: Any, sin: Array) -> Array:
-    """Sin θ for denominators: at least √eps, below which 1 − cos θ is rounding noise."""
+def floored(xp: Any, sin: Array) -> Array:
+    """Sin θ for denominators."""
     floor = math.sqrt(float(xp.finfo(sin.dtype).eps))
     return xp.where(sin > floor, sin, floor)
 

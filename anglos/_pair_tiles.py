@@ -16,8 +16,8 @@ class Side(NamedTuple):
     points: Array
     inverse: Array | None
 
-    def pullback(self, xp: Any, d_points: Array) -> Array:
-        return d_points if self.inverse is None else unit_rows_pullback(xp, self.points, self.inverse, d_points)
+    def pullback(self, backend: Any, d_points: Array) -> Array:
+        return d_points if self.inverse is None else unit_rows_pullback(backend, self.points, self.inverse, d_points)
 
 
 class Sides(NamedTuple):
@@ -40,7 +40,7 @@ def sides_of(backend: Any, row: PairRow, inputs: dict[str, Array]) -> Sides:
         if name == "reference_embeddings" and row.ignore_index is not None:
             points = xp.where((inputs["reference_labels"] != row.ignore_index)[:, None], points, 0.0)
         if row.normalize or row.distance in OF_UNIT_VECTORS:
-            return Side(name, *unit_rows(xp, points))
+            return Side(name, *unit_rows(backend, points))
         return Side(name, points, None)
 
     made = {name: side(name) for name in names}
@@ -63,7 +63,7 @@ class Tiles:
         xp, (rows, columns, own) = backend.xp, sides
         self.free_lengths = row.distance is not None and rows.inverse is None
         many = columns.points.shape[0]
-        self.width = backend.tile_width(many * many if row.triples else many)
+        self.width = backend.tile_width(many * many if row.triples else many, rows.points.shape[0], False)
         self.like = xp.astype(rows.points[:1, 0], backend.index_type)
         self.numbers = backend.arange(many, self.like)
         self.labels = inputs.get("reference_labels", inputs.get("labels"))
@@ -86,7 +86,8 @@ class Tiles:
             if self.free_lengths:
                 lengths = xp.sum(x * x, axis=-1)[:, None] + xp.sum(columns * columns, axis=-1)[None, :]
             square = xp.clip(lengths - 2.0 * similarity, 0.0)  # which rounding may pass
-            values, slope = DISTANCES[row.distance](xp, square, 8.0 * float(xp.finfo(square.dtype).eps) * lengths)
+            values, slope = DISTANCES[row.distance](
+                self.backend, square, 8.0 * float(xp.finfo(square.dtype).eps) * lengths)
         else:
             values = row.scale * similarity
             if row.bias is not None:

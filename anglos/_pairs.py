@@ -14,25 +14,26 @@ from anglos._backend import add_sums
 from anglos._numerics import Array
 from anglos._pair_row import PairRow, PairTile, Terms
 from anglos._pair_tiles import Tiles, sides_of
-from anglos._reductions import CrossEntropy, Tile
+from anglos._reductions import CrossEntropy, Tile, marked_tile
 
 ROWS_ARE_INDEPENDENT = False
 
 _COLUMNS = CrossEntropy()
 
 
-def forward(backend: Any, row: PairRow, inputs: dict[str, Array]) -> tuple[Array, tuple[Array, ...]]:
+def forward(backend: Any, row: PairRow, inputs: dict[str, Array], keep_bytes: int, memo: dict[str, Any]
+            ) -> tuple[Array, tuple[Array, ...]]:
     """The sum of the terms of every row, (B,), and how many they are; then what a symmetric loss needs of columns."""
     xp, sides = backend.xp, sides_of(backend, row, inputs)
     if 0 in (sides.rows.points.shape[0], sides.columns.points.shape[0]):
         nothing = xp.sum(sides.rows.points[:, :0], axis=-1)
-        return nothing, (nothing, nothing, nothing)[: 3 if row.symmetric else 1]
+        return nothing, (nothing, nothing, nothing, nothing)[: 4 if row.symmetric else 1]
     tiles = Tiles(backend, row, inputs, sides)
 
     def visit(first: Any, *slices: Any) -> tuple[Any, tuple[Array, Array]]:
         tile, _, _ = tiles.visit(first, *slices)
         terms = row.terms(backend, tile)
-        column = _COLUMNS.gather(xp, _by_column(xp, tile), None) if row.symmetric else ()
+        column = _COLUMNS.gather(backend, _by_column(xp, tile), None) if row.symmetric else ()
         return column, (terms.value, terms.count)
 
     def combine(a: Any, b: Any) -> Any:
@@ -52,8 +53,8 @@ def forward(backend: Any, row: PairRow, inputs: dict[str, Array]) -> tuple[Array
     return value, residuals
 
 
-def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str]
-             ) -> dict[str, Array]:
+def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str],
+             keep_bytes: int, memo: dict[str, Any]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`."""
     xp, sides = backend.xp, sides_of(backend, row, inputs)
     if 0 in (sides.rows.points.shape[0], sides.columns.points.shape[0]):
@@ -70,8 +71,8 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
         slope = g_rows * terms.slope()
         if row.symmetric:
             by_column = _by_column(xp, tile)
-            other = xp.where(by_column.own, _COLUMNS.own_slope(xp, residuals[1:], 1),
-                             _COLUMNS.rest_slope(xp, residuals[1:], by_column, 1))
+            other = xp.where(tile.positive, _COLUMNS.own_slope(xp, residuals[1:], 1),
+                             _COLUMNS.rest_slope(backend, residuals[1:], by_column, 1))
             slope = 0.5 * (slope + other * g[None, :])
         d_scale = xp.sum(slope * similarity, axis=1) if "scale" in fields else None
         d_bias = xp.sum(slope, axis=1) if "bias" in fields else None
@@ -104,7 +105,7 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
     for which, d_side in d_points.items():
         side = getattr(sides, which)
         if side is not None and side.name in needs:
-            d_input = side.pullback(xp, d_side)
+            d_input = side.pullback(backend, d_side)
             gradients[side.name] = gradients[side.name] + d_input if side.name in gradients else d_input
     for name, (field_name, slope) in row.names.items():
         if name in needs:
@@ -120,4 +121,4 @@ def count(residuals: Any) -> Array:
 def _by_column(xp: Any, tile: PairTile) -> Tile:
     """The same logits as a tile of A classes against N samples; a pair that is neither is left out."""
     logits = xp.where(tile.positive | tile.negative, tile.values, -math.inf)
-    return Tile(logits, tile.positive, logits[:, 0])
+    return marked_tile(xp, logits, tile.positive)

@@ -3,43 +3,91 @@
     z_ij = scale · |x_i| · |w_j| · F_ij + b_j,    F_iy = φ(cos θ_iy),    F_ij = η(cos θ_ij) for the other classes,
 
 where |x_i| or |w_j| is 1 if the row normalises it. A loss is one `Row` of this scheme; its value and its gradient
-are written here, once. Tiles have shape (T, B): a slice of the weights is contiguous, and B is the short side.
+are written here, once. Tiles have shape (T, B): a slice of the weights is contiguous, and B is the short side. They
+hold the other classes; what concerns the label's class has size B.
 """
 
+import math
 from typing import Any
 
-from anglos._backend import add_sums
+from anglos._backend import Spares, add_sums
 from anglos._numerics import Array, unit_rows_pullback
 from anglos._row import Row, unchanged
-from anglos._tiles import Batch, batch_of, per_class, statistic_of, swept, visit_tile
+from anglos._tiles import (
+    Batch,
+    Directions,
+    batch_of,
+    by_length,
+    directions_of,
+    keeps_product,
+    per_class,
+    prototypes_pullback,
+    statistic_of,
+    visit_tile,
+)
 
 ROWS_ARE_INDEPENDENT = True
 
+_PILOTS = 256
+"""So many classes tell where the logits of all are."""
+_ABOVE = 20.0
+"""How far above the pilots' largest logit the shift is: sums may be e^±43 in float32, and the rest is rather above."""
 
-def forward(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[Array, Any]:
-    """The loss of every embedding, (B,), and what the gradient can use again."""
-    xp, labels, reduction = backend.xp, inputs["labels"], row.reduction
-    batch = batch_of(backend, row, inputs)
-    statistic = statistic_of(backend, row, batch, inputs)
 
-    def gather(first: Any, weights: Array, bias: Array | None) -> tuple[Any, tuple[()]]:
-        visit = visit_tile(backend, row, batch, statistic, labels, first, weights, bias)
-        return reduction.gather(xp, visit.tile, batch.logit), ()
+def forward(backend: Any, row: Row, inputs: dict[str, Array], keep_bytes: int, memo: dict[str, Any]
+            ) -> tuple[Array, tuple[Array, ...]]:
+    """The loss of every embedding, (B,), and what the gradient can use again: (C, B) too, up to so many bytes."""
+    xp, labels, weights, reduction = backend.xp, inputs["labels"], inputs["weights"], row.reduction
+    directions = directions_of(backend, inputs)
+    batch = batch_of(backend, row, inputs, directions)
+    statistic = statistic_of(backend, row, batch, directions.unit, inputs)
+    memo["batch"] = batch, statistic
+    keep, width = _keep(backend, inputs, batch, keep_bytes)
+    room = backend.room(batch.points, *weights.shape[:-1], labels.shape[0]) if keep else None
 
-    gathered, _ = backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), swept(row, inputs),
-                                backend.tile_width(labels.shape[0]))
-    loss, residuals = reduction.value(xp, gathered, batch.logit, inputs["weights"].shape[0])
+    several = weights.shape[0] > width
+    spares = Spares(backend, several)
+
+    def gathered_by(shift: Array | None) -> Any:
+        shifts = {} if shift is None else {"shift": shift}
+
+        def gather(first: Any, weights: Array, bias: Array | None, room: Array | None) -> tuple[Any, tuple[()]]:
+            visit = visit_tile(backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares,
+                               room)
+            if not several:
+                memo["prototypes"] = visit.prototypes
+            return reduction.gather(backend, visit.tile, batch.logit, **shifts), ()
+
+        return backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), (weights, _bias(row), room), width)[0]
+
+    gathered = None
+    exponentials = hasattr(reduction, "row_factor")
+    if several and exponentials and row.gate is None and backend.readable(batch.logit):
+        # One shift for all tiles, and no running maximum: right unless a sum leaves the range of the type.
+        step = max(1, weights.shape[0] // _PILOTS)
+        of_pilots = xp.where(labels % step == 0, labels // step, -1)
+        bias = row.bias[::step] if per_class(row.bias) else None
+        visit = visit_tile(backend, row, batch, directions.unit, statistic, of_pilots, 0, weights[::step, ...], bias,
+                           Spares(backend, several=False))
+        gathered = gathered_by(backend.stop_gradient(reduction.gather(backend, visit.tile, batch.logit).shift) + _ABOVE)
+        if not backend.in_range(gathered.total):
+            gathered = None
+    if gathered is None:
+        gathered = gathered_by(None)
+        if several and exponentials and not keeps_product(row):
+            room = None  # every tile has a shift of its own
+    loss, residuals = reduction.value(xp, gathered, batch.logit, weights.shape[0])
     if row.regularizer is not None:
         loss = loss + row.regularizer(xp, batch.length)[0]
     if row.gate is not None:
         plain = row.scale * batch.embedding_length * batch.weight_length * batch.cos
-        passed = row.gate(xp, gathered.largest, batch.logit, plain)
+        passed = row.gate(xp, gathered.shift, batch.logit, plain)
         loss, residuals = xp.where(passed, loss, backend.stop_gradient(loss)), (*residuals, passed)
-    return loss, residuals
+    return loss, (*directions, *residuals, *(() if room is None else (room,)))
 
 
-def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str]
-             ) -> dict[str, Array]:
+def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str],
+             keep_bytes: int, memo: dict[str, Any]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`.
 
     With G_ij = ∂ℓ_i/∂z_ij and K_ij = G_ij F′_ij, and p, w for embeddings and weights, each of length 1 or free:
@@ -48,90 +96,119 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     other's length: what the length changes beyond the cosine, 0 where F is the cosine.
     """
     xp, labels, reduction, classes = backend.xp, inputs["labels"], row.reduction, inputs["weights"].shape[0]
-    batch = batch_of(backend, row, inputs)
-    statistic = statistic_of(backend, row, batch, inputs)
+    directions, residuals = Directions(*residuals[:5]), residuals[5:]
+    *residuals, kept = residuals if residuals[-1].ndim > 1 else (*residuals, None)
+    if "batch" in memo:
+        batch, statistic = memo["batch"]
+    else:
+        batch = batch_of(backend, row, inputs, directions)
+        statistic = statistic_of(backend, row, batch, directions.unit, inputs)
     if row.gate is not None:
         *residuals, passed = residuals
         g = xp.where(passed, g, 0.0)
-    phi_slope = batch.target.slope
-    own_slope = reduction.own_slope(xp, residuals, classes)
-    along = own_slope * (0.0 if row.target is unchanged else batch.target.value - phi_slope * batch.cos)
-    weighted = batch.points * (g * row.scale)[:, None]
+    terms_are_kept = kept is not None and hasattr(reduction, "row_factor") and not keeps_product(row)
+    slope_of = reduction.kept_slope if terms_are_kept else reduction.rest_slope
+    row_factor = reduction.row_factor(xp, residuals) if terms_are_kept else None
+    reach = g * row.scale
+    weighted = batch.points * reach[:, None]
+    g_rest, weighted_rest = g, weighted
+    if row_factor is not None:
+        g_rest, weighted_rest = g * row_factor, weighted * row_factor[:, None]
     fields = {row.names[name][0] for name in needs if name in row.names}
+    _, width = _keep(backend, inputs, batch, keep_bytes)
+    spares = Spares(backend, classes > width)
 
-    def pull(first: Any, weights: Array, bias: Array | None) -> tuple[dict[str, Array], tuple[Any, Any]]:
-        visit = visit_tile(backend, row, batch, statistic, labels, first, weights, bias)
-        own = visit.tile.own
-        rest_slope = reduction.rest_slope(xp, residuals, visit.tile, classes)
-        slopes, sums = rest_slope, {}
+    own_slope = reduction.own_slope(xp, residuals, classes)
+    own_pull = own_slope * batch.target.slope
+    own_along = 0.0 if row.target is unchanged else own_slope * (batch.target.value - batch.target.slope * batch.cos)
+    if batch.mix is not None:
+        own_along = own_along + own_pull * (batch.cos - xp.sum(batch.mix * directions.cosines, axis=-1))
+        own_pull = own_pull[:, None] * batch.mix
+    if "weights" in needs:
+        d_own = own_pull[..., None] * (weighted if batch.mix is None else weighted[:, None, :])
+        if row.normalize_weights:
+            d_own = unit_rows_pullback(backend, directions.own_unit, directions.own_inverse, d_own)
+        elif row.target is not unchanged:
+            d_own = d_own + directions.own_unit * (reach * own_along * batch.embedding_length)[:, None]
+
+    def pull(first: Any, weights: Array, bias: Array | None, kept: Array | None, room: Array | None
+             ) -> tuple[dict[str, Array], tuple[Any, Any]]:
+        visit = visit_tile(backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares,
+                           kept=kept, prototypes=memo.get("prototypes"))
+        slopes = slope_of(backend, residuals, visit.tile, classes)
+        d_bias = None
+        if "bias" in fields and per_class(row.bias):
+            d_bias = backend.add_own(labels, first, slopes @ g_rest, g * own_slope)
+        sums = {"bias": xp.sum(slopes, axis=0)} if "bias" in fields and d_bias is None else {}
         if visit.rest is not None:
-            slopes = rest_slope * visit.rest.slope
-            sums["along"] = _over_rest(xp, own, rest_slope * (visit.rest.value - visit.rest.slope * visit.cos))
+            rest_slope, slopes = slopes, slopes * visit.rest.slope
+            if "scale" in fields or not row.normalize_embeddings:
+                sums["along"] = xp.sum(rest_slope * visit.rest.value - slopes * visit.cos, axis=0)
             for name, slope in visit.rest.option_slopes.items():
                 if name in needs:
-                    sums[name] = _over_rest(xp, own, rest_slope * slope)
-        if "bias" in fields and not per_class(row.bias):
-            sums["bias"] = _over_rest(xp, own, rest_slope)
-        slopes = xp.where(own, own_slope * phi_slope, slopes)
+                    sums[name] = xp.sum(rest_slope * slope, axis=0)
         if visit.mix is not None:
             if "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
                 sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
-            slopes = xp.reshape(slopes[:, None, :] * visit.mix, (visit.unit.shape[0], slopes.shape[1]))
+            slopes = xp.reshape(slopes[:, None, :] * visit.mix, (visit.prototypes.points.shape[0], labels.shape[0]))
+        points, _, factor = visit.prototypes
+        if factor is not None:
+            slopes = backend.scaled(slopes, factor, out=visit.tile.spare if terms_are_kept else slopes)
         if "embeddings" in needs or "scale" in fields:
-            sums["points"] = slopes.T @ visit.prototypes
-        d_weights = d_bias = None
+            sums["points"] = backend.product(slopes.T, points)
+        d_weights = None
         if "weights" in needs:
-            d_weights = slopes @ weighted
-            if row.normalize_weights:
-                d_weights = unit_rows_pullback(xp, visit.unit, visit.inverse, d_weights)
-            elif row.target is not unchanged:
-                lengthening = g * along * row.scale * batch.embedding_length
-                d_weights = d_weights + visit.unit * (xp.astype(own, g.dtype) @ lengthening)[:, None]
-            d_weights = xp.reshape(d_weights, weights.shape)
-        if "bias" in fields and per_class(row.bias):
-            d_bias = xp.where(own, own_slope, rest_slope) @ g
+            d_unit = backend.product(slopes, weighted_rest, out=room)
+            d_weights = prototypes_pullback(backend, row, visit.prototypes, d_unit, spares)
+            d_weights = backend.add_own(labels, first, xp.reshape(d_weights, weights.shape), d_own)
+            d_weights = None if room is not None else xp.astype(d_weights, weights.dtype, copy=False)
         return sums, (d_weights, d_bias)
 
-    sums, (d_weights, d_bias) = backend.sweep(pull, add_sums, swept(row, inputs), backend.tile_width(labels.shape[0]))
-    gradients = {"weights": d_weights}
-    stretch = along * batch.weight_length + sums.get("along", 0.0)
+    room = None
+    if "weights" in needs and inputs["weights"].ndim == 2 and inputs["weights"].dtype == weighted.dtype:
+        room = backend.room(weighted, *inputs["weights"].shape)
+    sums, (d_weights, d_bias) = backend.sweep(pull, add_sums, (inputs["weights"], _bias(row), kept, room), width)
+    if row_factor is not None:
+        sums = {name: rest * (row_factor if rest.ndim == 1 else row_factor[:, None]) for name, rest in sums.items()}
+
+    gradients = {"weights": d_weights if room is None else room}
+    stretch = own_along * batch.weight_length + sums.get("along", 0.0)
+    if "points" in sums:
+        by_own = own_pull[..., None] * batch.own_points
+        sums["points"] = sums["points"] + (by_own if batch.mix is None else xp.sum(by_own, axis=1))
     if "embeddings" in needs:
-        d_embeddings = sums["points"] * (g * row.scale)[:, None]
+        d_embeddings = sums["points"] * reach[:, None]
         if row.normalize_embeddings:
-            gradients["embeddings"] = unit_rows_pullback(xp, batch.unit, batch.inverse, d_embeddings)
+            d_embeddings = unit_rows_pullback(backend, directions.unit, directions.inverse, d_embeddings)
         else:
-            gradients["embeddings"] = d_embeddings + batch.unit * (g * stretch * row.scale)[:, None]
-        lengthening = _by_length(xp, row, batch, own_slope)
+            d_embeddings = d_embeddings + directions.unit * (reach * stretch)[:, None]
+        lengthening = by_length(xp, row, batch, own_slope)
         if lengthening is not None:
-            gradients["embeddings"] = gradients["embeddings"] + batch.unit * (g * lengthening)[:, None]
+            d_embeddings = d_embeddings + directions.unit * (g * lengthening)[:, None]
+        gradients["embeddings"] = d_embeddings
     by_field = {}
     if "scale" in fields:
-        by_field["scale"] = g * (xp.sum(batch.points * sums["points"], axis=-1) + stretch * batch.embedding_length)
+        by_field["scale"] = g * (backend.dot(batch.points, sums["points"]) + stretch * batch.embedding_length)
     if "bias" in fields:
-        by_field["bias"] = d_bias if per_class(row.bias) else g * (own_slope + sums["bias"])
+        by_field["bias"] = g * (own_slope + sums["bias"]) if d_bias is None else d_bias
     for name, (field_name, slope) in row.names.items():
         if field_name in by_field:
             gradients[name] = by_field[field_name] * slope
-    reach = g * row.scale * batch.embedding_length
     for name in needs - gradients.keys():
-        gradients[name] = reach * (own_slope * batch.weight_length * batch.target.option_slopes.get(name, 0.0)
-                                   + sums.get(name, 0.0))
+        own = own_slope * batch.weight_length * batch.target.option_slopes.get(name, 0.0)
+        gradients[name] = reach * batch.embedding_length * (own + sums.get(name, 0.0))
     return {name: gradients[name] for name in needs}
 
 
-def _by_length(xp: Any, row: Row, batch: Batch, own_slope: Array) -> Array | None:
-    """∂ℓ/∂|x| beyond that of a free length: through φ, and through the regulariser."""
-    slope = None
-    if batch.target.length_slope is not None:
-        slope = own_slope * row.scale * batch.target.length_slope
-    if row.regularizer is not None:
-        regularizer_slope = row.regularizer(xp, batch.length)[1]
-        slope = regularizer_slope if slope is None else slope + regularizer_slope
-    return slope
+def _keep(backend: Any, inputs: dict[str, Array], batch: Batch, keep_bytes: int) -> tuple[bool, int]:
+    """Whether one number per row and prototype may be kept, and how many classes make a tile."""
+    (classes, *several, dimension), rows = inputs["weights"].shape, inputs["labels"].shape[0]
+    keep = math.prod(several) * classes * rows * backend.xp.finfo(batch.points.dtype).bits <= 8 * keep_bytes
+    return keep, backend.tile_width(max(rows, dimension) * math.prod(several), classes, keep)
 
 
-def _over_rest(xp: Any, own: Array, terms: Array) -> Array:
-    return xp.sum(xp.where(own, 0.0, terms), axis=0)
+def _bias(row: Row) -> Array | None:
+    return row.bias if per_class(row.bias) else None
 
 
 def count(residuals: Any) -> None:

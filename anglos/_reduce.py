@@ -70,13 +70,15 @@ def reduce_pullback(xp: Any, per_row: Array, rows: Rows, reduction: str, count: 
                     ) -> tuple[Array, Array | None]:
     """∂/∂ℓ_i = w_i and ∂/∂w_i = ℓ_i; for the mean L, w_i / Σ w n and (ℓ_i − n_i L) / Σ w n."""
     weight = xp.ones_like(per_row) if rows.weight is None else xp.astype(rows.weight, per_row.dtype, copy=False)
-    d_weight = per_row
+    d_weight, divisor = per_row, 1.0
     if reduction == "mean":
         divisor = _divisor(xp, per_row, rows, count)
-        mean = reduce(xp, per_row, rows, "mean", count)
-        weight, d_weight = weight / divisor, (per_row - mean * (1.0 if count is None else count)) / divisor
+        weight = weight / divisor
     if rows.weight is None:
         return weight, None
+    if reduction == "mean":
+        mean = reduce(xp, per_row, rows, "mean", count)
+        d_weight = (per_row - mean * (1.0 if count is None else count)) / divisor
     if rows.counted is not None:
         d_weight = xp.where(rows.counted, d_weight, 0.0)
     return weight, xp.astype(d_weight, rows.weight.dtype, copy=False)

@@ -1,11 +1,14 @@
 """How the logit of the label's class and those of the others become the loss of a row.
 
 Each reduction is a monoid over tiles of classes (`gather` one, `combine` two), then the `value` of all with what the
-slopes need, and the slopes of the loss in the label's logit (`own_slope`) and in the others of a tile (`rest_slope`).
-A tile has `logits` of shape (T, B), the marks `own` of the label's among them, and the numbers of its `classes`, (T,).
+slopes need, and the slopes of the loss in the label's logit (`own_slope`) and in the others of a tile (`rest_slope`,
+0 at the label's). Those that gather exponentials leave them in the place of the logits, and can take the slopes from
+them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from anglos._numerics import Array, minus_abs, sigmoid, softplus
@@ -15,20 +18,30 @@ class Tile(NamedTuple):
     """T classes against B rows."""
 
     logits: Array
-    own: Array
-    classes: Array
+    """(T, B)"""
+    with_own: Callable[[Array, Any], Array]
+    """(terms, value) -> the terms with the value in the label's place; the array of the terms may be used for it."""
+    classes: Callable[[], Array]
+    """() -> the numbers of the classes, (T,)."""
+    spare: Array | None = None
+    """An array like the logits, or they themselves, for what comes of them."""
 
 
-def tile_of(backend: Any, logits: Array, labels: Array, first: Any = 0) -> Tile:
+def tile_of(backend: Any, logits: Array, labels: Array, first: Any = 0, spare: Array | None = None) -> Tile:
     """The tile whose first class has this number."""
-    classes = backend.arange(logits.shape[0], labels) + first
-    return Tile(logits, classes[:, None] == labels[None, :], classes)
+    return Tile(logits, partial(backend.with_own, labels, first),
+                lambda: backend.arange(logits.shape[0], labels) + first, spare)
+
+
+def marked_tile(xp: Any, logits: Array, own: Array) -> Tile:
+    """The tile whose label's places are marked; the logits are left as they are."""
+    return Tile(logits, lambda terms, value: xp.where(own, value, terms), lambda: None)
 
 
 class LogSumExp(NamedTuple):
-    """Of the rest so far: the largest logit, Σ e^(z − largest), and where it is asked for Σ z; each (B,)."""
+    """Of the rest so far: a shift near the largest logit, Σ e^(z − shift), and if asked for Σ z; each (B,)."""
 
-    largest: Array
+    shift: Array
     total: Array
     sum: Array | None = None
 
@@ -41,17 +54,15 @@ class CrossEntropy(NamedTuple):
 
     label_smoothing: float = 0.0
 
-    def gather(self, xp: Any, tile: Tile, own_logit: Array) -> LogSumExp:
-        gathered = _gather(xp, tile)
-        if not self.label_smoothing:
-            return gathered
-        return gathered._replace(sum=sum_of_rest(xp, tile, tile.logits))
+    def gather(self, backend: Any, tile: Tile, own_logit: Array, shift: Array | None = None) -> LogSumExp:
+        total = sum_of_rest(backend.xp, tile, tile.logits) if self.label_smoothing else None
+        return _gather(backend, tile, shift)._replace(sum=total)
 
     def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
         return _combine(xp, a, b)
 
-    def value(self, xp: Any, gathered: LogSumExp, own_logit: Array, classes: int) -> tuple[Array, tuple[Array, Array]]:
-        """ℓ; −log p_y = ς(L − z_y), and the log-sum-exp of all."""
+    def value(self, xp: Any, gathered: LogSumExp, own_logit: Array, classes: int) -> tuple[Array, tuple[Array, ...]]:
+        """ℓ; −log p_y = ς(L − z_y), the log-sum-exp of all, and the rest's Σ e^(z − shift)."""
         rest = _finish(xp, gathered)
         excess = rest - own_logit
         smaller = xp.log1p(xp.exp(minus_abs(xp, excess)))
@@ -60,44 +71,60 @@ class CrossEntropy(NamedTuple):
         loss = surprise
         if self.label_smoothing:
             loss = surprise + self.label_smoothing * (own_logit - (gathered.sum + own_logit) / classes)
-        return loss, (surprise, everything)
+        return loss, (surprise, everything, gathered.total)
 
-    def own_slope(self, xp: Any, residuals: tuple[Array, Array], classes: int) -> Array:
+    def own_slope(self, xp: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
-        surprise, _ = residuals
-        return xp.expm1(-surprise) + self.label_smoothing * (1.0 - 1.0 / classes)
+        slope = xp.expm1(-residuals[0])
+        return slope + self.label_smoothing * (1.0 - 1.0 / classes) if self.label_smoothing else slope
 
-    def rest_slope(self, xp: Any, residuals: tuple[Array, Array], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = p_j − ε/C."""
-        _, everything = residuals
-        p = _probability(xp, tile.logits - everything)
-        return p - self.label_smoothing / classes if self.label_smoothing else p
+        return self._smoothed(_probability(backend, tile, residuals[1]), tile, classes)
+
+    def kept_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
+        """The same, with p_j = (1 − p_y) e_j / Σ e."""
+        if not self.label_smoothing:
+            return tile.logits
+        return self._smoothed(tile.logits * _rest_share(backend.xp, residuals), tile, classes)
+
+    def row_factor(self, xp: Any, residuals: tuple[Array, ...]) -> Array | None:
+        return None if self.label_smoothing else _rest_share(xp, residuals)
+
+    def _smoothed(self, p: Array, tile: Tile, classes: int) -> Array:
+        return tile.with_own(p - self.label_smoothing / classes, 0.0) if self.label_smoothing else p
 
 
 class ExcludedPositive(NamedTuple):
     """ℓ = L − z_y: cross entropy whose denominator leaves the label's class out. Unbounded below."""
 
-    def gather(self, xp: Any, tile: Tile, own_logit: Array) -> LogSumExp:
-        return _gather(xp, tile)
+    def gather(self, backend: Any, tile: Tile, own_logit: Array, shift: Array | None = None) -> LogSumExp:
+        return _gather(backend, tile, shift)
 
     def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
         return _combine(xp, a, b)
 
-    def value(self, xp: Any, gathered: LogSumExp, own_logit: Array, classes: int) -> tuple[Array, tuple[Array, Array]]:
-        """ℓ, which is 0 where there is no other class; L, and whether there is one."""
+    def value(self, xp: Any, gathered: LogSumExp, own_logit: Array, classes: int) -> tuple[Array, tuple[Array, ...]]:
+        """ℓ, which is 0 where there is no other class; L, whether there is one, and Σ e^(z − shift)."""
         rest = _finish(xp, gathered)
         some = rest != -math.inf
         rest = xp.where(some, rest, 0.0)
-        return xp.where(some, rest - own_logit, 0.0), (rest, some)
+        return xp.where(some, rest - own_logit, 0.0), (rest, some, gathered.total)
 
-    def own_slope(self, xp: Any, residuals: tuple[Array, Array], classes: int) -> Array:
+    def own_slope(self, xp: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −1."""
-        rest, some = residuals
-        return -xp.astype(some, rest.dtype)
+        return -xp.astype(residuals[1], residuals[0].dtype)
 
-    def rest_slope(self, xp: Any, residuals: tuple[Array, Array], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = e^(z_j − L)."""
-        return _probability(xp, tile.logits - residuals[0])
+        return _probability(backend, tile, residuals[0])
+
+    def kept_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
+        """The same as e_j / Σ e."""
+        return tile.logits
+
+    def row_factor(self, xp: Any, residuals: tuple[Array, ...]) -> Array | None:
+        return _over(xp, 1.0, residuals[2])
 
 
 class Binary(NamedTuple):
@@ -106,8 +133,8 @@ class Binary(NamedTuple):
     positive: float = 1.0
     negative: float = 1.0
 
-    def gather(self, xp: Any, tile: Tile, own_logit: Array) -> Array:
-        return sum_of_rest(xp, tile, softplus(xp, tile.logits))
+    def gather(self, backend: Any, tile: Tile, own_logit: Array) -> Array:
+        return sum_of_rest(backend.xp, tile, softplus(backend.xp, tile.logits))
 
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
@@ -120,16 +147,16 @@ class Binary(NamedTuple):
         (own_logit,) = residuals
         return -self.positive * sigmoid(xp, -own_logit)
 
-    def rest_slope(self, xp: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = λ₋ σ(z_j)."""
-        return self.negative * sigmoid(xp, tile.logits)
+        return tile.with_own(self.negative * sigmoid(backend.xp, tile.logits), 0.0)
 
 
 class Squares(NamedTuple):
     """ℓ = ½ (z_y − 1)² + ½ Σ_{j≠y} z_j²."""
 
-    def gather(self, xp: Any, tile: Tile, own_logit: Array) -> Array:
-        return sum_of_rest(xp, tile, 0.5 * tile.logits * tile.logits)
+    def gather(self, backend: Any, tile: Tile, own_logit: Array) -> Array:
+        return sum_of_rest(backend.xp, tile, 0.5 * tile.logits * tile.logits)
 
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
@@ -141,36 +168,51 @@ class Squares(NamedTuple):
         """∂ℓ/∂z_y = z_y − 1."""
         return residuals[0] - 1.0
 
-    def rest_slope(self, xp: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = z_j."""
-        return tile.logits
+        return tile.with_own(1.0 * tile.logits, 0.0)
 
 
-def _gather(xp: Any, tile: Tile) -> LogSumExp:
-    rest = xp.where(tile.own, -math.inf, tile.logits)
-    # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
-    largest = xp.max(rest, axis=0)
-    largest = xp.where(largest == -math.inf, float(xp.finfo(largest.dtype).min), largest)
-    return LogSumExp(largest, xp.sum(xp.exp(rest - largest), axis=0))
+def _gather(backend: Any, tile: Tile, shift: Array | None) -> LogSumExp:
+    """Without a shift, by the largest logit of the tile."""
+    xp, rest = backend.xp, tile.with_own(tile.logits, -math.inf)
+    if shift is None:
+        # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
+        shift = backend.clip(xp.max(rest, axis=0), float(xp.finfo(rest.dtype).min))
+    return LogSumExp(shift, xp.sum(backend.exponential(rest, shift), axis=0))
+
+
+def _probability(backend: Any, tile: Tile, total: Array) -> Array:
+    """e^(z_j − total), from the same masked logits as `_gather`: a compiler need not keep others."""
+    return backend.probability(tile.with_own(tile.logits, -math.inf), total, out=tile.spare)
 
 
 def _combine(xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
-    largest = xp.where(a.largest > b.largest, a.largest, b.largest)
-    total = a.total * xp.exp(a.largest - largest) + b.total * xp.exp(b.largest - largest)
-    return LogSumExp(largest, total, None if a.sum is None else a.sum + b.sum)
+    if a.shift is b.shift:
+        shift, total = a.shift, a.total + b.total
+    else:
+        shift = xp.where(a.shift > b.shift, a.shift, b.shift)
+        total = a.total * xp.exp(a.shift - shift) + b.total * xp.exp(b.shift - shift)
+    return LogSumExp(shift, total, None if a.sum is None else a.sum + b.sum)
 
 
 def _finish(xp: Any, gathered: LogSumExp) -> Array:
     """The log-sum-exp; −∞ of nothing."""
     nothing = gathered.total == 0.0  # and not "> 0": a NaN must stay one
-    return xp.where(nothing, -math.inf, gathered.largest + xp.log(xp.where(nothing, 1.0, gathered.total)))
+    return xp.where(nothing, -math.inf, gathered.shift + xp.log(xp.where(nothing, 1.0, gathered.total)))
 
 
 def sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
     """Σ_{j≠y} of the tile's classes."""
-    return xp.sum(xp.where(tile.own, 0.0, terms), axis=0)
+    return xp.sum(tile.with_own(terms, 0.0), axis=0)
 
 
-def _probability(xp: Any, log_p: Array) -> Array:
-    """At most 1: logits of 1e30, recomputed, may exceed their sum by more than exp can bear."""
-    return xp.exp(xp.where(log_p > 0.0, 0.0, log_p))
+def _rest_share(xp: Any, residuals: tuple[Array, ...]) -> Array:
+    """(1 − p_y) / Σ e."""
+    return _over(xp, -xp.expm1(-residuals[0]), residuals[2])
+
+
+def _over(xp: Any, share: Any, total: Array) -> Array:
+    """The share of every part of the total; 0 of nothing."""
+    nothing = total == 0.0
+    return xp.where(nothing, 0.0, share / xp.where(nothing, 1.0, total))

@@ -32,13 +32,15 @@ class Row:
 
     scale: Any = 1.0
     target: Callable[[Any, Array, Array], Curve] = unchanged
-    """φ: (backend, cos θ_y, |x|)."""
+    """φ: (backend, cos θ_y, |x| if `wants_length`)."""
     reduction: Any = field(default_factory=CrossEntropy)
     bias: Any = None
     """One per class, or one for all."""
     normalize_embeddings: bool = True
     normalize_weights: bool = True
     straight_through: bool = False
+    wants_length: bool = False
+    """Whether φ or the regulariser depends on |x|."""
     rest: Callable[[Any, Array, Any], Curve] | None = None
     """η, if it is not cos θ: (backend, cos θ of a tile, the row statistic)."""
     statistic: Callable[[Any, Array, Callable[[int], Array]], Any] | None = None

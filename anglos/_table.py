@@ -5,6 +5,8 @@ from typing import Any
 
 from anglos._loss import LOSSES
 
+_NO_PART = ("ignore_index", "keep_bytes")
+
 
 def losses_table() -> str:
     """One line per loss: name, formula, defaults, paper."""
@@ -16,6 +18,6 @@ def losses_table() -> str:
 
 
 def spell_numbers(options: Mapping[str, Any]) -> str:
-    """The numbers in force. Zero and None mean that an option is off; ignore_index is no part of a formula."""
+    """The numbers in force. Zero and None mean that an option is off; others are no part of a formula."""
     return " ".join(f"{name}={value:g}" for name, value in options.items()
-                    if type(value) in (int, float) and value != 0 and name != "ignore_index")
+                    if type(value) in (int, float) and value != 0 and name not in _NO_PART)

@@ -2,50 +2,75 @@
 
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, float_type, unit_rows
+from anglos._backend import Spares
+from anglos._numerics import Array, float_type, near_rows, unit_rows
 from anglos._reductions import Tile, tile_of
 from anglos._row import Curve, Row, unchanged
 
 
-class Batch(NamedTuple):
-    """All that has size B: the embeddings, and their cosine and logit with the prototype of their own class."""
+class Directions(NamedTuple):
+    """x̂, (B, D), and ŵ_y, (B, D) or (B, K, D), with 1 / |x|, 1 / |w_y|, (..., 1), and their cosines, (B,) or (B, K)."""
 
-    points: Array
     unit: Array
     inverse: Array
-    length: Array
+    own_unit: Array
+    own_inverse: Array
+    cosines: Array
+
+
+def directions_of(backend: Any, inputs: dict[str, Array]) -> Directions:
+    """Of the embeddings, and of the prototypes of their own class."""
+    unit, inverse = unit_rows(backend, _in_type(backend, inputs, inputs["embeddings"]))
+    own_unit, own_inverse = unit_rows(backend, _in_type(backend, inputs, _of_label(backend, inputs)))
+    across = unit if own_unit.ndim == 2 else unit[:, None, :]
+    return Directions(unit, inverse, own_unit, own_inverse, backend.dot(across, own_unit))
+
+
+class Batch(NamedTuple):
+    """All else that has size B: what is compared, and cosine, φ and logit of the label's class."""
+
+    points: Array
+    """x̂ or x: what the loss compares."""
+    own_points: Array
+    length: Any
+    """|x| where the loss asks for it."""
     embedding_length: Any
     weight_length: Any
     cos: Array
+    mix: Array | None
+    """Of several prototypes: ∂cos / ∂cosines, (B, K)."""
     target: Curve
     logit: Array
 
 
-def batch_of(backend: Any, row: Row, inputs: dict[str, Array]) -> Batch:
-    """Norms, cosine, φ and logit of the label's class."""
-    xp, dtype = backend.xp, float_type(backend.xp, inputs["embeddings"], inputs["weights"])
-    x = xp.astype(inputs["embeddings"], dtype, copy=False)
-    w = xp.astype(xp.take(inputs["weights"], inputs["labels"], axis=0), dtype, copy=False)
-    unit, inverse = unit_rows(xp, x)
-    w_unit, _ = unit_rows(xp, w)
-    if row.merge is None:
-        cos = xp.sum(unit * w_unit, axis=-1)
-    else:
-        cos, _ = row.merge(backend, xp.sum(unit[:, None, :] * w_unit, axis=-1))
-    cos = xp.clip(cos, -1.0, 1.0)
-    length = xp.sum(x * unit, axis=-1)
+def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions) -> Batch:
+    """Lengths, cosine, φ and logit of the label's class."""
+    xp, (unit, _, own_unit, _, cosines), mix = backend.xp, directions, None
+    x = points = unit
+    if row.wants_length or not row.normalize_embeddings:
+        x = _in_type(backend, inputs, inputs["embeddings"])
+    length = backend.dot(x, unit) if x is not unit else None
+    own_points: Array = own_unit
+    embedding_length: Any = 1.0
+    weight_length: Any = 1.0
+    if not row.normalize_embeddings:
+        points, embedding_length = x, length
+    if not row.normalize_weights:
+        own_points = _in_type(backend, inputs, _of_label(backend, inputs))
+        weight_length = backend.dot(own_points, own_unit)
+    cos = cosines
+    if row.merge is not None:
+        cos, mix = row.merge(backend, cosines)
+    cos = backend.clip(cos, -1.0, 1.0)
     target = _curve(backend, row, cos, row.target(backend, cos, length))
-    embedding_length = 1.0 if row.normalize_embeddings else length
-    weight_length = 1.0 if row.normalize_weights else xp.sum(w * w_unit, axis=-1)
-    points = unit if row.normalize_embeddings else x
-    if row.target is unchanged and row.merge is None:
+    if row.target is unchanged and not (row.normalize_embeddings and row.normalize_weights):
         # Not by way of lengths and cosine: a zero vector of free length has a slope, and its cosine has none.
-        logit = row.scale * xp.sum(points * (w_unit if row.normalize_weights else w), axis=-1)
+        logit = row.scale * backend.dot(points, own_points)
     else:
         logit = row.scale * embedding_length * weight_length * target.value
     if row.bias is not None:
         logit = logit + (xp.take(row.bias, inputs["labels"], axis=0) if per_class(row.bias) else row.bias)
-    return Batch(points, unit, inverse, length, embedding_length, weight_length, cos, target, logit)
+    return Batch(points, own_points, length, embedding_length, weight_length, cos, mix, target, logit)
 
 
 def _curve(backend: Any, row: Row, cos: Array, curve: Curve) -> Curve:
@@ -55,49 +80,112 @@ def _curve(backend: Any, row: Row, cos: Array, curve: Curve) -> Curve:
     return curve._replace(value=cos + backend.stop_gradient(curve.value - cos), slope=1.0)
 
 
-class Visit(NamedTuple):
-    """T classes: prototypes, (T, D) or (T·K, D), their cosines and slopes, (T, K, B), and the classes' own, (T, B)."""
+def _of_label(backend: Any, inputs: dict[str, Array]) -> Array:
+    return backend.xp.take(inputs["weights"], inputs["labels"], axis=0)
 
-    prototypes: Array
-    unit: Array
-    inverse: Array
+
+def _in_type(backend: Any, inputs: dict[str, Array], array: Array) -> Array:
+    dtype = float_type(backend.xp, inputs["embeddings"], inputs["weights"])
+    return backend.xp.astype(array, dtype, copy=False)
+
+
+def by_length(xp: Any, row: Row, batch: Batch, own_slope: Array) -> Array | None:
+    """∂ℓ/∂|x| beyond that of a free length: through φ, and through the regulariser."""
+    slope = None
+    if batch.target.length_slope is not None:
+        slope = own_slope * row.scale * batch.target.length_slope
+    if row.regularizer is not None:
+        regularizer_slope = row.regularizer(xp, batch.length)[1]
+        slope = regularizer_slope if slope is None else slope + regularizer_slope
+    return slope
+
+
+class Prototypes(NamedTuple):
+    """The prototypes of a tile, one a row: `factor` · `points`, which are ŵ, or w where it is not normalised."""
+
+    points: Array
+    pullback_factor: Array | None = None
+    """(T, 1): by what the gradient is still to be divided by |w| after the factor; None for 1."""
+    factor: Array | None = None
+    """(T, 1), or None for 1."""
+
+
+def prototypes_of(backend: Any, row: Row, weights: Array, dtype: Any, rows: int, spares: Spares) -> Prototypes:
+    """Ŵ, or what makes it of W."""
+    w = backend.xp.astype(weights, dtype, copy=False)
+    if w.ndim == 3:
+        w = backend.xp.reshape(w, (-1, w.shape[-1]))
+    if not row.normalize_weights:
+        return Prototypes(w)
+    near, largest, inverse = near_rows(backend, w)
+    whole_inverse = inverse if largest is None else inverse / largest
+    if not backend.makes_unit(w.shape[1], rows) and (largest is None or not backend.readable(w)):
+        return Prototypes(w, factor=whole_inverse)
+    return Prototypes(backend.scaled(near, inverse, out=spares.take("unit", w, *w.shape)), whole_inverse)
+
+
+def prototypes_pullback(backend: Any, row: Row, prototypes: Prototypes, d_unit: Array, spares: Spares) -> Array:
+    """∂w = (∂ŵ − ŵ (ŵ·∂ŵ)) / |w|, where ∂ŵ is already multiplied by the factor; may use it."""
+    if not row.normalize_weights:
+        return d_unit
+    points, pullback_factor, factor = prototypes
+    d_unit = backend.across(points, d_unit, factor, spare=spares.take("across", d_unit, *d_unit.shape))
+    return d_unit if pullback_factor is None else backend.scaled(d_unit, pullback_factor, out=d_unit)
+
+
+class Visit(NamedTuple):
+    """T classes: their prototypes and cosines, (T·K, B), those of the classes, (T, B), and the logits as a tile."""
+
+    prototypes: Prototypes
     cosines: Array | None
     mix: Array | None
-    cos: Array
+    cos: Array | None
     rest: Curve | None
     tile: Tile
 
 
-def visit_tile(backend: Any, row: Row, batch: Batch, statistic: Any, labels: Array, first: Any, weights: Array,
-               bias: Array | None) -> Visit:
-    """The logits of a tile with all that led to them."""
+def keeps_product(row: Row) -> bool:
+    """Whether cosines are kept, which curves and the choice among prototypes start from, or what comes of them."""
+    return row.merge is not None or row.rest is not None
+
+
+def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any, labels: Array, first: Any,
+               weights: Array, bias: Array | None, spares: Spares, room: Array | None = None, kept: Array | None = None,
+               prototypes: Prototypes | None = None) -> Visit:
+    """The logits of a tile with all that led to them; products go to the room, or were kept from a visit before."""
     xp = backend.xp
-    w = xp.reshape(xp.astype(weights, batch.points.dtype, copy=False), (-1, weights.shape[-1]))
-    unit, inverse = unit_rows(xp, w)
-    prototypes = unit if row.normalize_weights else w
+    prototypes = prototypes or prototypes_of(backend, row, weights, batch.points.dtype, labels.shape[0], spares)
+    points, _, factor = prototypes
+    shape = points.shape[0], labels.shape[0]
     cosines, mix, rest = None, None, None
-    if row.merge is None and row.rest is None:
-        cos = logits = prototypes @ (row.scale * batch.points).T
-    else:
-        cos = prototypes @ batch.unit.T
+    cos: Any = None
+    room, kept = (None if one is None else xp.reshape(one, shape) for one in (room, kept))
+    logits = kept
+    if kept is None:
+        others = unit if keeps_product(row) else row.scale * batch.points
+        logits = backend.product(points, others.T, out=spares.take("product", points, *shape) if room is None else room)
+        logits = logits if factor is None else backend.scaled(logits, factor, out=logits)
+    if keeps_product(row):
+        cos = logits
         if row.merge is not None:
             cosines = xp.reshape(cos, (*weights.shape[:2], cos.shape[1]))
             cos, mix = row.merge(backend, cosines)
         value = cos
         if row.rest is not None:
-            cos = xp.clip(cos, -1.0, 1.0)
+            cos = backend.clip(cos, -1.0, 1.0)
             rest = _curve(backend, row, cos, row.rest(backend, cos, statistic))
             value = rest.value
         logits = row.scale * batch.embedding_length * value
-    if bias is not None:
-        logits = logits + bias[:, None]
-    elif row.bias is not None:
-        logits = logits + row.bias
-    tile = tile_of(backend, logits, labels, first)
-    return Visit(prototypes, unit, inverse, cosines, mix, cos, rest, tile)
+    if kept is None or keeps_product(row):
+        if bias is not None:
+            logits = backend.plus(logits, bias[:, None], out=logits)
+        elif row.bias is not None:
+            logits = backend.plus(logits, row.bias, out=logits)
+    spare = logits if kept is None or keeps_product(row) else spares.take("product", points, *shape)
+    return Visit(prototypes, cosines, mix, cos, rest, tile_of(backend, logits, labels, first, spare))
 
 
-def statistic_of(backend: Any, row: Row, batch: Batch, inputs: dict[str, Array]) -> Any:
+def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict[str, Array]) -> Any:
     """The row statistic; the k-th largest cosine costs a sweep of its own."""
     if row.statistic is None:
         return None
@@ -107,25 +195,22 @@ def statistic_of(backend: Any, row: Row, batch: Batch, inputs: dict[str, Array])
         count = min(count, inputs["weights"].shape[0])
 
         def visit(first: Any, weights: Array) -> tuple[Array, tuple[()]]:
-            unit, _ = unit_rows(xp, xp.astype(weights, batch.unit.dtype, copy=False))
-            tile = tile_of(backend, unit @ batch.unit.T, labels, first)
-            cos = xp.where(tile.own, -2.0, tile.logits)
+            points, _, factor = prototypes_of(backend, row, weights, unit.dtype, labels.shape[0], spares)
+            cos = backend.product(points, unit.T)
+            tile = tile_of(backend, cos if factor is None else backend.scaled(cos, factor, out=cos), labels, first)
+            cos = tile.with_own(tile.logits, -2.0)
             # As many as asked for, however small the tile: lax.scan wants one shape.
             nothing = xp.zeros_like(cos[:1, ...]) - 2.0
-            return sort_down(xp.concat([cos, *[nothing] * max(count - cos.shape[0], 0)], axis=0)), ()
+            return backend.largest(xp.concat([cos, *[nothing] * max(count - cos.shape[0], 0)], axis=0), count), ()
 
-        def sort_down(cos: Array) -> Array:
-            return xp.sort(cos, axis=0, descending=True)[:count, ...]
-
-        ranked, _ = backend.sweep(visit, lambda a, b: sort_down(xp.concat([a, b], axis=0)), (inputs["weights"],),
-                                  backend.tile_width(labels.shape[0]))
-        return ranked[-1, ...]
+        classes = inputs["weights"].shape[0]
+        width = backend.tile_width(max(unit.shape), classes, False)
+        spares = Spares(backend, classes > width)
+        ranked, _ = backend.sweep(visit, lambda a, b: backend.largest(xp.concat([a, b], axis=0), count),
+                                  (inputs["weights"],), width)
+        return xp.min(ranked, axis=0)
 
     return row.statistic(backend, batch.cos, largest)
-
-
-def swept(row: Row, inputs: dict[str, Array]) -> tuple[Array, Array | None]:
-    return inputs["weights"], row.bias if per_class(row.bias) else None
 
 
 def per_class(bias: Any) -> bool:

@@ -44,9 +44,7 @@ _differentiable.defvjp(_forward, _backward)
 class Jax(Backend):
     """Traces have no device and no values; NumPy arrays may stand beside JAX's."""
 
-    tile_elements = 1 << 24
-    """XLA fuses the arithmetic of a whole tile: only memory asks for more than one."""
-
+    tile_elements = 1 << 22
     @property
     def index_type(self) -> Any:
         return jax.dtypes.canonicalize_dtype(np.int64)
@@ -63,13 +61,30 @@ class Jax(Backend):
     def device(self, array: jax.Array) -> None:
         return None
 
-    def bounds(self, array: jax.Array) -> tuple[float, float] | None:
+    def readable(self, array: jax.Array) -> bool:
         if isinstance(array, jax.core.Tracer) or {device.platform for device in array.devices()} != {"cpu"}:
-            return None
-        if not array.is_fully_addressable:
+            return False
+        return array.is_fully_addressable
+
+    def bounds(self, array: jax.Array) -> tuple[float, float] | None:
+        if not self.readable(array):
             return None
         values = np.asarray(array)
         return values.min(), values.max()
+
+    def surely(self, condition: jax.Array) -> bool:
+        return self.readable(condition) and bool(condition.all())
+
+    def tile_width(self, rows: int, classes: int, keep: bool) -> int:
+        # Between the two passes over one tile XLA finds what they have in common, and keeps it.
+        return classes if keep else super().tile_width(rows, classes, keep)
+
+    def makes_unit(self, dimension: int, rows: int) -> bool:
+        return False  # a factor is fused into what comes next; Ŵ would be another array of the size of W
+
+    def add_own(self, labels: jax.Array, first: Any, whole: jax.Array, values: jax.Array) -> jax.Array:
+        places = labels - first
+        return whole.at[jnp.where(places < 0, whole.shape[0], places)].add(values, mode="drop")
 
     def adopt(self, array: np.ndarray) -> jax.Array:
         if array.dtype.kind in "iu":
@@ -94,22 +109,23 @@ class Jax(Backend):
               arrays: tuple[jax.Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
         """By lax.scan: under jit a Python loop saves no memory, and compiles for minutes."""
         classes = next(array.shape[0] for array in arrays if array is not None)
-        rest = (classes - 1) // width  # whole tiles, after a first one of what is left over
-        first = classes - rest * width
+        first = classes % width or min(width, classes)  # what is left over by whole tiles; otherwise one of them
         state, outputs = visit(0, *(None if array is None else array[:first] for array in arrays))
-        if rest == 0:
+        if first == classes:
             return state, outputs
-        tiles = [None if array is None else array[first:].reshape(rest, width, *array.shape[1:]) for array in arrays]
+        # Written into the whole, which the loop updates in place: joined tiles would be a copy of the gradient.
+        whole = tuple(None if part is None else jnp.zeros((classes, *part.shape[1:]), part.dtype).at[:first].set(part)
+                      for part in outputs)
 
-        def step(state: Any, tile: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-            start, *slices = tile
-            partial, output = visit(start, *slices)
-            return combine(state, partial), output
+        def step(carry: Any, start: Any) -> tuple[Any, None]:
+            state, whole = carry
+            partial, output = visit(start, *(None if array is None else jax.lax.dynamic_slice_in_dim(
+                array, start, width) for array in arrays))
+            return (combine(state, partial), tuple(None if part is None else jax.lax.dynamic_update_slice_in_dim(
+                one, part, start, 0) for one, part in zip(whole, output, strict=True))), None
 
-        starts = jnp.arange(first, classes, width, dtype=self.index_type)
-        state, rests = jax.lax.scan(step, state, (starts, *tiles))
-        return state, tuple(None if head is None else jnp.concat([head, tail.reshape(-1, *tail.shape[2:])])
-                            for head, tail in zip(outputs, rests, strict=True))
+        (state, whole), _ = jax.lax.scan(step, (state, whole), jnp.arange(first, classes, width, dtype=self.index_type))
+        return state, whole
 
     def differentiable(self, plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, tuple[Any, ...]]:
         per_row, residuals = _differentiable(plan, arrays)

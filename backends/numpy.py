@@ -1,5 +1,10 @@
-"""NumPy: no automatic differentiation; gradients come from `value_and_grad`."""
+"""NumPy: no automatic differentiation; gradients come from `value_and_grad`, tiles are shared among threads."""
 
+import functools
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -8,16 +13,145 @@ import numpy as np
 from anglos._backend import Backend
 
 
+class _Namespace:
+    """The standard's functions; those that NumPy itself only wraps, without the wrapping."""
+
+    sum = staticmethod(lambda x, axis=None, keepdims=False: np.add.reduce(x, axis=axis, keepdims=keepdims))
+    max = staticmethod(lambda x, axis=None, keepdims=False: np.maximum.reduce(x, axis=axis, keepdims=keepdims))
+    take = staticmethod(lambda x, indices, axis=None: x.take(indices, axis=axis))
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(xp, name)
+        setattr(self, name, found)
+        return found
+
+
 class NumPy(Backend):
-    """Values are always at hand."""
+    """Values are always at hand, and arrays can be changed in place."""
+
+    def readable(self, array: Any) -> bool:
+        return True
 
     def bounds(self, array: Any) -> tuple[float, float]:
-        return array.min(), array.max()
+        return np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)
+
+    def surely(self, condition: Any) -> bool:
+        return bool(condition.all())
 
     def sum_by_label(self, values: Any, labels: Any, classes: int) -> Any:
-        total = np.zeros((classes, values.shape[1]), dtype=values.dtype)
-        np.add.at(total, labels, values)
-        return total
+        return self.add_own(labels, 0, np.zeros((classes, values.shape[1]), dtype=values.dtype), values)
+
+    def add_own(self, labels: Any, first: int, whole: Any, values: Any) -> Any:
+        if len(whole) * len(values) < 1 << 15:  # add.at is slow to start
+            own = np.equal(np.arange(first, first + len(whole))[:, None], labels).astype(whole.dtype)
+            whole += (own @ values.reshape(len(values), math.prod(values.shape[1:]))).reshape(whole.shape)
+            return whole
+        places, rows = self._inside(labels, first, whole)
+        np.add.at(whole, places, values[rows])
+        return whole
+
+    def room(self, like: Any, *shape: int) -> Any:
+        return np.empty(shape, like.dtype)
+
+    def product(self, a: Any, b: Any, out: Any = None) -> Any:
+        return np.matmul(a, b, out=out)
+
+    def scaled(self, a: Any, b: Any, out: Any = None) -> Any:
+        return np.multiply(a, b, out=out)
+
+    def plus(self, a: Any, b: Any, out: Any = None) -> Any:
+        return np.add(a, b, out=out)
+
+    def across(self, direction: Any, vectors: Any, factor: Any = None, spare: Any = None) -> Any:
+        for rows in _blocks(vectors):
+            u, v = direction[rows], vectors[rows]
+            along = np.vecdot(u, v)[..., None]
+            along = along if factor is None else along * factor[rows] * factor[rows]
+            np.subtract(v, u * along, out=v)
+        return vectors
+
+    def dot(self, a: Any, b: Any) -> Any:
+        if a is not b:
+            return np.vecdot(a, b)
+        with np.errstate(over="ignore"):  # a square may, and is looked at
+            return np.vecdot(a, a)
+
+    def largest(self, array: Any, count: int) -> Any:
+        return np.partition(array, len(array) - count, axis=0)[len(array) - count:]
+
+    def clip(self, x: Any, low: float | None, high: float | None = None) -> Any:
+        x = x if low is None else np.maximum(x, low)
+        return x if high is None else np.minimum(x, high)
+
+    def with_own(self, labels: Any, first: int, terms: Any, value: Any) -> Any:
+        places, rows = self._inside(labels, first, terms)
+        terms[places, rows] = value[rows] if np.ndim(value) else value
+        return terms
+
+    def _inside(self, labels: Any, first: int, tile: Any) -> tuple[Any, Any]:
+        """Which rows have their label's class in the tile, after its place there."""
+        places = labels - first
+        (rows,) = np.nonzero((places >= 0) & (places < len(tile)))
+        return places[rows], rows
+
+    def exponential(self, logits: Any, shift: Any) -> Any:
+        with np.errstate(over="ignore"):  # the engine looks at the sum
+            for rows in _blocks(logits):
+                np.exp(np.subtract(logits[rows], shift, out=logits[rows]), out=logits[rows])
+        return logits
+
+    def probability(self, logits: Any, total: Any, out: Any = None) -> Any:
+        p = np.empty_like(logits) if out is None else out
+        for rows in _blocks(logits):
+            np.exp(np.minimum(np.subtract(logits[rows], total, out=p[rows]), 0.0, out=p[rows]), out=p[rows])
+        return p
+
+    def sweep(self, visit: Callable[..., Any], combine: Callable[[Any, Any], Any], arrays: tuple[Any, ...], width: int
+              ) -> tuple[Any, tuple[Any, ...]]:
+        """Every thread of the BLAS takes tiles of its own: NumPy's own arithmetic knows one thread only."""
+        tiles = -(-arrays[0].shape[0] // width)
+        blas = _blas() if tiles > 1 else None
+        threads = min(tiles, max((one["num_threads"] for one in blas.info()), default=1)) if blas else 1
+        if blas is None or threads == 1:
+            return super().sweep(visit, combine, arrays, width)
+        firsts, making = range(0, arrays[0].shape[0], width), Lock()
+        whole: dict[int, Any] = {}
+
+        def work(number: int) -> Any:
+            state = None
+            for first in firsts[number::threads]:
+                partial, output = visit(first, *(None if one is None else one[first:first + width] for one in arrays))
+                state = partial if state is None else combine(state, partial)
+                with making:
+                    for place, part in enumerate(output):
+                        if place not in whole:
+                            whole[place] = None if part is None else self.room(part, len(arrays[0]), *part.shape[1:])
+                for place, part in enumerate(output):
+                    if part is not None:
+                        whole[place][first:first + width] = part
+            return state
+
+        with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
+            states = list(pool.map(work, range(threads)))
+        return functools.reduce(combine, states), tuple(whole[place] for place in sorted(whole))
 
 
-backend = NumPy("numpy", xp)
+def _blocks(array: Any) -> list[slice]:
+    """Rows that stay in the nearest cache from one pass to the next."""
+    if array.size <= 1 << 16:
+        return [slice(None)]
+    step = max(1, (1 << 16) * len(array) // array.size)
+    return [slice(first, first + step) for first in range(0, len(array), step)]
+
+
+@functools.cache
+def _blas() -> Any:
+    """The BLAS libraries of the process, if there is threadpoolctl to steer them."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    return ThreadpoolController().select(user_api="blas")
+
+
+backend = NumPy("numpy", _Namespace())

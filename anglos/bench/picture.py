@@ -60,4 +60,4 @@ def _colour(name: str) -> str | None:
     """The same in every library; None for a peer."""
     if not name.startswith("anglos."):
         return GREY if name[0].isdigit() else None
-    return ORANGE if ".plain" in name else BLUES[1]
+    return ORANGE if ".plain" in name else BLUES[0] if "recomputed" in name else BLUES[1]

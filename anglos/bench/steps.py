@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from anglos._loss import LOSSES
+from anglos._loss import LOSSES, Loss
 from anglos.bench.problem import Problem
 
 Array = Any
@@ -25,10 +25,19 @@ def _products(embeddings: Array, weights: Array) -> tuple[None, tuple[Array, Arr
     return None, (logits @ weights, logits.T @ embeddings)
 
 
+def _kept(loss: Loss[...]) -> dict[str, dict[str, Any]]:
+    """By the name of a row, the options with which logits are kept for the gradient, and computed again."""
+    if "keep_bytes" not in loss.defaults:
+        return {f"anglos.{loss.name}": {}}
+    return {f"anglos.{loss.name}, kept": {"keep_bytes": 2**62}, f"anglos.{loss.name}, recomputed": {"keep_bytes": 0}}
+
+
 def _numpy(problem: Problem, drawn: tuple[Array, ...]) -> Rows:
     loss = LOSSES[problem.loss]
-    return {PRODUCTS: lambda: lambda: _products(*drawn[:2]),
-            f"anglos.{loss.name}": lambda: lambda: loss.value_and_grad(*drawn)}
+    rows: Rows = {PRODUCTS: lambda: lambda: _products(*drawn[:2])}
+    for name, options in _kept(loss).items():
+        rows[name] = partial(partial, partial(loss.value_and_grad, *drawn, **options))
+    return rows
 
 
 def _cupy(problem: Problem, drawn: tuple[Array, ...]) -> Rows:
@@ -60,7 +69,7 @@ def _torch(problem: Problem, drawn: tuple[Array, ...]) -> Rows:
         return lambda: step
 
     rows = {PRODUCTS: lambda: torch.no_grad()(lambda: _products(*arrays)),
-            f"anglos.{loss.name}": differentiated(loss),
+            **{name: differentiated(loss, **options) for name, options in _kept(loss).items()},
             f"anglos.{loss.name}.plain, autograd": differentiated(loss.plain),
             "F.linear, F.cross_entropy": differentiated(lambda x, w, y: F.cross_entropy(F.linear(x, w), y))}
     if hasattr(torch.nn, "LinearCrossEntropyOptions"):  # without them it is the row above
@@ -114,7 +123,8 @@ def _jax(problem: Problem, drawn: tuple[Array, ...]) -> Rows:
         return make
 
     return {PRODUCTS: compiled(lambda x, w, _: _products(x, w)),
-            f"anglos.{loss.name}, jit": compiled(jax.value_and_grad(loss, argnums=(0, 1))),
+            **{f"{name}, jit": compiled(jax.value_and_grad(partial(loss, **options), argnums=(0, 1)))
+               for name, options in _kept(loss).items()},
             f"anglos.{loss.name}.plain, jit": compiled(jax.value_and_grad(loss.plain, argnums=(0, 1)))}
 
 

@@ -4,13 +4,21 @@ import math
 from typing import Any
 
 from anglos import _prototypes
-from anglos._arguments import Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, ScaleState, Weights
+from anglos._arguments import (
+    Embeddings,
+    KeepBytes,
+    Labels,
+    LabelSmoothing,
+    Reduction,
+    SampleWeight,
+    ScaleState,
+    Weights,
+)
 from anglos._check import check_values
 from anglos._loss import loss
 from anglos._reduce import settle_labels
 from anglos._reductions import CrossEntropy, ExcludedPositive
 from anglos._row import Row
-from anglos._tiles import batch_of
 
 
 @loss(_prototypes, formula="z = s cos θ, s from the batch, a constant", paper="Zhang et al. 2019, arXiv:1905.00292")
@@ -18,7 +26,7 @@ def adacos(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     scale: ScaleState = None,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """AdaCos: the cosine softmax without a margin, whose scale follows the training.
 
@@ -42,6 +50,8 @@ def adacos(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -97,10 +107,10 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
     if sizes["B"] == 0:
         return scale
     row = Row(scale, reduction=ExcludedPositive())
-    cos = batch_of(backend, row, arrays).cos
+    _, (*_, cos, rest, _, _) = _prototypes.forward(backend, row, arrays, 0, {})
+    cos = backend.clip(cos, -1.0, 1.0)
     if rows.weight is not None:
         cos = cos + 0.0 * xp.astype(rows.weight, cos.dtype)  # NaN where a label is out of range
-    _, (rest, _) = _prototypes.forward(backend, row, arrays)
     counted = xp.ones_like(cos) > 0.0 if rows.counted is None else rows.counted
     count = xp.sum(xp.astype(counted, backend.index_type))
     rest = xp.where(counted, rest, 0.0)

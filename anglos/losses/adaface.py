@@ -8,6 +8,7 @@ from anglos import _prototypes
 from anglos._arguments import (
     Angle,
     Embeddings,
+    KeepBytes,
     Labels,
     LabelSmoothing,
     NonNegative,
@@ -19,7 +20,7 @@ from anglos._arguments import (
 )
 from anglos._check import check_values
 from anglos._loss import loss
-from anglos._numerics import floored_sine, sine
+from anglos._numerics import sines
 from anglos._reductions import CrossEntropy
 from anglos._row import Curve, Row
 
@@ -31,7 +32,7 @@ def adaface(
     margin: Angle = 0.4, h: NonNegative = 0.333, scale: Scale = 64.0, norm_mean: NormState = None,
     norm_std: NormState = None,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """AdaFace: softmax cross entropy with a margin that adapts to the quality of a sample, read off its length.
 
@@ -64,6 +65,8 @@ def adaface(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -96,7 +99,8 @@ def adaface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, partial(_target, margin=margin, h=h, mean=norm_mean, std=norm_std), CrossEntropy(label_smoothing))
+    return Row(scale, partial(_target, margin=margin, h=h, mean=norm_mean, std=norm_std), CrossEntropy(label_smoothing),
+               wants_length=True)
 
 
 def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: float = 0.01) -> tuple[Any, Any]:
@@ -132,9 +136,9 @@ def _target(backend: Any, cos: Any, length: Any, *, margin: Any, h: Any, mean: A
     batch_mean, batch_std = _statistics(xp, length)
     mean, std = batch_mean if mean is None else mean, batch_std if std is None else std
     z = xp.clip(h * (xp.clip(length, 0.001, 100.0) - mean) / (std + 0.001), -1.0, 1.0)
-    sin = sine(xp, cos)
+    sin, divisor = sines(backend, cos)
     angle = xp.atan2(sin, cos) - margin * z
     inside = (angle > 0.0) & (angle < math.pi)
     sin_angle = xp.where(inside, xp.sin(angle), 0.0)
-    return Curve(xp.cos(xp.clip(angle, 0.0, math.pi)) - margin * (z + 1.0), sin_angle / floored_sine(xp, sin),
+    return Curve(xp.cos(xp.clip(angle, 0.0, math.pi)) - margin * (z + 1.0), sin_angle / divisor,
                  {"margin": z * sin_angle - z - 1.0})

@@ -5,9 +5,19 @@ from functools import partial
 from typing import Any
 
 from anglos import _prototypes
-from anglos._arguments import Angle, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights
+from anglos._arguments import (
+    Angle,
+    Embeddings,
+    KeepBytes,
+    Labels,
+    LabelSmoothing,
+    Reduction,
+    SampleWeight,
+    Scale,
+    Weights,
+)
 from anglos._loss import loss
-from anglos._numerics import floored_sine, sine
+from anglos._numerics import sines
 from anglos._reductions import CrossEntropy
 from anglos._row import Curve, Row
 
@@ -17,7 +27,7 @@ def airface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     margin: Angle = 0.45, scale: Scale = 64.0,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """Li-ArcFace: softmax cross entropy over logits that are linear in the angle.
 
@@ -42,6 +52,8 @@ def airface(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -74,9 +86,9 @@ def airface(
 
 def _line(backend: Any, cos: Any, length: Any, *, margin: Any) -> Curve:
     """φ = 1 − 2 (θ + m) / π, φ′ = 2 / (π sin θ), ∂φ/∂m = −2/π."""
-    sin = sine(backend.xp, cos)
+    sin, divisor = sines(backend, cos)
     theta = backend.xp.atan2(sin, cos)
-    return Curve(1.0 - 2.0 * (theta + margin) / math.pi, 2.0 / (math.pi * floored_sine(backend.xp, sin)),
+    return Curve(1.0 - 2.0 * (theta + margin) / math.pi, 2.0 / (math.pi * divisor),
                  {"margin": -2.0 / math.pi})
 
 

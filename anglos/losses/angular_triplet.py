@@ -4,7 +4,16 @@ from functools import partial
 from typing import Any
 
 from anglos import _prototypes
-from anglos._arguments import Annealing, Embeddings, FixedFactorFromOne, Labels, Prototypes, Reduction, SampleWeight
+from anglos._arguments import (
+    Annealing,
+    Embeddings,
+    FixedFactorFromOne,
+    KeepBytes,
+    Labels,
+    Prototypes,
+    Reduction,
+    SampleWeight,
+)
 from anglos._check import check_values
 from anglos._kinds import ArrayOf
 from anglos._loss import loss
@@ -19,7 +28,8 @@ from anglos.losses.sphereface import annealed
 def angular_triplet(
     embeddings: Embeddings, prototypes: Prototypes, labels: Labels, /, *,
     margin: FixedFactorFromOne = 1.0, annealing: Annealing = 0.0, semi_hard: bool = True,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+    sample_weight: SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """SphereFace whose prototypes are remembered samples, with a gradient for semi-hard samples only.
 
@@ -48,6 +58,8 @@ def angular_triplet(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -109,7 +121,7 @@ def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replac
     later = (labels[:, None] == labels[None, :]) & (number[None, :] > number[:, None]) & replace[None, :]
     wins = (replace & ~xp.any(later, axis=1))[:, None]
     x = arrays["embeddings"]
-    unit, _ = unit_rows(xp, xp.where(wins, xp.astype(x, float_type(xp, x, prototypes), copy=False), 0.0))
+    unit, _ = unit_rows(backend, xp.where(wins, xp.astype(x, float_type(xp, x, prototypes), copy=False), 0.0))
     if rows.weight is not None:
         unit = xp.where(wins, unit * xp.astype(rows.weight, unit.dtype)[:, None], 0.0)
     replaced = backend.sum_by_label(xp.astype(wins, unit.dtype), labels, sizes["C"]) > 0.0

@@ -9,6 +9,7 @@ from anglos._arguments import (
     Angle,
     Embeddings,
     Gradient,
+    KeepBytes,
     Labels,
     LabelSmoothing,
     PastPi,
@@ -27,7 +28,7 @@ def arcface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     margin: Angle = 0.5, scale: Scale = 64.0, past_pi: PastPi = "smooth", gradient: Gradient = "exact",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """ArcFace: softmax cross entropy over s cos θ, with an angle m added to the label's.
 
@@ -58,6 +59,8 @@ def arcface(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -96,5 +99,5 @@ def arcface(
 
 def added(backend: Any, cos: Any, length: Any, *, margin: Any, past_pi: str) -> Curve:
     """φ = cos(θ + m), φ′ = sin(θ + m) / sin θ, ∂φ/∂m = −sin(θ + m)."""
-    curve = turned_cosine(backend.xp, cos, shift=margin, past_pi=past_pi)
+    curve = turned_cosine(backend, cos, shift=margin, past_pi=past_pi)
     return Curve(curve.value, curve.slope, {"margin": curve.by_shift})

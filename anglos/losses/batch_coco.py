@@ -1,7 +1,7 @@
 """COCO with the class means of the batch."""
 
 from anglos import _centroids
-from anglos._arguments import Embeddings, Groups, Reduction, SampleWeight, Scale
+from anglos._arguments import Embeddings, Groups, KeepBytes, Reduction, SampleWeight, Scale
 from anglos._loss import loss
 from anglos._row import Row
 
@@ -11,7 +11,8 @@ from anglos._row import Row
 def batch_coco(
     embeddings: Embeddings, labels: Groups, /, *,
     scale: Scale = 16.0, detach_centroids: bool = False,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
+    sample_weight: SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """COCO without weights: cosine softmax against the means of the classes that are in the batch.
 
@@ -33,6 +34,8 @@ def batch_coco(
         Factor of every row's loss; the mean is divided by their sum. The class means are not weighted.
     ignore_index : int
         Rows with this label count for nothing: neither in a class mean, nor as a class, nor in the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × B logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -1,7 +1,7 @@
 """NormFace's triplet loss against class prototypes."""
 
 from anglos import _prototypes
-from anglos._arguments import Embeddings, Labels, Reduction, SampleWeight, SquaredDistance, Weights
+from anglos._arguments import Embeddings, KeepBytes, Labels, Reduction, SampleWeight, SquaredDistance, Weights
 from anglos._hinges import HardestTripletHinge, TripletHinge
 from anglos._loss import loss
 from anglos._row import Row
@@ -12,7 +12,7 @@ def c_triplet(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     margin: SquaredDistance = 0.8, hardest: bool = False,
     sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """C-triplet loss: the label's prototype nearer than each of the others, by a squared distance m.
 
@@ -35,6 +35,8 @@ def c_triplet(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -4,7 +4,17 @@ from functools import partial
 from typing import Any
 
 from anglos import _prototypes
-from anglos._arguments import CosineMargin, Embeddings, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights
+from anglos._arguments import (
+    CosineMargin,
+    Embeddings,
+    KeepBytes,
+    Labels,
+    LabelSmoothing,
+    Reduction,
+    SampleWeight,
+    Scale,
+    Weights,
+)
 from anglos._loss import loss
 from anglos._reductions import CrossEntropy
 from anglos._row import Curve, Row
@@ -16,7 +26,7 @@ def circle_softmax(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     margin: CosineMargin = 0.25, scale: Scale = 256.0,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """Circle loss with one prototype per class: softmax cross entropy with weights that grow with the error.
 
@@ -43,6 +53,8 @@ def circle_softmax(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

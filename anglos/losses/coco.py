@@ -1,7 +1,16 @@
 """COCO, the congenerous cosine loss."""
 
 from anglos import _prototypes
-from anglos._arguments import Embeddings, Labels, LabelSmoothing, OptionalScale, Reduction, SampleWeight, Weights
+from anglos._arguments import (
+    Embeddings,
+    KeepBytes,
+    Labels,
+    LabelSmoothing,
+    OptionalScale,
+    Reduction,
+    SampleWeight,
+    Weights,
+)
 from anglos._loss import loss
 from anglos._reductions import CrossEntropy
 from anglos._row import Row
@@ -13,7 +22,7 @@ def coco(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     scale: OptionalScale = None,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """COCO: softmax cross entropy over s cos θ, with s from a bound.
 
@@ -38,6 +47,8 @@ def coco(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -11,6 +11,7 @@ from anglos._arguments import (
     CosineMargin,
     Embeddings,
     Gradient,
+    KeepBytes,
     Labels,
     LabelSmoothing,
     PastPi,
@@ -30,7 +31,7 @@ def combined_margin(
     m1: AnyAngleFactor = 1.0, m2: Angle = 0.3, m3: CosineMargin = 0.2, scale: Scale = 64.0,
     past_pi: PastPi = "smooth", gradient: Gradient = "exact",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """Combined margin: softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃).
 
@@ -63,6 +64,8 @@ def combined_margin(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -96,5 +99,5 @@ def combined_margin(
 
 def _target(backend: Any, cos: Any, length: Any, *, m1: Any, m2: Any, m3: Any, past_pi: str) -> Curve:
     """φ = cos t − m₃ with t = m₁θ + m₂; φ′ = m₁ sin t / sin θ; ∂φ/∂m₁ = −θ sin t, ∂φ/∂m₂ = −sin t, ∂φ/∂m₃ = −1."""
-    curve = turned_cosine(backend.xp, cos, factor=m1, shift=m2, past_pi=past_pi)
+    curve = turned_cosine(backend, cos, factor=m1, shift=m2, past_pi=past_pi)
     return Curve(curve.value - m3, curve.slope, {"m1": curve.by_factor, "m2": curve.by_shift, "m3": -1.0})

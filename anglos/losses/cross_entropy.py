@@ -7,7 +7,7 @@ from anglos import _direct
 from anglos._arguments import Labels, LabelSmoothing, Logits, Reduction, SampleWeight
 from anglos._direct import Direct
 from anglos._loss import loss
-from anglos._reductions import CrossEntropy, Tile, tile_of
+from anglos._reductions import CrossEntropy, Tile, marked_tile
 
 
 @loss(_direct, formula="ℓ = −log softmax(z)_y", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
@@ -70,14 +70,19 @@ def softmax_value(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any)
 def softmax_gradients(softmax: CrossEntropy, backend: Any, g: Any, logits: Any, labels: Any) -> dict[str, Any]:
     """∂(Σ g_i ℓ_i)."""
     (_, residuals), tile = _parts(softmax, backend, logits, labels)
-    xp, classes = backend.xp, logits.shape[1]
-    slopes = xp.where(tile.own, softmax.own_slope(xp, residuals, classes),
-                      softmax.rest_slope(xp, residuals, tile, classes))
+    classes = logits.shape[1]
+    slopes = tile.with_own(softmax.rest_slope(backend, residuals, tile, classes),
+                           softmax.own_slope(backend.xp, residuals, classes))
     return {"logits": (g * slopes).T}
 
 
 def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tuple[Any, Tile]:
     """The loss with what its slopes need, and all classes as one tile."""
-    xp, tile = backend.xp, tile_of(backend, logits.T, labels)
-    own_logit = xp.sum(xp.where(tile.own, tile.logits, 0.0), axis=0)
-    return softmax.value(xp, softmax.gather(xp, tile, own_logit), own_logit, logits.shape[1]), tile
+    xp, own = backend.xp, marks(backend, labels, logits.shape[1])
+    tile, own_logit = marked_tile(xp, logits.T, own.T), xp.sum(xp.where(own, logits, 0.0), axis=1)
+    return softmax.value(xp, softmax.gather(backend, tile, own_logit), own_logit, logits.shape[1]), tile
+
+
+def marks(backend: Any, labels: Any, classes: int) -> Any:
+    """Whether a class is the label's, (B, C)."""
+    return labels[:, None] == backend.arange(classes, labels)[None, :]

@@ -9,6 +9,7 @@ from anglos._arguments import (
     Angle,
     CosineState,
     Embeddings,
+    KeepBytes,
     Labels,
     LabelSmoothing,
     PastPi,
@@ -31,7 +32,7 @@ def curricularface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     margin: Angle = 0.5, scale: Scale = 64.0, t: CosineState = 0.0, past_pi: PastPi = "smooth",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """CurricularFace: ArcFace in which hard other classes count for more as training goes on.
 
@@ -62,6 +63,8 @@ def curricularface(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -97,7 +100,7 @@ def curricularface(
 
 def _threshold(backend: Any, cos: Any, largest: Any, *, margin: Any) -> Any:
     """cos(θ_y + m), without its continuation past π."""
-    return turned_cosine(backend.xp, cos, shift=margin, past_pi="reflect").value
+    return turned_cosine(backend, cos, shift=margin, past_pi="reflect").value
 
 
 def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> Curve:
@@ -120,8 +123,8 @@ def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *,
         "curricularface_update", curricularface.kinds, {"embeddings": embeddings, "weights": weights, "labels": labels})
     rows, labels = settle_labels("curricularface_update", backend, arrays["labels"], sizes["C"], -100, None)
     xp = backend.xp
-    unit, _ = unit_rows(xp, arrays["embeddings"])
-    own, _ = unit_rows(xp, xp.take(arrays["weights"], labels, axis=0))
+    unit, _ = unit_rows(backend, arrays["embeddings"])
+    own, _ = unit_rows(backend, xp.take(arrays["weights"], labels, axis=0))
     mean = reduce(xp, xp.sum(unit * own, axis=-1), rows, "mean")
     moved = momentum * t + (1.0 - momentum) * backend.stop_gradient(mean)
     if sizes["B"] == 0:

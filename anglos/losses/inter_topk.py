@@ -9,6 +9,7 @@ from anglos._arguments import (
     Angle,
     Count,
     Embeddings,
+    KeepBytes,
     Labels,
     LabelSmoothing,
     PastPi,
@@ -18,7 +19,7 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
-from anglos._numerics import floored_sine, sine
+from anglos._numerics import sines
 from anglos._reductions import CrossEntropy
 from anglos._row import Curve, Row
 from anglos.losses.arcface import added
@@ -30,7 +31,7 @@ def inter_topk(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     k: Count = 5, penalty: Angle = 0.06, margin: Angle = 0.2, scale: Scale = 32.0, past_pi: PastPi = "smooth",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """Inter-top-k penalty: ArcFace in which the k nearest other classes are brought nearer by an angle m′.
 
@@ -63,6 +64,8 @@ def inter_topk(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -98,10 +101,10 @@ def inter_topk(
 
 def _rest(backend: Any, cos: Any, threshold: Any, *, penalty: Any) -> Curve:
     """η = cos(θ − m′), η′ = sin(θ − m′) / sin θ, ∂η/∂m′ = sin(θ − m′) for the nearest, and 1, 0, 0 where θ < m′."""
-    xp, sin = backend.xp, sine(backend.xp, cos)
+    xp, (sin, divisor) = backend.xp, sines(backend, cos)
     cos_penalty, sin_penalty = cos_sin(xp, penalty)
     near, beyond = cos >= threshold, cos > cos_penalty
     turned = xp.where(beyond, 1.0, cos * cos_penalty + sin * sin_penalty)
-    slope = xp.where(beyond, 0.0, cos_penalty - cos * sin_penalty / floored_sine(xp, sin))
+    slope = xp.where(beyond, 0.0, cos_penalty - cos * sin_penalty / divisor)
     by_penalty = xp.where(beyond, 0.0, sin * cos_penalty - cos * sin_penalty)
     return Curve(xp.where(near, turned, cos), xp.where(near, slope, 1.0), {"penalty": xp.where(near, by_penalty, 0.0)})

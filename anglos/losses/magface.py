@@ -8,6 +8,7 @@ from anglos._angles import turned_cosine
 from anglos._arguments import (
     AngleRange,
     Embeddings,
+    KeepBytes,
     Labels,
     LabelSmoothing,
     NonNegative,
@@ -29,7 +30,7 @@ def magface(
     norm_range: NormRange = (10.0, 110.0), margin_range: AngleRange = (0.45, 0.8), regularizer: NonNegative = 35.0,
     scale: Scale = 64.0, past_pi: PastPi = "smooth",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """MagFace: ArcFace with a margin that grows with the length of the embedding, which thereby measures quality.
 
@@ -62,6 +63,8 @@ def magface(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -98,7 +101,8 @@ def magface(
     (1.563262, 1.563262)
     """
     return Row(scale, partial(_target, norms=norm_range, margins=margin_range, past_pi=past_pi),
-               CrossEntropy(label_smoothing), regularizer=partial(_regularizer, norms=norm_range, weight=regularizer))
+               CrossEntropy(label_smoothing), wants_length=True,
+               regularizer=partial(_regularizer, norms=norm_range, weight=regularizer))
 
 
 def _target(backend: Any, cos: Any, length: Any, *, norms: tuple[float, float], margins: tuple[float, float],
@@ -107,7 +111,7 @@ def _target(backend: Any, cos: Any, length: Any, *, norms: tuple[float, float], 
     (shortest, longest), (least, most) = norms, margins
     rise = (most - least) / (longest - shortest)
     margin = least + rise * (backend.xp.clip(length, shortest, longest) - shortest)
-    curve = turned_cosine(backend.xp, cos, shift=margin, past_pi=past_pi)
+    curve = turned_cosine(backend, cos, shift=margin, past_pi=past_pi)
     inside = (length > shortest) & (length < longest)
     return Curve(curve.value, curve.slope, length_slope=backend.xp.where(inside, curve.by_shift * rise, 0.0))
 

@@ -7,6 +7,7 @@ from anglos import _prototypes
 from anglos._arguments import (
     CosineMargin,
     Embeddings,
+    KeepBytes,
     Labels,
     LabelSmoothing,
     PositiveNumber,
@@ -27,7 +28,7 @@ def soft_triple(
     embeddings: Embeddings, weights: SubWeights, labels: Labels, /, *,
     scale: Scale = 20.0, gamma: PositiveNumber = 10.0, margin: CosineMargin = 0.01,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """SoftTriple: the cosine softmax with K centres per class, softly assigned.
 
@@ -56,6 +57,8 @@ def soft_triple(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C × K cosines take no more than this, the gradient reuses them; else they are computed again.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -10,6 +10,7 @@ from anglos._arguments import (
     Annealing,
     Embeddings,
     Gradient,
+    KeepBytes,
     Labels,
     LabelSmoothing,
     OptionalScale,
@@ -28,7 +29,7 @@ def sphereface(
     margin: AngleFactor = 4.0, scale: OptionalScale = None, annealing: Annealing = 0.0,
     gradient: Gradient = "exact",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """SphereFace: softmax cross entropy over |x| cos θ, with the label's angle multiplied by m.
 
@@ -58,6 +59,8 @@ def sphereface(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -93,6 +96,6 @@ def sphereface(
 
 def annealed(backend: Any, cos: Any, length: Any, *, margin: Any, annealing: Any) -> Curve:
     """φ = (λ cos θ + ψ) / (1 + λ), φ′ = (λ + ψ′) / (1 + λ), ∂φ/∂λ = (cos θ − ψ) / (1 + λ)²."""
-    psi, total = turned_cosine(backend.xp, cos, factor=margin), 1.0 + annealing
+    psi, total = turned_cosine(backend, cos, factor=margin), 1.0 + annealing
     return Curve((annealing * cos + psi.value) / total, (annealing + psi.slope) / total,
                  {"margin": psi.by_factor / total, "annealing": (cos - psi.value) / total**2})

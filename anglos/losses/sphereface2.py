@@ -8,6 +8,7 @@ from anglos import _prototypes
 from anglos._angles import turned_cosine
 from anglos._arguments import (
     Embeddings,
+    KeepBytes,
     Labels,
     LabelSmoothing,
     PositiveNumber,
@@ -30,7 +31,7 @@ def sphereface2(
     balance: LabelSmoothing = 0.7, t: PositiveNumber = 3.0, bias: ScalarBias = None,
     gradient: Literal["paper", "exact", "straight_through"] = "paper",
     sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """SphereFace2: of every class by itself, whether the embedding belongs to it, with one bias for all.
 
@@ -68,6 +69,8 @@ def sphereface2(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -105,8 +108,7 @@ def sphereface2(
     shift = margin if variant == "C" else 0.0
     target = partial(_target, variant=variant, margin=margin, t=t, exact=gradient == "exact")
     return Row(scale, target, Binary(balance / scale, (1.0 - balance) / scale), bias, rest=partial(_rest,
-               margin=shift, t=t),
-               straight_through=gradient == "straight_through")
+               margin=shift, t=t), straight_through=gradient == "straight_through")
 
 
 _MARGINS = {"C": 0.4, "A": 0.5, "M": 1.7}
@@ -140,7 +142,7 @@ def _target(backend: Any, cos: Any, length: Any, *, variant: str, margin: Any, t
     if variant == "C":
         return Curve(value - margin, slope, {"margin": -1.0})
     angle = {"shift": margin} if variant == "A" else {"factor": margin}
-    turned = turned_cosine(backend.xp, cos, past_pi="clamp", **angle)
+    turned = turned_cosine(backend, cos, past_pi="clamp", **angle)
     shifted, shifted_slope = _g(backend.xp, turned.value, t)
     by_margin = {"margin": shifted_slope * (turned.by_shift if variant == "A" else turned.by_factor)}
     if exact:

@@ -9,6 +9,7 @@ from anglos._arguments import (
     AngleFactor,
     Embeddings,
     Gradient,
+    KeepBytes,
     Labels,
     LabelSmoothing,
     OptionalScale,
@@ -28,7 +29,7 @@ def sphereface_r(
     variant: Literal["v0", "v1", "v2"] = "v1", margin: AngleFactor = 1.5, scale: OptionalScale = 30.0,
     gradient: Gradient = "exact",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """SphereFace-R: SphereFace revived, softmax cross entropy over s φ(θ_y) and s η(θ_j).
 
@@ -58,6 +59,8 @@ def sphereface_r(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -97,11 +100,11 @@ def sphereface_r(
 
 def _multiplied(backend: Any, cos: Any, length: Any, *, margin: Any, past_pi: str) -> Curve:
     """φ = cos mθ, φ′ = m sin mθ / sin θ, ∂φ/∂m = −θ sin mθ, and beyond π what `past_pi` says."""
-    curve = turned_cosine(backend.xp, cos, factor=margin, past_pi=past_pi)
+    curve = turned_cosine(backend, cos, factor=margin, past_pi=past_pi)
     return Curve(curve.value, curve.slope, {"margin": curve.by_factor})
 
 
 def _divided(backend: Any, cos: Any, statistic: Any, *, margin: Any) -> Curve:
     """η = cos(θ/m), η′ = sin(θ/m) / (m sin θ), ∂η/∂m = θ sin(θ/m) / m²."""
-    curve = turned_cosine(backend.xp, cos, factor=1.0 / margin)
+    curve = turned_cosine(backend, cos, factor=1.0 / margin)
     return Curve(curve.value, curve.slope, {"margin": -curve.by_factor / margin**2})

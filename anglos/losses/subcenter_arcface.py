@@ -8,6 +8,7 @@ from anglos._arguments import (
     Angle,
     Embeddings,
     Gradient,
+    KeepBytes,
     Labels,
     LabelSmoothing,
     PastPi,
@@ -27,7 +28,7 @@ def subcenter_arcface(
     embeddings: Embeddings, weights: SubWeights, labels: Labels, /, *,
     margin: Angle = 0.5, scale: Scale = 64.0, past_pi: PastPi = "smooth", gradient: Gradient = "exact",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
 ) -> Row:
     """Sub-center ArcFace: ArcFace with K prototypes per class, of which the nearest counts.
 
@@ -56,6 +57,8 @@ def subcenter_arcface(
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
         Rows with this label count for nothing and leave the mean's divisor.
+    keep_bytes : integer from 0
+        If the B × C × K cosines take no more than this, the gradient reuses them; else they are computed again.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -90,8 +93,10 @@ def subcenter_arcface(
 
 def _nearest(backend: Any, cosines: Any) -> tuple[Any, Any]:
     """S = max_k s_k, ∂S/∂s_k = 1 for the first of the largest."""
-    xp = backend.xp
-    nearest = xp.argmax(cosines, axis=1)
-    marks = backend.arange(cosines.shape[1], nearest)
-    marks = xp.reshape(marks, (1, -1, *(1 for _ in cosines.shape[2:]))) == xp.expand_dims(nearest, axis=1)
-    return xp.max(cosines, axis=1), xp.astype(marks, cosines.dtype)
+    xp, nearest = backend.xp, cosines[:, 0, ...]
+    marks = [xp.ones_like(nearest)]
+    for k in range(1, cosines.shape[1]):  # few, so that this is less than an argmax across the array's memory
+        nearer = cosines[:, k, ...] > nearest
+        nearest = xp.where(nearer, cosines[:, k, ...], nearest)
+        marks = [*(xp.where(nearer, 0.0, mark) for mark in marks), xp.astype(nearer, nearest.dtype)]
+    return xp.max(cosines, axis=1), xp.stack(marks, axis=1)

@@ -76,10 +76,10 @@ def triplet_margin(
 def _parts(backend: Any, *points: Any, margin: float | None, distance: str, swap: bool, normalize: bool) -> Any:
     """The points with 1/|x|; their differences a − p, a − n, p − n; [d_ap − d_an + m]₊; and its slopes in their D²."""
     xp = backend.xp
-    sides = [unit_rows(xp, x) if normalize else (x, None) for x in points]
+    sides = [unit_rows(backend, x) if normalize else (x, None) for x in points]
     a, p, n = (side[0] for side in sides)
     differences = (a - p, a - n, p - n)
-    ap, an, pn = (DISTANCES[distance](xp, xp.sum(difference * difference, axis=-1), 0.0) for difference in differences)
+    ap, an, pn = (DISTANCES[distance](backend, backend.dot(one, one), 0.0) for one in differences)
     swapped = (pn.value < an.value) & swap
     value, weight = hinge(xp, ap.value - xp.where(swapped, pn.value, an.value), margin)
     slopes = (weight * ap.slope(), -xp.where(swapped, 0.0, weight * an.slope()),
@@ -96,5 +96,5 @@ def _gradients(parts: Any, backend: Any, g: Any, *points: Any) -> dict[str, Any]
     sides, differences, _, slopes = parts(backend, *points)
     ap, an, pn = (2.0 * (g * slope)[:, None] * one for slope, one in zip(slopes, differences, strict=True))
     names = ("anchors", "positives", "negatives")
-    return {name: d_points if inverse is None else unit_rows_pullback(backend.xp, unit, inverse, d_points)
+    return {name: d_points if inverse is None else unit_rows_pullback(backend, unit, inverse, d_points)
             for name, (unit, inverse), d_points in zip(names, sides, (ap + an, pn - ap, -an - pn), strict=True)}

@@ -1,0 +1,116 @@
+"""What the engines ask of tensors."""
+
+from typing import Any
+
+import torch
+
+from anglos._backend import Backend
+
+
+def recorded() -> bool:
+    """Whether somebody may differentiate, map or compile the arithmetic, so that no tensor is changed in place."""
+    return torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
+class Tensors(Backend):
+    """Tensors may be looked at if they are on a processor and real, and be changed if nobody records what is done."""
+
+    tile_elements = 1 << 22
+    """More than for NumPy: all threads share a tile, and smaller products would not keep them busy."""
+    small = 1 << 14
+    """Numbers in a tensor up to which NumPy computes a call."""
+
+    def device(self, array: torch.Tensor) -> torch.device:
+        return array.device
+
+    def arange(self, count: int, like: torch.Tensor) -> torch.Tensor:
+        return torch.arange(count, dtype=like.dtype, device=like.device)
+
+    def readable(self, array: torch.Tensor) -> bool:
+        if torch.compiler.is_compiling() or array.device.type != "cpu":
+            return False
+        # A FakeTensor or DTensor has a type of its own; what vmap and grad have wrapped has not.
+        plain = type(array) is torch.Tensor or type(array) is torch.nn.Parameter
+        return plain and not torch._C._functorch.is_functorch_wrapped_tensor(array)
+
+    def bounds(self, array: torch.Tensor) -> tuple[float, float] | None:
+        if not self.readable(array):
+            return None
+        low, high = torch.aminmax(array.detach())
+        return low.item(), high.item()
+
+    def surely(self, condition: torch.Tensor) -> bool:
+        return self.readable(condition) and bool(condition.all())
+
+    def room(self, like: torch.Tensor, *shape: int) -> torch.Tensor | None:
+        return None if recorded() else like.new_empty(shape)
+
+    def product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.mm(a, b, out=out)
+
+    def scaled(self, a: torch.Tensor, b: Any, out: torch.Tensor | None = None) -> torch.Tensor:
+        return a * b if out is None or recorded() else torch.mul(a, b, out=out)
+
+    def plus(self, a: torch.Tensor, b: Any, out: torch.Tensor | None = None) -> torch.Tensor:
+        return a + b if out is None or recorded() else torch.add(a, b, out=out)
+
+    def across(self, direction: torch.Tensor, vectors: torch.Tensor, factor: torch.Tensor | None = None,
+               spare: torch.Tensor | None = None) -> Any:
+        if recorded():
+            return super().across(direction, vectors, factor)
+        along = torch.mul(direction, vectors, out=spare).sum(dim=-1, keepdim=True)
+        along = along if factor is None else along * factor * factor
+        return vectors.addcmul_(direction, along, value=-1)
+
+    def dot(self, a: torch.Tensor, b: torch.Tensor) -> Any:
+        if a is b and not recorded():
+            return torch.linalg.vector_norm(a, dim=-1).square_()  # one pass
+        return torch.sum(a * b, dim=-1)
+
+    def largest(self, array: torch.Tensor, count: int) -> torch.Tensor:
+        return torch.topk(array, count, dim=0, sorted=False).values
+
+    def clip(self, x: torch.Tensor, low: float | None, high: float | None = None) -> torch.Tensor:
+        return torch.clamp(x, low, high)
+
+    def with_own(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any) -> Any:
+        if recorded():
+            return super().with_own(labels, first, terms, value)
+        # No position depends on a value that a GPU would have to tell: a column without the label keeps its element.
+        places, inside = self._inside(labels, first, terms)
+        return terms.scatter_(0, places[None, :], torch.where(inside, value, terms.gather(0, places[None, :])))
+
+    def exponential(self, logits: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+        return torch.exp(logits - shift) if recorded() else logits.sub_(shift).exp_()
+
+    def probability(self, logits: torch.Tensor, total: torch.Tensor, out: torch.Tensor | None = None) -> Any:
+        if recorded():
+            return super().probability(logits, total)
+        return torch.sub(logits, total, out=out).clamp_(max=0.0).exp_()
+
+    def add_own(self, labels: torch.Tensor, first: Any, whole: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        places, inside = self._inside(labels, first, whole)
+        values = torch.where(inside.view(-1, *[1] * (values.ndim - 1)), values, 0.0)
+        return whole.index_add(0, places, values) if recorded() else whole.index_add_(0, places, values)
+
+    def _inside(self, labels: torch.Tensor, first: Any, tile: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The place of the label's class in the tile, or any, and whether it is there."""
+        places = labels - first
+        return places.clamp(0, tile.shape[0] - 1), (places >= 0) & (places < tile.shape[0])
+
+    def sum_by_label(self, values: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+        return values.new_zeros(classes, values.shape[1]).index_add(0, labels, values)
+
+    def place(self, whole: Any, part: torch.Tensor, first: int, count: int) -> Any:
+        if isinstance(whole, list) or (whole is None and recorded()):
+            return [*(whole or []), part]
+        return super().place(whole, part, first, count)
+
+    def rank(self, ordered: torch.Tensor, values: torch.Tensor, strict: bool = False) -> torch.Tensor:
+        return torch.searchsorted(ordered.detach(), values.detach().contiguous(), right=not strict)
+
+    def scatter(self, weights: torch.Tensor, columns: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(like).scatter_add(1, columns, weights)
+
+    def stop_gradient(self, array: torch.Tensor) -> torch.Tensor:
+        return array.detach()

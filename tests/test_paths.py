@@ -1,0 +1,106 @@
+"""What the other tests say holds on every path through the tiles, not only on the one that small arrays take."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import test_golden
+import test_gradients
+import test_properties
+from libraries import LIBRARIES, Library
+from samples import arrays, leaves
+from test_golden import CASES
+
+import anglos
+from anglos import Loss
+from anglos._dispatch import backend_of
+
+TILED = [loss for loss in anglos.LOSSES.values() if "keep_bytes" in loss.defaults]
+PATHS = {"recomputed": (0, None), "kept, several tiles": (2**40, 2), "recomputed, several tiles": (0, 2)}
+
+
+@pytest.fixture(params=PATHS)
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other defaults; and with several tiles the form of a tile for vectors longer than the batch."""
+    keep_bytes, width = PATHS[request.param]
+    for loss in TILED:
+        monkeypatch.setitem(loss.settled, "keep_bytes", keep_bytes)
+    monkeypatch.setattr(backend_of(LIBRARIES["torch"]().array(np.zeros(1))), "small", 0)
+    for name in ("numpy", "torch", "jax") if width else ():
+        backend: Any = backend_of(LIBRARIES[name]().array(np.zeros(1)))
+        monkeypatch.setattr(backend, "tile_width", lambda *_: width)
+        monkeypatch.setattr(backend, "makes_unit", lambda *_: False)
+
+
+@pytest.fixture(params=["numpy", "torch"])
+def library(request: pytest.FixtureRequest) -> Library:
+    """Those that change arrays in place: the paths of the others are those of `test_tiles_of_any_width`."""
+    return LIBRARIES[request.param]()
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("case", [case for case in CASES if anglos.LOSSES[case["loss"]] in TILED],
+                         ids=lambda case: case["id"])
+def test_golden_numbers(case: dict[str, Any], library: Library) -> None:
+    test_golden.test_golden(case, library)
+
+
+@pytest.mark.usefixtures("path")
+def test_hard_inputs(kept: Loss[...], library: Library) -> None:
+    test_properties.test_hard_inputs_are_finite(kept, library)
+
+
+@pytest.mark.usefixtures("path")
+def test_low_precision(head: Loss[...], library: Library) -> None:
+    test_properties.test_low_precision_is_computed_in_float32(head, library)
+
+
+@pytest.mark.usefixtures("path")
+def test_derivatives(kept: Loss[...], torch_library: Library) -> None:
+    """Of first and second order."""
+    test_gradients.test_value_and_grad_is_autodiff_of_plain(kept, torch_library)
+    test_gradients.test_gradient_penalty_is_that_of_autodiff(kept, torch_library)
+
+
+@pytest.mark.usefixtures("path")
+def test_a_second_backward_pass_finds_what_was_kept(kept: Loss[...], torch_library: Library) -> None:
+    inputs = arrays(kept, torch_library)
+    floats = [array.requires_grad_() for array in leaves(kept, inputs)]
+    value = kept(*inputs)
+    value.backward(retain_graph=True)
+    once = [array.grad.clone() for array in floats]
+    value.backward()
+    for array, gradient in zip(floats, once, strict=True):
+        np.testing.assert_array_equal(array.grad.numpy(), 2.0 * gradient.numpy())
+
+
+def test_threads_change_nothing(tiled: Loss[...], numpy: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    inputs = arrays(tiled, numpy)
+    monkeypatch.setattr(backend_of(inputs[0]), "tile_width", lambda *_: 1)
+    results = []
+    for threads in (1, 3):
+        with limits(threads, "blas"):
+            results.append(tiled.value_and_grad(*inputs))
+    (value, gradients), (other, other_gradients) = results
+    np.testing.assert_allclose(other, value, rtol=1e-14)
+    for got, want in zip(other_gradients, gradients, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("largest", [0.0, 60.0, 200.0, 1e4, 1e30])
+def test_one_shift_for_all_tiles_is_left_when_sums_leave_their_range(largest: float, library: Library,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1,000 classes the pilots are every third: here the largest logit, and the smallest, are of others."""
+    weights = np.zeros((1000, 2), "float32")
+    weights[:, 0] = np.linspace(-1.0, 1.0, 1000)
+    weights[1, 0] = largest
+    embeddings, labels = np.asarray([[1.0, 0.0], [-1.0, 0.0]], "float32"), np.asarray([7, 8])
+    inputs = [library.array(array) for array in (embeddings, weights, labels)]
+    wanted = anglos.linear_cross_entropy.value_and_grad(*inputs)
+    monkeypatch.setattr(backend_of(inputs[0]), "tile_width", lambda *_: 100)
+    for keep_bytes in (0, 2**40):
+        value, gradients = anglos.linear_cross_entropy.value_and_grad(*inputs, keep_bytes=keep_bytes)
+        assert float(value) == pytest.approx(float(wanted[0]), rel=1e-6)
+        for got, want in zip(gradients, wanted[1], strict=True):
+            np.testing.assert_allclose(library.numpy(got), library.numpy(want), rtol=1e-4, atol=1e-7)
