@@ -20,7 +20,7 @@ class Backend:
     """An array library: its namespace `xp`, and the handful of things the standard does not settle."""
 
     tile_elements = 1 << 20
-    """Elements of a (T, B) tile: about what stays in a processor's cache."""
+    """Of a tile of pairs: about what stays in a processor's cache."""
 
     def __init__(self, name: str, xp: Any) -> None:
         self.name, self.xp = name, xp
@@ -92,9 +92,13 @@ class Backend:
 
     # The arithmetic of tiles. What is named `out`, and the array that a function says it may use, may hold the result.
 
-    def tile_width(self, rows: int, classes: int, keep: bool) -> int:
+    def tile_width(self, columns: int) -> int:
+        """How many rows of so many columns make a tile of pairs."""
+        return max(1, self.tile_elements // max(columns, 1))
+
+    def class_tile_width(self, rows: int, dimension: int, classes: int, keep: bool) -> int:
         """How many of the classes make a tile; whether all logits may be kept matters where only one tile keeps any."""
-        return max(1, self.tile_elements // max(rows, 1))
+        return max(1, (1 << 20) // max(rows, dimension))
 
     def room(self, like: Array, *shape: int) -> Array | None:
         """An array to be filled tile by tile; None where arrays are not changed."""

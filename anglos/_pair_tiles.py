@@ -63,7 +63,7 @@ class Tiles:
         xp, (rows, columns, own) = backend.xp, sides
         self.free_lengths = row.distance is not None and rows.inverse is None
         many = columns.points.shape[0]
-        self.width = backend.tile_width(many * many if row.triples else many, rows.points.shape[0], False)
+        self.width = backend.tile_width(many * many if row.triples else many)
         self.like = xp.astype(rows.points[:1, 0], backend.index_type)
         self.numbers = backend.arange(many, self.like)
         self.labels = inputs.get("reference_labels", inputs.get("labels"))

@@ -204,7 +204,8 @@ def _keep(backend: Any, inputs: dict[str, Array], batch: Batch, keep_bytes: int)
     """Whether one number per row and prototype may be kept, and how many classes make a tile."""
     (classes, *several, dimension), rows = inputs["weights"].shape, inputs["labels"].shape[0]
     keep = math.prod(several) * classes * rows * backend.xp.finfo(batch.points.dtype).bits <= 8 * keep_bytes
-    return keep, backend.tile_width(max(rows, dimension) * math.prod(several), classes, keep)
+    several_of = math.prod(several)
+    return keep, backend.class_tile_width(rows * several_of, dimension * several_of, classes, keep)
 
 
 def _bias(row: Row) -> Array | None:

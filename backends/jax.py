@@ -44,7 +44,8 @@ _differentiable.defvjp(_forward, _backward)
 class Jax(Backend):
     """Traces have no device and no values; NumPy arrays may stand beside JAX's."""
 
-    tile_elements = 1 << 22
+    tile_elements = 1 << 24
+    """XLA fuses the arithmetic of a whole tile: only memory asks for more than one."""
     @property
     def index_type(self) -> Any:
         return jax.dtypes.canonicalize_dtype(np.int64)
@@ -75,9 +76,9 @@ class Jax(Backend):
     def surely(self, condition: jax.Array) -> bool:
         return self.readable(condition) and bool(condition.all())
 
-    def tile_width(self, rows: int, classes: int, keep: bool) -> int:
+    def class_tile_width(self, rows: int, dimension: int, classes: int, keep: bool) -> int:
         # Between the two passes over one tile XLA finds what they have in common, and keeps it.
-        return classes if keep else super().tile_width(rows, classes, keep)
+        return classes if keep else max(1, (1 << 22) // max(rows, dimension))
 
     def makes_unit(self, dimension: int, rows: int) -> bool:
         return False  # a factor is fused into what comes next; Ŵ would be another array of the size of W

@@ -59,7 +59,8 @@ def test_scanned_tiles_to_second_order(head: Loss[...], jax_library: Library, mo
 
     results = []
     for width in (CLASSES, 2):
-        monkeypatch.setattr(backend, "tile_width", lambda *_, width=width: width)
+        for name in ("tile_width", "class_tile_width"):
+            monkeypatch.setattr(backend, name, lambda *_, width=width: width)
         lowered = jax.jit(jax.grad(lambda *a: penalty(*a), argnums=(0, 1))).lower(*inputs[:2])
         assert ("stablehlo.while" in lowered.as_text()) == (width < CLASSES)
         results.append(lowered.compile()(*inputs[:2]))
@@ -79,7 +80,8 @@ def test_scanned_rows_to_second_order(pair: Loss[...], jax_library: Library, mon
 
     results = []
     for width in (6, 4):
-        monkeypatch.setattr(backend, "tile_width", lambda *_, width=width: width)
+        for name in ("tile_width", "class_tile_width"):
+            monkeypatch.setattr(backend, name, lambda *_, width=width: width)
         results.append(jax.jit(jax.grad(lambda *a: penalty(*a), argnums=tuple(range(len(floats)))))(*floats))
     for got, want in zip(*results, strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-10)
@@ -92,7 +94,8 @@ def test_tiles_save_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = jnp.zeros(64, "int32")
     peaks = []
     for width in (8192, 256):
-        monkeypatch.setattr(backend, "tile_width", lambda *_, width=width: width)
+        for name in ("tile_width", "class_tile_width"):
+            monkeypatch.setattr(backend, name, lambda *_, width=width: width)
         step = jax.jit(jax.grad(lambda x, w, y: anglos.arcface(x, w, y), argnums=(0, 1)))
         peaks.append(step.lower(embeddings, weights, labels).compile().memory_analysis().temp_size_in_bytes)
     assert peaks[1] < peaks[0] / 3

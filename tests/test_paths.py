@@ -28,7 +28,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(backend_of(LIBRARIES["torch"]().array(np.zeros(1))), "small", 0)
     for name in ("numpy", "torch", "jax") if width else ():
         backend: Any = backend_of(LIBRARIES[name]().array(np.zeros(1)))
-        monkeypatch.setattr(backend, "tile_width", lambda *_: width)
+        monkeypatch.setattr(backend, "class_tile_width", lambda *_: width)
         monkeypatch.setattr(backend, "makes_unit", lambda *_: False)
 
 
@@ -77,7 +77,8 @@ def test_a_second_backward_pass_finds_what_was_kept(kept: Loss[...], torch_libra
 def test_threads_change_nothing(tiled: Loss[...], numpy: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = pytest.importorskip("threadpoolctl").threadpool_limits
     inputs = arrays(tiled, numpy)
-    monkeypatch.setattr(backend_of(inputs[0]), "tile_width", lambda *_: 1)
+    for name in ("tile_width", "class_tile_width"):
+        monkeypatch.setattr(backend_of(inputs[0]), name, lambda *_: 1)
     results = []
     for threads in (1, 3):
         with limits(threads, "blas"):
@@ -98,7 +99,7 @@ def test_one_shift_for_all_tiles_is_left_when_sums_leave_their_range(largest: fl
     embeddings, labels = np.asarray([[1.0, 0.0], [-1.0, 0.0]], "float32"), np.asarray([7, 8])
     inputs = [library.array(array) for array in (embeddings, weights, labels)]
     wanted = anglos.linear_cross_entropy.value_and_grad(*inputs)
-    monkeypatch.setattr(backend_of(inputs[0]), "tile_width", lambda *_: 100)
+    monkeypatch.setattr(backend_of(inputs[0]), "class_tile_width", lambda *_: 100)
     for keep_bytes in (0, 2**40):
         value, gradients = anglos.linear_cross_entropy.value_and_grad(*inputs, keep_bytes=keep_bytes)
         assert float(value) == pytest.approx(float(wanted[0]), rel=1e-6)

@@ -70,7 +70,8 @@ def test_tiles_of_any_width_give_the_same_numbers(
         names = tuple(name for name in wrt if name != "negatives" or given is inputs)
         value, gradients = tiled.value_and_grad(*given, **call, wrt=names)
         with monkeypatch.context() as patch:
-            patch.setattr(backend, "tile_width", lambda *_: width)
+            for name in ("tile_width", "class_tile_width"):
+                patch.setattr(backend, name, lambda *_: width)
             other, other_gradients = tiled.value_and_grad(*given, **call, wrt=names)
         np.testing.assert_allclose(library.numpy(other), library.numpy(value), rtol=1e-14)
         for got, want in zip(other_gradients, gradients, strict=True):

@@ -15,8 +15,6 @@ def recorded() -> bool:
 class Tensors(Backend):
     """Tensors may be looked at if they are on a processor and real, and be changed if nobody records what is done."""
 
-    tile_elements = 1 << 22
-    """More than for NumPy: all threads share a tile, and smaller products would not keep them busy."""
     small = 1 << 14
     """Numbers in a tensor up to which NumPy computes a call."""
 
@@ -42,6 +40,10 @@ class Tensors(Backend):
     def surely(self, condition: torch.Tensor) -> bool:
         return self.readable(condition) and bool(condition.all())
 
+    def class_tile_width(self, rows: int, dimension: int, classes: int, keep: bool) -> int:
+        # All threads share a tile: smaller products would not keep them busy.
+        return max(1, (1 << 23) // (rows + 4 * dimension))
+
     def room(self, like: torch.Tensor, *shape: int) -> torch.Tensor | None:
         return None if recorded() else like.new_empty(shape)
 
@@ -58,9 +60,13 @@ class Tensors(Backend):
                spare: torch.Tensor | None = None) -> Any:
         if recorded():
             return super().across(direction, vectors, factor)
-        along = torch.mul(direction, vectors, out=spare).sum(dim=-1, keepdim=True)
-        along = along if factor is None else along * factor * factor
-        return vectors.addcmul_(direction, along, value=-1)
+        step = max(1, (1 << 18) * len(vectors) // max(vectors.numel(), 1))  # rows that stay in a near cache
+        for first in range(0, len(vectors), step):
+            rows = slice(first, first + step)
+            u, v = direction[rows], vectors[rows]
+            along = torch.mul(u, v, out=None if spare is None else spare[:len(u)]).sum(dim=-1, keepdim=True)
+            v.addcmul_(u, along if factor is None else along * factor[rows] * factor[rows], value=-1)
+        return vectors
 
     def dot(self, a: torch.Tensor, b: torch.Tensor) -> Any:
         if a is b and not recorded():
