@@ -207,7 +207,7 @@ class Backend:
 
     def differentiable(self, plan: "Plan", arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         """`plan.forward`, the first of it registered with the library's automatic differentiation if it has one."""
-        return plan.forward(arrays)
+        return plan.for_value_only().forward(arrays)
 
     def plain(self, arrays: tuple[Array, ...]) -> AbstractContextManager[Any]:
         """Around arithmetic that the library differentiates itself."""

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import update_wrapper
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, ParamSpec
@@ -146,6 +146,10 @@ class Plan:
     names: tuple[str, ...]
     options: tuple[tuple[str, Any], ...]
     keep_bytes: int = 0
+
+    def for_value_only(self) -> "Plan":
+        """The same, when no gradient will follow: nothing is kept for it."""
+        return replace(self, keep_bytes=0)
 
     def forward(self, arrays: tuple[Array, ...], memo: dict[str, Any] | None = None
                 ) -> tuple[Array, tuple[Array, ...]]:

@@ -21,6 +21,8 @@ class PyTorch(Tensors):
 
     def differentiable(self, plan: Plan, arrays: tuple[torch.Tensor, ...]
                        ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        if not (torch.is_grad_enabled() and any(array.requires_grad for array in arrays)):
+            plan = plan.for_value_only()
         # What a graph is made of must be tensors, but for what nobody traces.
         traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
         per_row, *residuals = Differentiable.apply(plan, None if traced else {}, *arrays)  # type: ignore[no-untyped-call]
