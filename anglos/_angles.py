@@ -105,7 +105,7 @@ def _multiple_angle(xp: Any, cos: Array, sin: Array, divisor: Array, factor: Any
 
 
 def _is_number(option: Any) -> bool:
-    return isinstance(option, (int, float))
+    return type(option) in (int, float)  # and not NumPy's float64, which 1 / margin makes of an array
 
 
 def cos_sin(xp: Any, angle: Any) -> tuple[Any, Any]:

@@ -100,6 +100,10 @@ class Backend:
         """How many of the classes make a tile; whether all logits may be kept matters where only one tile keeps any."""
         return max(1, (1 << 20) // max(rows, dimension))
 
+    def changes_arrays(self) -> bool:
+        """Whether arrays may be changed in place, here and now."""
+        return False
+
     def room(self, like: Array, *shape: int) -> Array | None:
         """An array to be filled tile by tile; None where arrays are not changed."""
         return None
@@ -225,7 +229,8 @@ class Spares:
     """
 
     def __init__(self, backend: Backend, several: bool) -> None:
-        self.backend, self.several, self.arrays = backend, several, dict[tuple[str, int], Array]()
+        self.backend, self.several = backend, several and backend.changes_arrays()
+        self.arrays: dict[tuple[str, int], Array] = {}
 
     def take(self, name: str, like: Array, *shape: int) -> Array | None:
         """An array to be filled, or None where one tile is all, or arrays are not changed."""

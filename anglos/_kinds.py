@@ -153,7 +153,7 @@ class Integer:
             refuse(TypeError, f"was {describe(value)}", str(self))
         number = int(value)
         if not self.low <= number < self.below:
-            refuse(ValueError, f"was {number}", f"{self} of {self.below.bit_length()} bits")
+            refuse(ValueError, f"was {number}", f"{self} below 2**{self.below.bit_length() - 1}")
         return number
 
 

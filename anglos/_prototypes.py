@@ -43,9 +43,11 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], keep_bytes: int, m
     statistic = statistic_of(backend, row, batch, directions.unit, inputs)
     memo["batch"] = batch, statistic
     keep, width = _keep(backend, inputs, batch, keep_bytes)
+    several, exponentials = weights.shape[0] > width, hasattr(reduction, "row_factor")
+    one_shift = several and exponentials and row.gate is None and backend.readable(batch.logit)
+    if several and exponentials and not (one_shift or keeps_product(row)):
+        keep = False  # every tile would have a shift of its own
     room = backend.room(batch.points, *weights.shape[:-1], labels.shape[0]) if keep else None
-
-    several = weights.shape[0] > width
     spares = Spares(backend, several)
 
     def gathered_by(shift: Array | None) -> Any:
@@ -61,8 +63,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], keep_bytes: int, m
         return backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), (weights, _bias(row), room), width)[0]
 
     gathered = None
-    exponentials = hasattr(reduction, "row_factor")
-    if several and exponentials and row.gate is None and backend.readable(batch.logit):
+    if one_shift:
         # One shift for all tiles, and no running maximum: right unless a sum leaves the range of the type.
         step = max(1, weights.shape[0] // _PILOTS)
         of_pilots = xp.where(labels % step == 0, labels // step, -1)
@@ -75,7 +76,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], keep_bytes: int, m
     if gathered is None:
         gathered = gathered_by(None)
         if several and exponentials and not keeps_product(row):
-            room = None  # every tile has a shift of its own
+            room = None
     loss, residuals = reduction.value(xp, gathered, batch.logit, weights.shape[0])
     if row.regularizer is not None:
         loss = loss + row.regularizer(xp, batch.length)[0]

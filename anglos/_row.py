@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from anglos._numerics import Array
 from anglos._reductions import CrossEntropy
 
-_NONE: Mapping[str, Any] = MappingProxyType({})
-NAMES = MappingProxyType({"scale": ("scale", 1.0), "bias": ("bias", 1.0)})
+_NONE: Mapping[str, Any] = {}  # no MappingProxyType, which torch.compile does not follow
+NAMES: Mapping[str, tuple[str, float]] = {"scale": ("scale", 1.0), "bias": ("bias", 1.0)}
 
 
 class Curve(NamedTuple):

@@ -162,9 +162,11 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
     room, kept = (None if one is None else xp.reshape(one, shape) for one in (room, kept))
     logits = kept
     if kept is None:
-        others = unit if keeps_product(row) else row.scale * batch.points
+        scale = 1.0 if keeps_product(row) else row.scale
+        others = unit if keeps_product(row) else batch.points
+        others = others if factor is not None else scale * others
         logits = backend.product(points, others.T, out=spares.take("product", points, *shape) if room is None else room)
-        logits = logits if factor is None else backend.scaled(logits, factor, out=logits)
+        logits = logits if factor is None else backend.scaled(logits, scale * factor, out=logits)
     if keeps_product(row):
         cos = logits
         if row.merge is not None:

@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from threading import Lock
 from typing import Any
 
@@ -11,6 +12,9 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from anglos._backend import Backend
+
+_STEERING = Lock()
+"""Held by the one who limits the BLAS: of two at a time the second would take the first one's limit for its own."""
 
 
 class _Namespace:
@@ -49,6 +53,9 @@ class NumPy(Backend):
         places, rows = self._inside(labels, first, whole)
         np.add.at(whole, places, values[rows])
         return whole
+
+    def changes_arrays(self) -> bool:
+        return True
 
     def room(self, like: Any, *shape: int) -> Any:
         return np.empty(shape, like.dtype)
@@ -111,10 +118,20 @@ class NumPy(Backend):
         """Every thread of the BLAS takes tiles of its own: NumPy's own arithmetic knows one thread only."""
         tiles = -(-arrays[0].shape[0] // width)
         blas = _blas() if tiles > 1 else None
-        threads = min(tiles, max((one["num_threads"] for one in blas.info()), default=1)) if blas else 1
-        if blas is None or threads == 1:
+        if blas is None or not _STEERING.acquire(blocking=False):
+            return super().sweep(visit, combine, arrays, width)
+        try:
+            return self._in_threads(blas, visit, combine, arrays, width)
+        finally:
+            _STEERING.release()
+
+    def _in_threads(self, blas: Any, visit: Callable[..., Any], combine: Callable[[Any, Any], Any],
+                    arrays: tuple[Any, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
+        threads = max((one["num_threads"] for one in blas.info()), default=1)
+        if threads == 1:
             return super().sweep(visit, combine, arrays, width)
         firsts, making = range(0, arrays[0].shape[0], width), Lock()
+        tiles = len(firsts)
         whole: dict[int, Any] = {}
 
         def work(number: int) -> Any:
@@ -132,8 +149,10 @@ class NumPy(Backend):
             return state
 
         with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
-            states = list(pool.map(work, range(threads)))
-        return functools.reduce(combine, states), tuple(whole[place] for place in sorted(whole))
+            # Each in the context of the caller, to which np.errstate belongs.
+            states = [pool.submit(copy_context().run, work, number) for number in range(min(threads, tiles))]
+            parts = [state.result() for state in states]
+        return functools.reduce(combine, parts), tuple(whole[place] for place in sorted(whole))
 
 
 def _blocks(array: Any) -> list[slice]:

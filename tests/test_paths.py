@@ -105,3 +105,28 @@ def test_one_shift_for_all_tiles_is_left_when_sums_leave_their_range(largest: fl
         assert float(value) == pytest.approx(float(wanted[0]), rel=1e-6)
         for got, want in zip(gradients, wanted[1], strict=True):
             np.testing.assert_allclose(library.numpy(got), library.numpy(want), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e-20, 1e18, 1e30])
+def test_lengths_that_cannot_be_seen(size: float, torch_library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where W is not looked at before it takes the place of W / |W|."""
+    library, random = torch_library, np.random.default_rng(0)
+    embeddings, weights = random.normal(size=(2, 8)), random.normal(size=(20, 8))
+    labels = library.array(np.asarray([3, 17]))
+    _, wanted = anglos.arcface.value_and_grad(*map(library.array, (embeddings, weights)), labels)
+    inputs = [library.array(array.astype("float32")) for array in (embeddings, weights * size)]
+    monkeypatch.setattr(backend_of(labels), "readable", lambda array: False)
+    monkeypatch.setattr(backend_of(labels), "class_tile_width", lambda *_: 7)
+    _, gradients = anglos.arcface.value_and_grad(*inputs, labels)
+    for got, want, factor in zip(gradients, wanted, (1.0, size), strict=True):
+        want = library.numpy(want)
+        np.testing.assert_allclose(library.numpy(got).astype("float64") * factor, want, rtol=0,
+                                   atol=2e-5 * np.abs(want).max())
+
+
+def test_an_option_without_axes_is_an_array(numpy: Library) -> None:
+    """Of 1 / margin NumPy makes a number, which all the same has a slope."""
+    inputs, (low, high) = arrays(anglos.sphereface_r, numpy), (1.5 - 1e-6, 1.5 + 1e-6)
+    _, (slope,) = anglos.sphereface_r.value_and_grad(*inputs, variant="v2", margin=np.asarray(1.5), wrt=("margin",))
+    above, below = (anglos.sphereface_r(*inputs, variant="v2", margin=margin) for margin in (high, low))
+    assert float(slope) == pytest.approx(float(above - below) / (high - low), rel=1e-6)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from libraries import Library
-from samples import arrays, float_arrays, gentle, hard_embeddings, leaves, made, per_class, rowwise
+from samples import BATCH, arrays, float_arrays, gentle, hard_embeddings, leaves, made, per_class, rowwise
 
 import anglos
 from anglos import Loss
@@ -228,3 +228,34 @@ def test_head_example() -> None:
     results = doctest.testmod(import_module("anglos.backends.torch._head"))
     assert results.attempted > 0
     assert results.failed == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dynamo's own
+@pytest.mark.parametrize("width", [None, 40])
+def test_compiled_in_one_graph(width: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if width:
+        monkeypatch.setattr(adapter.backend, "class_tile_width", lambda *_: width)
+    weights, labels = torch.randn(100, 8), torch.arange(6)
+    embeddings = torch.randn(6, 8, requires_grad=True)
+    wanted = torch.autograd.grad(anglos.arcface(embeddings, weights, labels), embeddings)
+    compiled = torch.compile(lambda x: anglos.arcface(x, weights, labels), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(torch.autograd.grad(compiled(embeddings), embeddings), wanted)
+
+
+def test_small_calls_share_no_memory_with_their_result(single: Loss[...], torch_library: Library) -> None:
+    inputs, tensors = float32_inputs(single, torch_library)
+    wanted = torch.autograd.grad(single(*inputs, reduction="none"), tensors, torch.ones(BATCH))
+    rows = single(*inputs, reduction="none")
+    rows.detach().zero_()
+    torch.testing.assert_close(torch.autograd.grad(rows, tensors, torch.ones(BATCH)), wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_many_gradients_at_once(torch_library: Library) -> None:
+    inputs = arrays(anglos.arcface, torch_library)
+    tensors = [array.requires_grad_() for array in leaves(anglos.arcface, inputs)]
+    rows = anglos.arcface(*inputs, reduction="none")
+    each = torch.eye(BATCH, dtype=torch.float64)
+    batched = torch.autograd.grad(rows, tensors, each, is_grads_batched=True, retain_graph=True)
+    for number in range(BATCH):
+        one_by_one = torch.autograd.grad(rows[number], tensors, retain_graph=True)
+        torch.testing.assert_close([gradient[number] for gradient in batched], list(one_by_one))

@@ -24,9 +24,12 @@ class Differentiable(torch.autograd.Function):
             small = dataclasses.replace(plan, backend=backend_of(inputs[0]) or plan.backend)
             per_row, residuals = small.forward(inputs, memo)
             memo["small"] = small, inputs, residuals
-            return tuple(map(torch.as_tensor, (per_row, *residuals[:1])))  # the first may be a count of terms
+            return _tensor(small, per_row), *(_tensor(small, one) for one in residuals[:1])  # it may count the terms
         with without_autocast(arrays):
             per_row, residuals = plan.forward(arrays, memo)
+        if memo is not None:
+            for name in memo.keys() - {"batch"}:  # only what has the size of a batch may outlive the backward pass
+                del memo[name]
         return per_row, *(residual.clone() if residual is per_row else residual for residual in residuals)
 
     @staticmethod
@@ -46,19 +49,28 @@ class Differentiable(torch.autograd.Function):
         arrays, residuals = saved[:count], saved[count:]
         needs = frozenset(name for name, need in zip(plan.names, ctx.needs_input_grad[2:], strict=True)
                           if need and not plan.loss.kinds[name].frozen)
+        memo = ctx.memo or {}
+        # As is_grads_batched makes it.
+        batched = not torch.compiler.is_compiling() and torch._C._functorch.is_legacy_batchedtensor(g)
+        if "small" in memo and not torch.is_grad_enabled() and not batched:
+            small, inputs, numbers = memo["small"]
+            found = small.backward(g.numpy(), inputs, numbers, needs, memo)
+            return None, None, *(_tensor(small, found[name]) if name in found else None for name in plan.names)
         # The residuals carry no graph: where this gradient is itself differentiated they would give a wrong
         # second derivative without a word, so they are computed anew.
-        if ctx.memo and "small" in ctx.memo and not torch.is_grad_enabled():
-            small, inputs, numbers = ctx.memo["small"]
-            found = small.backward(g.numpy(), inputs, numbers, needs, ctx.memo)
-            return None, None, *(torch.as_tensor(found[name]) if name in found else None for name in plan.names)
-        with without_autocast(arrays):
-            gradients = plan.backward(g, arrays, None if torch.is_grad_enabled() else residuals, needs, ctx.memo)
+        anew = torch.is_grad_enabled() or batched or "small" in memo
+        with without_autocast(arrays), torch.set_grad_enabled(torch.is_grad_enabled() or batched):
+            gradients = plan.backward(g, arrays, None if anew else residuals, needs, memo)
         return None, None, *(gradients.get(name) for name in plan.names)
 
 
 # apply() asks for the signature at every call; looking it up here saves 10 µs.
 Differentiable.forward.__signature__ = inspect.signature(Differentiable.forward)  # type: ignore[attr-defined]
+
+
+def _tensor(small: Plan, array: Any) -> torch.Tensor:
+    """A copy: what a user does to it must not change what is kept. Not by as_tensor, which obeys a default device."""
+    return torch.from_numpy(small.backend.xp.array(array))
 
 
 def _are_small(plan: Plan, arrays: tuple[torch.Tensor, ...]) -> bool:
@@ -67,7 +79,7 @@ def _are_small(plan: Plan, arrays: tuple[torch.Tensor, ...]) -> bool:
     for array in arrays:
         if array.numel() > backend.small or (array.ndim and len(array) > 512) or not backend.readable(array):
             return False
-        if array.dtype is torch.bfloat16 or array.dtype is torch.float16:
+        if array.is_neg() or array.dtype is torch.bfloat16 or array.dtype is torch.float16:
             return False
     return find_spec("numpy") is not None
 

@@ -9,7 +9,8 @@ from anglos._backend import Backend
 
 def recorded() -> bool:
     """Whether somebody may differentiate, map or compile the arithmetic, so that no tensor is changed in place."""
-    return torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    return (torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+            or torch.autograd.forward_ad._current_level >= 0)
 
 
 class Tensors(Backend):
@@ -29,7 +30,8 @@ class Tensors(Backend):
             return False
         # A FakeTensor or DTensor has a type of its own; what vmap and grad have wrapped has not.
         plain = type(array) is torch.Tensor or type(array) is torch.nn.Parameter
-        return plain and not torch._C._functorch.is_functorch_wrapped_tensor(array)
+        traced = torch._C._len_torch_dispatch_stack() or torch._C._functorch.is_functorch_wrapped_tensor(array)
+        return plain and not traced
 
     def bounds(self, array: torch.Tensor) -> tuple[float, float] | None:
         if not self.readable(array):
@@ -43,6 +45,9 @@ class Tensors(Backend):
     def class_tile_width(self, rows: int, dimension: int, classes: int, keep: bool) -> int:
         # All threads share a tile: smaller products would not keep them busy.
         return max(1, (1 << 23) // (rows + 4 * dimension))
+
+    def changes_arrays(self) -> bool:
+        return not recorded()
 
     def room(self, like: torch.Tensor, *shape: int) -> torch.Tensor | None:
         return None if recorded() else like.new_empty(shape)
@@ -63,9 +68,10 @@ class Tensors(Backend):
         step = max(1, (1 << 18) * len(vectors) // max(vectors.numel(), 1))  # rows that stay in a near cache
         for first in range(0, len(vectors), step):
             rows = slice(first, first + step)
-            u, v = direction[rows], vectors[rows]
-            along = torch.mul(u, v, out=None if spare is None else spare[:len(u)]).sum(dim=-1, keepdim=True)
-            v.addcmul_(u, along if factor is None else along * factor[rows] * factor[rows], value=-1)
+            u, v, out = direction[rows], vectors[rows], None if spare is None else spare[rows.start:rows.stop]
+            if factor is not None:
+                u, out = torch.mul(u, factor[rows], out=out), None
+            v.addcmul_(u, torch.mul(u, v, out=out).sum(dim=-1, keepdim=True), value=-1)
         return vectors
 
     def dot(self, a: torch.Tensor, b: torch.Tensor) -> Any:
