@@ -12,12 +12,11 @@ from typing import Any
 
 from anglos._backend import Spares, add_sums
 from anglos._numerics import Array, unit_rows_pullback
-from anglos._row import Row, unchanged
+from anglos._row import Row, by_length, unchanged
 from anglos._tiles import (
     Batch,
     Directions,
     batch_of,
-    by_length,
     directions_of,
     keeps_product,
     per_class,

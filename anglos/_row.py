@@ -55,3 +55,14 @@ class Row:
     ignore_index: int | None = None
     names: Mapping[str, tuple[str, float]] = field(default_factory=lambda: NAMES)
     """For an option of the loss that is a field of the row: the field, and its slope in the option."""
+
+
+def by_length(xp: Any, row: Row, batch: Any, own_slope: Array) -> Array | None:
+    """∂ℓ/∂|x| beyond that of a free length: through φ, and through the regulariser."""
+    slope = None
+    if batch.target.length_slope is not None:
+        slope = own_slope * row.scale * batch.target.length_slope
+    if row.regularizer is not None:
+        regularizer_slope = row.regularizer(xp, batch.length)[1]
+        slope = regularizer_slope if slope is None else slope + regularizer_slope
+    return slope

@@ -89,17 +89,6 @@ def _in_type(backend: Any, inputs: dict[str, Array], array: Array) -> Array:
     return backend.xp.astype(array, dtype, copy=False)
 
 
-def by_length(xp: Any, row: Row, batch: Batch, own_slope: Array) -> Array | None:
-    """∂ℓ/∂|x| beyond that of a free length: through φ, and through the regulariser."""
-    slope = None
-    if batch.target.length_slope is not None:
-        slope = own_slope * row.scale * batch.target.length_slope
-    if row.regularizer is not None:
-        regularizer_slope = row.regularizer(xp, batch.length)[1]
-        slope = regularizer_slope if slope is None else slope + regularizer_slope
-    return slope
-
-
 class Prototypes(NamedTuple):
     """The prototypes of a tile, one a row: `factor` · `points`, which are ŵ, or w where it is not normalised."""
 

@@ -1,11 +1,7 @@
 """NumPy: no automatic differentiation; gradients come from `value_and_grad`, tiles are shared among threads."""
 
-import functools
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from threading import Lock
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -13,8 +9,7 @@ import numpy as np
 
 from anglos._backend import Backend
 
-_STEERING = Lock()
-"""Held by the one who limits the BLAS: of two at a time the second would take the first one's limit for its own."""
+from .threads import steered_blas, sweep_in_threads
 
 
 class _Namespace:
@@ -116,43 +111,10 @@ class NumPy(Backend):
     def sweep(self, visit: Callable[..., Any], combine: Callable[[Any, Any], Any], arrays: tuple[Any, ...], width: int
               ) -> tuple[Any, tuple[Any, ...]]:
         """Every thread of the BLAS takes tiles of its own: NumPy's own arithmetic knows one thread only."""
-        tiles = -(-arrays[0].shape[0] // width)
-        blas = _blas() if tiles > 1 else None
-        if blas is None or not _STEERING.acquire(blocking=False):
-            return super().sweep(visit, combine, arrays, width)
-        try:
-            return self._in_threads(blas, visit, combine, arrays, width)
-        finally:
-            _STEERING.release()
-
-    def _in_threads(self, blas: Any, visit: Callable[..., Any], combine: Callable[[Any, Any], Any],
-                    arrays: tuple[Any, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
-        threads = max((one["num_threads"] for one in blas.info()), default=1)
-        if threads == 1:
-            return super().sweep(visit, combine, arrays, width)
-        firsts, making = range(0, arrays[0].shape[0], width), Lock()
-        tiles = len(firsts)
-        whole: dict[int, Any] = {}
-
-        def work(number: int) -> Any:
-            state = None
-            for first in firsts[number::threads]:
-                partial, output = visit(first, *(None if one is None else one[first:first + width] for one in arrays))
-                state = partial if state is None else combine(state, partial)
-                with making:
-                    for place, part in enumerate(output):
-                        if place not in whole:
-                            whole[place] = None if part is None else self.room(part, len(arrays[0]), *part.shape[1:])
-                for place, part in enumerate(output):
-                    if part is not None:
-                        whole[place][first:first + width] = part
-            return state
-
-        with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
-            # Each in the context of the caller, to which np.errstate belongs.
-            states = [pool.submit(copy_context().run, work, number) for number in range(min(threads, tiles))]
-            parts = [state.result() for state in states]
-        return functools.reduce(combine, parts), tuple(whole[place] for place in sorted(whole))
+        with steered_blas(several=len(arrays[0]) > width) as blas:
+            if blas is None:
+                return super().sweep(visit, combine, arrays, width)
+            return sweep_in_threads(blas, visit, combine, arrays, width)
 
 
 def _blocks(array: Any) -> list[slice]:
@@ -161,16 +123,6 @@ def _blocks(array: Any) -> list[slice]:
         return [slice(None)]
     step = max(1, (1 << 16) * len(array) // array.size)
     return [slice(first, first + step) for first in range(0, len(array), step)]
-
-
-@functools.cache
-def _blas() -> Any:
-    """The BLAS libraries of the process, if there is threadpoolctl to steer them."""
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ImportError:
-        return None
-    return ThreadpoolController().select(user_api="blas")
 
 
 backend = NumPy("numpy", _Namespace())
