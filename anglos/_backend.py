@@ -43,11 +43,11 @@ class Backend:
 
     def asarray(self, number: float, like: Array, dtype: Any) -> Array:
         """A number as a 0-d array, beside `like`."""
-        return self.xp.asarray(number, dtype=dtype, device=array_api_compat.device(like))
+        return self.xp.asarray(number, dtype=dtype, device=self.device(like))
 
     def arange(self, count: int, like: Array) -> Array:
         """0 .. count − 1, beside `like`."""
-        return self.xp.arange(count, dtype=like.dtype, device=array_api_compat.device(like))
+        return self.xp.arange(count, dtype=like.dtype, device=self.device(like))
 
     def device(self, array: Array) -> Any:
         """Where the array lives; None where that is the library's own business."""
@@ -67,8 +67,12 @@ class Backend:
 
     def sum_by_label(self, values: Array, labels: Array, classes: int) -> Array:
         """Σ of the rows (B, D) with each label: (C, D)."""
-        numbers = self.arange(classes, labels)
-        return self.xp.astype(numbers[:, None] == labels[None, :], values.dtype) @ values
+        nothing = self.xp.zeros((classes, values.shape[1]), dtype=values.dtype, device=self.device(values))
+        return self.add_own(labels, 0, nothing, values)
+
+    def is_own(self, labels: Array, first: Any, classes: int) -> Array:
+        """Whether a class, of so many from the first on, is the label's: (T, B)."""
+        return (self.arange(classes, labels) + first)[:, None] == labels[None, :]
 
     def rank(self, ordered: Array, values: Array, strict: bool = False) -> Array:
         """How many of its row's ordered numbers, (A, N), every value, (A, N), reaches; strict: exceeds."""
@@ -106,7 +110,7 @@ class Backend:
 
     def room(self, like: Array, *shape: int) -> Array | None:
         """An array to be filled tile by tile; None where arrays are not changed."""
-        return None
+        return self.xp.empty(shape, dtype=like.dtype, device=self.device(like)) if self.changes_arrays() else None
 
     def makes_unit(self, dimension: int, rows: int) -> bool:
         """Whether Ŵ of a tile, (T, D), is made: if that is no more than the products, (T, B), to be scaled instead."""
@@ -124,11 +128,9 @@ class Backend:
         """The sum a + b."""
         return a + b
 
-
     def with_own(self, labels: Array, first: Any, terms: Array, value: Any) -> Array:
         """Terms, (T, B), of classes from the first on, with a value, (B,), for the label's class; may use the terms."""
-        classes = self.arange(terms.shape[0], labels) + first
-        return self.xp.where(classes[:, None] == labels[None, :], value, terms)
+        return self.xp.where(self.is_own(labels, first, terms.shape[0]), value, terms)
 
     def exponential(self, logits: Array, shift: Array) -> Array:
         """e^(z − shift); may use the logits."""
@@ -175,9 +177,9 @@ class Backend:
 
         May use the whole.
         """
-        classes, shape = self.arange(whole.shape[0], labels) + first, (values.shape[0], math.prod(values.shape[1:]))
-        own = self.xp.astype(classes[:, None] == labels[None, :], whole.dtype)
-        return whole + self.xp.reshape(own @ self.xp.reshape(values, shape), whole.shape)
+        own = self.xp.astype(self.is_own(labels, first, whole.shape[0]), whole.dtype)
+        values = self.xp.reshape(values, (values.shape[0], math.prod(values.shape[1:])))
+        return self.plus(whole, self.xp.reshape(own @ values, whole.shape), out=whole)
 
     def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
               arrays: tuple[Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
@@ -205,7 +207,7 @@ class Backend:
         A list of small arrays, kept while large ones come and go, would leave a process with gaps in its memory.
         """
         if whole is None:
-            whole = self.xp.empty((count, *part.shape[1:]), dtype=part.dtype, device=array_api_compat.device(part))
+            whole = self.xp.empty((count, *part.shape[1:]), dtype=part.dtype, device=self.device(part))
         whole[first:first + part.shape[0], ...] = part
         return whole
 
@@ -229,7 +231,7 @@ class Spares:
     """
 
     def __init__(self, backend: Backend, several: bool) -> None:
-        self.backend, self.several = backend, several and backend.changes_arrays()
+        self.backend, self.several = backend, several
         self.arrays: dict[tuple[str, int], Array] = {}
 
     def take(self, name: str, like: Array, *shape: int) -> Array | None:
@@ -239,8 +241,11 @@ class Spares:
         key = name, get_ident()
         array = self.arrays.get(key)
         if array is None or array.shape[0] < shape[0]:
-            array = self.arrays[key] = self.backend.room(like, *shape)
-        return None if array is None else array[: shape[0], ...]
+            array = self.backend.room(like, *shape)
+            if array is None:
+                return None
+            self.arrays[key] = array
+        return array[: shape[0], ...]
 
 
 def add_sums(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:

@@ -59,7 +59,7 @@ class Loss(Generic[Options]):
         """The same value in bare array operations, for any automatic differentiation, forward mode too."""
         call = self._prepare(arrays, options)
         with call.plan.backend.plain(call.arrays):
-            return call.reduce(*call.plan.forward(call.arrays))
+            return call.reduce(*call.plan.for_value_only().forward(call.arrays))
 
     def value_and_grad(self, *arrays: Any, wrt: tuple[str, ...] | None = None, **options: Any
                        ) -> tuple[Any, tuple[Any, ...]]:

@@ -44,8 +44,8 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], keep_bytes: int, m
     keep, width = _keep(backend, inputs, batch, keep_bytes)
     several, exponentials = weights.shape[0] > width, hasattr(reduction, "row_factor")
     one_shift = several and exponentials and row.gate is None and backend.readable(batch.logit)
-    if several and exponentials and not (one_shift or keeps_product(row)):
-        keep = False  # every tile would have a shift of its own
+    wants_one_shift = several and exponentials and not keeps_product(row)  # to keep exponentials of several tiles
+    keep = keep and (one_shift or not wants_one_shift)
     room = backend.room(batch.points, *weights.shape[:-1], labels.shape[0]) if keep else None
     spares = Spares(backend, several)
 
@@ -73,9 +73,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], keep_bytes: int, m
         if not backend.in_range(gathered.total):
             gathered = None
     if gathered is None:
-        gathered = gathered_by(None)
-        if several and exponentials and not keeps_product(row):
-            room = None
+        gathered, room = gathered_by(None), None if wants_one_shift else room
     loss, residuals = reduction.value(xp, gathered, batch.logit, weights.shape[0])
     if row.regularizer is not None:
         loss = loss + row.regularizer(xp, batch.length)[0]
@@ -203,9 +201,9 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
 def _keep(backend: Any, inputs: dict[str, Array], batch: Batch, keep_bytes: int) -> tuple[bool, int]:
     """Whether one number per row and prototype may be kept, and how many classes make a tile."""
     (classes, *several, dimension), rows = inputs["weights"].shape, inputs["labels"].shape[0]
-    keep = math.prod(several) * classes * rows * backend.xp.finfo(batch.points.dtype).bits <= 8 * keep_bytes
-    several_of = math.prod(several)
-    return keep, backend.class_tile_width(rows * several_of, dimension * several_of, classes, keep)
+    each = math.prod(several)
+    keep = each * classes * rows * backend.xp.finfo(batch.points.dtype).bits <= 8 * keep_bytes
+    return keep, backend.class_tile_width(rows * each, dimension * each, classes, keep)
 
 
 def _bias(row: Row) -> Array | None:

@@ -122,6 +122,15 @@ def prototypes_pullback(backend: Any, row: Row, prototypes: Prototypes, d_unit: 
     return d_unit if pullback_factor is None else backend.scaled(d_unit, pullback_factor, out=d_unit)
 
 
+def products(backend: Any, prototypes: Prototypes, others: Array, scale: Any = 1.0, out: Array | None = None) -> Array:
+    """Scale · p·x of every prototype p and row x: (T, B)."""
+    points, _, factor = prototypes
+    if factor is None:
+        return backend.product(points, (scale * others).T, out=out)
+    cos = backend.product(points, others.T, out=out)
+    return backend.scaled(cos, scale * factor, out=cos)
+
+
 class Visit(NamedTuple):
     """T classes: their prototypes and cosines, (T·K, B), those of the classes, (T, B), and the logits as a tile."""
 
@@ -144,7 +153,7 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
     """The logits of a tile with all that led to them; products go to the room, or were kept from a visit before."""
     xp = backend.xp
     prototypes = prototypes or prototypes_of(backend, row, weights, batch.points.dtype, labels.shape[0], spares)
-    points, _, factor = prototypes
+    points = prototypes.points
     shape = points.shape[0], labels.shape[0]
     cosines, mix, rest = None, None, None
     cos: Any = None
@@ -152,10 +161,8 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
     logits = kept
     if kept is None:
         scale = 1.0 if keeps_product(row) else row.scale
-        others = unit if keeps_product(row) else batch.points
-        others = others if factor is not None else scale * others
-        logits = backend.product(points, others.T, out=spares.take("product", points, *shape) if room is None else room)
-        logits = logits if factor is None else backend.scaled(logits, scale * factor, out=logits)
+        logits = products(backend, prototypes, unit if keeps_product(row) else batch.points, scale,
+                          spares.take("product", points, *shape) if room is None else room)
     if keeps_product(row):
         cos = logits
         if row.merge is not None:
@@ -186,9 +193,8 @@ def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict
         count = min(count, inputs["weights"].shape[0])
 
         def visit(first: Any, weights: Array) -> tuple[Array, tuple[()]]:
-            points, _, factor = prototypes_of(backend, row, weights, unit.dtype, labels.shape[0], spares)
-            cos = backend.product(points, unit.T)
-            tile = tile_of(backend, cos if factor is None else backend.scaled(cos, factor, out=cos), labels, first)
+            prototypes = prototypes_of(backend, row, weights, unit.dtype, labels.shape[0], spares)
+            tile = tile_of(backend, products(backend, prototypes, unit), labels, first)
             cos = tile.with_own(tile.logits, -2.0)
             # As many as asked for, however small the tile: lax.scan wants one shape.
             nothing = xp.zeros_like(cos[:1, ...]) - 2.0

@@ -46,6 +46,7 @@ class Jax(Backend):
 
     tile_elements = 1 << 24
     """XLA fuses the arithmetic of a whole tile: only memory asks for more than one."""
+
     @property
     def index_type(self) -> Any:
         return jax.dtypes.canonicalize_dtype(np.int64)
@@ -93,9 +94,6 @@ class Jax(Backend):
             limits = np.iinfo(self.index_type)
             array = np.clip(array, limits.min, limits.max)
         return jnp.asarray(array)
-
-    def sum_by_label(self, values: jax.Array, labels: jax.Array, classes: int) -> jax.Array:
-        return jax.ops.segment_sum(values, labels, classes)
 
     def rank(self, ordered: jax.Array, values: jax.Array, strict: bool = False) -> jax.Array:
         return jax.vmap(functools.partial(jnp.searchsorted, side="left" if strict else "right"))(ordered, values)

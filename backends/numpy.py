@@ -1,6 +1,5 @@
 """NumPy: no automatic differentiation; gradients come from `value_and_grad`, tiles are shared among threads."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,23 +36,15 @@ class NumPy(Backend):
     def surely(self, condition: Any) -> bool:
         return bool(condition.all())
 
-    def sum_by_label(self, values: Any, labels: Any, classes: int) -> Any:
-        return self.add_own(labels, 0, np.zeros((classes, values.shape[1]), dtype=values.dtype), values)
-
     def add_own(self, labels: Any, first: int, whole: Any, values: Any) -> Any:
         if len(whole) * len(values) < 1 << 15:  # add.at is slow to start
-            own = np.equal(np.arange(first, first + len(whole))[:, None], labels).astype(whole.dtype)
-            whole += (own @ values.reshape(len(values), math.prod(values.shape[1:]))).reshape(whole.shape)
-            return whole
+            return super().add_own(labels, first, whole, values)
         places, rows = self._inside(labels, first, whole)
         np.add.at(whole, places, values[rows])
         return whole
 
     def changes_arrays(self) -> bool:
         return True
-
-    def room(self, like: Any, *shape: int) -> Any:
-        return np.empty(shape, like.dtype)
 
     def product(self, a: Any, b: Any, out: Any = None) -> Any:
         return np.matmul(a, b, out=out)

@@ -49,9 +49,6 @@ class Tensors(Backend):
     def changes_arrays(self) -> bool:
         return not recorded()
 
-    def room(self, like: torch.Tensor, *shape: int) -> torch.Tensor | None:
-        return None if recorded() else like.new_empty(shape)
-
     def product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         return torch.mm(a, b, out=out)
 
@@ -109,9 +106,6 @@ class Tensors(Backend):
         """The place of the label's class in the tile, or any, and whether it is there."""
         places = labels - first
         return places.clamp(0, tile.shape[0] - 1), (places >= 0) & (places < tile.shape[0])
-
-    def sum_by_label(self, values: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
-        return values.new_zeros(classes, values.shape[1]).index_add(0, labels, values)
 
     def place(self, whole: Any, part: torch.Tensor, first: int, count: int) -> Any:
         if isinstance(whole, list) or (whole is None and recorded()):
