@@ -18,7 +18,7 @@ from anglos.demo.backends import BACKENDS
 from anglos.demo.recipes import PROTOTYPES, RECIPES
 
 # They say nothing about one sample and one class.
-_NOT_DRAWN = ("label_smoothing", "ignore_index", "keep_bytes", "reduction")
+_NOT_DRAWN = ("label_smoothing", "ignore_index", "keep_bytes", "gradient_products", "reduction")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

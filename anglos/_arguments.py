@@ -65,4 +65,5 @@ AngleRange = Annotated[tuple[float, float], Pair(Number("an angle in radians", 0
 PastPi = Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"]
 Gradient = Literal["exact", "straight_through"]
 KeepBytes = Annotated[int, Integer(0, 2**63)]
+GradientProducts = Literal["full", "bfloat16"]
 Reduction = Literal["none", "sum", "mean"]

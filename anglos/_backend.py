@@ -100,7 +100,7 @@ class Backend:
         """How many rows of so many columns make a tile of pairs."""
         return max(1, self.tile_elements // max(columns, 1))
 
-    def class_tile_width(self, rows: int, dimension: int, classes: int, keep: bool) -> int:
+    def class_tile_width(self, like: Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
         """How many of the classes make a tile; whether all logits may be kept matters where only one tile keeps any."""
         return max(1, (1 << 20) // max(rows, dimension))
 
@@ -119,6 +119,10 @@ class Backend:
     def product(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product a b."""
         return a @ b
+
+    def bfloat16_product(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """The matrix product of both rounded to bfloat16, where the library has that; its type is that of a."""
+        return self.product(a, b, out=out)
 
     def scaled(self, a: Array, b: Any, out: Array | None = None) -> Array:
         """The product a b, element by element."""

@@ -10,24 +10,24 @@ from anglos._row import Row
 ROWS_ARE_INDEPENDENT = False
 
 
-def forward(backend: Any, row: Row, inputs: dict[str, Array], keep_bytes: int, memo: dict[str, Any]
+def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: dict[str, Any]
             ) -> tuple[Array, Any]:
     """The loss of every embedding, (B,), and what the gradient can use again."""
     if inputs["labels"].shape[0] == 0:
         return backend.xp.sum(inputs["embeddings"], axis=-1), ()
     row, given, _ = _with_centroids(backend, row, inputs)
-    return _prototypes.forward(backend, row, given, keep_bytes, memo)
+    return _prototypes.forward(backend, row, given, means, memo)
 
 
 def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str],
-             keep_bytes: int, memo: dict[str, Any]) -> dict[str, Array]:
+             means: Any, memo: dict[str, Any]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i): an embedding of class k, of N_k, gets the gradient of the mean c_k, divided by N_k, on top."""
     if inputs["labels"].shape[0] == 0:
         return {name: backend.xp.zeros_like(inputs[name]) for name in needs}
     row, given, share = _with_centroids(backend, row, inputs)
     through = "embeddings" in needs and not row.detach_centroids
     gradients = _prototypes.backward(backend, row, given, residuals, g, needs | ({"weights"} if through else set()),
-                                     keep_bytes, memo)
+                                     means, memo)
     if through:
         d_mean = backend.xp.take(gradients.pop("weights"), given["labels"], axis=0)
         gradients["embeddings"] = gradients["embeddings"] + d_mean * share

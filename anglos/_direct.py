@@ -17,14 +17,14 @@ class Direct:
 ROWS_ARE_INDEPENDENT = True
 
 
-def forward(backend: Any, row: Direct, inputs: dict[str, Array], keep_bytes: int, memo: dict[str, Any]
+def forward(backend: Any, row: Direct, inputs: dict[str, Array], means: Any, memo: dict[str, Any]
             ) -> tuple[Array, tuple[Array, ...]]:
     """The loss of every row, (B,)."""
     return row.value(backend, *_upcast(backend.xp, inputs)), ()
 
 
 def backward(backend: Any, row: Direct, inputs: dict[str, Array], residuals: tuple[Array, ...], g: Array,
-             needs: frozenset[str], keep_bytes: int, memo: dict[str, Any]) -> dict[str, Array]:
+             needs: frozenset[str], means: Any, memo: dict[str, Any]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`."""
     gradients = row.gradients(backend, g, *_upcast(backend.xp, inputs)) if needs else {}
     return {name: gradients[name] for name in needs}

@@ -19,7 +19,7 @@ LOSSES: dict[str, "Loss[...]"] = {}
 """Every loss by name, in the order of the catalogue."""
 
 # Handled here for every loss; the others go to its engine.
-_COMMON = ("sample_weight", "ignore_index", "keep_bytes", "reduction")
+_COMMON = ("sample_weight", "ignore_index", "keep_bytes", "gradient_products", "reduction")
 # What an engine calls them.
 _ALIASES = {"prototypes": "weights"}
 
@@ -105,8 +105,8 @@ class Loss(Generic[Options]):
                                                    sample_weight)
         if rows.counted is not None:
             inputs = {name: self._without(backend.xp, name, array, rows.counted) for name, array in inputs.items()}
-        keep_bytes = static.pop("keep_bytes", 0)
-        plan = Plan(self, backend, tuple(inputs), tuple(static.items()), keep_bytes)
+        means = Means(**{name: static.pop(name) for name in Means._fields if name in static})
+        plan = Plan(self, backend, tuple(inputs), tuple(static.items()), means)
         return _Call(plan, tuple(inputs.values()), rows, reduction)
 
     def _without(self, xp: Any, name: str, array: Array, counted: Any) -> Array:
@@ -137,6 +137,13 @@ class _Call(NamedTuple):
         return reduce(self.plan.backend.xp, per_row, self.rows, self.reduction, count)
 
 
+class Means(NamedTuple):
+    """How a loss is computed, which does not change what it is."""
+
+    keep_bytes: int = 0
+    gradient_products: str = "full"
+
+
 @dataclass(frozen=True)
 class Plan:
     """All of a call but its arrays: what an adapter hands to its framework as static. Hashable."""
@@ -145,11 +152,11 @@ class Plan:
     backend: Backend
     names: tuple[str, ...]
     options: tuple[tuple[str, Any], ...]
-    keep_bytes: int = 0
+    means: Means
 
     def for_value_only(self) -> "Plan":
         """The same, when no gradient will follow: nothing is kept for it."""
-        return replace(self, keep_bytes=0)
+        return replace(self, means=Means())
 
     def forward(self, arrays: tuple[Array, ...], memo: dict[str, Any] | None = None
                 ) -> tuple[Array, tuple[Array, ...]]:
@@ -161,7 +168,7 @@ class Plan:
         memo = {} if memo is None else memo
         memo["row"] = row, inputs
         result: tuple[Array, tuple[Array, ...]] = self.loss.engine.forward(
-            self.backend, row, inputs, self.keep_bytes, memo)
+            self.backend, row, inputs, self.means, memo)
         return result
 
     def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...] | None,
@@ -173,8 +180,8 @@ class Plan:
         memo = {} if memo is None or residuals is None else memo
         (row, inputs), xp = memo.get("row") or self._row(arrays), self.backend.xp
         if residuals is None:
-            residuals = self.loss.engine.forward(self.backend, row, inputs, 0, {})[1]
-        gradients = self.loss.engine.backward(self.backend, row, inputs, residuals, g, needs, self.keep_bytes, memo)
+            residuals = self.loss.engine.forward(self.backend, row, inputs, Means(), {})[1]
+        gradients = self.loss.engine.backward(self.backend, row, inputs, residuals, g, needs, self.means, memo)
         originals = dict(zip(self.names, arrays, strict=True))
         return {name: xp.astype(xp.sum(gradient) if gradient.ndim > originals[name].ndim else gradient,
                                 originals[name].dtype, copy=False) for name, gradient in gradients.items()}

@@ -21,7 +21,7 @@ ROWS_ARE_INDEPENDENT = False
 _COLUMNS = CrossEntropy()
 
 
-def forward(backend: Any, row: PairRow, inputs: dict[str, Array], keep_bytes: int, memo: dict[str, Any]
+def forward(backend: Any, row: PairRow, inputs: dict[str, Array], means: Any, memo: dict[str, Any]
             ) -> tuple[Array, tuple[Array, ...]]:
     """The sum of the terms of every row, (B,), and how many they are; then what a symmetric loss needs of columns."""
     xp, sides = backend.xp, sides_of(backend, row, inputs)
@@ -54,7 +54,7 @@ def forward(backend: Any, row: PairRow, inputs: dict[str, Array], keep_bytes: in
 
 
 def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str],
-             keep_bytes: int, memo: dict[str, Any]) -> dict[str, Array]:
+             means: Any, memo: dict[str, Any]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`."""
     xp, sides = backend.xp, sides_of(backend, row, inputs)
     if 0 in (sides.rows.points.shape[0], sides.columns.points.shape[0]):

@@ -33,7 +33,7 @@ _ABOVE = 20.0
 """How far above the pilots' largest logit the shift is: sums may be e^±43 in float32, and the rest is rather above."""
 
 
-def forward(backend: Any, row: Row, inputs: dict[str, Array], keep_bytes: int, memo: dict[str, Any]
+def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: dict[str, Any]
             ) -> tuple[Array, tuple[Array, ...]]:
     """The loss of every embedding, (B,), and what the gradient can use again: (C, B) too, up to so many bytes."""
     xp, labels, weights, reduction = backend.xp, inputs["labels"], inputs["weights"], row.reduction
@@ -41,7 +41,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], keep_bytes: int, m
     batch = batch_of(backend, row, inputs, directions)
     statistic = statistic_of(backend, row, batch, directions.unit, inputs)
     memo["batch"] = batch, statistic
-    keep, width = _keep(backend, inputs, batch, keep_bytes)
+    keep, width = _keep(backend, inputs, batch, means.keep_bytes)
     several, exponentials = weights.shape[0] > width, hasattr(reduction, "row_factor")
     one_shift = several and exponentials and row.gate is None and backend.readable(batch.logit)
     wants_one_shift = several and exponentials and not keeps_product(row)  # to keep exponentials of several tiles
@@ -85,7 +85,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], keep_bytes: int, m
 
 
 def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str],
-             keep_bytes: int, memo: dict[str, Any]) -> dict[str, Array]:
+             means: Any, memo: dict[str, Any]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`.
 
     With G_ij = ∂ℓ_i/∂z_ij and K_ij = G_ij F′_ij, and p, w for embeddings and weights, each of length 1 or free:
@@ -113,8 +113,9 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     if row_factor is not None:
         g_rest, weighted_rest = g * row_factor, weighted * row_factor[:, None]
     fields = {row.names[name][0] for name in needs if name in row.names}
-    _, width = _keep(backend, inputs, batch, keep_bytes)
+    _, width = _keep(backend, inputs, batch, means.keep_bytes)
     spares = Spares(backend, classes > width)
+    product = backend.bfloat16_product if means.gradient_products == "bfloat16" else backend.product
 
     own_slope = reduction.own_slope(xp, residuals, classes)
     own_pull = own_slope * batch.target.slope
@@ -153,10 +154,10 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         if factor is not None:
             slopes = backend.scaled(slopes, factor, out=visit.tile.spare if terms_are_kept else slopes)
         if "embeddings" in needs or "scale" in fields:
-            sums["points"] = backend.product(slopes.T, points)
+            sums["points"] = product(slopes.T, points)
         d_weights = None
         if "weights" in needs:
-            d_unit = backend.product(slopes, weighted_rest, out=room)
+            d_unit = product(slopes, weighted_rest, out=room)
             d_weights = prototypes_pullback(backend, row, visit.prototypes, d_unit, spares)
             d_weights = backend.add_own(labels, first, xp.reshape(d_weights, weights.shape), d_own)
             d_weights = None if room is not None else xp.astype(d_weights, weights.dtype, copy=False)
@@ -203,7 +204,7 @@ def _keep(backend: Any, inputs: dict[str, Array], batch: Batch, keep_bytes: int)
     (classes, *several, dimension), rows = inputs["weights"].shape, inputs["labels"].shape[0]
     each = math.prod(several)
     keep = each * classes * rows * backend.xp.finfo(batch.points.dtype).bits <= 8 * keep_bytes
-    return keep, backend.class_tile_width(rows * each, dimension * each, classes, keep)
+    return keep, backend.class_tile_width(batch.points, rows * each, dimension * each, classes, keep)
 
 
 def _bias(row: Row) -> Array | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from anglos._loss import LOSSES
 
-_NO_PART = ("ignore_index", "keep_bytes")
+_NO_PART = ("ignore_index", "keep_bytes", "gradient_products")
 
 
 def losses_table() -> str:

@@ -201,7 +201,7 @@ def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict
             return backend.largest(xp.concat([cos, *[nothing] * max(count - cos.shape[0], 0)], axis=0), count), ()
 
         classes = inputs["weights"].shape[0]
-        width = backend.class_tile_width(*unit.shape, classes, False)
+        width = backend.class_tile_width(unit, *unit.shape, classes, False)
         spares = Spares(backend, classes > width)
         ranked, _ = backend.sweep(visit, lambda a, b: backend.largest(xp.concat([a, b], axis=0), count),
                                   (inputs["weights"],), width)

@@ -77,12 +77,16 @@ class Jax(Backend):
     def surely(self, condition: jax.Array) -> bool:
         return self.readable(condition) and bool(condition.all())
 
-    def class_tile_width(self, rows: int, dimension: int, classes: int, keep: bool) -> int:
+    def class_tile_width(self, like: jax.Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
         # Between the two passes over one tile XLA finds what they have in common, and keeps it.
         return classes if keep else max(1, (1 << 22) // max(rows, dimension))
 
     def makes_unit(self, dimension: int, rows: int) -> bool:
         return False  # a factor is fused into what comes next; Ŵ would be another array of the size of W
+
+    def bfloat16_product(self, a: jax.Array, b: jax.Array, out: None = None) -> jax.Array:
+        rounded = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+        return jnp.matmul(*rounded, preferred_element_type=jnp.float32).astype(a.dtype)
 
     def add_own(self, labels: jax.Array, first: Any, whole: jax.Array, values: jax.Array) -> jax.Array:
         places = labels - first

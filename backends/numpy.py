@@ -12,11 +12,15 @@ from .threads import steered_blas, sweep_in_threads
 
 
 class _Namespace:
-    """The standard's functions; those that NumPy itself only wraps, without the wrapping."""
+    """The standard's functions; those that NumPy or array-api-compat only wraps, without the wrapping."""
 
     sum = staticmethod(lambda x, axis=None, keepdims=False: np.add.reduce(x, axis=axis, keepdims=keepdims))
     max = staticmethod(lambda x, axis=None, keepdims=False: np.maximum.reduce(x, axis=axis, keepdims=keepdims))
     take = staticmethod(lambda x, indices, axis=None: x.take(indices, axis=axis))
+    astype = staticmethod(lambda x, dtype, copy=True: x.astype(dtype, copy=copy))
+    reshape = staticmethod(lambda x, shape: x.reshape(shape))
+    finfo, empty, arange, zeros, ones_like = (staticmethod(one) for one in (
+        np.finfo, np.empty, np.arange, np.zeros, np.ones_like))
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(xp, name)
@@ -26,6 +30,9 @@ class _Namespace:
 
 class NumPy(Backend):
     """Values are always at hand, and arrays can be changed in place."""
+
+    def device(self, array: Any) -> None:
+        return None
 
     def readable(self, array: Any) -> bool:
         return True

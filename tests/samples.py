@@ -56,7 +56,7 @@ def other_options(loss: Loss[...]) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
     for name, default in loss.defaults.items():
         kind = loss.kinds[name]
-        choices = [] if name == "reduction" else getattr(kind, "choices", ())
+        choices = [] if name in ("reduction", "gradient_products") else getattr(kind, "choices", ())
         calls += [{name: choice} for choice in choices if choice != default]
         if getattr(kind, "optional", False) and default is not None:
             calls.append({name: None})

@@ -74,6 +74,28 @@ def test_a_second_backward_pass_finds_what_was_kept(kept: Loss[...], torch_libra
         np.testing.assert_array_equal(array.grad.numpy(), 2.0 * gradient.numpy())
 
 
+@pytest.mark.parametrize("width", [None, 2])
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_gradient_products_in_bfloat16(kept: Loss[...], name: str, width: int | None, monkeypatch: pytest.MonkeyPatch
+                                       ) -> None:
+    """The loss stays as it is; the gradient is rounded, where the library has the type, and no worse than that."""
+    library = LIBRARIES[name]()
+    inputs = arrays(kept, library, dtype="float32")
+    backend: Any = backend_of(inputs[0])
+    if name == "torch":
+        monkeypatch.setattr(backend, "small", 0)
+    if width:
+        monkeypatch.setattr(backend, "class_tile_width", lambda *_: width)
+    wanted, wanted_gradients = kept.value_and_grad(*inputs)
+    value, gradients = kept.value_and_grad(*inputs, gradient_products="bfloat16")
+    assert float(value) == float(wanted)
+    for gradient, want in zip(gradients, map(library.numpy, wanted_gradients), strict=True):
+        error = np.abs(library.numpy(gradient) - want).max()
+        # Both factors and, in PyTorch, the sums of up to three tiles are rounded by 2⁻⁹; terms may cancel.
+        assert error <= 2**-5 * np.abs(want).max()
+        assert (error > 0) == (name != "numpy")
+
+
 def test_threads_change_nothing(tiled: Loss[...], numpy: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = pytest.importorskip("threadpoolctl").threadpool_limits
     inputs = arrays(tiled, numpy)

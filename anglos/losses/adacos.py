@@ -6,6 +6,7 @@ from typing import Any
 from anglos import _prototypes
 from anglos._arguments import (
     Embeddings,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -15,7 +16,7 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._check import check_values
-from anglos._loss import loss
+from anglos._loss import Means, loss
 from anglos._reduce import settle_labels
 from anglos._reductions import CrossEntropy, ExcludedPositive
 from anglos._row import Row
@@ -26,7 +27,7 @@ def adacos(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     scale: ScaleState = None,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """AdaCos: the cosine softmax without a margin, whose scale follows the training.
 
@@ -52,6 +53,8 @@ def adacos(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 
@@ -107,7 +110,7 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
     if sizes["B"] == 0:
         return scale
     row = Row(scale, reduction=ExcludedPositive())
-    _, (*_, cos, rest, _, _) = _prototypes.forward(backend, row, arrays, 0, {})
+    _, (*_, cos, rest, _, _) = _prototypes.forward(backend, row, arrays, Means(), {})
     cos = backend.clip(cos, -1.0, 1.0)
     if rows.weight is not None:
         cos = cos + 0.0 * xp.astype(rows.weight, cos.dtype)  # NaN where a label is out of range

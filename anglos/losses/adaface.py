@@ -8,6 +8,7 @@ from anglos import _prototypes
 from anglos._arguments import (
     Angle,
     Embeddings,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -32,7 +33,7 @@ def adaface(
     margin: Angle = 0.4, h: NonNegative = 0.333, scale: Scale = 64.0, norm_mean: NormState = None,
     norm_std: NormState = None,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """AdaFace: softmax cross entropy with a margin that adapts to the quality of a sample, read off its length.
 
@@ -67,6 +68,8 @@ def adaface(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

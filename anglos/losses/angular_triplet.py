@@ -8,6 +8,7 @@ from anglos._arguments import (
     Annealing,
     Embeddings,
     FixedFactorFromOne,
+    GradientProducts,
     KeepBytes,
     Labels,
     Prototypes,
@@ -29,7 +30,7 @@ def angular_triplet(
     embeddings: Embeddings, prototypes: Prototypes, labels: Labels, /, *,
     margin: FixedFactorFromOne = 1.0, annealing: Annealing = 0.0, semi_hard: bool = True,
     sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """SphereFace whose prototypes are remembered samples, with a gradient for semi-hard samples only.
 
@@ -60,6 +61,8 @@ def angular_triplet(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -9,6 +9,7 @@ from anglos._arguments import (
     Angle,
     Embeddings,
     Gradient,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -28,7 +29,7 @@ def arcface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     margin: Angle = 0.5, scale: Scale = 64.0, past_pi: PastPi = "smooth", gradient: Gradient = "exact",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """ArcFace: softmax cross entropy over s cos θ, with an angle m added to the label's.
 
@@ -61,6 +62,8 @@ def arcface(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -1,7 +1,7 @@
 """COCO with the class means of the batch."""
 
 from anglos import _centroids
-from anglos._arguments import Embeddings, Groups, KeepBytes, Reduction, SampleWeight, Scale
+from anglos._arguments import Embeddings, GradientProducts, Groups, KeepBytes, Reduction, SampleWeight, Scale
 from anglos._loss import loss
 from anglos._row import Row
 
@@ -12,7 +12,7 @@ def batch_coco(
     embeddings: Embeddings, labels: Groups, /, *,
     scale: Scale = 16.0, detach_centroids: bool = False,
     sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """COCO without weights: cosine softmax against the means of the classes that are in the batch.
 
@@ -36,6 +36,8 @@ def batch_coco(
         Rows with this label count for nothing: neither in a class mean, nor as a class, nor in the mean's divisor.
     keep_bytes : integer from 0
         If the B × B logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -1,7 +1,16 @@
 """NormFace's triplet loss against class prototypes."""
 
 from anglos import _prototypes
-from anglos._arguments import Embeddings, KeepBytes, Labels, Reduction, SampleWeight, SquaredDistance, Weights
+from anglos._arguments import (
+    Embeddings,
+    GradientProducts,
+    KeepBytes,
+    Labels,
+    Reduction,
+    SampleWeight,
+    SquaredDistance,
+    Weights,
+)
 from anglos._hinges import HardestTripletHinge, TripletHinge
 from anglos._loss import loss
 from anglos._row import Row
@@ -12,7 +21,7 @@ def c_triplet(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     margin: SquaredDistance = 0.8, hardest: bool = False,
     sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """C-triplet loss: the label's prototype nearer than each of the others, by a squared distance m.
 
@@ -37,6 +46,8 @@ def c_triplet(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -7,6 +7,7 @@ from anglos import _prototypes
 from anglos._arguments import (
     CosineMargin,
     Embeddings,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -26,7 +27,7 @@ def circle_softmax(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     margin: CosineMargin = 0.25, scale: Scale = 256.0,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """Circle loss with one prototype per class: softmax cross entropy with weights that grow with the error.
 
@@ -55,6 +56,8 @@ def circle_softmax(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

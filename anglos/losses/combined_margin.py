@@ -11,6 +11,7 @@ from anglos._arguments import (
     CosineMargin,
     Embeddings,
     Gradient,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -31,7 +32,7 @@ def combined_margin(
     m1: AnyAngleFactor = 1.0, m2: Angle = 0.3, m3: CosineMargin = 0.2, scale: Scale = 64.0,
     past_pi: PastPi = "smooth", gradient: Gradient = "exact",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """Combined margin: softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃).
 
@@ -66,6 +67,8 @@ def combined_margin(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -9,6 +9,7 @@ from anglos._arguments import (
     Angle,
     Count,
     Embeddings,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -31,7 +32,7 @@ def inter_topk(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     k: Count = 5, penalty: Angle = 0.06, margin: Angle = 0.2, scale: Scale = 32.0, past_pi: PastPi = "smooth",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """Inter-top-k penalty: ArcFace in which the k nearest other classes are brought nearer by an angle m′.
 
@@ -66,6 +67,8 @@ def inter_topk(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -6,6 +6,7 @@ from anglos import _prototypes
 from anglos._arguments import (
     Bias,
     Embeddings,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -24,7 +25,7 @@ def l2_softmax(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     scale: OptionalScale = None, bias: Bias = None,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """L2-Softmax: softmax cross entropy of a linear layer on embeddings of fixed length s.
 
@@ -52,6 +53,8 @@ def l2_softmax(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

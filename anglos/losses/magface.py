@@ -8,6 +8,7 @@ from anglos._angles import turned_cosine
 from anglos._arguments import (
     AngleRange,
     Embeddings,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -30,7 +31,7 @@ def magface(
     norm_range: NormRange = (10.0, 110.0), margin_range: AngleRange = (0.45, 0.8), regularizer: NonNegative = 35.0,
     scale: Scale = 64.0, past_pi: PastPi = "smooth",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """MagFace: ArcFace with a margin that grows with the length of the embedding, which thereby measures quality.
 
@@ -65,6 +66,8 @@ def magface(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

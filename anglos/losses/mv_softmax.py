@@ -8,6 +8,7 @@ from anglos._arguments import (
     Angle,
     Annealing,
     Embeddings,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -31,7 +32,7 @@ def mv_softmax(
     kind: Literal["am", "arc"] = "am", margin: Angle = 0.35, t: Annealing = 0.2, scale: Scale = 32.0,
     past_pi: PastPi = "smooth",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """MV-Softmax: softmax cross entropy with a margin, in which hard other classes count for more.
 
@@ -66,6 +67,8 @@ def mv_softmax(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

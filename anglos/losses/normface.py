@@ -1,7 +1,17 @@
 """NormFace: the cosine softmax."""
 
 from anglos import _prototypes
-from anglos._arguments import Embeddings, KeepBytes, Labels, LabelSmoothing, Reduction, SampleWeight, Scale, Weights
+from anglos._arguments import (
+    Embeddings,
+    GradientProducts,
+    KeepBytes,
+    Labels,
+    LabelSmoothing,
+    Reduction,
+    SampleWeight,
+    Scale,
+    Weights,
+)
 from anglos._loss import loss
 from anglos._reductions import CrossEntropy
 from anglos._row import Row
@@ -12,7 +22,7 @@ def normface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     scale: Scale = 10.0,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """NormFace: softmax cross entropy over s cos θ, embeddings and prototypes both normalised.
 
@@ -38,6 +48,8 @@ def normface(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

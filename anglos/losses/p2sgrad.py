@@ -1,7 +1,7 @@
 """P2SGrad."""
 
 from anglos import _prototypes
-from anglos._arguments import Embeddings, KeepBytes, Labels, Reduction, SampleWeight, Weights
+from anglos._arguments import Embeddings, GradientProducts, KeepBytes, Labels, Reduction, SampleWeight, Weights
 from anglos._loss import loss
 from anglos._reductions import Squares
 from anglos._row import Row
@@ -12,7 +12,7 @@ def p2sgrad(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
 
     sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """P2SGrad: the loss whose slope in every cosine is the cosine itself, less 1 for the label's.
 
@@ -33,6 +33,8 @@ def p2sgrad(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -1,7 +1,7 @@
 """Proxy-NCA and Proxy-NCA++."""
 
 from anglos import _prototypes
-from anglos._arguments import Embeddings, KeepBytes, Labels, Reduction, SampleWeight, Scale, Weights
+from anglos._arguments import Embeddings, GradientProducts, KeepBytes, Labels, Reduction, SampleWeight, Scale, Weights
 from anglos._loss import loss
 from anglos._reductions import CrossEntropy, ExcludedPositive
 from anglos._row import Row
@@ -12,7 +12,7 @@ def proxy_nca(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     scale: Scale = 18.0, exclude_positive: bool = False,
     sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """Proxy-NCA: softmax over the squared distances to one proxy per class.
 
@@ -38,6 +38,8 @@ def proxy_nca(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

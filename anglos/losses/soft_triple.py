@@ -7,6 +7,7 @@ from anglos import _prototypes
 from anglos._arguments import (
     CosineMargin,
     Embeddings,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -28,7 +29,7 @@ def soft_triple(
     embeddings: Embeddings, weights: SubWeights, labels: Labels, /, *,
     scale: Scale = 20.0, gamma: PositiveNumber = 10.0, margin: CosineMargin = 0.01,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """SoftTriple: the cosine softmax with K centres per class, softly assigned.
 
@@ -59,6 +60,8 @@ def soft_triple(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C × K cosines take no more than this, the gradient reuses them; else they are computed again.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -9,6 +9,7 @@ from anglos._arguments import (
     AngleFactor,
     Embeddings,
     Gradient,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -29,7 +30,7 @@ def sphereface_r(
     variant: Literal["v0", "v1", "v2"] = "v1", margin: AngleFactor = 1.5, scale: OptionalScale = 30.0,
     gradient: Gradient = "exact",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """SphereFace-R: SphereFace revived, softmax cross entropy over s φ(θ_y) and s η(θ_j).
 
@@ -61,6 +62,8 @@ def sphereface_r(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -8,6 +8,7 @@ from anglos._arguments import (
     Angle,
     Embeddings,
     Gradient,
+    GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
@@ -28,7 +29,7 @@ def subcenter_arcface(
     embeddings: Embeddings, weights: SubWeights, labels: Labels, /, *,
     margin: Angle = 0.5, scale: Scale = 64.0, past_pi: PastPi = "smooth", gradient: Gradient = "exact",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """Sub-center ArcFace: ArcFace with K prototypes per class, of which the nearest counts.
 
@@ -59,6 +60,8 @@ def subcenter_arcface(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C × K cosines take no more than this, the gradient reuses them; else they are computed again.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

@@ -7,6 +7,7 @@ from anglos import _prototypes
 from anglos._arguments import (
     CosineMargin,
     Embeddings,
+    GradientProducts,
     KeepBytes,
     Labels,
     NonNegative,
@@ -27,7 +28,7 @@ def uniface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     margin: CosineMargin = 0.4, scale: Scale = 64.0, bias: ScalarBias = None, negative_weight: NonNegative = 1.0,
     sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, reduction: Reduction = "mean",
+    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
     """UniFace (UCE): of every class by itself, whether the cosine exceeds one threshold for all.
 
@@ -56,6 +57,8 @@ def uniface(
         Rows with this label count for nothing and leave the mean's divisor.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
+    gradient_products : {"full", "bfloat16"}
+        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
     reduction : {"mean", "sum", "none"}
         A number, or the B losses one by one.
 

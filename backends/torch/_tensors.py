@@ -42,7 +42,10 @@ class Tensors(Backend):
     def surely(self, condition: torch.Tensor) -> bool:
         return self.readable(condition) and bool(condition.all())
 
-    def class_tile_width(self, rows: int, dimension: int, classes: int, keep: bool) -> int:
+    def class_tile_width(self, like: torch.Tensor, rows: int, dimension: int, classes: int, keep: bool) -> int:
+        if like.device.type != "cpu" or torch.compiler.is_compiling():
+            # Kept exponentials have one shift, which several tiles could not agree on without waiting for the GPU.
+            return classes if keep else max(1, (1 << 24) // max(rows, dimension))
         # All threads share a tile: smaller products would not keep them busy.
         return max(1, (1 << 23) // (rows + 4 * dimension))
 
@@ -52,6 +55,14 @@ class Tensors(Backend):
     def product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         return torch.mm(a, b, out=out)
 
+    def bfloat16_product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        rounded = a.to(torch.bfloat16), b.to(torch.bfloat16)
+        if a.is_cuda and not recorded():  # whose sum is not rounded
+            product = torch.mm(*rounded, out_dtype=torch.float32).to(a.dtype)
+        else:
+            product = torch.mm(*rounded).to(a.dtype)
+        return product if out is None else out.copy_(product)
+
     def scaled(self, a: torch.Tensor, b: Any, out: torch.Tensor | None = None) -> torch.Tensor:
         return a * b if out is None or recorded() else torch.mul(a, b, out=out)
 
@@ -60,15 +71,16 @@ class Tensors(Backend):
 
     def across(self, direction: torch.Tensor, vectors: torch.Tensor, factor: torch.Tensor | None = None,
                spare: torch.Tensor | None = None) -> Any:
-        if recorded():
+        if recorded() or (factor is not None and not self.readable(direction)):  # its square might overflow, unseen
             return super().across(direction, vectors, factor)
         step = max(1, (1 << 18) * len(vectors) // max(vectors.numel(), 1))  # rows that stay in a near cache
         for first in range(0, len(vectors), step):
             rows = slice(first, first + step)
             u, v, out = direction[rows], vectors[rows], None if spare is None else spare[rows.start:rows.stop]
+            along = torch.mul(u, v, out=out).sum(dim=-1, keepdim=True)
             if factor is not None:
-                u, out = torch.mul(u, factor[rows], out=out), None
-            v.addcmul_(u, torch.mul(u, v, out=out).sum(dim=-1, keepdim=True), value=-1)
+                along.mul_(factor[rows]).mul_(factor[rows])
+            v.addcmul_(u, along, value=-1)
         return vectors
 
     def dot(self, a: torch.Tensor, b: torch.Tensor) -> Any:
