@@ -55,10 +55,13 @@ def test_every_section_was_read() -> None:
     assert all("anglos." in row.ours and "anglos." not in row.theirs for row in ROWS)
 
 
-# What stands for code that cannot be installed.
+# What stands in the place of code that cannot be installed.
 
 class Prototypes(torch.nn.Module):  # type: ignore[misc]  # seen as Any
-    """Cross entropy over s·φ of the label's class and s·η of the others, by default cos θ; with a factor."""
+    """Cross entropy over s·φ of the label's class and s·η of the others, by default cos θ; with a factor.
+
+    `unit`: the prototypes have length 1, and are not normalised where autograd sees it.
+    """
 
     def __init__(self, dimension: int, classes: int, scale: float, target: Callable[..., Any] = torch.cos,
                  rest: Callable[..., Any] = torch.cos, *, factor: float = 1.0, straight_through: bool = True,
