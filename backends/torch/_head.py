@@ -1,51 +1,157 @@
 """The losses against class prototypes as a layer."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
+from anglos._logits import logits_of
 from anglos._loss import Loss, check_head
+
+# The names under which others saved their weights, and whether as (D, C) in the place of (C, D).
+_SAVED_WEIGHTS = {"weight": False, "W": True, "kernel": True, "fc": True, "proxies": False}
+# What else they saved, and what it is called here.
+_SAVED_TENSORS = {"batch_mean": "norm_mean", "batch_std": "norm_std", "t": "t", "bias": "bias"}
+
+
+class HeadTensors(torch.nn.Module):
+    """Options that are tensors: a `torch.nn.Parameter` is learnt, others are buffers. Read and set like a dict's."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        for name, tensor in tensors.items():
+            if isinstance(tensor, torch.nn.Parameter):
+                self.register_parameter(name, tensor)
+            else:
+                self.register_buffer(name, tensor.detach().clone())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._parameters, *self._buffers))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parameters or name in self._buffers
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        tensor: torch.Tensor = getattr(self, name)
+        return tensor
+
+    def __setitem__(self, name: str, value: torch.Tensor | float) -> None:
+        with torch.no_grad():
+            self[name].copy_(torch.as_tensor(value))
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}{tuple(self[name].shape)}" for name in self)
 
 
 class Head(torch.nn.Module):
-    """The last layer of a network: one prototype per class, and a loss that compares embeddings with them.
+    """The last layer of a network: prototypes of the classes, and a loss that compares embeddings with them.
 
-    `weight` is a parameter of shape (num_classes, embedding_dim), drawn from a normal distribution of standard
-    deviation 1/√embedding_dim: rows of length about 1. The options go to the loss at every call. A number or a
-    word can be changed between steps: `head.options["margin"] = 0.3`. A `torch.nn.Parameter` (a learnable scale,
-    say) is trained with the rest; any tensor moves and is saved with the module, as `head.tensors`.
+    `weight` is a parameter of shape (num_classes, embedding_dim), or (num_classes, prototypes_per_class,
+    embedding_dim) for a loss that has several per class, drawn from a normal distribution of standard deviation
+    1/√embedding_dim: rows of length about 1. Constants to the loss (as of `angular_triplet`) do not require a gradient.
+
+    The options go to the loss at every call. A number or a word can be changed between steps:
+    `head.options["margin"] = 0.3`. A tensor is moved and saved with the module, as `head.tensors`: a
+    `torch.nn.Parameter` (a learnable scale, say) is trained with the rest; any other is a buffer, such as the state of
+    a loss: `head.tensors["t"] = anglos.curricularface_update(head.tensors["t"], embeddings, head.weight, labels)`.
+    One of shape (1,) stands for a number, because `fully_shard` takes no parameter of shape ().
+
+    `load_state_dict` also takes what other libraries saved: `W`, `fc` or `proxies` of pytorch-metric-learning, `kernel`
+    of AdaFace and CurricularFace, `weight` of insightface (the ranks of PartialFC each save a part: join them by
+    `torch.cat`) and of wespeaker; and `batch_mean`, `batch_std`, `t` and `bias` into tensors that the head has.
 
     >>> import anglos, torch
     >>> head = Head(anglos.arcface, num_classes=10, embedding_dim=4, margin=0.3)
-    >>> head(torch.eye(4), torch.tensor([0, 1, 2, 3])).shape
-    torch.Size([])
+    >>> head(torch.eye(4), torch.tensor([0, 1, 2, 3])).shape, head.logits(torch.eye(4)).shape
+    (torch.Size([]), torch.Size([4, 10]))
     """
 
     def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *,
-                 device: Any = None, dtype: Any = None, **options: Any) -> None:
+                 prototypes_per_class: int | None = None, device: Any = None, dtype: Any = None,
+                 **options: Any) -> None:
         super().__init__()
-        check_head(loss, num_classes, embedding_dim, options)
+        shape = check_head(loss, num_classes, embedding_dim, options, prototypes_per_class)
         self.loss, self.num_classes, self.embedding_dim = loss, num_classes, embedding_dim
-        self.weight = torch.nn.Parameter(torch.empty(num_classes, embedding_dim, device=device, dtype=dtype))
-        self.tensors = torch.nn.ParameterDict()
-        self.options: dict[str, Any] = {}
-        for name, option in options.items():
-            if isinstance(option, torch.Tensor):
-                learnt = isinstance(option, torch.nn.Parameter)
-                self.tensors[name] = option if learnt else torch.nn.Parameter(option, requires_grad=False)
-            else:
-                self.options[name] = option
+        self.weight = torch.nn.Parameter(torch.empty(shape, device=device, dtype=dtype),
+                                         requires_grad=not loss.kinds[loss.arrays[1]].frozen)
+        tensors = {name: option for name, option in options.items() if isinstance(option, torch.Tensor)}
+        self.tensors = HeadTensors(tensors)
+        self.options = {name: option for name, option in options.items() if name not in tensors}
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the prototypes anew."""
-        torch.nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
+        self._draw(self.weight)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The loss of a batch; where both have an option, `options` comes before `tensors`."""
-        value: torch.Tensor = self.loss(embeddings, self.weight, labels, **{**self.tensors, **self.options})
+        value: torch.Tensor = self.loss(embeddings, self.weight, labels, **self._all_options())
         return value
 
+    def logits(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """The scores of the classes without a margin, (B, C), for evaluation; the largest is the predicted class.
+
+        z_ij = s |x_i| |w_j| cos θ_ij + b_j: the loss's scale and bias, and the lengths that it does not normalise. With
+        several prototypes per class cos θ is what the loss makes of theirs. `proxy_anchor`: cos θ. `center`:
+        x·c − ½ |c|².
+
+        After `fully_shard(head)` call `torch.distributed.fsdp.register_fsdp_forward_method(head, "logits")` once.
+        """
+        scores: torch.Tensor = logits_of(self.loss, embeddings, self.weight, self._all_options())
+        return scores
+
+    def resize_classes(self, num_classes: int) -> None:
+        """Have so many classes: the first keep their prototypes, new ones are drawn as at the start.
+
+        `weight` stays the same Parameter, so that an optimizer goes on with it, but the optimizer's own state of it, of
+        the old shape, must go: `optimizer.state.pop(head.weight, None)`. So it is with a bias of each class, whose new
+        entries are 0. To be called before `DistributedDataParallel`, `fully_shard` or `torch.compile`.
+        """
+        check_head(self.loss, num_classes, self.embedding_dim, {}, *self.weight.shape[1:-1])
+        kept = min(num_classes, self.num_classes)
+        per_class = [name for name in self.tensors if self.loss.kinds[name].shapes == ("C",)]
+        for tensor in (self.weight, *(self.tensors[name] for name in per_class)):
+            resized = tensor.new_zeros(num_classes, *tensor.shape[1:])
+            if tensor is self.weight:
+                self._draw(resized)
+            resized[:kept] = tensor.detach()[:kept]
+            tensor.data, tensor.grad = resized, None
+        self.num_classes = num_classes
+
     def extra_repr(self) -> str:
-        return ", ".join([self.loss.name, f"{self.num_classes}, {self.embedding_dim}",
+        return ", ".join([self.loss.name, *map(str, self.weight.shape),
                           *(f"{name}={option}" for name, option in self.options.items())])
+
+    def _draw(self, weight: torch.Tensor) -> None:
+        torch.nn.init.normal_(weight, std=self.embedding_dim**-0.5)
+
+    def _all_options(self) -> dict[str, Any]:
+        return {**{name: self._option(name) for name in self.tensors}, **self.options}
+
+    def _option(self, name: str) -> torch.Tensor:
+        tensor = self.tensors[name]
+        if not isinstance(tensor, torch.nn.Parameter):
+            tensor = tensor.clone()  # the next state may be set, or DDP may do so, before the backward pass of this one
+        return tensor.reshape(()) if tensor.shape == (1,) and "" in self.loss.kinds[name].shapes else tensor
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """With the names and shapes of others made ours; `state_dict` is a copy."""
+        for name, transposed in _SAVED_WEIGHTS.items():
+            saved = state_dict.pop(prefix + name, None)
+            if saved is None:
+                continue
+            if saved.shape != self.weight.shape or transposed:
+                wanted = (self.weight.shape[:-1].numel(), self.embedding_dim)  # of one class one after the other
+                if tuple(saved.T.shape if transposed else saved.shape) != wanted:
+                    raise ValueError(f"Head: {prefix}{name} was of shape {tuple(saved.shape)}; wanted "
+                                     f"{wanted[::-1] if transposed else wanted}")
+                saved = (saved.T if transposed else saved).reshape(self.weight.shape).contiguous()
+            state_dict[prefix + "weight"] = saved
+        for name, ours in _SAVED_TENSORS.items():
+            if prefix + name in state_dict and ours in self.tensors:
+                saved = state_dict.pop(prefix + name)
+                same = saved.numel() == self.tensors[ours].numel()
+                state_dict[f"{prefix}tensors.{ours}"] = saved.reshape(self.tensors[ours].shape) if same else saved
+        if self.loss.name == "adaface":
+            state_dict.pop(prefix + "t", None)  # which its authors save and never use
+        super()._load_from_state_dict(state_dict, prefix, *others)
