@@ -39,6 +39,7 @@ def jax_library() -> Library:
 KINDS: dict[str, Callable[[Any], bool]] = {
     "loss": lambda loss: True,
     "head": lambda loss: loss.engine is _prototypes and "weights" in loss.arrays,
+    "layer": lambda loss: loss.arrays[:1] == ("embeddings",) and loss.arrays[2:] == ("labels",),
     "kept": lambda loss: "keep_bytes" in loss.defaults,
     "tiled": lambda loss: loss.engine is not _direct,
     "single": lambda loss: bool(loss.engine.ROWS_ARE_INDEPENDENT),

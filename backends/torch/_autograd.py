@@ -20,7 +20,8 @@ class Differentiable(torch.autograd.Function):
     @staticmethod
     def forward(plan: Plan, memo: dict[str, Any] | None, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if memo is not None and _are_small(plan, arrays):
-            inputs = tuple(array.detach().numpy() for array in arrays)
+            # Copies: numpy() would pin a storage that fully_shard must free, and fill again elsewhere.
+            inputs = tuple(array.clone().numpy() for array in arrays)
             small = dataclasses.replace(plan, backend=backend_of(inputs[0]) or plan.backend)
             per_row, residuals = small.forward(inputs, memo)
             memo["small"] = small, inputs, residuals

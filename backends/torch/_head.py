@@ -98,7 +98,7 @@ class Head(torch.nn.Module):
         After `fully_shard(head)` call `torch.distributed.fsdp.register_fsdp_forward_method(head, "logits")` once.
         """
         scores: torch.Tensor = logits_of(self.loss, embeddings, self.weight, self._all_options())
-        return scores
+        return scores.clone(memory_format=torch.contiguous_format)  # no view, which fully_shard warns of
 
     def resize_classes(self, num_classes: int) -> None:
         """Have so many classes: the first keep their prototypes, new ones are drawn as at the start.

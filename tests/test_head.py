@@ -1,0 +1,332 @@
+"""PyTorch's layer: every loss that compares embeddings with something of each class."""
+
+import copy
+import pickle
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+from libraries import Library
+from samples import BATCH, CLASSES, DIMENSION, array_options, arrays, gentle
+
+import anglos
+from anglos import Loss
+from anglos._kinds import ArrayOf
+
+torch: Any = import_module("torch")
+Head: Any = import_module("anglos.backends.torch").Head
+
+STATES: dict[str, dict[str, float]] = {
+    "adaface": {"norm_mean": 2.0, "norm_std": 1.0}, "adacos": {"scale": 6.0}, "curricularface": {"t": 0.3},
+}
+
+
+def head_of(loss: Loss[...], num_classes: int = CLASSES, dtype: Any = torch.float64, **options: Any) -> Any:
+    several = {"prototypes_per_class": 3} if loss.kinds[loss.arrays[1]] == ArrayOf("C K D") else {}
+    torch.manual_seed(0)
+    return Head(loss, num_classes, DIMENSION, dtype=dtype, **several, **options)
+
+
+def batch() -> tuple[Any, Any]:
+    random = np.random.default_rng(0)
+    embeddings = torch.tensor(random.normal(size=(BATCH, DIMENSION)), requires_grad=True)
+    return embeddings, torch.tensor([0, 3, 0, 1, 4, 3])
+
+
+def tensor_options(loss: Loss[...], shape: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Everything that can be learnt, as parameters, and every state."""
+    values = {name: torch.tensor(value[0]) for name, value in array_options(loss).items() if name != "sample_weight"}
+    learnt = {name: torch.nn.Parameter(value.double().reshape(value.shape or shape)) for name, value in values.items()}
+    return {**learnt, **{name: torch.tensor(value).double() for name, value in STATES.get(loss.name, {}).items()}}
+
+
+def test_weight_is_drawn_as_the_docstring_says(layer: Loss[...]) -> None:
+    """Normal, of standard deviation 1/√D: within five standard errors of it."""
+    weight = head_of(layer, 4000).weight
+    deviation, numbers = weight.std().item(), weight.numel()
+    assert abs(deviation * DIMENSION**0.5 - 1.0) < 5.0 / (2.0 * numbers) ** 0.5
+    assert abs(weight.mean().item()) < 5.0 * deviation / numbers**0.5
+    assert weight.requires_grad is not layer.kinds[layer.arrays[1]].frozen
+
+
+def test_forward_is_the_loss_with_learnt_options_and_states(layer: Loss[...]) -> None:
+    """Value and gradients; (1,) stands for a number."""
+    embeddings, labels = batch()
+    for shape in ((), (1,)):
+        options = tensor_options(layer, shape)
+        head = head_of(layer, **options)
+        assert set(head.state_dict()) == {"weight", *(f"tensors.{name}" for name in options)}
+        numbers = {name: option.reshape(()) if option.shape == (1,) else option for name, option in options.items()}
+        inputs = [embeddings, *(one for one in head.parameters() if one.requires_grad)]
+        value, wanted = head(embeddings, labels), layer(embeddings, head.weight, labels, **numbers)
+        torch.testing.assert_close(value, wanted, rtol=0, atol=0)
+        gradients = torch.autograd.grad(value, inputs, allow_unused=True)  # a bias of None has none
+        torch.testing.assert_close(gradients, torch.autograd.grad(wanted, inputs, allow_unused=True), rtol=0, atol=0)
+        assert all(gradient is not None for gradient in gradients)
+
+
+def test_margin_and_scale_change_between_steps(layer: Loss[...]) -> None:
+    embeddings, labels = batch()
+    head = head_of(layer)
+    before = head(embeddings, labels).item()
+    for name in {"margin", "scale", "m2"} & set(layer.defaults):
+        number = array_options(layer)[name][0] if name in array_options(layer) else 1.1
+        head.options[name] = number
+        assert head(embeddings, labels).item() == layer(embeddings, head.weight, labels, **head.options).item() != before
+
+
+def test_logits_predict_the_class_of_least_loss(layer: Loss[...]) -> None:
+    embeddings, _ = batch()
+    head = head_of(layer, **gentle(layer), **STATES.get(layer.name, {}))
+    for one in embeddings.split(1):
+        losses = torch.stack([head(one, torch.tensor([label])) for label in range(CLASSES)])
+        assert head.logits(one).argmax().item() == losses.argmin().item()
+
+
+WITHOUT_MARGIN: dict[str, dict[str, Any]] = {
+    "linear_cross_entropy": {}, "normface": {}, "l2_softmax": {}, "vmf": {}, "coco": {}, "adacos": {}, "proxy_nca": {},
+    "sphereface": {"margin": 1.0}, "large_margin_softmax": {"margin": 1.0}, "sphereface_r": {"margin": 1.0},
+    "cosface": {"margin": 0.0}, "am_softmax": {"margin": 0.0}, "arcface": {"margin": 0.0},
+    "combined_margin": {"m2": 0.0, "m3": 0.0}, "subcenter_arcface": {"margin": 0.0}, "soft_triple": {"margin": 0.0},
+    "inter_topk": {"margin": 0.0, "penalty": 0.0}, "magface": {"margin_range": (0.0, 1e-300), "regularizer": 0.0},
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_MARGIN)
+def test_logits_are_those_of_the_loss_without_margin(name: str) -> None:
+    """Their cross entropy is the loss, to the gradient."""
+    loss, (embeddings, labels) = anglos.LOSSES[name], batch()
+    learnt = {name: option for name, option in tensor_options(loss).items() if name in ("scale", "bias")}
+    head = head_of(loss, **WITHOUT_MARGIN[name], **learnt)
+    inputs = [embeddings, *(one for one in head.parameters() if one.requires_grad)]
+    value, wanted = torch.nn.functional.cross_entropy(head.logits(embeddings), labels), head(embeddings, labels)
+    torch.testing.assert_close(value, wanted, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.autograd.grad(value, inputs), torch.autograd.grad(wanted, inputs),
+                               rtol=1e-9, atol=1e-10)
+
+
+def test_logits_of_the_others() -> None:
+    """Squared distances but for a number per row; margins of single rows are no part of them."""
+    embeddings, labels = batch()
+    head = head_of(anglos.center)
+    distances = torch.stack([anglos.center(embeddings, head.weight, torch.full_like(labels, label), reduction="none")
+                             for label in range(CLASSES)], dim=1)
+    torch.testing.assert_close(head.logits(embeddings).log_softmax(1), (-distances).log_softmax(1))
+    head = head_of(anglos.arcface)
+    before = head.logits(embeddings[:2])
+    head.options["margin"] = torch.full((BATCH,), 0.4)
+    torch.testing.assert_close(head.logits(embeddings[:2]), before, rtol=0, atol=0)
+
+
+def test_resize_classes_keeps_rows(layer: Loss[...]) -> None:
+    """An optimizer goes on with the same parameter once its state of it is gone; new rows are drawn alike."""
+    embeddings, labels = batch()
+    head = head_of(layer, **tensor_options(layer))
+    optimizer = torch.optim.AdamW(head.parameters(), lr=0.01)
+    head(embeddings, labels).backward()
+    optimizer.step()
+    weight, old = head.weight, head.weight.detach().clone()
+    head.resize_classes(1000)
+    for one in head.parameters():
+        optimizer.state.pop(one, None)
+    assert head.weight is weight
+    assert head.weight.shape == (1000, *old.shape[1:])
+    torch.testing.assert_close(head.weight[:CLASSES], old, rtol=0, atol=0)
+    assert abs(head.weight[CLASSES:].std().item() * DIMENSION**0.5 - 1.0) < 5.0 / (2.0 * weight[CLASSES:].numel())**0.5
+    optimizer.zero_grad()
+    head(embeddings, labels + 900).backward()
+    optimizer.step()
+    assert head.logits(embeddings).shape == (BATCH, 1000)
+    assert layer.kinds[layer.arrays[1]].frozen or not torch.equal(head.weight[:CLASSES], old)
+    kept = head.weight.detach()[:3].clone()
+    head.resize_classes(3)
+    torch.testing.assert_close(head.weight.detach(), kept, rtol=0, atol=0)
+    assert head.logits(embeddings).shape == (BATCH, 3)
+
+
+def test_state_dict_round_trip_is_exact(layer: Loss[...]) -> None:
+    """Inside a model too."""
+    (embeddings, labels), options = batch(), tensor_options(layer)
+    first = torch.nn.Sequential(head_of(layer, **options))
+    second = torch.nn.Sequential(head_of(layer, **{
+        name: torch.nn.Parameter(option * 0.9) if option.requires_grad else option * 0.9
+        for name, option in options.items()}))
+    second[0].reset_parameters()
+    saved = first.state_dict()
+    kept = dict(saved)
+    second.load_state_dict(saved)
+    assert saved == kept
+    for name, value in second.state_dict().items():
+        torch.testing.assert_close(value, saved[name], rtol=0, atol=0)
+    assert second[0](embeddings, labels).item() == first[0](embeddings, labels).item()
+
+
+def test_states_are_saved_and_can_be_moved() -> None:
+    """The state that anglos.NAME_update gives goes into a buffer, even between a forward and its backward pass."""
+    embeddings, labels = batch()
+    head = head_of(anglos.curricularface, t=torch.tensor(0.0, dtype=torch.float64))
+    value = head(embeddings, labels)
+    head.tensors["t"] = anglos.curricularface_update(head.tensors["t"], embeddings, head.weight, labels, momentum=0.5)
+    value.backward()
+    assert not head.tensors["t"].requires_grad
+    assert head.state_dict()["tensors.t"].item() == head.tensors["t"].item() != 0.0
+    assert head(embeddings, labels).item() == anglos.curricularface(
+        embeddings, head.weight, labels, t=head.tensors["t"]).item() != value.item()
+
+    given = torch.tensor(20.0), torch.tensor(100.0)
+    head = head_of(anglos.adaface, norm_mean=given[0], norm_std=given[1])
+    head.tensors["norm_mean"], head.tensors["norm_std"] = anglos.adaface_update(*given, embeddings.detach())
+    assert head.state_dict()["tensors.norm_mean"].item() == head.tensors["norm_mean"].item() < 20.0
+    assert given[0].item() == 20.0
+    with pytest.raises(KeyError, match="'margin'"):
+        head.tensors["margin"] = 0.3
+
+    head = head_of(anglos.center)
+    moved = anglos.center_update(head.weight, embeddings, labels).detach()
+    with torch.no_grad():
+        head.weight.copy_(moved)
+    torch.testing.assert_close(head.state_dict()["weight"], moved, rtol=0, atol=0)
+
+
+def test_copies_and_pickles(layer: Loss[...]) -> None:
+    embeddings, labels = batch()
+    head = head_of(layer, **tensor_options(layer))
+    value = head(embeddings, labels).item()
+    for other in (copy.deepcopy(head), pickle.loads(pickle.dumps(head))):
+        assert other.loss is layer
+        assert other(embeddings, labels).item() == value
+        with torch.no_grad():
+            other.weight.zero_()
+    assert copy.copy(head).weight is head.weight
+    assert head(embeddings, labels).item() == value
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_low_precision(layer: Loss[...], dtype: str, torch_library: Library) -> None:
+    """The loss in float32, gradients in the parameters' type, within its rounding."""
+    low = getattr(torch, dtype)
+    head = head_of(layer, dtype=torch.float32, **gentle(layer))
+    head.to(low)
+    embeddings, _, labels = arrays(anglos.arcface, torch_library, dtype="float32")
+    value = head(embeddings.to(low), labels)
+    assert (value.dtype, head.logits(embeddings.to(low)).dtype) == (torch.float32, torch.float32)
+    wanted = layer(embeddings.to(low).float(), head.weight.detach().float(), labels, **gentle(layer))
+    torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-6)
+    if head.weight.requires_grad:
+        value.backward()
+        assert head.weight.grad.dtype == low
+        assert torch.isfinite(head.weight.grad).all()
+
+
+def test_repr_names_all_there_is() -> None:
+    head = Head(anglos.subcenter_arcface, 5, 4, prototypes_per_class=3, margin=0.3, scale=torch.tensor(8.0))
+    assert repr(head) == "Head(\n  subcenter_arcface, 5, 3, 4, margin=0.3\n  (tensors): HeadTensors(scale())\n)"
+
+
+def test_several_prototypes_per_class_are_asked_for_where_there_are_several() -> None:
+    with pytest.raises(ValueError, match=r"^Head: prototypes_per_class was None; wanted an integer of at least 1$"):
+        Head(anglos.soft_triple, 5, 4)
+    with pytest.raises(ValueError, match=r"^Head\(arcface\): prototypes_per_class was 3; wanted None: this loss has on"):
+        Head(anglos.arcface, 5, 4, prototypes_per_class=3)
+    with pytest.raises(ValueError, match=r"^Head: num_classes was 0; wanted an integer of at least 1$"):
+        Head(anglos.arcface, 5, 4).resize_classes(0)
+
+
+# Theirs, ours, and the options under which their get_logits are our logits.
+METRIC_LEARNING: dict[str, tuple[str, dict[str, Any]]] = {
+    "ArcFaceLoss": ("arcface", {}), "CosFaceLoss": ("cosface", {}), "SphereFaceLoss": ("sphereface", {}),
+    "LargeMarginSoftmaxLoss": ("large_margin_softmax", {}), "NormalizedSoftmaxLoss": ("normface", {"scale": 20.0}),
+    "SubCenterArcFaceLoss": ("subcenter_arcface", {"prototypes_per_class": 3}),
+    "SoftTripleLoss": ("soft_triple", {"prototypes_per_class": 10, "scale": 1.0}),
+    "ProxyAnchorLoss": ("proxy_anchor", {}),
+}
+
+
+@pytest.mark.parametrize("name", METRIC_LEARNING)
+def test_state_dict_of_pytorch_metric_learning(name: str) -> None:
+    theirs = getattr(import_module("pytorch_metric_learning.losses"), name)(CLASSES, DIMENSION)
+    ours, options = METRIC_LEARNING[name]
+    head = Head(anglos.LOSSES[ours], CLASSES, DIMENSION, **options)
+    head.load_state_dict(theirs.state_dict())
+    embeddings = torch.randn(BATCH, DIMENSION)
+    torch.testing.assert_close(head.logits(embeddings), theirs.get_logits(embeddings))
+
+
+def saved_by(owner: str) -> tuple[Any, dict[str, Any], Any]:
+    """A layer of ours, what others save as their sources have it, and their rows of every class, (C, K, D)."""
+    rows = torch.randn(CLASSES, 3, DIMENSION)
+    one, several = rows[:, 0], rows.reshape(-1, DIMENSION)
+    mean, std, t = torch.tensor([21.0]), torch.tensor([90.0]), torch.tensor([0.2])
+    number = {name: torch.tensor(1.0) for name in ("norm_mean", "norm_std", "t")}
+    adaface = {"norm_mean": number["norm_mean"], "norm_std": number["norm_std"]}
+    three = {"prototypes_per_class": 3}
+    bias = torch.nn.Parameter(torch.tensor(0.0))
+    return {
+        "insightface": (Head(anglos.arcface, CLASSES, DIMENSION), {"weight": one}, one),
+        "wespeaker": (Head(anglos.arcface, CLASSES, DIMENSION), {"weight": one}, one),
+        "wespeaker, sub-centers": (Head(anglos.subcenter_arcface, CLASSES, DIMENSION, **three), {"weight": several},
+                                   rows),
+        "wespeaker, SphereFace2": (Head(anglos.sphereface2, CLASSES, DIMENSION, bias=bias),
+                                   {"weight": one, "bias": torch.tensor([[0.7]])}, one),
+        "AdaFace": (Head(anglos.adaface, CLASSES, DIMENSION, **adaface),
+                    {"kernel": one.T, "t": 0 * t, "batch_mean": mean, "batch_std": std}, one),
+        "CurricularFace": (Head(anglos.curricularface, CLASSES, DIMENSION, t=number["t"]), {"kernel": one.T, "t": t},
+                           one),
+        "torch.nn.Linear": (Head(anglos.linear_cross_entropy, CLASSES, DIMENSION, bias=torch.zeros(CLASSES)),
+                            {"weight": one, "bias": torch.arange(5.0)}, one),
+    }[owner]
+
+
+OWNERS = ["insightface", "wespeaker", "wespeaker, sub-centers", "wespeaker, SphereFace2", "AdaFace", "CurricularFace",
+          "torch.nn.Linear"]
+
+
+@pytest.mark.parametrize("prefix", ["", "0."])
+@pytest.mark.parametrize("owner", OWNERS)
+def test_state_dict_of_others(owner: str, prefix: str) -> None:
+    head, saved, rows = saved_by(owner)
+    saved = {prefix + name: value for name, value in saved.items()}
+    names = set(saved)
+    (torch.nn.Sequential(head) if prefix else head).load_state_dict(saved)
+    assert set(saved) == names
+    torch.testing.assert_close(head.weight.detach(), rows, rtol=0, atol=0)
+    assert head.weight.is_contiguous()
+    for name, theirs in {"norm_mean": "batch_mean", "norm_std": "batch_std", "t": "t", "bias": "bias"}.items():
+        if name in head.tensors:
+            torch.testing.assert_close(head.tensors[name].detach().flatten(), saved[prefix + theirs].flatten())
+
+
+def test_state_dict_that_does_not_fit_is_refused() -> None:
+    head = Head(anglos.arcface, 5, 4)
+    with pytest.raises(ValueError, match=r"^Head: 0\.W was of shape \(5, 4\); wanted \(4, 5\)$"):
+        torch.nn.Sequential(head).load_state_dict({"0.W": torch.zeros(5, 4)})
+    with pytest.raises(ValueError, match=r"^Head: weight was of shape \(6, 4\); wanted \(5, 4\)$"):
+        head.load_state_dict({"weight": torch.zeros(6, 4)})
+    with pytest.raises(ValueError, match=r"^Head: weight was of shape \(5, 4\); wanted \(15, 4\)$"):
+        Head(anglos.subcenter_arcface, 5, 4, prototypes_per_class=3).load_state_dict({"weight": torch.zeros(5, 4)})
+    with pytest.raises(RuntimeError, match="Unexpected key.*: \"batch_mean\", \"batch_std\""):
+        Head(anglos.adaface, 5, 4).load_state_dict(saved_by("AdaFace")[1])
+    with pytest.raises(RuntimeError, match="Missing key.*: \"weight\""):
+        head.load_state_dict({})
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dynamo's own
+def test_compiled_in_one_graph_with_its_network() -> None:
+    """A margin that changes and a state that moves do not break it."""
+    head = head_of(anglos.curricularface, t=torch.tensor(0.1).double(), scale=torch.nn.Parameter(torch.tensor(8.0)))
+    network = torch.nn.ModuleList([torch.nn.Linear(DIMENSION, DIMENSION).double(), head])
+    embeddings, labels = batch()
+
+    def step(x: Any) -> Any:
+        return head(network[0](x), labels)
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    scores = torch.compile(lambda x: head.logits(network[0](x)), fullgraph=True, backend="aot_eager")
+    for margin in (0.3, 0.4):
+        head.options["margin"], head.tensors["t"] = margin, margin / 2
+        parameters = list(network.parameters())
+        torch.testing.assert_close(torch.autograd.grad(compiled(embeddings), parameters),
+                                   torch.autograd.grad(step(embeddings), parameters))
+        torch.testing.assert_close(scores(embeddings), head.logits(network[0](embeddings)))
