@@ -15,10 +15,10 @@ from anglos._tiles import batch_of, directions_of, per_class, visit_tile
 def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[str, Any]) -> Array:
     """z_ij = scale · |x_i| · |w_j| · cos θ_ij + b_j, (B, C): the loss's own, with cos θ in the place of φ and η.
 
-    What the library differentiates. Margins of single rows, which are no part of it, may be of another batch.
+    What the library differentiates. Arrays of margins, which are no part of it, may be those of another batch.
     """
     options = {name: option for name, option in options.items()
-               if "B" not in getattr(loss.kinds[name], "shapes", ()) or getattr(option, "ndim", 0) == 0}
+               if backend_of(option) is None or "B" not in loss.kinds[name].shapes}
     backend = backend_of(embeddings)
     labels = None if backend is None else backend.xp.zeros(
         embeddings.shape[:1], dtype=backend.index_type, device=backend.device(embeddings))

@@ -71,14 +71,16 @@ def test_margin_and_scale_change_between_steps(layer: Loss[...]) -> None:
     head = head_of(layer)
     before = head(embeddings, labels).item()
     for name in {"margin", "scale", "m2"} & set(layer.defaults):
-        number = array_options(layer)[name][0] if name in array_options(layer) else 1.1
-        head.options[name] = number
-        assert head(embeddings, labels).item() == layer(embeddings, head.weight, labels, **head.options).item() != before
+        head.options[name] = 0.9 * array_options(layer)[name][0] if name in array_options(layer) else 1.1
+        wanted = layer(embeddings, head.weight, labels, **head.options)
+        assert head(embeddings, labels).item() == wanted.item() != before
 
 
 def test_logits_predict_the_class_of_least_loss(layer: Loss[...]) -> None:
     embeddings, _ = batch()
-    head = head_of(layer, **gentle(layer), **STATES.get(layer.name, {}))
+    # Where prototypes keep their lengths and there is a margin, short ones would be nearer to their losses.
+    free = WITHOUT_MARGIN["large_margin_softmax"] if layer.name == "large_margin_softmax" else {}
+    head = head_of(layer, **{**gentle(layer), **STATES.get(layer.name, {}), **free})
     for one in embeddings.split(1):
         losses = torch.stack([head(one, torch.tensor([label])) for label in range(CLASSES)])
         assert head.logits(one).argmax().item() == losses.argmin().item()
@@ -179,7 +181,7 @@ def test_states_are_saved_and_can_be_moved() -> None:
     head.tensors["norm_mean"], head.tensors["norm_std"] = anglos.adaface_update(*given, embeddings.detach())
     assert head.state_dict()["tensors.norm_mean"].item() == head.tensors["norm_mean"].item() < 20.0
     assert given[0].item() == 20.0
-    with pytest.raises(KeyError, match="'margin'"):
+    with pytest.raises(AttributeError, match="no attribute 'margin'"):
         head.tensors["margin"] = 0.3
 
     head = head_of(anglos.center)
@@ -227,7 +229,7 @@ def test_repr_names_all_there_is() -> None:
 def test_several_prototypes_per_class_are_asked_for_where_there_are_several() -> None:
     with pytest.raises(ValueError, match=r"^Head: prototypes_per_class was None; wanted an integer of at least 1$"):
         Head(anglos.soft_triple, 5, 4)
-    with pytest.raises(ValueError, match=r"^Head\(arcface\): prototypes_per_class was 3; wanted None: this loss has on"):
+    with pytest.raises(ValueError, match=r"^Head\(arcface\): prototypes_per_class was 3; wanted None: this loss has"):
         Head(anglos.arcface, 5, 4, prototypes_per_class=3)
     with pytest.raises(ValueError, match=r"^Head: num_classes was 0; wanted an integer of at least 1$"):
         Head(anglos.arcface, 5, 4).resize_classes(0)
@@ -243,9 +245,11 @@ METRIC_LEARNING: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")  # theirs
 @pytest.mark.parametrize("name", METRIC_LEARNING)
 def test_state_dict_of_pytorch_metric_learning(name: str) -> None:
-    theirs = getattr(import_module("pytorch_metric_learning.losses"), name)(CLASSES, DIMENSION)
+    theirs = getattr(import_module("pytorch_metric_learning.losses"), name)(
+        num_classes=CLASSES, embedding_size=DIMENSION)
     ours, options = METRIC_LEARNING[name]
     head = Head(anglos.LOSSES[ours], CLASSES, DIMENSION, **options)
     head.load_state_dict(theirs.state_dict())
@@ -305,9 +309,9 @@ def test_state_dict_that_does_not_fit_is_refused() -> None:
         head.load_state_dict({"weight": torch.zeros(6, 4)})
     with pytest.raises(ValueError, match=r"^Head: weight was of shape \(5, 4\); wanted \(15, 4\)$"):
         Head(anglos.subcenter_arcface, 5, 4, prototypes_per_class=3).load_state_dict({"weight": torch.zeros(5, 4)})
-    with pytest.raises(RuntimeError, match="Unexpected key.*: \"batch_mean\", \"batch_std\""):
+    with pytest.raises(RuntimeError, match=r'Unexpected key.*: "batch_mean", "batch_std"'):
         Head(anglos.adaface, 5, 4).load_state_dict(saved_by("AdaFace")[1])
-    with pytest.raises(RuntimeError, match="Missing key.*: \"weight\""):
+    with pytest.raises(RuntimeError, match=r'Missing key.*: "weight"'):
         head.load_state_dict({})
 
 
