@@ -1,0 +1,180 @@
+"""PyTorch's DDP and FSDP2 with two processes: what they give is what one process gives of the whole batch."""
+
+import tempfile
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import DIMENSION
+from test_head import head_of, tensor_options
+
+import anglos
+from anglos import Loss
+
+torch: Any = import_module("torch")
+dist: Any = import_module("torch.distributed")
+
+pytestmark = pytest.mark.slow
+
+RANKS, INPUTS = 2, 6
+LAYERS = [loss for loss in anglos.LOSSES.values() if loss.arrays[:1] == ("embeddings",) and loss.arrays[2:]]
+WITH_REFERENCES = [loss for loss in anglos.LOSSES.values() if "reference_embeddings" in loss.defaults]
+# Every rank has the same number of pairs of each kind, so that the mean of the ranks' means is that of all.
+LABELS = [0, 1, 2, 0, 1, 2, 1, 2, 0, 1, 2, 0]
+
+
+class Model(torch.nn.Module):  # type: ignore[misc]
+    """A backbone and a layer; with `gather`, the layer sees the embeddings of all ranks."""
+
+    def __init__(self, loss: Loss[...], gather: bool = False) -> None:
+        super().__init__()
+        # One of shape (1,): FSDP2 takes none of shape ().
+        self.head = head_of(loss, **tensor_options(loss, (1,)))
+        self.backbone = torch.nn.Linear(INPUTS, DIMENSION, dtype=torch.float64)
+        self.gather = gather
+
+    def forward(self, x: Any, labels: Any) -> Any:
+        embeddings = self.backbone(x)
+        if self.gather:
+            embeddings, labels = gathered(embeddings), gathered(labels)
+        return self.head(embeddings, labels)
+
+
+def gathered(tensor: Any) -> Any:
+    """The tensors of all ranks; the gradient of each is the sum of what the ranks have of it."""
+    if not dist.is_initialized():
+        return tensor
+    return import_module("torch.distributed._functional_collectives").all_gather_single(tensor, 0, dist.group.WORLD)
+
+
+def batch() -> tuple[Any, Any]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(len(LABELS), INPUTS, dtype=torch.float64, generator=generator), torch.tensor(LABELS)
+
+
+def gradients(model: Any) -> dict[str, Any]:
+    found = {name.removeprefix("module."): one.grad for name, one in model.named_parameters() if one.requires_grad}
+    return {name: one.full_tensor() if hasattr(one, "full_tensor") else one for name, one in found.items()}
+
+
+def ddp(model: Any) -> Any:
+    return torch.nn.parallel.DistributedDataParallel(model)
+
+
+def fsdp_of_the_whole(model: Any) -> Any:
+    import_module("torch.distributed.fsdp").fully_shard(model.head)
+    return import_module("torch.distributed.fsdp").fully_shard(model)
+
+
+def fsdp_of_the_head(model: Any) -> Any:
+    """Alone; the gradients of the backbone are nobody's business but ours."""
+    import_module("torch.distributed.fsdp").fully_shard(model.head)
+    for parameter in model.backbone.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda one: dist.all_reduce(one.grad.div_(RANKS)))
+    return model
+
+
+WRAPPERS = {"ddp": ddp, "fsdp": fsdp_of_the_whole, "fsdp of the head": fsdp_of_the_head}
+
+
+def of_layer(loss: Loss[...], wrap: Any, mine: slice) -> dict[str, Any]:
+    x, labels = batch()
+    model = wrap(Model(loss, gather=not loss.engine.ROWS_ARE_INDEPENDENT))
+    model(x[mine], labels[mine]).backward()
+    return gradients(model)
+
+
+def of_references(loss: Loss[...], mine: slice) -> dict[str, Any]:
+    """The batch of every rank against those of all."""
+    (x, labels), backbone = batch(), Model(anglos.arcface).backbone
+    if dist.is_initialized():
+        backbone = ddp(backbone)
+    embeddings = backbone(x[mine])
+    loss(embeddings, labels[mine], reference_embeddings=gathered(embeddings),
+         reference_labels=gathered(labels[mine])).backward()
+    return gradients(backbone)
+
+
+def of_states(mine: slice) -> dict[str, Any]:
+    """A state that every rank moved by its own batch, after a step."""
+    (x, labels), loss = batch(), anglos.curricularface
+    model = ddp(Model(loss))
+    head, embeddings = model.module.head, model.module.backbone(x[mine]).detach()
+    head.tensors["t"] = anglos.curricularface_update(head.tensors["t"], embeddings, head.weight, labels[mine])
+    before = head.tensors["t"].clone()
+    model(x[mine], labels[mine])
+    return {"before": before, "after": head.tensors["t"]}
+
+
+def of_sharded_layer(mine: slice) -> dict[str, Any]:
+    """Logits and state_dict after fully_shard, and a state_dict loaded into it."""
+    x, labels = batch()
+    model = Model(anglos.arcface)
+    saved = {name: value + 1.0 for name, value in model.state_dict().items()}
+    fsdp_of_the_whole(model)
+    fsdp, states = (import_module(f"torch.distributed.{name}") for name in ("fsdp", "checkpoint.state_dict"))
+    fsdp.register_fsdp_forward_method(model.head, "logits")
+    options = states.StateDictOptions(full_state_dict=True)
+    model(x[mine], labels[mine]).backward()
+    before = states.get_model_state_dict(model, options=options)
+    logits = model.head.logits(x[mine, :DIMENSION]).detach()
+    states.set_model_state_dict(model, saved, options=options)
+    after = states.get_model_state_dict(model, options=options)
+    return {"logits": logits, "weight": before.get("head.weight"), "loaded": after.get("head.weight"),
+            "is sharded": torch.tensor(hasattr(model.head.weight, "full_tensor"))}
+
+
+def work(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=RANKS)
+    mine = slice(rank * len(LABELS) // RANKS, (rank + 1) * len(LABELS) // RANKS)
+    found: dict[str, Any] = {}
+    for how, wrap in WRAPPERS.items():
+        # Else NumPy computes such small calls.
+        import_module("anglos.backends.torch").backend.small = 0 if how == "fsdp" else 1 << 14
+        found |= {f"{how} {loss.name}": of_layer(loss, wrap, mine) for loss in LAYERS}
+    found |= {f"references {loss.name}": of_references(loss, mine) for loss in WITH_REFERENCES}
+    found |= {"states": of_states(mine), "sharded": of_sharded_layer(mine)}
+    torch.save(found, f"{folder}/{rank}")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[list[dict[str, Any]]]:
+    """What each of the processes found."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLOO_SOCKET_IFNAME", "lo")
+        import_module("torch.multiprocessing").spawn(work, (folder,), nprocs=RANKS)
+        yield [torch.load(Path(folder) / str(rank)) for rank in range(RANKS)]
+
+
+@pytest.mark.parametrize("how", WRAPPERS)
+def test_gradients_are_those_of_one_process(layer: Loss[...], how: str, ranks: list[dict[str, Any]]) -> None:
+    wanted = of_layer(layer, lambda model: model, slice(None))
+    for found in ranks:
+        torch.testing.assert_close(found[f"{how} {layer.name}"], wanted, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("compared", WITH_REFERENCES, ids=lambda loss: loss.name)
+def test_references_of_all_ranks(compared: Loss[...], ranks: list[dict[str, Any]]) -> None:
+    """The mean of what the ranks' batches lose against the embeddings of all is what all lose against all."""
+    wanted = of_references(compared, slice(None))
+    for found in ranks:
+        torch.testing.assert_close(found[f"references {compared.name}"], wanted, rtol=1e-12, atol=1e-13)
+
+
+def test_states_are_those_of_the_first_rank_under_ddp(ranks: list[dict[str, Any]]) -> None:
+    first, second = (found["states"] for found in ranks)
+    assert first["before"].item() != second["before"].item()
+    assert first["before"].item() == first["after"].item() == second["after"].item()
+
+
+def test_logits_and_state_dict_of_a_sharded_layer(ranks: list[dict[str, Any]]) -> None:
+    (x, _), model = batch(), Model(anglos.arcface)
+    assert all(found["sharded"]["is sharded"] for found in ranks)
+    logits = torch.cat([found["sharded"]["logits"] for found in ranks])
+    torch.testing.assert_close(logits, model.head.logits(x[:, :DIMENSION]).detach(), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(ranks[0]["sharded"]["weight"], model.head.weight.detach(), rtol=0, atol=0)
+    torch.testing.assert_close(ranks[0]["sharded"]["loaded"], model.head.weight.detach() + 1.0, rtol=0, atol=0)
