@@ -48,13 +48,15 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     keep = keep and (one_shift or not wants_one_shift)
     room = backend.room(batch.points, *weights.shape[:-1], labels.shape[0]) if keep else None
     spares = Spares(backend, several)
+    if several and room is not None:
+        memo["inverses"] = {}
 
     def gathered_by(shift: Array | None) -> Any:
         shifts = {} if shift is None else {"shift": shift}
 
         def gather(first: Any, weights: Array, bias: Array | None, room: Array | None) -> tuple[Any, tuple[()]]:
             visit = visit_tile(backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares,
-                               room)
+                               room, inverses=memo.get("inverses"))
             if not several:
                 memo["prototypes"] = visit.prototypes
             return reduction.gather(backend, visit.tile, batch.logit, **shifts), ()
@@ -133,7 +135,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     def pull(first: Any, weights: Array, bias: Array | None, kept: Array | None, room: Array | None
              ) -> tuple[dict[str, Array], tuple[Any, Any]]:
         visit = visit_tile(backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares,
-                           kept=kept, prototypes=memo.get("prototypes"))
+                           kept=kept, prototypes=memo.get("prototypes"), inverses=memo.get("inverses"))
         slopes = slope_of(backend, residuals, visit.tile, classes)
         d_bias = None
         if "bias" in fields and per_class(row.bias):

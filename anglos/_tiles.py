@@ -99,14 +99,18 @@ class Prototypes(NamedTuple):
     """(T, 1), or None for 1."""
 
 
-def prototypes_of(backend: Any, row: Row, weights: Array, dtype: Any, rows: int, spares: Spares) -> Prototypes:
-    """Ŵ, or what makes it of W."""
+def prototypes_of(backend: Any, row: Row, weights: Array, dtype: Any, rows: int, spares: Spares,
+                  first: Any = 0, inverses: dict[int, Array] | None = None) -> Prototypes:
+    """Ŵ, or what makes it of W; 1 / |w| of a tile that was visited before is among the inverses, by its first class."""
     w = backend.xp.astype(weights, dtype, copy=False)
     if w.ndim == 3:
         w = backend.xp.reshape(w, (-1, w.shape[-1]))
     if not row.normalize_weights:
         return Prototypes(w)
-    near, largest, inverse = near_rows(backend, w)
+    known = None if inverses is None else inverses.get(first)
+    near, largest, inverse = near_rows(backend, w) if known is None else (w, None, known)
+    if inverses is not None and largest is None:
+        inverses[first] = inverse
     whole_inverse = inverse if largest is None else inverse / largest
     if not backend.makes_unit(w.shape[1], rows) and (largest is None or not backend.readable(w)):
         return Prototypes(w, factor=whole_inverse)
@@ -149,10 +153,11 @@ def keeps_product(row: Row) -> bool:
 
 def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any, labels: Array, first: Any,
                weights: Array, bias: Array | None, spares: Spares, room: Array | None = None, kept: Array | None = None,
-               prototypes: Prototypes | None = None) -> Visit:
+               prototypes: Prototypes | None = None, inverses: dict[int, Array] | None = None) -> Visit:
     """The logits of a tile with all that led to them; products go to the room, or were kept from a visit before."""
     xp = backend.xp
-    prototypes = prototypes or prototypes_of(backend, row, weights, batch.points.dtype, labels.shape[0], spares)
+    prototypes = prototypes or prototypes_of(backend, row, weights, batch.points.dtype, labels.shape[0], spares,
+                                             first, inverses)
     points = prototypes.points
     shape = points.shape[0], labels.shape[0]
     cosines, mix, rest = None, None, None

@@ -29,7 +29,7 @@ class Differentiable(torch.autograd.Function):
         with without_autocast(arrays):
             per_row, residuals = plan.forward(arrays, memo)
         if memo is not None:
-            for name in memo.keys() - {"batch"}:  # only what has the size of a batch may outlive the backward pass
+            for name in memo.keys() - {"batch", "inverses"}:  # nothing of the size of W may outlive the backward pass
                 del memo[name]
         return per_row, *(residual.clone() if residual is per_row else residual for residual in residuals)
 

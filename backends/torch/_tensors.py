@@ -71,8 +71,10 @@ class Tensors(Backend):
 
     def across(self, direction: torch.Tensor, vectors: torch.Tensor, factor: torch.Tensor | None = None,
                spare: torch.Tensor | None = None) -> Any:
-        if recorded() or (factor is not None and not self.readable(direction)):  # its square might overflow, unseen
+        if recorded():
             return super().across(direction, vectors, factor)
+        if factor is not None and not self.readable(direction):  # its square might overflow, unseen
+            direction, factor, spare = torch.mul(direction, factor, out=spare), None, None
         step = max(1, (1 << 18) * len(vectors) // max(vectors.numel(), 1))  # rows that stay in a near cache
         for first in range(0, len(vectors), step):
             rows = slice(first, first + step)
