@@ -1,5 +1,6 @@
 """PyTorch's DDP and FSDP2 with two processes: what they give is what one process gives of the whole batch."""
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from importlib import import_module
@@ -122,6 +123,8 @@ def of_sharded_layer(mine: slice) -> dict[str, Any]:
     logits = model.head.logits(x[mine, :DIMENSION]).detach()
     states.set_model_state_dict(model, saved, options=options)
     after = states.get_model_state_dict(model, options=options)
+    with pytest.raises(TypeError, match=r"^Head: weight was a .*DTensor; wanted a Parameter, before fully_shard$"):
+        model.head.resize_classes(9)
     return {"logits": logits, "weight": before.get("head.weight"), "loaded": after.get("head.weight"),
             "is sharded": torch.tensor(hasattr(model.head.weight, "full_tensor"))}
 
@@ -145,7 +148,8 @@ def work(rank: int, folder: str) -> None:
 def ranks() -> Iterator[list[dict[str, Any]]]:
     """What each of the processes found."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GLOO_SOCKET_IFNAME", "lo")
+        if sys.platform == "linux":
+            patch.setenv("GLOO_SOCKET_IFNAME", "lo")  # nothing outside this machine
         import_module("torch.multiprocessing").spawn(work, (folder,), nprocs=RANKS)
         yield [torch.load(Path(folder) / str(rank)) for rank in range(RANKS)]
 

@@ -83,7 +83,10 @@ def test_logits_predict_the_class_of_least_loss(layer: Loss[...]) -> None:
     head = head_of(layer, **{**gentle(layer), **STATES.get(layer.name, {}), **free})
     for one in embeddings.split(1):
         losses = torch.stack([head(one, torch.tensor([label])) for label in range(CLASSES)])
-        assert head.logits(one).argmax().item() == losses.argmin().item()
+        scores = head.logits(one)
+        assert scores.argmax().item() == losses.argmin().item()
+        with torch.inference_mode():
+            torch.testing.assert_close(head.logits(one), scores, rtol=1e-12, atol=1e-12)
 
 
 WITHOUT_MARGIN: dict[str, dict[str, Any]] = {
@@ -126,7 +129,8 @@ def test_resize_classes_keeps_rows(layer: Loss[...]) -> None:
     embeddings, labels = batch()
     head = head_of(layer, **tensor_options(layer))
     optimizer = torch.optim.AdamW(head.parameters(), lr=0.01)
-    head(embeddings, labels).backward()
+    value = head(embeddings, labels)
+    value.backward()
     optimizer.step()
     weight, old = head.weight, head.weight.detach().clone()
     head.resize_classes(1000)
@@ -139,6 +143,7 @@ def test_resize_classes_keeps_rows(layer: Loss[...]) -> None:
     optimizer.zero_grad()
     head(embeddings, labels + 900).backward()
     optimizer.step()
+    del value  # whose graph was alive until now, as the last one's is in a loop
     assert head.logits(embeddings).shape == (BATCH, 1000)
     assert layer.kinds[layer.arrays[1]].frozen or not torch.equal(head.weight[:CLASSES], old)
     kept = head.weight.detach()[:3].clone()

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from anglos._kinds import describe
 from anglos._logits import logits_of
 from anglos._loss import Loss, check_head
 
@@ -108,6 +109,8 @@ class Head(torch.nn.Module):
         entries are 0. To be called before `DistributedDataParallel`, `fully_shard` or `torch.compile`.
         """
         check_head(self.loss, num_classes, self.embedding_dim, {}, *self.weight.shape[1:-1])
+        if type(self.weight) is not torch.nn.Parameter:
+            raise TypeError(f"Head: weight was {describe(self.weight)}; wanted a Parameter, before fully_shard")
         kept = min(num_classes, self.num_classes)
         per_class = [name for name in self.tensors if self.loss.kinds[name].shapes == ("C",)]
         for tensor in (self.weight, *(self.tensors[name] for name in per_class)):
@@ -115,6 +118,9 @@ class Head(torch.nn.Module):
             if tensor is self.weight:
                 self._draw(resized)
             resized[:kept] = tensor.detach()[:kept]
+            # By way of another type: else a graph that is still alive, as of the last loss, would go on to want
+            # gradients of the old shape.
+            tensor.data = tensor.new_empty(0, dtype=torch.float32 if tensor.dtype == torch.float64 else torch.float64)
             tensor.data, tensor.grad = resized, None
         self.num_classes = num_classes
 
