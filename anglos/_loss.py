@@ -8,8 +8,8 @@ from types import ModuleType
 from typing import Any, Generic, NamedTuple, ParamSpec
 
 from anglos._backend import Array, Backend
-from anglos._check import check_defaults, check_names, check_options, check_together, check_values, check_wrt
-from anglos._kinds import describe, kind_of
+from anglos._check import check_defaults, check_names, check_together, check_values, check_wrt
+from anglos._kinds import kind_of
 from anglos._numerics import float_type
 from anglos._reduce import Rows, reduce, reduce_pullback, settle_groups, settle_labels
 
@@ -213,23 +213,3 @@ def loss(engine: ModuleType, *, formula: str, paper: str) -> Callable[[Callable[
         return made
 
     return register
-
-
-def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[str, Any],
-               prototypes_per_class: int | None = None) -> tuple[int, ...]:
-    """Refuse, when a layer is made, what its first call would refuse; the shape of the layer's weight."""
-    shape = getattr(loss.kinds[loss.arrays[1]], "shape", "") if isinstance(loss, Loss) and len(loss.arrays) == 3 else ""
-    if shape not in ("C D", "C K D"):
-        what = f"{loss.name}, of {', '.join(loss.arrays)}" if isinstance(loss, Loss) else describe(loss)
-        raise TypeError(f"Head: loss was {what}; wanted a loss of embeddings, weights, labels, such as anglos.arcface")
-    sizes = {"num_classes": num_classes, "embedding_dim": embedding_dim}
-    if shape == "C K D":
-        sizes["prototypes_per_class"] = prototypes_per_class  # type: ignore[assignment]
-    elif prototypes_per_class is not None:
-        raise ValueError(f"Head({loss.name}): prototypes_per_class was {describe(prototypes_per_class)}; wanted None: "
-                         "this loss has one")
-    for name, number in sizes.items():
-        if not isinstance(number, int) or number < 1:
-            raise ValueError(f"Head: {name} was {describe(number)}; wanted an integer of at least 1")
-    check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults)
-    return (num_classes, *([prototypes_per_class] if prototypes_per_class else []), embedding_dim)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from anglos._loss import Loss, check_head
+from anglos._layer import check_head
+from anglos._loss import Loss
 
 
 class Head(nnx.Module):

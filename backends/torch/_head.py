@@ -6,13 +6,13 @@ from typing import Any
 import torch
 
 from anglos._kinds import describe
-from anglos._logits import logits_of
-from anglos._loss import Loss, check_head
+from anglos._layer import check_head, logits_of
+from anglos._loss import Loss
 
 # The names under which others saved their weights, and whether as (D, C) in the place of (C, D).
-_SAVED_WEIGHTS = {"weight": False, "W": True, "kernel": True, "fc": True, "proxies": False}
+_SAVED_WEIGHTS = {"weight": False, "W": True, "w": True, "kernel": True, "fc": True, "proxies": False}
 # What else they saved, and what it is called here.
-_SAVED_TENSORS = {"batch_mean": "norm_mean", "batch_std": "norm_std", "t": "t", "bias": "bias"}
+_SAVED_TENSORS = {"batch_mean": "norm_mean", "batch_std": "norm_std", "t": "t", "bias": "bias", "b": "bias"}
 
 
 class HeadTensors(torch.nn.Module):
@@ -58,8 +58,9 @@ class Head(torch.nn.Module):
     One of shape (1,) stands for a number, because `fully_shard` takes no parameter of shape ().
 
     `load_state_dict` also takes what other libraries saved: `W`, `fc` or `proxies` of pytorch-metric-learning, `kernel`
-    of AdaFace and CurricularFace, `weight` of insightface (the ranks of PartialFC each save a part: join them by
-    `torch.cat`) and of wespeaker; and `batch_mean`, `batch_std`, `t` and `bias` into tensors that the head has.
+    of AdaFace and CurricularFace, `w` of opensphere, `weight` of insightface (the ranks of PartialFC each save a part:
+    join them by `torch.cat`) and of wespeaker; and `batch_mean`, `batch_std`, `t`, `bias` or `b` into tensors that the
+    head has.
 
     >>> import anglos, torch
     >>> head = Head(anglos.arcface, num_classes=10, embedding_dim=4, margin=0.3)
@@ -141,17 +142,19 @@ class Head(torch.nn.Module):
         return tensor.reshape(()) if tensor.shape == (1,) and "" in self.loss.kinds[name].shapes else tensor
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """With the names and shapes of others made ours; `state_dict` is a copy."""
+        """With the names and shapes of others made ours; `state_dict` is a copy, and error messages come last."""
         for name, transposed in _SAVED_WEIGHTS.items():
             saved = state_dict.pop(prefix + name, None)
             if saved is None:
                 continue
             if saved.shape != self.weight.shape or transposed:
                 wanted = (self.weight.shape[:-1].numel(), self.embedding_dim)  # of one class one after the other
-                if tuple(saved.T.shape if transposed else saved.shape) != wanted:
-                    raise ValueError(f"Head: {prefix}{name} was of shape {tuple(saved.shape)}; wanted "
-                                     f"{wanted[::-1] if transposed else wanted}")
-                saved = (saved.T if transposed else saved).reshape(self.weight.shape).contiguous()
+                if tuple(saved.T.shape if transposed else saved.shape) == wanted:
+                    saved = (saved.T if transposed else saved).reshape(self.weight.shape).contiguous()
+                else:
+                    others[-1].append(f"Head: {prefix}{name} was of shape {tuple(saved.shape)}; wanted "
+                                      f"{wanted[::-1] if transposed else wanted}")
+                    saved = self.weight  # so that it is not called missing besides
             state_dict[prefix + "weight"] = saved
         for name, ours in _SAVED_TENSORS.items():
             if prefix + name in state_dict and ours in self.tensors:

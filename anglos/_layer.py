@@ -1,15 +1,37 @@
-"""The scores of all classes without a margin: what a trained layer predicts by."""
+"""What the layers of all frameworks share: the shape of the weight, and what a trained one predicts by."""
 
 from dataclasses import replace
 from typing import Any
 
 from anglos._backend import Spares
+from anglos._check import check_options
 from anglos._dispatch import backend_of
+from anglos._kinds import describe
 from anglos._loss import Loss
-from anglos._numerics import Array
+from anglos._numerics import Array, float_type
 from anglos._pair_row import PairRow
 from anglos._row import Row, unchanged
 from anglos._tiles import batch_of, directions_of, per_class, visit_tile
+
+
+def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[str, Any],
+               prototypes_per_class: int | None = None) -> tuple[int, ...]:
+    """Refuse, when a layer is made, what its first call would refuse; the shape of the layer's weight."""
+    shape = getattr(loss.kinds[loss.arrays[1]], "shape", "") if isinstance(loss, Loss) and len(loss.arrays) == 3 else ""
+    if shape not in ("C D", "C K D"):
+        what = f"{loss.name}, of {', '.join(loss.arrays)}" if isinstance(loss, Loss) else describe(loss)
+        raise TypeError(f"Head: loss was {what}; wanted a loss of embeddings, weights, labels, such as anglos.arcface")
+    sizes = {"num_classes": num_classes, "embedding_dim": embedding_dim}
+    if shape == "C K D":
+        sizes["prototypes_per_class"] = prototypes_per_class  # type: ignore[assignment]
+    elif prototypes_per_class is not None:
+        raise ValueError(f"Head({loss.name}): prototypes_per_class was {describe(prototypes_per_class)}; wanted None: "
+                         "this loss has one")
+    for name, number in sizes.items():
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"Head: {name} was {describe(number)}; wanted an integer of at least 1")
+    check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults)
+    return (num_classes, *([prototypes_per_class] if prototypes_per_class else []), embedding_dim)
 
 
 def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[str, Any]) -> Array:
@@ -27,7 +49,7 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
     with backend.plain(call.arrays):
         row, inputs = call.plan._row(call.arrays)
         inputs["weights"] = inputs.pop(loss.arrays[1], inputs.get("weights"))
-        row = _without_margin(backend, row, inputs["weights"])
+        row = _without_margin(backend, row, inputs)
         directions = directions_of(backend, inputs)
         visit = visit_tile(backend, row, batch_of(backend, row, inputs, directions), directions.unit, None,
                            inputs["labels"], 0, inputs["weights"], row.bias if per_class(row.bias) else None,
@@ -35,7 +57,7 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
         return visit.tile.logits.T
 
 
-def _without_margin(backend: Any, row: Any, weights: Array) -> Row:
+def _without_margin(backend: Any, row: Any, inputs: dict[str, Array]) -> Row:
     """Of losses that are not in the scheme of `_prototypes.py`, the row that ranks classes as they do.
 
     −½ |x − c|² is x·c − ½ |c|² but for a number that all classes share.
@@ -44,4 +66,6 @@ def _without_margin(backend: Any, row: Any, weights: Array) -> Row:
         return replace(row, target=unchanged, rest=None, statistic=None, straight_through=False)
     if isinstance(row, PairRow):
         return Row(row.scale)
+    weights = inputs["weights"]
+    weights = backend.xp.astype(weights, float_type(backend.xp, inputs["embeddings"], weights), copy=False)
     return Row(bias=-0.5 * backend.dot(weights, weights), normalize_embeddings=False, normalize_weights=False)
