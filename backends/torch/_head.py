@@ -26,11 +26,20 @@ class HeadTensors(torch.nn.Module):
             else:
                 self.register_buffer(name, tensor.detach().clone())
 
+    def keys(self) -> tuple[str, ...]:
+        return (*self._parameters, *self._buffers)
+
+    def values(self) -> tuple[torch.Tensor, ...]:
+        return tuple(self[name] for name in self.keys())
+
+    def items(self) -> tuple[tuple[str, torch.Tensor], ...]:
+        return tuple((name, self[name]) for name in self.keys())
+
     def __iter__(self) -> Iterator[str]:
-        return iter((*self._parameters, *self._buffers))
+        return iter(self.keys())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._parameters or name in self._buffers
+        return name in self.keys()
 
     def __getitem__(self, name: str) -> torch.Tensor:
         tensor: torch.Tensor = getattr(self, name)
@@ -41,7 +50,7 @@ class HeadTensors(torch.nn.Module):
             self[name].copy_(torch.as_tensor(value))
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}{tuple(self[name].shape)}" for name in self)
+        return ", ".join(f"{name}{tuple(tensor.shape)}" for name, tensor in self.items())
 
 
 class Head(torch.nn.Module):
@@ -113,8 +122,8 @@ class Head(torch.nn.Module):
         if type(self.weight) is not torch.nn.Parameter:
             raise TypeError(f"Head: weight was {describe(self.weight)}; wanted a Parameter, before fully_shard")
         kept = min(num_classes, self.num_classes)
-        per_class = [name for name in self.tensors if self.loss.kinds[name].shapes == ("C",)]
-        for tensor in (self.weight, *(self.tensors[name] for name in per_class)):
+        biases = [tensor for name, tensor in self.tensors.items() if self.loss.kinds[name].shapes == ("C",)]
+        for tensor in (self.weight, *biases):
             resized = tensor.new_zeros(num_classes, *tensor.shape[1:])
             if tensor is self.weight:
                 self._draw(resized)
