@@ -209,6 +209,13 @@ def test_copies_and_pickles(layer: Loss[...]) -> None:
     assert head(embeddings, labels).item() == value
 
 
+def test_a_small_call_does_not_pin_the_weight(layer: Loss[...]) -> None:
+    """NumPy computes it, of a copy: fully_shard frees the storage between forward and backward."""
+    head = head_of(layer)
+    head(*batch()).backward()
+    assert head.weight.untyped_storage().resizable()
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_low_precision(layer: Loss[...], dtype: str, torch_library: Library) -> None:
     """The loss in float32, gradients in the parameters' type, within its rounding."""
