@@ -20,10 +20,10 @@ from anglos._tiles import (
     directions_of,
     keeps_product,
     per_class,
-    prototypes_pullback,
     statistic_of,
     visit_tile,
 )
+from anglos._weights import prototypes_pullback
 
 ROWS_ARE_INDEPENDENT = True
 
