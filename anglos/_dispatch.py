@@ -14,6 +14,7 @@ _LIBRARIES = {
     ("jax", "Array"): "jax",
     ("jax", "Tracer"): "jax",
     ("cupy", "ndarray"): "cupy",
+    ("mlx", "array"): "mlx",
     ("numpy", "ndarray"): "numpy",
 }
 # The first two redefine what * and indexing mean; the third are numbers.

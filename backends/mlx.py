@@ -1,0 +1,84 @@
+"""MLX: every loss is a custom_function with a vjp. What MLX lacks of the array API standard is made up for here."""
+
+from typing import Any
+
+import mlx.core as mx
+
+from anglos._backend import Backend
+from anglos._loss import Plan
+
+
+class _Namespace:
+    """The standard's functions, where MLX's own take other arguments."""
+
+    astype = staticmethod(lambda x, dtype, copy=True: x.astype(dtype))
+    clip = staticmethod(lambda x, low=None, high=None: mx.clip(x, low, high))
+    ones_like = staticmethod(lambda x, dtype=None: mx.ones(x.shape, x.dtype if dtype is None else dtype))
+    sort = staticmethod(lambda x, axis=-1, descending=False: -mx.sort(-x, axis) if descending else mx.sort(x, axis))
+
+    take = staticmethod(lambda x, indices, axis=None: mx.take(x, mx.stop_gradient(indices), axis))
+    take_along_axis = staticmethod(lambda x, indices, axis=-1: mx.take_along_axis(x, mx.stop_gradient(indices), axis))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(mx, name)
+
+
+class Mlx(Backend):
+    """Arrays are lazy: values are not read. Devices are MLX's own business."""
+
+    def asarray(self, number: float, like: mx.array, dtype: Any) -> mx.array:
+        return mx.array(number, dtype)
+
+    def arange(self, count: int, like: mx.array) -> mx.array:
+        return mx.arange(count, dtype=like.dtype)
+
+    def device(self, array: mx.array) -> None:
+        return None
+
+    def stop_gradient(self, array: mx.array) -> mx.array:
+        return mx.stop_gradient(array)
+
+    def place(self, whole: Any, part: mx.array, first: int, count: int) -> list[mx.array]:
+        return [*(whole or ()), part]
+
+    def differentiable(self, plan: Plan, arrays: tuple[mx.array, ...]) -> tuple[mx.array, tuple[mx.array, ...]]:
+        per_row, residuals = _differentiable(plan)(arrays)
+        return per_row, tuple(map(mx.stop_gradient, residuals))
+
+
+def _differentiable(plan: Plan) -> Any:
+    """`plan.forward`; its gradient is a function of its own, since the residuals are constants to MLX.
+
+    The gradient takes them as they are, the gradient of the gradient computes them anew.
+    """
+    needs = frozenset(name for name in plan.names if plan.loss.kinds[name].dtype == "real floating"
+                      and not plan.loss.kinds[name].frozen)
+
+    def gradients(g: mx.array, arrays: tuple[mx.array, ...], residuals: tuple[mx.array, ...] | None
+                  ) -> tuple[mx.array, ...]:
+        found = plan.backward(g, arrays, residuals, needs)
+        return tuple(found[name] if name in found else mx.zeros_like(array)
+                     for name, array in zip(plan.names, arrays, strict=True))
+
+    @mx.custom_function
+    def value(arrays: tuple[mx.array, ...]) -> Any:
+        return plan.forward(arrays)
+
+    @mx.custom_function
+    def gradient(g: mx.array, arrays: tuple[mx.array, ...], residuals: tuple[mx.array, ...]) -> Any:
+        return gradients(g, arrays, residuals)
+
+    @value.vjp
+    def value_vjp(arrays: Any, cotangents: Any, outputs: Any) -> Any:
+        return gradient(cotangents[0], arrays, tuple(map(mx.stop_gradient, outputs[1])))
+
+    @gradient.vjp
+    def gradient_vjp(inputs: Any, cotangents: Any, outputs: Any) -> Any:
+        g, arrays, residuals = inputs
+        _, pulled = mx.vjp(lambda g, *arrays: gradients(g, arrays, None), [g, *arrays], list(cotangents))
+        return pulled[0], tuple(pulled[1:]), tuple(map(mx.zeros_like, residuals))
+
+    return value
+
+
+backend = Mlx("mlx", _Namespace())
