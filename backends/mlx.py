@@ -11,6 +11,7 @@ from anglos._loss import Plan
 class _Namespace:
     """The standard's functions, where MLX's own take other arguments."""
 
+    argmax = staticmethod(lambda x, axis: mx.argmax(x, axis) if x.size else mx.sum(x, axis).astype(mx.uint32))
     astype = staticmethod(lambda x, dtype, copy=True: x.astype(dtype))
     clip = staticmethod(lambda x, low=None, high=None: mx.clip(x, low, high))
     ones_like = staticmethod(lambda x, dtype=None: mx.ones(x.shape, x.dtype if dtype is None else dtype))
@@ -18,6 +19,17 @@ class _Namespace:
 
     take = staticmethod(lambda x, indices, axis=None: mx.take(x, mx.stop_gradient(indices), axis))
     take_along_axis = staticmethod(lambda x, indices, axis=-1: mx.take_along_axis(x, mx.stop_gradient(indices), axis))
+
+    @staticmethod
+    def cumulative_sum(x: mx.array, axis: int, include_initial: bool = False) -> mx.array:
+        return mx.cumsum(mx.concatenate([mx.zeros_like(x[..., :1]), x], axis)
+                         if include_initial else x, axis)
+
+    @staticmethod
+    def nonzero(x: mx.array) -> tuple[mx.array, mx.array]:
+        """Of two axes; the sort is stable."""
+        places = mx.argsort(~mx.flatten(x))[: int(mx.sum(x).item())]
+        return places // x.shape[1], places % x.shape[1]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(mx, name)
