@@ -28,7 +28,8 @@ class _Namespace:
     @staticmethod
     def nonzero(x: mx.array) -> tuple[mx.array, mx.array]:
         """Of two axes; the sort is stable."""
-        places = mx.argsort(~mx.flatten(x))[: int(mx.sum(x).item())]
+        count: Any = mx.sum(x).item()
+        places = mx.argsort(~mx.flatten(x))[:count]
         return places // x.shape[1], places % x.shape[1]
 
     def __getattr__(self, name: str) -> Any:

@@ -100,7 +100,7 @@ def test_second_order(loss: Loss[...], library: Library) -> None:
         assert_same(got, np.asarray(want))
 
 
-@pytest.mark.parametrize("name", ["arcface", "supcon"])
+@pytest.mark.parametrize("name", ["normface", "supcon"])
 def test_mx_compile(name: str, library: Library) -> None:
     """One of each engine with tiles: on a CPU MLX compiles by way of C++, for half a minute each."""
     loss: Any = anglos.LOSSES[name]
