@@ -49,6 +49,10 @@ class Backend:
         """0 .. count − 1, beside `like`."""
         return self.xp.arange(count, dtype=like.dtype, device=self.device(like))
 
+    def numbers(self, array: Array, like: Array) -> Array:
+        """0 .. n − 1 for the rows of the array, in the type of `like`, and beside it."""
+        return self.arange(array.shape[0], like)
+
     def device(self, array: Array) -> Any:
         """Where the array lives; None where that is the library's own business."""
         return array_api_compat.device(array)
@@ -70,9 +74,9 @@ class Backend:
         nothing = self.xp.zeros((classes, values.shape[1]), dtype=values.dtype, device=self.device(values))
         return self.add_own(labels, 0, nothing, values)
 
-    def is_own(self, labels: Array, first: Any, classes: int) -> Array:
-        """Whether a class, of so many from the first on, is the label's: (T, B)."""
-        return (self.arange(classes, labels) + first)[:, None] == labels[None, :]
+    def is_own(self, labels: Array, first: Any, tile: Array) -> Array:
+        """Whether a class of a tile, (T, ...), from the first on, is the label's: (T, B)."""
+        return (self.numbers(tile, labels) + first)[:, None] == labels[None, :]
 
     def rank(self, ordered: Array, values: Array, strict: bool = False) -> Array:
         """How many of its row's ordered numbers, (A, N), every value, (A, N), reaches; strict: exceeds."""
@@ -96,9 +100,9 @@ class Backend:
 
     # The arithmetic of tiles. What is named `out`, and the array that a function says it may use, may hold the result.
 
-    def tile_width(self, columns: int) -> int:
-        """How many rows of so many columns make a tile of pairs."""
-        return max(1, self.tile_elements // max(columns, 1))
+    def tile_width(self, *columns: int) -> int:
+        """How many rows of so many columns, or columns × columns, make a tile of pairs."""
+        return max(1, self.tile_elements // max(math.prod(columns), 1))
 
     def class_tile_width(self, like: Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
         """How many of the classes make a tile; whether all logits may be kept matters where only one tile keeps any."""
@@ -134,7 +138,7 @@ class Backend:
 
     def with_own(self, labels: Array, first: Any, terms: Array, value: Any) -> Array:
         """Terms, (T, B), of classes from the first on, with a value, (B,), for the label's class; may use the terms."""
-        return self.xp.where(self.is_own(labels, first, terms.shape[0]), value, terms)
+        return self.xp.where(self.is_own(labels, first, terms), value, terms)
 
     def exponential(self, logits: Array, shift: Array) -> Array:
         """e^(z − shift); may use the logits."""
@@ -181,7 +185,7 @@ class Backend:
 
         May use the whole.
         """
-        own = self.xp.astype(self.is_own(labels, first, whole.shape[0]), whole.dtype)
+        own = self.xp.astype(self.is_own(labels, first, whole), whole.dtype)
         values = self.xp.reshape(values, (values.shape[0], math.prod(values.shape[1:])))
         return self.plus(whole, self.xp.reshape(own @ values, whole.shape), out=whole)
 

@@ -1,7 +1,6 @@
 """Checks of a call, before any arithmetic. Every refusal reads "loss: argument was this; wanted that"."""
 
 import difflib
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
@@ -87,7 +86,7 @@ def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any])
             here, there = backend.device(value), backend.device(arrays[first])
             if here != there:
                 refuse(ValueError, f"was on device {here}", f"device {there}, where {first} is")
-        bounds = owner.bounds(value) if kind.ranged and math.prod(value.shape) else None
+        bounds = owner.bounds(value) if kind.ranged and 0 not in value.shape else None
         if bounds is not None:
             kind.check_range(refuse, "held", *bounds)
         arrays[name] = value if owner is backend else backend.adopt(value)

@@ -15,6 +15,7 @@ _LIBRARIES = {
     ("jax", "Tracer"): "jax",
     ("cupy", "ndarray"): "cupy",
     ("mlx", "array"): "mlx",
+    ("ndonnx", "Array"): "ndonnx",
     ("numpy", "ndarray"): "numpy",
 }
 # The first two redefine what * and indexing mean; the third are numbers.

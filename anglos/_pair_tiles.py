@@ -63,9 +63,9 @@ class Tiles:
         xp, (rows, columns, own) = backend.xp, sides
         self.free_lengths = row.distance is not None and rows.inverse is None
         many = columns.points.shape[0]
-        self.width = backend.tile_width(many * many if row.triples else many)
+        self.width = backend.tile_width(many, *[many] * row.triples)
         self.like = xp.astype(rows.points[:1, 0], backend.index_type)
-        self.numbers = backend.arange(many, self.like)
+        self.numbers = backend.numbers(columns.points, self.like)
         self.labels = inputs.get("reference_labels", inputs.get("labels"))
         self.of_proxies = rows.name == "weights"
         own_noise, self.noise = row.log_noise or (None, None)
@@ -99,7 +99,7 @@ class Tiles:
 
     def _masks(self, first: Any, x: Array, labels: Array | None, false_negatives: Array | None) -> tuple[Array, Array]:
         xp, ignore_index = self.backend.xp, self.row.ignore_index
-        number = (self.backend.arange(x.shape[0], self.like) + first)[:, None]
+        number = (self.backend.numbers(x, self.like) + first)[:, None]
         if self.labels is None:
             if self.sides.own is None:
                 positive = number == self.numbers[None, :]

@@ -204,6 +204,8 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
 def _keep(backend: Any, inputs: dict[str, Array], batch: Batch, keep_bytes: int) -> tuple[bool, int]:
     """Whether one number per row and prototype may be kept, and how many classes make a tile."""
     (classes, *several, dimension), rows = inputs["weights"].shape, inputs["labels"].shape[0]
+    if rows is None:  # known to be any number
+        return False, classes
     each = math.prod(several)
     keep = each * classes * rows * backend.xp.finfo(batch.points.dtype).bits <= 8 * keep_bytes
     return keep, backend.class_tile_width(batch.points, rows * each, dimension * each, classes, keep)

@@ -85,7 +85,7 @@ def reduce_pullback(xp: Any, per_row: Array, rows: Rows, reduction: str, count: 
 
 
 def _divisor(xp: Any, per_row: Array, rows: Rows, count: Array | None) -> Any:
-    if rows.weight is None and count is None:
+    if rows.weight is None and count is None and per_row.shape[0] is not None:
         return max(per_row.shape[0], 1)
     number = xp.ones_like(per_row) if count is None else count
     if rows.weight is not None:

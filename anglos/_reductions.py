@@ -30,7 +30,7 @@ class Tile(NamedTuple):
 def tile_of(backend: Any, logits: Array, labels: Array, first: Any = 0, spare: Array | None = None) -> Tile:
     """The tile whose first class has this number."""
     return Tile(logits, partial(backend.with_own, labels, first),
-                lambda: backend.arange(logits.shape[0], labels) + first, spare)
+                lambda: backend.numbers(logits, labels) + first, spare)
 
 
 def marked_tile(xp: Any, logits: Array, own: Array) -> Tile:

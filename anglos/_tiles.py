@@ -157,8 +157,8 @@ def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict
             tile = tile_of(backend, products(backend, prototypes, unit), labels, first)
             cos = tile.with_own(tile.logits, -2.0)
             # As many as asked for, however small the tile: lax.scan wants one shape.
-            nothing = xp.zeros_like(cos[:1, ...]) - 2.0
-            return backend.largest(xp.concat([cos, *[nothing] * max(count - cos.shape[0], 0)], axis=0), count), ()
+            nothing = [xp.zeros_like(cos[:1, ...]) - 2.0] * max(count - prototypes.points.shape[0], 0)
+            return backend.largest(xp.concat([cos, *nothing], axis=0), count), ()
 
         classes = inputs["weights"].shape[0]
         width = backend.class_tile_width(unit, *unit.shape, classes, False)

@@ -1,11 +1,69 @@
-"""What can be said about CuPy without a GPU: its kernels compile. All else is run by `pytest -m gpu`."""
+"""What can be said of CuPy without a GPU. What needs one is marked `gpu`, and a run says that it was skipped."""
 
+import ast
+import functools
+import inspect
+from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anglos import Loss
+
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+
+
+def uses(source: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Every name that is taken from a namespace called xp, with the keywords that it is called with."""
+    tree = ast.parse(source)
+    keywords = {node.func: frozenset(word.arg for word in node.keywords if word.arg)
+                for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and "xp" in (getattr(node.value, "id", ""), getattr(node.value, "attr", "")):
+            yield node.attr, keywords.get(node, frozenset())
+
+
+@functools.cache
+def unknown(path: Path) -> set[str]:
+    """Names that array_api_compat.cupy has not, and keywords that its function, where it says so, does not take."""
+    xp: Any = import_module("array_api_compat.cupy")
+    found = set()
+    for name, keywords in uses(path.read_text()):
+        if not hasattr(xp, name):
+            found.add(name)
+            continue
+        try:
+            known = inspect.signature(getattr(xp, name)).parameters
+        except (TypeError, ValueError):  # no function, or one that is compiled
+            continue
+        if not any(one.kind is one.VAR_KEYWORD for one in known.values()):
+            found |= {f"{name}({word}=)" for word in keywords - known.keys()}
+    return found
+
+
+def test_cupy_has_every_name(loss: Loss[...]) -> None:
+    """Of the loss and of all that is below it."""
+    pytest.importorskip("cupy", reason="CuPy is not installed")
+    shared = [path for path in (ROOT / "anglos").glob("**/*.py") if path.parent.name != "losses"]
+    for path in (ROOT / "anglos" / "losses" / f"{loss.name}.py", ROOT / "backends" / "cupy.py", *shared):
+        assert not unknown(path), path
+
+
+@pytest.mark.parametrize(("right", "wrong", "found"), [
+    ("self.xp.where(", "self.xp.wheer(", "wheer"),
+    ("backend.xp.take(", "backend.xp.taek(", "taek"),
+    ("xp.max(xp.abs(x), axis=-1, keepdims=True)", "xp.max(xp.abs(x), axis=-1, keepdim=True)", "max(keepdim=)"),
+])
+def test_the_scan_finds_a_wrong_name(right: str, wrong: str, found: str, tmp_path: Path) -> None:
+    pytest.importorskip("cupy", reason="CuPy is not installed")
+    source = "".join((ROOT / "anglos" / name).read_text() for name in ("_backend.py", "_tiles.py", "_numerics.py"))
+    assert right in source
+    (tmp_path / "wrong.py").write_text(source.replace(right, wrong))
+    assert unknown(tmp_path / "wrong.py") == {found}
 
 
 @pytest.fixture

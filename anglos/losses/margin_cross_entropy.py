@@ -96,7 +96,7 @@ def margin_cross_entropy(
 
 def _logits(backend: Any, cosines: Any, labels: Any, *, margin: Any, m3: float, scale: float) -> tuple[Any, Any]:
     """Z = s cos θ, the label's s (cos(m₁θ + m₂) − m₃), and ∂z/∂cos θ."""
-    xp, own = backend.xp, backend.is_own(labels, 0, cosines.shape[1]).T
+    xp, own = backend.xp, backend.is_own(labels, 0, cosines.T).T
     cos = xp.sum(xp.where(own, cosines, 0.0), axis=1)
     turned = margin(backend, xp.where(xp.abs(cos) == math.inf, math.nan, xp.clip(cos, -1.0, 1.0)))
     return (scale * xp.where(own, (turned.value - m3)[:, None], cosines),
