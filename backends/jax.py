@@ -41,6 +41,15 @@ def _nothing(array: jax.Array) -> Any:
 _differentiable.defvjp(_forward, _backward)
 
 
+def _by_compiler(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
+    """The function of the arrays; on a mesh with explicit axes the compiler says how what it computes is sharded."""
+    mesh = next((mesh for mesh in (jax.typeof(array).sharding.mesh for array in arrays) if mesh.explicit_axes), None)
+    if mesh is None:
+        return function(arrays)
+    with jax.sharding.use_abstract_mesh(mesh):
+        return jax.sharding.auto_axes(function, out_sharding=jax.sharding.PartitionSpec())(arrays)
+
+
 class Jax(Backend):
     """Traces have no device and no values; NumPy arrays may stand beside JAX's."""
 
@@ -131,7 +140,12 @@ class Jax(Backend):
         return state, whole
 
     def differentiable(self, plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, tuple[Any, ...]]:
-        per_row, residuals = _differentiable(plan, arrays)
+        try:
+            per_row, residuals = _by_compiler(functools.partial(_differentiable, plan), arrays)
+        except TypeError as error:
+            if "custom_vjp" in str(error):
+                error.add_note(f"Forward mode (jvp, jacfwd) goes through anglos.{plan.loss.name}.plain.")
+            raise
         return per_row, jax.lax.stop_gradient(residuals)
 
 
