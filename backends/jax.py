@@ -28,8 +28,20 @@ def _backward(plan: Plan, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]
     needs = frozenset(name for name, array in zip(plan.names, arrays, strict=True)
                       if jnp.issubdtype(array.dtype, jnp.floating) and not plan.loss.kinds[name].frozen)
     gradients = plan.backward(g, arrays, residuals, needs)
-    return (tuple(gradients[name] if name in gradients else _nothing(array)
+    return (tuple(_over_devices(gradients[name], array) if name in gradients else _nothing(array)
                   for name, array in zip(plan.names, arrays, strict=True)),)
+
+
+def _over_devices(gradient: jax.Array, array: jax.Array) -> jax.Array:
+    """Inside shard_map, the sum over the devices that have the array in common."""
+    axes = tuple(_varying(gradient) - _varying(array))
+    return jax.lax.psum(gradient, axes) if axes else gradient  # type: ignore[no-untyped-call]
+
+
+def _varying(array: jax.Array) -> frozenset[str]:
+    kind: Any = jax.typeof(array)
+    axes: frozenset[str] = kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
+    return axes
 
 
 def _nothing(array: jax.Array) -> Any:
@@ -43,11 +55,13 @@ _differentiable.defvjp(_forward, _backward)
 
 def _by_compiler(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
     """The function of the arrays; on a mesh with explicit axes the compiler says how what it computes is sharded."""
-    mesh = next((mesh for mesh in (jax.typeof(array).sharding.mesh for array in arrays) if mesh.explicit_axes), None)
+    meshes = jax.sharding.get_abstract_mesh(), *(jax.typeof(array).sharding.mesh for array in arrays)
+    mesh = next((mesh for mesh in meshes if mesh.explicit_axes), None)
     if mesh is None:
         return function(arrays)
+    everywhere = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
     with jax.sharding.use_abstract_mesh(mesh):
-        return jax.sharding.auto_axes(function, out_sharding=jax.sharding.PartitionSpec())(arrays)
+        return jax.sharding.auto_axes(function, out_sharding=everywhere)(arrays)
 
 
 class Jax(Backend):

@@ -1,27 +1,33 @@
-"""Losses whose prototypes are sharded on classes: every device sweeps its own, in JAX's shard_map."""
+"""Losses whose prototypes are sharded on classes: every device sweeps its own."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from anglos import _prototypes
 from anglos._backend import add_sums
 from anglos._kinds import describe
-from anglos._loss import Loss
-from anglos.backends.jax import Jax
+from anglos._loss import Loss, Options, _Call
+
+from .jax import Jax
+
+Axis = str | tuple[str, ...]
 
 
-def class_sharded(loss: Loss[...], mesh: Mesh, axis: str | tuple[str, ...]) -> Callable[..., jax.Array]:
-    """The loss with its weights sharded on classes over an axis of the mesh, or over several; call it under jax.jit.
+@functools.cache
+def class_sharded(loss: Loss[Options], mesh: Mesh, axis: Axis) -> Loss[Options]:
+    """The loss for weights that are sharded on classes, over an axis of the mesh or several; to be used under jax.jit.
 
-    It takes what the loss takes, and has the same value and derivatives. No device ever holds all weights, their
-    gradient, or all logits: each takes the classes it has a tile at a time, and what they exchange has the size of
-    the embeddings. The number of classes must be a multiple of the number of devices along the axis.
+    It takes what the loss takes, and has the same value and derivatives. No device ever holds all weights, or all
+    of their gradient: each computes the logits of its own classes, a tile at a time where `keep_bytes` asks for it,
+    and what the devices exchange has the size of the embeddings. The number of classes must be a multiple of the
+    number of devices along the axis.
 
     >>> import anglos, jax, jax.numpy as jnp
     >>> mesh = jax.make_mesh((1,), ("classes",))
@@ -35,59 +41,69 @@ def class_sharded(loss: Loss[...], mesh: Mesh, axis: str | tuple[str, ...]) -> C
     for name in (axis,) if isinstance(axis, str) else axis:
         if name not in mesh.axis_names:
             raise ValueError(f"class_sharded: axis was {name!r}; wanted one of {', '.join(map(repr, mesh.axis_names))}")
-    backend = _backend_of(mesh, axis)
-
-    def sharded(*arrays: Any, **options: Any) -> jax.Array:
-        call = loss._prepare(arrays, options)
-        plan = replace(call.plan, backend=backend)
-        value: jax.Array = call._replace(plan=plan).reduce(*backend.differentiable(plan, call.arrays))
-        return value
-
-    return functools.update_wrapper(sharded, loss)
+    return _ClassSharded(loss, _Shards(mesh, axis))
 
 
-class _ClassSharded(Jax):
-    """Sums over classes are sums over the devices of their sums; all else is left to the compiler."""
+class _ClassSharded(Loss[Options]):
+    def __init__(self, loss: Loss[Options], backend: "_Shards") -> None:
+        self.__dict__.update(loss.__dict__)
+        self.loss, self.backend = loss, backend
 
-    def __init__(self, mesh: Mesh, axis: str | tuple[str, ...]) -> None:
+    def __repr__(self) -> str:
+        return f"class_sharded({self.loss!r}, {self.backend.mesh}, {self.backend.axis!r})"
+
+    def __reduce__(self) -> Any:
+        return class_sharded, (self.loss, self.backend.mesh, self.backend.axis)
+
+    def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] = ()) -> _Call:
+        call = super()._prepare(arrays, options, wrt)
+        name, classes, shards = self.arrays[1], arrays[1].shape[0], self.backend.shards
+        if classes % shards:
+            raise ValueError(f"{self.name}: {name} held {classes} classes; wanted a multiple of {shards}, the devices "
+                             f"along {self.backend.axis!r}")
+        return call._replace(plan=replace(call.plan, backend=self.backend))
+
+
+class _Shards(Jax):
+    """The classes of all devices side by side, each swept as one device would; the compiler sends them there."""
+
+    def __init__(self, mesh: Mesh, axis: Axis) -> None:
         super().__init__("jax", jnp)
-        self.mesh, self.axis = mesh, axis
+        self.mesh = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+        self.axis = axis
+        self.shards: int = math.prod(mesh.shape[name] for name in ((axis,) if isinstance(axis, str) else axis))
 
     def readable(self, array: jax.Array) -> bool:
         return False
 
+    def class_tile_width(self, rows: int, dimension: int, classes: int, keep: bool) -> int:
+        return min(super().class_tile_width(rows, dimension, classes, keep), classes // self.shards)
+
     def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
               arrays: tuple[jax.Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
-        by_class, super_sweep = PartitionSpec(self.axis), super().sweep
-        context = jax.sharding.get_abstract_mesh()
+        sweep = super().sweep
+        if self.shards == 1:
+            return sweep(visit, combine, arrays, width)
 
-        def of_device(*mine: jax.Array | None) -> tuple[Any, tuple[Any, ...]]:
-            classes = next(array.shape[0] for array in mine if array is not None)
-            begin = jax.lax.axis_index(self.axis) * classes
-            state, outputs = super_sweep(lambda first, *tile: visit(begin + first, *tile), combine, mine,
-                                         min(width, classes))
-            return self._together(state, combine), outputs
+        def of_shard(begin: jax.Array, *mine: jax.Array | None) -> tuple[Any, tuple[Any, ...]]:
+            return sweep(lambda first, *tile: visit(begin + first, *tile), combine, mine, width)
 
-        over = jax.shard_map(of_device, mesh=self.mesh if context.empty else context, in_specs=by_class,
-                             out_specs=(PartitionSpec(), by_class),
-                             axis_names={self.axis} if isinstance(self.axis, str) else set(self.axis))
-        result: tuple[Any, tuple[Any, ...]] = jax.jit(over)(*arrays)
-        return result
-
-    def _together(self, state: Any, combine: Callable[[Any, Any], Any]) -> Any:
-        """The states of all devices combined."""
+        split = jax.tree.map(lambda array: self._placed(
+            jnp.reshape(array, (self.shards, -1, *array.shape[1:])), self.axis), arrays)
+        each = jax.tree.leaves(split)[0].shape[1]
+        begins = jnp.arange(self.shards, dtype=self.index_type) * each
+        states, outputs = jax.vmap(of_shard)(begins, *split)
+        joined = jax.tree.map(lambda part: jnp.reshape(self._placed(part, self.axis), (-1, *part.shape[2:])), outputs)
         if combine is add_sums:
-            return jax.lax.psum(state, self.axis)
-        count, place = jax.lax.axis_size(self.axis), jax.lax.axis_index(self.axis)
+            return jax.tree.map(lambda one: jnp.sum(one, axis=0), states), joined
+        everywhere = jax.tree.map(lambda one: self._placed(one, None), states)
+        return functools.reduce(combine, (jax.tree.map(lambda one, place=place: one[place], everywhere)
+                                          for place in range(self.shards))), joined
 
-        def of_all(one: jax.Array) -> jax.Array:  # a sum, for after an all_gather JAX does not know that all are equal
-            return jax.lax.psum(jnp.zeros((count, *one.shape), one.dtype).at[place].set(one), self.axis)
-
-        states = jax.tree.map(of_all, state)
-        return functools.reduce(combine, (jax.tree.map(lambda all_: all_[i], states) for i in range(count)))
-
-
-@functools.cache
-def _backend_of(mesh: Mesh, axis: str | tuple[str, ...]) -> _ClassSharded:
-    """One for all calls: a plan with another would be traced anew."""
-    return _ClassSharded(mesh, axis)
+    def _placed(self, array: jax.Array, axis: Axis | None) -> jax.Array:
+        """The array with its first axis sharded so, and the others as they are."""
+        context = jax.sharding.get_abstract_mesh()
+        spec = PartitionSpec(axis, *(PartitionSpec.UNCONSTRAINED,) * (array.ndim - 1))  # type: ignore[no-untyped-call]
+        sharding = NamedSharding(self.mesh if context.empty else context, spec)
+        placed: jax.Array = jax.lax.with_sharding_constraint(array, sharding)  # type: ignore[no-untyped-call]
+        return placed

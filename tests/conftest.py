@@ -2,9 +2,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-# Most of the time goes into compiling graphs that run once: half of it without these passes. Before jax is imported.
+# Most of the time goes into compiling graphs that run once: half of it without these passes. Eight devices are for
+# test_jax_sharding.py. Before jax is imported.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-                                   "--xla_cpu_use_fusion_emitters=false")
+                                   "--xla_cpu_use_fusion_emitters=false "
+                                   "--xla_force_host_platform_device_count=8")
 
 # Two workers share two cores (pyproject.toml).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,6 +42,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "loss": lambda loss: True,
     "head": lambda loss: loss.engine is _prototypes and "weights" in loss.arrays,
     "layer": lambda loss: loss.arrays[:1] == ("embeddings",) and loss.arrays[2:] == ("labels",),
+    "prototype": lambda loss: loss.engine is _prototypes,
     "kept": lambda loss: "keep_bytes" in loss.defaults,
     "tiled": lambda loss: loss.engine is not _direct,
     "single": lambda loss: bool(loss.engine.ROWS_ARE_INDEPENDENT),

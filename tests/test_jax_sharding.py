@@ -1,0 +1,211 @@
+"""Losses on eight devices: the numbers are those of one, and no device ever holds all weights."""
+
+import doctest
+import re
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+from libraries import Library
+from samples import float_arrays, gentle, made, per_class, rowwise
+
+import anglos
+from anglos import Loss
+
+jax: Any = import_module("jax")
+jnp: Any = jax.numpy
+P: Any = jax.sharding.PartitionSpec
+class_sharded: Any = import_module("anglos.backends.jax_sharding").class_sharded
+
+pytestmark = pytest.mark.slow
+
+DEVICES, BATCH, CLASSES, DIMENSION = 8, 16, 56, 5
+
+
+@pytest.fixture
+def mesh(jax_library: Library) -> Any:
+    return mesh_of((DEVICES,), ("devices",))
+
+
+def mesh_of(shape: tuple[int, ...], names: tuple[str, ...], kind: str = "Auto") -> Any:
+    """Made by tests/conftest.py, if it was imported before JAX and XLA_FLAGS was not set already."""
+    devices = jax.devices("cpu")
+    assert len(devices) >= DEVICES, "XLA_FLAGS must hold --xla_force_host_platform_device_count=8"
+    kinds = (getattr(jax.sharding.AxisType, kind),) * len(names)
+    return jax.make_mesh(shape, names, axis_types=kinds, devices=devices[:DEVICES])
+
+
+def inputs_of(loss: Loss[...]) -> list[np.ndarray]:
+    """The two samples of a class are on different devices, and so are all classes that occur."""
+    random = np.random.default_rng(0)
+    classes = np.arange(DEVICES) * CLASSES // DEVICES + np.arange(DEVICES) % 6
+    named = {"embeddings": random.normal(size=(BATCH, DIMENSION)), "weights": random.normal(size=(CLASSES, DIMENSION)),
+             "logits": random.normal(size=(BATCH, CLASSES)), "labels": np.tile(classes, 2)}
+    named |= {name: random.normal(size=(BATCH, DIMENSION)) for name in ("keys", "positives", "negatives")}
+    return made(loss, named)
+
+
+def placed(loss: Loss[...], inputs: list[np.ndarray], mesh: Any, layout: str, batch: str = "devices",
+           classes: str = "devices") -> list[Any]:
+    specs = [P(classes) if per_class(name) and layout != "batch" else
+             P(batch) if not per_class(name) and layout != "classes" else P() for name in loss.arrays]
+    return [jax.device_put(jnp.asarray(array), jax.sharding.NamedSharding(mesh, spec))
+            for array, spec in zip(inputs, specs, strict=True)]
+
+
+def whole_weights(compiled: Any) -> set[str]:
+    """Arrays on one device that hold a number for every class and dimension."""
+    sizes = {CLASSES * DIMENSION * several for several in (1, 3)}
+    return {shape for shape in re.findall(r"\bf64\[([\d,]+)\]", compiled.as_text())
+            if np.prod([int(size) for size in shape.split(",")]) in sizes}
+
+
+def assert_steps_are_equal(loss: Loss[...], inputs: list[np.ndarray], step: Any, where: list[Any], options: Any) -> Any:
+    """Of gradient descent: a gradient lives where its parameter does."""
+    value, gradients = loss.value_and_grad(*inputs, **options)
+    compiled = jax.jit(step).lower(*where).compile()
+    got_value, got = compiled(*where)
+    np.testing.assert_allclose(got_value, value, rtol=1e-12)
+    for one, gradient, before in zip(got, gradients, inputs, strict=False):
+        np.testing.assert_allclose(one, before - gradient, rtol=0, atol=1e-11)
+    return compiled
+
+
+def descent(loss: Any, count: int, options: dict[str, Any]) -> Any:
+    def step(*arrays: Any) -> Any:
+        value, gradients = jax.value_and_grad(lambda *a: loss(*a, **options), argnums=tuple(range(count)))(*arrays)
+        return value, [array - gradient for array, gradient in zip(arrays, gradients, strict=False)]
+
+    return step
+
+
+@pytest.mark.parametrize("layout", ["batch", "classes", "both"])
+def test_named_sharding_under_plain_jit(loss: Loss[...], mesh: Any, layout: str) -> None:
+    if layout != "batch" and not any(map(per_class, loss.arrays)):
+        pytest.skip("has no array with a row per class")
+    inputs = inputs_of(loss)
+    step = descent(loss, len(float_arrays(loss)), {})
+    compiled = assert_steps_are_equal(loss, inputs, step, placed(loss, inputs, mesh, layout), {})
+    assert bool(whole_weights(compiled)) == (layout == "batch" and any(map(per_class, loss.arrays)))
+
+
+def test_mesh_with_explicit_axes(loss: Loss[...], jax_library: Library) -> None:
+    """What jax.make_mesh gives unless told otherwise."""
+    mesh = mesh_of((DEVICES,), ("devices",), "Explicit")
+    inputs = inputs_of(loss)
+    step = descent(loss, len(float_arrays(loss)), {})
+    compiled = assert_steps_are_equal(loss, inputs, step, placed(loss, inputs, mesh, "both"), {})
+    assert not whole_weights(compiled)
+
+
+def test_shard_map_over_the_batch(single: Loss[...], mesh: Any) -> None:
+    loss, inputs, options = single, inputs_of(single), rowwise(single)
+    specs = tuple(P() if per_class(name) else P("devices") for name in loss.arrays)
+    mean = jax.shard_map(lambda *a: jax.lax.pmean(loss(*a, **options), "devices"), mesh=mesh, in_specs=specs,
+                         out_specs=P())
+    assert_steps_are_equal(loss, inputs, descent(mean, len(float_arrays(loss)), {}),
+                           placed(loss, inputs, mesh, "batch"), options)
+
+
+def sharded_options(loss: Loss[...]) -> dict[str, Any]:
+    """Those that have to do with all classes."""
+    options: dict[str, Any] = {"label_smoothing": 0.1} if "label_smoothing" in loss.defaults else {}
+    if "C" in getattr(loss.kinds.get("bias"), "shapes", ()):
+        options["bias"] = np.linspace(-1.0, 1.0, CLASSES)
+    return {**gentle(loss), **options, "keep_bytes": 0}
+
+
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of 4, where a device has 7 classes."""
+    monkeypatch.setattr(import_module("anglos.backends.jax").Jax, "class_tile_width", lambda *_: 4)
+
+
+def test_class_sharded(prototype: Loss[...], mesh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow(monkeypatch)
+    inputs, options = inputs_of(prototype), sharded_options(prototype)
+    step = descent(class_sharded(prototype, mesh, "devices"), len(float_arrays(prototype)), options)
+    compiled = assert_steps_are_equal(prototype, inputs, step, placed(prototype, inputs, mesh, "both"), options)
+    assert not whole_weights(compiled)
+    assert re.search(r"\bwhile\(", compiled.as_text())
+
+
+def test_class_sharded_to_second_order(prototype: Loss[...], mesh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if prototype is anglos.cosface:  # one of them in narrow tiles, which compile for long
+        narrow(monkeypatch)
+    inputs, options = inputs_of(prototype), sharded_options(prototype)
+    places = tuple(range(len(float_arrays(prototype))))
+
+    def penalty_of(function: Any) -> Any:
+        def penalty(*arrays: Any) -> Any:
+            gradients = jax.grad(lambda *a: function(*a, **options), argnums=places)(*arrays)
+            return sum(jnp.sum(gradient**2) for gradient in gradients)
+
+        return jax.jit(jax.grad(penalty, argnums=places))
+
+    where = placed(prototype, inputs, mesh, "both")
+    compiled = penalty_of(class_sharded(prototype, mesh, "devices")).lower(*where).compile()
+    wanted = penalty_of(prototype.plain)(*map(jnp.asarray, inputs))
+    for got, want in zip(compiled(*where), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * max(1.0, np.abs(want).max()))
+    assert not whole_weights(compiled)
+
+
+@pytest.mark.parametrize("kind", ["Auto", "Explicit"])
+@pytest.mark.parametrize("axis", ["classes", ("rows", "classes")])
+def test_class_sharded_over_axes_of_a_mesh(axis: Any, kind: str, jax_library: Library,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow(monkeypatch)
+    loss, mesh = anglos.arcface, mesh_of((2, 4), ("rows", "classes"), kind)
+    inputs = inputs_of(loss)
+    step = descent(class_sharded(loss, mesh, axis), 2, {})
+    compiled = assert_steps_are_equal(loss, inputs, step, placed(loss, inputs, mesh, "both", "rows", axis), {})
+    assert not whole_weights(compiled)
+
+
+def test_class_sharded_inside_shard_map(jax_library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the user, over another axis."""
+    narrow(monkeypatch)
+    loss, mesh = anglos.arcface, mesh_of((2, 4), ("rows", "classes"))
+    inputs, sharded = inputs_of(loss), class_sharded(loss, mesh, "classes")
+    mean = jax.shard_map(lambda *a: jax.lax.pmean(sharded(*a), "rows"), mesh=mesh, axis_names={"rows"},
+                         in_specs=(P("rows"), P(), P("rows")), out_specs=P())
+    where = placed(loss, inputs, mesh, "both", "rows", "classes")
+    compiled = assert_steps_are_equal(loss, inputs, descent(mean, 2, {}), where, {})
+    assert not whole_weights(compiled)
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_shard_map_with_scanned_tiles(check_vma: bool, mesh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow(monkeypatch)
+    loss, inputs = anglos.arcface, inputs_of(anglos.arcface)
+    mean = jax.shard_map(lambda *a: jax.lax.pmean(loss(*a), "devices"), mesh=mesh, check_vma=check_vma,
+                         in_specs=(P("devices"), P(), P("devices")), out_specs=P())
+    assert_steps_are_equal(loss, inputs, descent(mean, 2, {}), placed(loss, inputs, mesh, "batch"), {})
+
+
+def test_class_sharded_saves_memory(mesh: Any) -> None:
+    """Of a device's logits, 64 × 8192, and of their gradient, only tiles are held."""
+    floats = [jax.ShapeDtypeStruct(shape, "float32", sharding=jax.sharding.NamedSharding(mesh, spec))
+              for shape, spec in (((64, 16), P()), ((65536, 16), P("devices")))]
+    labels = jax.ShapeDtypeStruct((64,), "int32", sharding=jax.sharding.NamedSharding(mesh, P()))
+    peaks = []
+    for width in (65536, 256):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(import_module("anglos.backends.jax").Jax, "class_tile_width", lambda *_, width=width: width)
+            step = jax.jit(jax.grad(class_sharded(anglos.arcface, mesh, "devices"), argnums=(0, 1)))
+            peaks.append(step.lower(*floats, labels).compile().memory_analysis().temp_size_in_bytes)
+    assert peaks[1] < peaks[0] / 3
+
+
+def test_class_sharded_refuses(mesh: Any) -> None:
+    with pytest.raises(TypeError, match=r"^class_sharded: loss was supcon; wanted a loss with class prototypes"):
+        class_sharded(anglos.supcon, mesh, "devices")
+    with pytest.raises(ValueError, match=r"^class_sharded: axis was 'classes'; wanted one of 'devices'"):
+        class_sharded(anglos.arcface, mesh, "classes")
+    with pytest.raises(ValueError, match=r"^arcface: weights held 57 classes; wanted a multiple of 8, the devices "
+                                         r"along 'devices'"):
+        class_sharded(anglos.arcface, mesh, "devices")(jnp.ones((4, 3)), jnp.ones((57, 3)), jnp.zeros(4, int))
+    results = doctest.testmod(import_module("anglos.backends.jax_sharding"))
+    assert results.attempted > 0
+    assert results.failed == 0
