@@ -16,7 +16,7 @@ from anglos import Loss
 jax: Any = import_module("jax")
 jnp: Any = jax.numpy
 P: Any = jax.sharding.PartitionSpec
-class_sharded: Any = import_module("anglos.backends.jax_sharding").class_sharded
+class_sharded: Any = import_module("anglos.backends.jax").class_sharded
 
 pytestmark = pytest.mark.slow
 
@@ -206,6 +206,6 @@ def test_class_sharded_refuses(mesh: Any) -> None:
     with pytest.raises(ValueError, match=r"^arcface: weights held 57 classes; wanted a multiple of 8, the devices "
                                          r"along 'devices'"):
         class_sharded(anglos.arcface, mesh, "devices")(jnp.ones((4, 3)), jnp.ones((57, 3)), jnp.zeros(4, int))
-    results = doctest.testmod(import_module("anglos.backends.jax_sharding"))
+    results = doctest.testmod(import_module("anglos.backends.jax._sharding"))
     assert results.attempted > 0
     assert results.failed == 0

@@ -15,7 +15,7 @@ from anglos._backend import add_sums
 from anglos._kinds import describe
 from anglos._loss import Loss, Options, _Call
 
-from .jax import Jax
+from ._arrays import Jax
 
 Axis = str | tuple[str, ...]
 

@@ -1,0 +1,74 @@
+"""Every loss is a custom_vjp, inside shard_map and on meshes with explicit axes too."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from anglos._loss import Plan
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:
+    return plan.forward(arrays)
+
+
+def _forward(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, Any]:
+    per_row, residuals = plan.forward(arrays)
+    return (per_row, residuals), (arrays, residuals)
+
+
+def _backward(plan: Plan, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]:
+    (arrays, residuals), (g, _) = saved, cotangents
+    # All of them: under jit, what nobody uses is not computed.
+    needs = frozenset(name for name, array in zip(plan.names, arrays, strict=True)
+                      if jnp.issubdtype(array.dtype, jnp.floating) and not plan.loss.kinds[name].frozen)
+    gradients = plan.backward(g, arrays, residuals, needs)
+    return (tuple(_over_devices(gradients[name], array) if name in gradients else _nothing(array)
+                  for name, array in zip(plan.names, arrays, strict=True)),)
+
+
+def _over_devices(gradient: jax.Array, array: jax.Array) -> jax.Array:
+    """Inside shard_map, the sum over the devices that have the array in common."""
+    axes = tuple(_varying(gradient) - _varying(array))
+    return jax.lax.psum(gradient, axes) if axes else gradient  # type: ignore[no-untyped-call]
+
+
+def _varying(array: jax.Array) -> frozenset[str]:
+    kind: Any = jax.typeof(array)
+    axes: frozenset[str] = kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
+    return axes
+
+
+def _nothing(array: jax.Array) -> Any:
+    """The gradient of what has none."""
+    floating = jnp.issubdtype(array.dtype, jnp.floating)
+    return jnp.zeros_like(array) if floating else np.zeros(array.shape, jax.dtypes.float0)
+
+
+_differentiable.defvjp(_forward, _backward)
+
+
+def differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """The loss of every row, and residuals that are constants."""
+    try:
+        per_row, residuals = _by_compiler(functools.partial(_differentiable, plan), arrays)
+    except TypeError as error:
+        if "custom_vjp" in str(error):
+            error.add_note(f"Forward mode (jvp, jacfwd) goes through anglos.{plan.loss.name}.plain.")
+        raise
+    return per_row, jax.lax.stop_gradient(residuals)
+
+
+def _by_compiler(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
+    """The function of the arrays; on a mesh with explicit axes the compiler says how what it computes is sharded."""
+    meshes = jax.sharding.get_abstract_mesh(), *(jax.typeof(array).sharding.mesh for array in arrays)
+    mesh = next((mesh for mesh in meshes if mesh.explicit_axes), None)
+    if mesh is None:
+        return function(arrays)
+    everywhere = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
+    with jax.sharding.use_abstract_mesh(mesh):
+        return jax.sharding.auto_axes(function, out_sharding=everywhere)(arrays)
