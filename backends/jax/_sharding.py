@@ -76,8 +76,8 @@ class _Shards(Jax):
     def readable(self, array: jax.Array) -> bool:
         return False
 
-    def class_tile_width(self, rows: int, dimension: int, classes: int, keep: bool) -> int:
-        return min(super().class_tile_width(rows, dimension, classes, keep), classes // self.shards)
+    def class_tile_width(self, like: jax.Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
+        return min(super().class_tile_width(like, rows, dimension, classes, keep), classes // self.shards)
 
     def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
               arrays: tuple[jax.Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
