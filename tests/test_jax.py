@@ -1,6 +1,5 @@
 """What JAX does to a function, done to a loss."""
 
-import doctest
 from importlib import import_module
 from typing import Any
 
@@ -152,31 +151,3 @@ def test_value_and_grad_can_be_differentiated(head: Loss[...], jax_library: Libr
     explicit = penalty(lambda x: head.value_and_grad(x, *inputs[1:], **gentle(head))[1][0])
     wanted = penalty(jax.grad(lambda x: head.plain(x, *inputs[1:], **gentle(head))))
     np.testing.assert_allclose(explicit, wanted, rtol=0, atol=1e-10)
-
-
-def test_flax_head(jax_library: Library) -> None:
-    """Trains its weights, and learns a parameter that is given as an option."""
-    nnx: Any = import_module("flax.nnx")
-    adapter: Any = import_module("anglos.backends.flax")
-    scale = nnx.Param(jnp.asarray(5.0))
-    head = adapter.Head(anglos.normface, 5, 4, scale=scale, label_smoothing=0.1, rngs=nnx.Rngs(0))
-    embeddings, _, labels = arrays(anglos.normface, jax_library, dtype="float32")
-
-    @nnx.jit
-    def step(head: Any) -> Any:
-        loss, gradients = nnx.value_and_grad(lambda head: head(embeddings, labels))(head)
-        nnx.update(head, jax.tree.map(lambda p, g: p - 0.5 * g, nnx.state(head, nnx.Param), gradients))
-        return loss
-
-    losses = [float(step(head)) for _ in range(20)]
-    assert losses[-1] < 0.7 * losses[0]
-    assert float(scale[...]) != 5.0
-    with_array = adapter.Head(anglos.cosface, 5, 4, margin=jnp.asarray(0.2), rngs=nnx.Rngs(0))
-    before = float(nnx.jit(lambda head: head(embeddings, labels))(with_array))
-    with_array.options["scale"] = 3.0
-    assert float(with_array(embeddings, labels)) != before
-    with pytest.raises(TypeError, match=r"^Head\(normface\): margin was given, which is none of its options"):
-        adapter.Head(anglos.normface, 5, 4, margin=0.5, rngs=nnx.Rngs(0))
-    results = doctest.testmod(adapter)
-    assert results.attempted > 0
-    assert results.failed == 0

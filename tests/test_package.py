@@ -118,7 +118,7 @@ def test_types_are_seen_by_users(tmp_path: Path) -> None:
     assert 'Unexpected keyword argument "margn"' in done.stdout
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch", "jax", "cupy", "flax"])
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax", "cupy", "equinox", "flax"])
 def test_adapters_are_importable_as_anglos_backends(name: str) -> None:
     """From anywhere, and without a namesake at the top level."""
     code = ("import importlib.util as u\n"

@@ -1,0 +1,113 @@
+"""The layers for flax.nnx and Equinox: every loss that compares embeddings with something of each class."""
+
+import doctest
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+from libraries import Library
+from samples import CLASSES, DIMENSION, array_options, arrays, gentle
+
+import anglos
+from anglos import Loss
+from anglos._kinds import ArrayOf
+
+jax: Any = import_module("jax")
+jnp: Any = jax.numpy
+nnx: Any = import_module("flax.nnx")
+eqx: Any = import_module("equinox")
+
+LAYERS = ["flax", "equinox"]
+
+
+def head_of(layer: str, loss: Loss[...], **options: Any) -> Any:
+    """A learnable option is an nnx.Param in flax, any array in Equinox."""
+    if loss.kinds[loss.arrays[1]] == ArrayOf("C K D"):
+        options["prototypes_per_class"] = 3
+    Head = import_module(f"anglos.backends.{layer}").Head
+    if layer == "equinox":
+        return Head(loss, CLASSES, DIMENSION, key=jax.random.key(0), dtype="float64", **options)
+    options = {name: nnx.Param(option) if isinstance(option, jax.Array) else option for name, option in options.items()}
+    return Head(loss, CLASSES, DIMENSION, rngs=nnx.Rngs(0), param_dtype="float64", **options)
+
+
+def value_and_gradients(layer: str, head: Any, embeddings: Any, labels: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """The loss, and its gradients in weight and options."""
+    if layer == "equinox":
+        value, of = eqx.filter_value_and_grad(lambda head: head(embeddings, labels))(head)
+        return value, of.weight, {name: one for name, one in of.options.items() if one is not None}
+    value, of = nnx.value_and_grad(lambda head: head(embeddings, labels))(head)
+    return value, of["weight"][...], {name: one[...] for name, one in of.get("options", {}).items()}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_head_is_the_loss_with_learnt_options(layer: Loss[...], name: str, jax_library: Library) -> None:
+    embeddings, _, labels = arrays(layer, jax_library)
+    learnt = {option: jnp.asarray(values[0]) for option, values in array_options(layer).items()}
+    static = {option: value for option, value in gentle(layer).items() if option not in learnt}
+    head = head_of(name, layer, **learnt, **static)
+    assert head.weight.shape == arrays(layer, jax_library)[1].shape
+    value, d_weight, d_options = value_and_gradients(name, head, embeddings, labels)
+    frozen = layer.kinds[layer.arrays[1]].frozen
+    wanted, gradients = layer.value_and_grad(embeddings, head.weight[...], labels, **learnt, **static,
+                                             wrt=(*([] if frozen else [layer.arrays[1]]), *learnt))
+    np.testing.assert_allclose(value, wanted, rtol=1e-12)
+    for got, want in zip([*([] if frozen else [d_weight]), *map(d_options.get, learnt)], gradients, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-11)
+    assert d_options.keys() == learnt.keys()
+    assert not (frozen and d_weight.any())
+
+
+def step_of(name: str, embeddings: Any, labels: Any) -> Any:
+    """A step of gradient descent under jit: head -> (loss, head)."""
+    def by_equinox(head: Any) -> Any:
+        value, of = eqx.filter_value_and_grad(lambda head: head(embeddings, labels))(head)
+        return value, eqx.apply_updates(head, jax.tree.map(lambda gradient: -0.5 * gradient, of))
+
+    def by_flax(head: Any) -> Any:
+        value, of = nnx.value_and_grad(lambda head: head(embeddings, labels))(head)
+        nnx.update(head, jax.tree.map(lambda p, g: p - 0.5 * g, nnx.state(head, nnx.Param), of))
+        return value
+
+    if name == "equinox":
+        return eqx.filter_jit(by_equinox)
+    jitted = nnx.jit(by_flax)
+    return lambda head: (jitted(head), head)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_head_trains_under_jit(name: str, jax_library: Library) -> None:
+    """Its weights, and a learnable scale; it then predicts what it was taught."""
+    embeddings = jnp.asarray(np.random.default_rng(0).normal(size=(CLASSES, DIMENSION)))
+    labels = jnp.arange(CLASSES)
+    head = head_of(name, anglos.normface, scale=jnp.asarray(5.0), label_smoothing=0.1)
+    step, losses = step_of(name, embeddings, labels), []
+    for _ in range(20):
+        loss, head = step(head)
+        losses.append(float(loss))
+    assert losses[-1] < 0.7 * losses[0]
+    assert float(head.options["scale"][...]) != 5.0
+    np.testing.assert_array_equal(head.logits(embeddings).argmax(axis=1), labels)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_head_takes_other_options_between_steps(name: str, jax_library: Library) -> None:
+    embeddings, _, labels = arrays(anglos.cosface, jax_library)
+    head = head_of(name, anglos.cosface, margin=0.2, scale=6.0)
+    before = head(embeddings, labels)
+    if name == "equinox":
+        head = eqx.tree_at(lambda head: head.options["margin"], head, 0.3)
+    else:
+        head.options["margin"] = 0.3
+    wanted = anglos.cosface(embeddings, head.weight[...], labels, margin=0.3, scale=6.0)
+    assert float(head(embeddings, labels)) == float(wanted) != float(before)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_head_refuses_and_its_example_runs(name: str, jax_library: Library) -> None:
+    with pytest.raises(TypeError, match=r"^Head\(normface\): margin was given, which is none of its options"):
+        head_of(name, anglos.normface, margin=0.5)
+    results = doctest.testmod(import_module(f"anglos.backends.{name}"))
+    assert results.attempted > 0
+    assert results.failed == 0
