@@ -19,6 +19,7 @@ def numbers(line: str) -> list[float]:
 # What a script needs, and whether its last line shows that it has learnt something.
 SCRIPTS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "lightning_digits.py": ("lightning", lambda line: numbers(line)[0] > 0.85),  # one in ten by chance
+    "optax_digits.py": ("equinox", lambda line: numbers(line)[0] > 0.85),
     "sentence_transformers_topics.py": (
         "sentence_transformers", lambda line: numbers(line)[1] > numbers(line)[0] + 0.1),  # before, after
 }
