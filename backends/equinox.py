@@ -6,8 +6,8 @@ import equinox
 import jax
 import jax.numpy as jnp
 
-from anglos._logits import logits_of
-from anglos._loss import Loss, check_head
+from anglos._layer import check_head, logits_of
+from anglos._loss import Loss
 
 
 class Head(equinox.Module):
