@@ -104,6 +104,10 @@ class Backend:
         """How many rows of so many columns, or columns × columns, make a tile of pairs."""
         return max(1, self.tile_elements // max(math.prod(columns), 1))
 
+    def tiles(self, count: int, width: int) -> list[tuple[int, int]]:
+        """Where tiles of so many rows begin and end."""
+        return [(first, min(first + width, count)) for first in range(0, count, width)]
+
     def class_tile_width(self, like: Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
         """How many of the classes make a tile; whether all logits may be kept matters where only one tile keeps any."""
         return max(1, (1 << 20) // max(rows, dimension))
@@ -198,8 +202,7 @@ class Backend:
         count = arrays[0].shape[0]  # type: ignore[union-attr]
         state: Any = None
         joined: tuple[Any, ...] = ()
-        for first in range(0, count, width):
-            last = min(first + width, count)
+        for first, last in self.tiles(count, width):
             slices = (None if array is None else array[first:last, ...] for array in arrays)
             partial, output = visit(first, *slices)
             if last - first == count:

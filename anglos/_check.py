@@ -97,16 +97,10 @@ def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any])
 
 
 def _is_dtype(xp: Any, dtype: Any, kind: str) -> bool:
-    key = id(xp), dtype, kind
-    if key not in _IS_DTYPE:
-        try:
-            _IS_DTYPE[key] = bool(xp.isdtype(dtype, kind))
-        except (TypeError, ValueError):  # one that the library did not define itself, as NumPy's bfloat16
-            _IS_DTYPE[key] = False
-    return _IS_DTYPE[key]
-
-
-_IS_DTYPE: dict[tuple[int, Any, str], bool] = {}
+    try:
+        return bool(xp.isdtype(dtype, kind))
+    except (TypeError, ValueError):  # one that the library did not define itself, as NumPy's bfloat16
+        return False
 
 
 def _check_shape(refuse: Any, name: str, value: Any, kind: ArrayOf | Number, sizes: dict[str, int],

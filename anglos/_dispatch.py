@@ -7,9 +7,9 @@ import array_api_compat
 
 from anglos._backend import Backend
 
+
 # (top-level module, class) somewhere among an array type's bases -> module of anglos.backends
 _LIBRARIES = {
-    ("torch", "Tensor"): "torch",
     ("jaxlib", "ArrayImpl"): "jax",
     ("jax", "Array"): "jax",
     ("jax", "Tracer"): "jax",
@@ -21,16 +21,25 @@ _LIBRARIES = {
 # The first two redefine what * and indexing mean; the third are numbers.
 _REFUSED = {("numpy", "matrix"), ("numpy", "MaskedArray"), ("numpy", "generic")}
 
-_backends: dict[type, Backend | None] = {}
+_backends: dict[type, Backend | None] = dict.fromkeys((type(None), bool, int, float, str, tuple))
 _generic: dict[str, Backend] = {}
 
 
 def backend_of(array: Any) -> Backend | None:
     """The backend of an array, or None if it is not one."""
     kind = type(array)
+    if kind.__module__ in ("torch", "torch.nn.parameter"):
+        return _torch()
     if kind not in _backends:
         _backends[kind] = _resolve(array)
     return _backends[kind]
+
+
+def _torch() -> Backend:
+    """By a statement, and not kept: torch.compile traces no other import, and would guard what is kept."""
+    from anglos.backends.torch import backend
+
+    return backend
 
 
 def _resolve(array: Any) -> Backend | None:
@@ -38,6 +47,8 @@ def _resolve(array: Any) -> Backend | None:
     if _REFUSED.intersection(bases):
         return None
     for base in bases:
+        if base == ("torch", "Tensor"):
+            return _torch()
         if base in _LIBRARIES:
             backend: Backend = import_module(f"anglos.backends.{_LIBRARIES[base]}").backend
             return backend

@@ -94,7 +94,9 @@ class Number:
     def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
         """Refuse a number, or an array with these bounds; NaN and infinity are never in range."""
         def inside(number: float) -> bool:
-            return self.low <= number <= self.high and math.isfinite(number) and not (self.above and number == self.low)
+            # Not by math.isfinite, which torch.compile cannot ask of a number that it takes for a variable.
+            return self.low <= number <= self.high and -math.inf < number < math.inf and not (
+                self.above and number == self.low)
 
         if inside(low) and inside(high):
             return

@@ -8,15 +8,11 @@ Array = Any
 
 def float_type(xp: Any, *arrays: Array) -> Any:
     """The type in which the arithmetic is done: that of the arrays together, and float32 at least."""
-    known = _FLOAT_TYPES.setdefault(id(xp), {})  # not functools.cache, of which torch.compile warns
-    dtypes = tuple(array.dtype for array in arrays)
-    if dtypes not in known:
-        dtype = xp.result_type(*dtypes)
-        known[dtypes] = xp.float32 if xp.finfo(dtype).bits < 32 else dtype
-    return known[dtypes]
-
-
-_FLOAT_TYPES: dict[int, dict[tuple[Any, ...], Any]] = {}
+    first, *others = {array.dtype for array in arrays}  # not cached: torch.compile would guard what is not there yet
+    if not others and (first == xp.float32 or first == xp.float64):
+        return first
+    bits, widest = max((xp.finfo(dtype).bits, place) for place, dtype in enumerate((first, *others)))
+    return xp.float32 if bits < 32 else (first, *others)[widest]
 
 
 def unit_rows(backend: Any, x: Array) -> tuple[Array, Array]:

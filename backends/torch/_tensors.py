@@ -49,6 +49,20 @@ class Tensors(Backend):
         # All threads share a tile: smaller products would not keep them busy.
         return max(1, (1 << 23) // (rows + 4 * dimension))
 
+    def tiles(self, count: int, width: int) -> list[tuple[int, int]]:
+        if not torch.compiler.is_compiling():
+            return super().tiles(count, width)
+        # Every tile becomes a part of the graph, so they are few. The sizes of a batch are compared, not read:
+        # the graph then serves every batch that needs as many.
+        number = 1
+        while number < 16 and number * width < count:
+            number *= 2
+        return [(count * place // number, count * (place + 1) // number) for place in range(number)]
+
+    def makes_unit(self, dimension: int, rows: int) -> bool:
+        # A compiler makes one pass of the factors and what follows, and one graph serves batches on either side.
+        return not torch.compiler.is_compiling() and super().makes_unit(dimension, rows)
+
     def changes_arrays(self) -> bool:
         return not recorded()
 
