@@ -7,7 +7,6 @@ import array_api_compat
 
 from anglos._backend import Backend
 
-
 # (top-level module, class) somewhere among an array type's bases -> module of anglos.backends
 _LIBRARIES = {
     ("jaxlib", "ArrayImpl"): "jax",

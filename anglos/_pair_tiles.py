@@ -1,6 +1,5 @@
 """Which vectors a loss over pairs compares, and a tile of them: values and masks, before any loss is taken."""
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -93,7 +92,8 @@ class Tiles:
             if row.bias is not None:
                 values = values + row.bias
             if row.log_noise is not None:
-                values = values - math.log(columns.shape[0]) - self._noise(own_noise, values)
+                many = self.backend.asarray(columns.shape[0], values, values.dtype)  # which a compiler may not know
+                values = values - xp.log(many) - self._noise(own_noise, values)
         positive, negative = self._masks(first, x, labels, false_negatives)
         return PairTile(values, positive, negative, self.between, self.part), similarity, slope
 

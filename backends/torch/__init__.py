@@ -1,14 +1,16 @@
 """PyTorch: autograd, autocast, compiled and transformed functions, and a layer."""
 
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import array_api_compat.torch as xp
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from anglos._loss import Plan
 
 # Not by their full names, under which a type checker does not find them in this repository.
+from . import _namespace as xp
 from ._autograd import Differentiable, without_autocast
 from ._head import Head
 from ._tensors import Tensors
@@ -21,21 +23,33 @@ class PyTorch(Tensors):
 
     def differentiable(self, plan: Plan, arrays: tuple[torch.Tensor, ...]
                        ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        if not (torch.is_grad_enabled() and any(array.requires_grad for array in arrays)):
+        differentiated = torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
+        if not differentiated:
             plan = plan.for_value_only()
+        transformed = torch._C._are_functorch_transforms_active()
+        if (torch.compiler.is_dynamo_compiling() and differentiated and not transformed
+                and plan.keep_bytes < _bytes_of_pairs(arrays)):
+            # A compiler would see that the gradient computes the logits again, and keep them all instead.
+            per_row, *residuals = checkpoint(Differentiable.apply, plan, None, *arrays, use_reentrant=False)
+            return per_row, tuple(residuals)
         # What a graph is made of must be tensors, but for what nobody traces.
-        traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+        traced = torch.compiler.is_compiling() or transformed
         per_row, *residuals = Differentiable.apply(plan, None if traced else {}, *arrays)  # type: ignore[no-untyped-call]
         return per_row, tuple(residuals)
 
     def plain(self, arrays: tuple[torch.Tensor, ...]) -> AbstractContextManager[Any]:
         return without_autocast(arrays)
 
-    def untracked(self, arrays: tuple[torch.Tensor, ...]) -> AbstractContextManager[Any]:
-        stack = ExitStack()
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(without_autocast(arrays))
-        return stack
+    @contextmanager
+    def untracked(self, arrays: tuple[torch.Tensor, ...]) -> Iterator[None]:
+        with torch.no_grad(), without_autocast(arrays):
+            yield
+
+
+def _bytes_of_pairs(arrays: tuple[torch.Tensor, ...]) -> int:
+    """Of one number for every row and every vector of the longest array."""
+    longest = max(array.numel() // array.shape[-1] for array in arrays if array.ndim > 1)
+    return arrays[0].shape[0] * longest * arrays[0].element_size()
 
 
 backend = PyTorch("torch", xp)

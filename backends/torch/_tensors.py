@@ -22,6 +22,9 @@ class Tensors(Backend):
     def device(self, array: torch.Tensor) -> torch.device:
         return array.device
 
+    def asarray(self, number: float, like: torch.Tensor, dtype: Any) -> torch.Tensor:
+        return torch.full((), number, dtype=dtype, device=like.device)  # asarray would read a size that may change
+
     def arange(self, count: int, like: torch.Tensor) -> torch.Tensor:
         return torch.arange(count, dtype=like.dtype, device=like.device)
 
@@ -106,9 +109,6 @@ class Tensors(Backend):
 
     def largest(self, array: torch.Tensor, count: int) -> torch.Tensor:
         return torch.topk(array, count, dim=0, sorted=False).values
-
-    def clip(self, x: torch.Tensor, low: float | None, high: float | None = None) -> torch.Tensor:
-        return torch.clamp(x, low, high)
 
     def with_own(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any) -> Any:
         if recorded():

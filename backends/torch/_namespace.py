@@ -1,0 +1,16 @@
+"""The array API standard as array_api_compat has it for PyTorch, but for what torch.compile cannot trace there."""
+
+from typing import Any
+
+import torch
+from array_api_compat.torch import *  # noqa: F403
+
+
+def clip(x: torch.Tensor, min: Any = None, max: Any = None) -> torch.Tensor:
+    """Not by way of math.isnan, which limits cannot be asked that are variables."""
+    return torch.clamp(x, min, max)
+
+
+def take_along_axis(x: torch.Tensor, indices: torch.Tensor, axis: Any = -1) -> torch.Tensor:
+    """Not by torch.take_along_dim, which makes constants of the sizes of a batch."""
+    return torch.gather(x, axis, indices)

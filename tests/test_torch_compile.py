@@ -1,0 +1,122 @@
+"""torch.compile: one graph for every loss, that serves every batch and every margin, and keeps tiles."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+from libraries import LIBRARIES, Library
+from samples import BATCH, arrays, leaves, per_class
+
+import anglos
+from anglos import Loss
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # Dynamo's own
+
+torch: Any = import_module("torch")
+dynamo: Any = import_module("torch._dynamo")
+common: Any = import_module("torch._dynamo.backends.common")
+partitioners: Any = import_module("functorch.compile")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled() -> Iterator[None]:
+    dynamo.reset()
+    yield
+    dynamo.reset()
+
+
+def batch(loss: Loss[...], rows: int, dynamic: bool = False) -> tuple[list[Any], list[Any]]:
+    """Arrays for the first rows, and of them those that have a gradient; their rows as of no fixed number."""
+    inputs = arrays(loss, LIBRARIES["torch"](), dtype="float32")
+    inputs = [array if per_class(name) else array[:rows].clone()
+              for name, array in zip(loss.arrays, inputs, strict=True)]
+    for name, array in zip(loss.arrays, inputs, strict=True):
+        if dynamic and not per_class(name):
+            dynamo.mark_dynamic(array, 0)
+    return inputs, [array.requires_grad_() for array in leaves(loss, inputs)]
+
+
+def agree(loss: Loss[...], compiled: Any, rows: int, options: dict[str, Any], dynamic: bool = False) -> None:
+    """Value and gradients as without a compiler, but for the order of sums."""
+    inputs, tensors = batch(loss, rows, dynamic)
+    value = compiled(options, *inputs)
+    got = torch.autograd.grad(value, tensors)
+    wanted = loss(*inputs, **options)
+    torch.testing.assert_close(value, wanted, rtol=2e-5, atol=1e-6)
+    # An element is a sum of terms as large as the largest one.
+    for one, want in zip(got, torch.autograd.grad(wanted, tensors), strict=True):
+        torch.testing.assert_close(one, want, rtol=2e-5, atol=2e-5 * max(1.0, float(want.abs().max())))
+
+
+def margins(loss: Loss[...], *, tensors: bool) -> dict[str, float]:
+    """The margins that a loss takes as a number, or as a tensor; and not integers, for which some have a short cut."""
+    return {name: 1.07 * default + 0.01 for name, default in loss.defaults.items()
+            if name in ("margin", "m1", "m2", "m3") and isinstance(default, float)
+            and (not tensors or "" in getattr(loss.kinds[name], "shapes", ()))}
+
+
+def partitioned(saved: list[int]) -> Any:
+    """The backend aot_eager, which in addition tells how many numbers each output of a forward graph has."""
+    def look(graph: Any, _: Any) -> Any:
+        (outputs,) = graph.graph.find_nodes(op="output")[0].args
+        for output in outputs:
+            value = output.meta["val"]
+            count = value.numel() if isinstance(value, torch.Tensor) else 1
+            saved.append(count if isinstance(count, int) else count.node.hint)
+        return graph
+
+    return common.aot_autograd(fw_compiler=look, bw_compiler=partitioners.nop,
+                               partition_fn=partitioners.min_cut_rematerialization_partition)
+
+
+def test_one_graph_for_all_batches_and_margins(loss: Loss[...], torch_library: Library) -> None:
+    """A number of rows that Dynamo is forbidden to fix, and a margin in a tensor: nothing is compiled again.
+
+    And nothing is kept for the gradient that is longer than the inputs: no number for every pair.
+    """
+    saved: list[int] = []
+    compiled = torch.compile(lambda options, *inputs: loss(*inputs, **options), fullgraph=True,
+                             backend=partitioned(saved))
+    keep = {"keep_bytes": 0} if "keep_bytes" in loss.defaults else {}
+    scheduled = margins(loss, tensors=True)
+
+    def options(part: float) -> dict[str, Any]:
+        return keep | {name: torch.tensor(part * number) for name, number in scheduled.items()}
+
+    agree(loss, compiled, BATCH, options(1.0), dynamic=True)
+    assert 0 < max(saved) <= max(array.numel() for array in batch(loss, BATCH)[0])
+    with dynamo.config.patch(error_on_recompile=True):
+        agree(loss, compiled, BATCH - 1, options(1.05))
+        agree(loss, compiled, 3, options(1.1))
+
+
+@pytest.mark.parametrize("name", ["arcface", "curricularface", "triplet", "info_nce", "center"])
+def test_inductor(name: str) -> None:
+    """By the compiler that is used in earnest, for every engine."""
+    loss = anglos.LOSSES[name]
+    agree(loss, torch.compile(lambda options, *inputs: loss(*inputs, **options), fullgraph=True), BATCH, {})
+
+
+def test_a_batch_of_another_size_is_noticed_once() -> None:
+    """Where Dynamo is told nothing, its second graph is for all batches to come."""
+    compiled = torch.compile(lambda options, *inputs: anglos.arcface(*inputs, **options), fullgraph=True,
+                             backend="aot_eager")
+    agree(anglos.arcface, compiled, BATCH, {})
+    agree(anglos.arcface, compiled, BATCH - 1, {})
+    with dynamo.config.patch(error_on_recompile=True):
+        agree(anglos.arcface, compiled, 3, {})
+
+
+@pytest.mark.parametrize("with_margin", [loss for loss in anglos.LOSSES.values() if margins(loss, tensors=False)],
+                         ids=lambda loss: loss.name)
+def test_a_margin_scheduled_as_a_number(with_margin: Loss[...], torch_library: Library) -> None:
+    """Compiled once more when the number is first seen to change, then never again."""
+    loss = with_margin
+    compiled = torch.compile(lambda options, *inputs: loss(*inputs, **options), fullgraph=True, backend="eager",
+                             dynamic=True)  # numbers too are taken for variables at once
+    scheduled = margins(loss, tensors=False)
+    agree(loss, compiled, BATCH, scheduled)
+    with dynamo.config.patch(error_on_recompile=True):
+        for part in (1.05, 1.1, 1.12):
+            agree(loss, compiled, BATCH, {name: part * number for name, number in scheduled.items()})
