@@ -37,7 +37,8 @@ class Ndonnx(Backend):
     def numbers(self, array: ndx.Array, like: ndx.Array) -> ndx.Array:
         if array.shape[0] is not None:
             return super().numbers(array, like)
-        return ndx.astype(ndx.arange(array.dynamic_shape[0]), like.dtype)
+        numbers: ndx.Array = ndx.astype(ndx.arange(array.dynamic_shape[0]), like.dtype)
+        return numbers
 
     def tile_width(self, *columns: int) -> int:
         return 1

@@ -28,7 +28,7 @@ class PyTorch(Tensors):
             plan = plan.for_value_only()
         transformed = torch._C._are_functorch_transforms_active()
         if (torch.compiler.is_dynamo_compiling() and differentiated and not transformed
-                and plan.keep_bytes < _bytes_of_pairs(arrays)):
+                and plan.means.keep_bytes < _bytes_of_pairs(arrays)):
             # A compiler would see that the gradient computes the logits again, and keep them all instead.
             per_row, *residuals = checkpoint(Differentiable.apply, plan, None, *arrays, use_reentrant=False)
             return per_row, tuple(residuals)
