@@ -1,43 +1,57 @@
 """The names by which losses say, in their annotations, what their arguments may be."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from anglos._kinds import ArrayOf, Integer, Number, NumberOr, Pair
 
-Embeddings = Annotated[Any, ArrayOf("B D")]
-Weights = Annotated[Any, ArrayOf("C D")]
-Prototypes = Annotated[Any, ArrayOf("C D", frozen=True)]
-Cosines = Annotated[Any, ArrayOf("B C")]
-Centers = Annotated[Any, ArrayOf("C D")]
-SubWeights = Annotated[Any, ArrayOf("C K D")]
-Logits = Annotated[Any, ArrayOf("B C")]
-Labels = Annotated[Any, ArrayOf("B", "integral")]
-Groups = Annotated[Any, ArrayOf("B", "integral")]
-Queries = Annotated[Any, ArrayOf("B D")]
-Keys = Annotated[Any, ArrayOf("B D")]
-Anchors = Annotated[Any, ArrayOf("B D")]
-Positives = Annotated[Any, ArrayOf("B D")]
-NoiseDraws = Annotated[Any, ArrayOf("M D")]
-Negatives = Annotated[Any, ArrayOf("M D", optional=True)]
-ReferenceEmbeddings = Annotated[Any, ArrayOf("N D", optional=True)]
-ReferenceLabels = Annotated[Any, ArrayOf("N", "integral", optional=True)]
-FalseNegativePairs = Annotated[Any, ArrayOf("B B", "bool", optional=True)]
-FalseNegatives = Annotated[Any, ArrayOf("B M", "bool", optional=True)]
-KeyLogProb = Annotated[Any, ArrayOf("B", optional=True, frozen=True)]
-NegativeLogProb = Annotated[Any, ArrayOf("M", optional=True, frozen=True)]
-Bias = Annotated[Any, ArrayOf("C", optional=True)]
-SampleWeight = Annotated[Any, ArrayOf("B", optional=True, low=0.0)]
-Angle = Annotated[Any, Number("an angle in radians", 0.0, math.pi, shapes=("", "B"))]
-CosineMargin = Annotated[Any, Number("a margin on the cosine", -2.0, 2.0, shapes=("", "B"))]
-AngleFactor = Annotated[Any, Number("a factor of the angle", 1.0, 10.0, shapes=("", "B"))]
-AnyAngleFactor = Annotated[Any, Number("a factor of the angle", 0.0, 10.0, above=True, shapes=("", "B"))]
-Scale = Annotated[Any, Number("a scale", 0.0, above=True)]
-OptionalScale = Annotated[Any, Number("a scale", 0.0, above=True, optional=True)]
-Annealing = Annotated[Any, Number("a weight", 0.0)]
-Temperature = Annotated[Any, Number("a temperature", 0.0, above=True)]
-AnyNumber = Annotated[Any, Number("a number", -math.inf)]
-TripletMargin = Annotated[float | str, NumberOr(Number("a margin on the distance", 0.0, shapes=()), "soft")]
+
+class Array(Protocol):
+    """An array of any library, as a type checker sees it: a list and a word are none."""
+
+    @property
+    def shape(self) -> Any: ...
+    @property
+    def dtype(self) -> Any: ...
+    def __neg__(self) -> Any: ...
+    def __mul__(self, other: Any, /) -> Any: ...
+    def __rtruediv__(self, other: Any, /) -> Any: ...
+    def __rpow__(self, other: Any, /) -> Any: ...
+
+
+Embeddings = Annotated[Array, ArrayOf("B D")]
+Weights = Annotated[Array, ArrayOf("C D")]
+Prototypes = Annotated[Array, ArrayOf("C D", frozen=True)]
+Cosines = Annotated[Array, ArrayOf("B C")]
+Centers = Annotated[Array, ArrayOf("C D")]
+SubWeights = Annotated[Array, ArrayOf("C K D")]
+Logits = Annotated[Array, ArrayOf("B C")]
+Labels = Annotated[Array, ArrayOf("B", "integral")]
+Groups = Annotated[Array, ArrayOf("B", "integral")]
+Queries = Annotated[Array, ArrayOf("B D")]
+Keys = Annotated[Array, ArrayOf("B D")]
+Anchors = Annotated[Array, ArrayOf("B D")]
+Positives = Annotated[Array, ArrayOf("B D")]
+NoiseDraws = Annotated[Array, ArrayOf("M D")]
+Negatives = Annotated[Array | None, ArrayOf("M D", optional=True)]
+ReferenceEmbeddings = Annotated[Array | None, ArrayOf("N D", optional=True)]
+ReferenceLabels = Annotated[Array | None, ArrayOf("N", "integral", optional=True)]
+FalseNegativePairs = Annotated[Array | None, ArrayOf("B B", "bool", optional=True)]
+FalseNegatives = Annotated[Array | None, ArrayOf("B M", "bool", optional=True)]
+KeyLogProb = Annotated[Array | None, ArrayOf("B", optional=True, frozen=True)]
+NegativeLogProb = Annotated[Array | None, ArrayOf("M", optional=True, frozen=True)]
+Bias = Annotated[Array | None, ArrayOf("C", optional=True)]
+SampleWeight = Annotated[Array | None, ArrayOf("B", optional=True, low=0.0)]
+Angle = Annotated[float | Array, Number("an angle in radians", 0.0, math.pi, shapes=("", "B"))]
+CosineMargin = Annotated[float | Array, Number("a margin on the cosine", -2.0, 2.0, shapes=("", "B"))]
+AngleFactor = Annotated[float | Array, Number("a factor of the angle", 1.0, 10.0, shapes=("", "B"))]
+AnyAngleFactor = Annotated[float | Array, Number("a factor of the angle", 0.0, 10.0, above=True, shapes=("", "B"))]
+Scale = Annotated[float | Array, Number("a scale", 0.0, above=True)]
+OptionalScale = Annotated[float | Array | None, Number("a scale", 0.0, above=True, optional=True)]
+Annealing = Annotated[float | Array, Number("a weight", 0.0)]
+Temperature = Annotated[float | Array, Number("a temperature", 0.0, above=True)]
+AnyNumber = Annotated[float | Array, Number("a number", -math.inf)]
+TripletMargin = Annotated[float | Literal["soft"], NumberOr(Number("a margin on the distance", 0.0, shapes=()), "soft")]
 PairMargin = Annotated[float, Number("a margin", 0.0, shapes=())]
 CircleMargin = Annotated[float, Number("a margin on the cosine", 0.0, 1.0, shapes=())]
 Part = Annotated[float, Number("a part", 0.0, 0.99, shapes=())]
@@ -46,7 +60,7 @@ AngularAngle = Annotated[float, Number("an angle in radians", 0.0, 1.15, above=T
 Mining = Literal["batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest"]
 DistanceName = Literal["squared_euclidean", "euclidean", "cosine", "angle"]
 LabelSmoothing = Annotated[float, Number("a probability", 0.0, 1.0, shapes=())]
-ScalarBias = Annotated[Any, Number("a bias", -math.inf, optional=True)]
+ScalarBias = Annotated[float | Array | None, Number("a bias", -math.inf, optional=True)]
 SquaredDistance = Annotated[float, Number("a squared distance of unit vectors", 0.0, 4.0, shapes=())]
 NonNegative = Annotated[float, Number("a number", 0.0, shapes=())]
 PositiveNumber = Annotated[float, Number("a number", 0.0, above=True, shapes=())]
@@ -55,11 +69,11 @@ FixedAngle = Annotated[float, Number("an angle in radians", 0.0, math.pi, shapes
 FixedCosineMargin = Annotated[float, Number("a margin on the cosine", -2.0, 2.0, shapes=())]
 FixedAngleFactor = Annotated[float, Number("a factor of the angle", 0.0, 10.0, above=True, shapes=())]
 FixedFactorFromOne = Annotated[float, Number("a factor of the angle", 1.0, 10.0, shapes=())]
-ScaleState = Annotated[Any, Number("a scale", 0.0, above=True, optional=True, frozen=True)]
-CosineState = Annotated[Any, Number("a cosine", -1.0, 1.0, frozen=True)]
-NormState = Annotated[Any, Number("a length", 0.0, above=True, optional=True, frozen=True)]
-SphereFace2Margin = Annotated[Any, Number("a margin (variant A: an angle in radians)", 0.0, math.pi, shapes=("", "B"),
-                                          optional=True)]
+ScaleState = Annotated[float | Array | None, Number("a scale", 0.0, above=True, optional=True, frozen=True)]
+CosineState = Annotated[float | Array, Number("a cosine", -1.0, 1.0, frozen=True)]
+NormState = Annotated[float | Array | None, Number("a length", 0.0, above=True, optional=True, frozen=True)]
+SphereFace2Margin = Annotated[float | Array | None, Number("a margin (variant A: an angle in radians)", 0.0, math.pi,
+                                                           shapes=("", "B"), optional=True)]
 NormRange = Annotated[tuple[float, float], Pair(Number("a length", 0.0, above=True, shapes=()))]
 AngleRange = Annotated[tuple[float, float], Pair(Number("an angle in radians", 0.0, math.pi, shapes=()))]
 PastPi = Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"]

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import update_wrapper
 from types import ModuleType
-from typing import Any, Generic, NamedTuple, ParamSpec
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
+from anglos._arguments import Array as ArrayType
 from anglos._backend import Array, Backend
 from anglos._check import check_defaults, check_names, check_together, check_values, check_wrt
 from anglos._kinds import kind_of
@@ -14,9 +15,14 @@ from anglos._numerics import float_type
 from anglos._reduce import Rows, reduce, reduce_pullback, settle_groups, settle_labels
 
 Options = ParamSpec("Options")
+First = TypeVar("First", bound=ArrayType)
+"""The result is taken to be of the type of the first array."""
 
 LOSSES: dict[str, "Loss[...]"] = {}
 """Every loss by name, in the order of the catalogue."""
+
+_MISSING: Any = None
+"""In the place of a first array, which a type checker wants, and whose absence has a message of its own."""
 
 # Handled here for every loss; the others go to its engine.
 _COMMON = ("sample_weight", "ignore_index", "keep_bytes", "gradient_products", "reduction")
@@ -30,8 +36,9 @@ class Loss(Generic[Options]):
     Made by `@loss(...)` from a function whose signature and docstring it takes over. Hashable and picklable.
     """
 
-    def __init__(self, function: Callable[Options, Any], engine: ModuleType, formula: str, paper: str) -> None:
-        update_wrapper(self, function)
+    def __init__(self, function: Callable[Concatenate[Any, Options], Any], engine: ModuleType, formula: str, paper: str
+                 ) -> None:
+        update_wrapper(self, function)  # type: ignore[arg-type]
         self.name, self.function, self.engine = function.__name__, function, engine
         self.formula, self.paper = formula, paper
         signature = inspect.signature(function)
@@ -50,25 +57,35 @@ class Loss(Generic[Options]):
     def __reduce__(self) -> str:
         return self.name
 
-    def __call__(self, *arrays: Options.args, **options: Options.kwargs) -> Any:
+    def __call__(self, first: First = _MISSING, /, *arrays: Options.args, **options: Options.kwargs) -> First:
         """The loss. In PyTorch and JAX it can be differentiated, by the analytical gradient."""
-        call = self._prepare(arrays, options)
-        return call.reduce(*call.plan.backend.differentiable(call.plan, call.arrays))
+        call = self._prepare((first, *arrays), options)
+        value: First = call.reduce(*call.plan.backend.differentiable(call.plan, call.arrays))
+        return value
 
-    def plain(self, *arrays: Options.args, **options: Options.kwargs) -> Any:
+    def plain(self, first: First = _MISSING, /, *arrays: Options.args, **options: Options.kwargs) -> First:
         """The same value in bare array operations, for any automatic differentiation, forward mode too."""
-        call = self._prepare(arrays, options)
+        call = self._prepare((first, *arrays), options)
         with call.plan.backend.plain(call.arrays):
-            return call.reduce(*call.plan.for_value_only().forward(call.arrays))
+            value: First = call.reduce(*call.plan.for_value_only().forward(call.arrays))
+            return value
 
-    def value_and_grad(self, *arrays: Any, wrt: tuple[str, ...] | None = None, **options: Any
-                       ) -> tuple[Any, tuple[Any, ...]]:
+    @overload
+    def value_and_grad(self, first: First, /, *arrays: Options.args, **options: Options.kwargs
+                       ) -> tuple[First, tuple[First, ...]]: ...
+    @overload  # a type checker cannot know the options and `wrt` beside them
+    def value_and_grad(self, first: First, /, *arrays: Any, wrt: tuple[str, ...], **options: Any
+                       ) -> tuple[First, tuple[First, ...]]: ...
+    def value_and_grad(  # type: ignore[misc]
+            self, first: Any = _MISSING, /, *others: Any, wrt: tuple[str, ...] | None = None, **options: Any
+            ) -> tuple[Any, tuple[Any, ...]]:
         """The loss and its gradient with respect to the inputs named in `wrt`, in that order, in any library.
 
         `wrt` names arrays or options of the loss; by default all arrays but the labels. A gradient has the dtype
         of its input. With reduction="none" it is the gradient of the sum. Nothing is recorded for automatic
         differentiation in PyTorch; in JAX the result can be differentiated again.
         """
+        arrays = first, *others
         wanted = tuple(name for name in self.arrays[:len(arrays)]
                        if name != "labels" and not self.kinds[name].frozen) if wrt is None else wrt
         check_wrt(self.name, self.kinds, wanted)
@@ -84,6 +101,7 @@ class Loss(Generic[Options]):
             return call.reduce(per_row, residuals), tuple(gradients[name] for name in wanted)
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] = ()) -> "_Call":
+        arrays = () if len(arrays) == 1 and arrays[0] is _MISSING else arrays
         while len(arrays) > self.required and arrays[-1] is None:
             arrays = arrays[:-1]
         check_names(self.name, self.arrays, self.required, len(arrays), options, self.defaults)
@@ -202,10 +220,11 @@ class Plan:
         return row, {_ALIASES.get(name, name): array for name, array in inputs.items()}
 
 
-def loss(engine: ModuleType, *, formula: str, paper: str) -> Callable[[Callable[Options, Any]], Loss[Options]]:
+def loss(engine: ModuleType, *, formula: str, paper: str) -> Callable[
+        [Callable[Concatenate[Any, Options], Any]], Loss[Options]]:
     """Make a function a loss: its signature and docstring are the public ones, its result the engine's row."""
 
-    def register(function: Callable[Options, Any]) -> Loss[Options]:
+    def register(function: Callable[Concatenate[Any, Options], Any]) -> Loss[Options]:
         made = Loss(function, engine, formula, paper)
         if made.name in LOSSES:
             raise ValueError(f"loss: name was {made.name}, which there is; wanted another")

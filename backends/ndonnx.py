@@ -34,7 +34,13 @@ class _Namespace:
 class Ndonnx(Backend):
     """All is one tile, since the number of rows is not known."""
 
-    def numbers(self, array: ndx.Array, like: ndx.Array) -> ndx.Array:
+    def arange(self, count: int, like: ndx.Array) -> Any:
+        if count is None:
+            raise ValueError("ndonnx: the number of rows was unknown; wanted a fixed one, where a loss makes as many "
+                             "classes of them")
+        return super().arange(count, like)
+
+    def numbers(self, array: ndx.Array, like: ndx.Array) -> Any:
         if array.shape[0] is not None:
             return super().numbers(array, like)
         numbers: ndx.Array = ndx.astype(ndx.arange(array.dynamic_shape[0]), like.dtype)

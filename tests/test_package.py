@@ -17,7 +17,7 @@ from anglos import Loss
 from anglos._table import spell_numbers
 
 ROOT = Path(__file__).parents[1]
-FRAMEWORKS = ("torch", "jax", "cupy", "flax", "numpy", "mlxtend", "matplotlib", "rich")
+FRAMEWORKS = ("torch", "jax", "cupy", "flax", "mlx", "ndonnx", "numpy", "mlxtend", "matplotlib", "rich")
 
 
 def run(code: str) -> str:
@@ -106,8 +106,9 @@ def test_files_are_short() -> None:
 
 def test_types_are_seen_by_users(tmp_path: Path) -> None:
     """A misspelt option is a type error."""
-    (tmp_path / "good.py").write_text("import anglos\nanglos.arcface(1, 2, 3, margin=0.5)\n")
-    (tmp_path / "bad.py").write_text("import anglos\nanglos.arcface(1, 2, 3, margn=0.5)\n")
+    call = "from typing import Any\nimport anglos\nx: Any = None\nanglos.arcface(x, x, x, {}=0.5)\n"
+    (tmp_path / "good.py").write_text(call.format("margin"))
+    (tmp_path / "bad.py").write_text(call.format("margn"))
     # Without this mypy would read all of PyTorch and JAX on the way.
     (tmp_path / "mypy.ini").write_text("[mypy]\n[mypy-array_api_compat.*]\nfollow_imports = skip\n")
     for name, status in (("good", 0), ("bad", 1)):
@@ -118,7 +119,7 @@ def test_types_are_seen_by_users(tmp_path: Path) -> None:
     assert 'Unexpected keyword argument "margn"' in done.stdout
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch", "jax", "cupy", "equinox", "flax"])
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax", "cupy", "equinox", "flax", "mlx", "ndonnx"])
 def test_adapters_are_importable_as_anglos_backends(name: str) -> None:
     """From anywhere, and without a namesake at the top level."""
     code = ("import importlib.util as u\n"

@@ -135,11 +135,12 @@ def test_lengths_that_cannot_be_seen(size: float, torch_library: Library, monkey
     library, random = torch_library, np.random.default_rng(0)
     embeddings, weights = random.normal(size=(2, 8)), random.normal(size=(20, 8))
     labels = library.array(np.asarray([3, 17]))
-    _, wanted = anglos.arcface.value_and_grad(*map(library.array, (embeddings, weights)), labels)
+    loss: Loss[...] = anglos.arcface
+    _, wanted = loss.value_and_grad(*map(library.array, (embeddings, weights)), labels)
     inputs = [library.array(array.astype("float32")) for array in (embeddings, weights * size)]
     monkeypatch.setattr(backend_of(labels), "readable", lambda array: False)
     monkeypatch.setattr(backend_of(labels), "class_tile_width", lambda *_: 7)
-    _, gradients = anglos.arcface.value_and_grad(*inputs, labels)
+    _, gradients = loss.value_and_grad(*inputs, labels)
     for got, want, factor in zip(gradients, wanted, (1.0, size), strict=True):
         want = library.numpy(want)
         np.testing.assert_allclose(library.numpy(got).astype("float64") * factor, want, rtol=0,
