@@ -12,17 +12,15 @@ from anglos._backend import Array, Backend
 from anglos._check import check_defaults, check_names, check_together, check_values, check_wrt
 from anglos._kinds import kind_of
 from anglos._numerics import float_type
-from anglos._reduce import Rows, reduce, reduce_pullback, settle_groups, settle_labels
+from anglos._reduce import Rows, reduce, reduce_pullback, settle_groups, settle_labels, zero_elsewhere
 
 Options = ParamSpec("Options")
-First = TypeVar("First", bound=ArrayType)
-"""The result is taken to be of the type of the first array."""
+First = TypeVar("First", bound=ArrayType)  # of this type the result is taken to be
 
 LOSSES: dict[str, "Loss[...]"] = {}
 """Every loss by name, in the order of the catalogue."""
 
-_MISSING: Any = None
-"""In the place of a first array, which a type checker wants, and whose absence has a message of its own."""
+_MISSING: Any = None  # a first array, for type checkers: the refusal is ours
 
 # Handled here for every loss; the others go to its engine.
 _COMMON = ("sample_weight", "ignore_index", "keep_bytes", "gradient_products", "reduction")
@@ -122,18 +120,11 @@ class Loss(Generic[Options]):
             rows, inputs["labels"] = settle_labels(self.name, backend, inputs["labels"], sizes["C"], ignore_index,
                                                    sample_weight)
         if rows.counted is not None:
-            inputs = {name: self._without(backend.xp, name, array, rows.counted) for name, array in inputs.items()}
+            inputs = {name: zero_elsewhere(backend.xp, self.kinds[name], array, rows.counted)
+                      for name, array in inputs.items()}
         means = Means(**{name: static.pop(name) for name in Means._fields if name in static})
         plan = Plan(self, backend, tuple(inputs), tuple(static.items()), means)
         return _Call(plan, tuple(inputs.values()), rows, reduction)
-
-    def _without(self, xp: Any, name: str, array: Array, counted: Any) -> Array:
-        """Zeros in the place of ignored rows: 0 times a NaN that padding may hold would be NaN in the gradient."""
-        shapes = self.kinds[name].shapes
-        floating = self.kinds[name].dtype == "real floating"
-        if not floating or array.ndim == 0 or not any(shape.startswith("B") for shape in shapes):
-            return array
-        return xp.where(counted[:, None] if array.ndim == 2 else counted, array, 0.0)
 
     def _as_input(self, backend: Backend, name: str, number: float | None, inputs: dict[str, Array]) -> Array:
         if number is None:

@@ -55,6 +55,14 @@ def rows_of(xp: Any, labels: Array, classes: int, ignore_index: int, sample_weig
     return Rows(weight, counted), xp.where(inside, labels, 0)
 
 
+def zero_elsewhere(xp: Any, kind: Any, array: Array, counted: Any) -> Array:
+    """Zeros in the place of ignored rows: 0 times a NaN that padding may hold would be NaN in the gradient."""
+    per_row = any(shape.startswith("B") for shape in kind.shapes)
+    if kind.dtype != "real floating" or array.ndim == 0 or not per_row:
+        return array
+    return xp.where(counted[:, None] if array.ndim == 2 else counted, array, 0.0)
+
+
 def reduce(xp: Any, per_row: Array, rows: Rows, reduction: str, count: Array | None = None) -> Array:
     """none: w_i ℓ_i.  sum: Σ w_i ℓ_i.  mean: Σ w_i ℓ_i / Σ w_i n_i, and 0 if that is 0; n_i terms are in ℓ_i, or 1."""
     weighted = per_row if rows.weight is None else per_row * xp.astype(rows.weight, per_row.dtype, copy=False)

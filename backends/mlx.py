@@ -20,6 +20,8 @@ class _Namespace:
     take = staticmethod(lambda x, indices, axis=None: mx.take(x, mx.stop_gradient(indices), axis))
     take_along_axis = staticmethod(lambda x, indices, axis=-1: mx.take_along_axis(x, mx.stop_gradient(indices), axis))
 
+    zeros = staticmethod(lambda shape, dtype, device: mx.zeros(shape, dtype))
+
     @staticmethod
     def cumulative_sum(x: mx.array, axis: int, include_initial: bool = False) -> mx.array:
         return mx.cumsum(mx.concatenate([mx.zeros_like(x[..., :1]), x], axis)

@@ -27,18 +27,19 @@ class _Namespace:
     def reshape(x: ndx.Array, shape: tuple[int | None, ...]) -> ndx.Array:
         return ndx.reshape(x, tuple(-1 if size is None else size for size in shape))
 
+    @staticmethod
+    def zeros(shape: tuple[int | None, ...], dtype: Any, device: Any) -> ndx.Array:
+        if None in shape:
+            raise ValueError("ndonnx: the number of rows was unknown; wanted a fixed one, where as many classes are made "
+                             "of them")
+        return ndx.zeros(shape, dtype=dtype, device=device)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(ndx, name)
 
 
 class Ndonnx(Backend):
     """All is one tile, since the number of rows is not known."""
-
-    def arange(self, count: int, like: ndx.Array) -> Any:
-        if count is None:
-            raise ValueError("ndonnx: the number of rows was unknown; wanted a fixed one, where a loss makes as many "
-                             "classes of them")
-        return super().arange(count, like)
 
     def numbers(self, array: ndx.Array, like: ndx.Array) -> Any:
         if array.shape[0] is not None:

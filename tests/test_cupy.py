@@ -17,27 +17,29 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 
 
-def uses(source: str) -> Iterator[tuple[str, frozenset[str]]]:
-    """Every name that is taken from a namespace called xp, with the keywords that it is called with."""
+def uses(source: str) -> Iterator[tuple[str, str, frozenset[str]]]:
+    """Every name that is taken from a namespace called xp, or cupy, with the keywords that it is called with."""
     tree = ast.parse(source)
-    keywords = {node.func: frozenset(word.arg for word in node.keywords if word.arg)
-                for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    keywords: dict[ast.expr, frozenset[str]] = {
+        node.func: frozenset(word.arg for word in node.keywords if word.arg)
+        for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and "xp" in (getattr(node.value, "id", ""), getattr(node.value, "attr", "")):
-            yield node.attr, keywords.get(node, frozenset())
+        if isinstance(node, ast.Attribute):
+            for space in {"xp", "cupy"} & {getattr(node.value, "id", ""), getattr(node.value, "attr", "")}:
+                yield space, node.attr, keywords.get(node, frozenset())
 
 
 @functools.cache
 def unknown(path: Path) -> set[str]:
-    """Names that array_api_compat.cupy has not, and keywords that its function, where it says so, does not take."""
-    xp: Any = import_module("array_api_compat.cupy")
+    """Names that CuPy has not, and keywords that its function, where it says so, does not take."""
+    spaces = {"xp": import_module("array_api_compat.cupy"), "cupy": import_module("cupy")}
     found = set()
-    for name, keywords in uses(path.read_text()):
-        if not hasattr(xp, name):
+    for space, name, keywords in uses(path.read_text()):
+        if not hasattr(spaces[space], name):
             found.add(name)
             continue
         try:
-            known = inspect.signature(getattr(xp, name)).parameters
+            known = inspect.signature(getattr(spaces[space], name)).parameters
         except (TypeError, ValueError):  # no function, or one that is compiled
             continue
         if not any(one.kind is one.VAR_KEYWORD for one in known.values()):
@@ -55,12 +57,14 @@ def test_cupy_has_every_name(loss: Loss[...]) -> None:
 
 @pytest.mark.parametrize(("right", "wrong", "found"), [
     ("self.xp.where(", "self.xp.wheer(", "wheer"),
-    ("backend.xp.take(", "backend.xp.taek(", "taek"),
+    ("xp.reshape(", "xp.rehsape(", "rehsape"),
+    ("cupy.matmul(", "cupy.matmull(", "matmull"),
     ("xp.max(xp.abs(x), axis=-1, keepdims=True)", "xp.max(xp.abs(x), axis=-1, keepdim=True)", "max(keepdim=)"),
 ])
 def test_the_scan_finds_a_wrong_name(right: str, wrong: str, found: str, tmp_path: Path) -> None:
     pytest.importorskip("cupy", reason="CuPy is not installed")
-    source = "".join((ROOT / "anglos" / name).read_text() for name in ("_backend.py", "_tiles.py", "_numerics.py"))
+    source = "".join((ROOT / name).read_text() for name in (
+        "anglos/_backend.py", "anglos/_numerics.py", "backends/cupy.py"))
     assert right in source
     (tmp_path / "wrong.py").write_text(source.replace(right, wrong))
     assert unknown(tmp_path / "wrong.py") == {found}
