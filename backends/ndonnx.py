@@ -28,9 +28,9 @@ class _Namespace:
         return ndx.reshape(x, tuple(-1 if size is None else size for size in shape))
 
     @staticmethod
-    def zeros(shape: tuple[int | None, ...], dtype: Any, device: Any) -> ndx.Array:
+    def zeros(shape: tuple[int, ...], dtype: Any, device: Any) -> ndx.Array:
         if None in shape:
-            raise ValueError("ndonnx: the number of rows was unknown; wanted a fixed one, where as many classes are made "
+            raise ValueError("ndonnx: the number of rows was unknown; wanted a fixed one, where as many classes come "
                              "of them")
         return ndx.zeros(shape, dtype=dtype, device=device)
 
