@@ -257,10 +257,3 @@ class Spares:
                 return None
             self.arrays[key] = array
         return array[: shape[0], ...]
-
-
-def add_sums(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:
-    """Sums of two tiles, in the place of the first."""
-    for name in a:
-        a[name] += b[name]
-    return a

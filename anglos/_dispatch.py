@@ -38,7 +38,8 @@ def _torch() -> Backend:
     """By a statement, and not kept: torch.compile traces no other import, and would guard what is kept."""
     from anglos.backends.torch import backend
 
-    return backend
+    found: Backend = backend
+    return found
 
 
 def _resolve(array: Any) -> Backend | None:

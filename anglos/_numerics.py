@@ -107,3 +107,10 @@ def sigmoid(xp: Any, x: Array) -> Array:
 def minus_abs(xp: Any, x: Array) -> Array:
     """−|x|, for functions that are smooth at 0: there automatic differentiation would take a slope of 0 for |x|."""
     return xp.where(x > 0.0, -x, x)
+
+
+def add_sums(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:
+    """Sums of two tiles, in the place of the first."""
+    for name in a:
+        a[name] += b[name]
+    return a

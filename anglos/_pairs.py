@@ -10,8 +10,7 @@ in its tile, so a loss supplies nothing but its terms and their slope K = ∂ℓ
 import math
 from typing import Any
 
-from anglos._backend import add_sums
-from anglos._numerics import Array
+from anglos._numerics import Array, add_sums
 from anglos._pair_row import PairRow, PairTile, Terms
 from anglos._pair_tiles import Tiles, sides_of
 from anglos._reductions import CrossEntropy, Tile, marked_tile

@@ -10,19 +10,10 @@ hold the other classes; what concerns the label's class has size B.
 import math
 from typing import Any
 
-from anglos._backend import Spares, add_sums
-from anglos._numerics import Array, unit_rows_pullback
+from anglos._backend import Spares
+from anglos._numerics import Array, add_sums, unit_rows_pullback
 from anglos._row import Row, by_length, unchanged
-from anglos._tiles import (
-    Batch,
-    Directions,
-    batch_of,
-    directions_of,
-    keeps_product,
-    per_class,
-    statistic_of,
-    visit_tile,
-)
+from anglos._tiles import Batch, Directions, batch_of, directions_of, keeps_product, per_class, statistic_of, visit_tile
 from anglos._weights import prototypes_pullback
 
 ROWS_ARE_INDEPENDENT = True

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from anglos import _prototypes
-from anglos._backend import add_sums
 from anglos._kinds import describe
 from anglos._loss import Loss, Options, _Call
+from anglos._numerics import add_sums
 
 from ._arrays import Jax
 
