@@ -39,12 +39,53 @@ def test_vmap_of_grad(single: Loss[...], jax_library: Library) -> None:
     np.testing.assert_allclose(gradients, wanted, rtol=0, atol=1e-11)
 
 
-def test_vmap_of_grad_over_batches(pair: Loss[...], jax_library: Library) -> None:
-    batches = [arrays(pair, jax_library, seed=seed) for seed in (0, 1)]
+def test_vmap_of_value_and_grad_over_batches(loss: Loss[...], jax_library: Library) -> None:
+    batches = [arrays(loss, jax_library, seed=seed) for seed in (0, 1)]
     stacked = [jnp.stack(both) for both in zip(*batches, strict=True)]
-    gradients = jax.jit(jax.vmap(jax.grad(lambda *a: pair(*a))))(*stacked)
-    for got, inputs in zip(gradients, batches, strict=True):
-        np.testing.assert_allclose(got, pair.value_and_grad(*inputs)[1][0], rtol=0, atol=1e-11)
+    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(lambda *a: loss(*a))))(*stacked)
+    for value, got, inputs in zip(values, gradients, batches, strict=True):
+        wanted, (gradient, *_) = loss.value_and_grad(*inputs)
+        np.testing.assert_allclose(value, wanted, rtol=1e-13)
+        np.testing.assert_allclose(got, gradient, rtol=0, atol=1e-11)
+
+
+@pytest.mark.slow
+def test_checkpoint(loss: Loss[...], jax_library: Library) -> None:
+    """Of a network with the loss at its end: all is computed again for the gradient, and nothing else kept."""
+    inputs = arrays(loss, jax_library)
+
+    def through(scale: Any) -> Any:
+        return loss(*(scale * array if name in float_arrays(loss) else array
+                      for name, array in zip(loss.arrays, inputs, strict=True)))
+
+    got = jax.jit(jax.grad(jax.checkpoint(through)))(jnp.asarray(1.1))
+    np.testing.assert_allclose(got, jax.grad(through)(jnp.asarray(1.1)), rtol=1e-10, atol=1e-12)
+
+
+# XLA must know how many numbers are searched; NumPy how many negatives there are, for their logarithm.
+FIXED_BATCH = ("batch_coco", "nce")
+
+
+@pytest.mark.slow
+def test_export_with_any_batch(loss: Loss[...], jax_library: Library) -> None:
+    """Exported once, written to bytes, read and called; the size of a batch has a bound, by which tiles are chosen."""
+    pytest.importorskip("flatbuffers", reason="flatbuffers is not installed")
+    export: Any = import_module("jax.export")
+    inputs = arrays(loss, jax_library)
+    (batch,) = export.symbolic_shape("batch", constraints=["batch <= 1024"])
+    of = [array.shape if per_class(name) or loss.name in FIXED_BATCH else (batch, *array.shape[1:])
+          for name, array in zip(loss.arrays, inputs, strict=True)]
+    step = jax.jit(jax.value_and_grad(lambda *a: loss(*a), argnums=tuple(range(len(float_arrays(loss))))))
+    shapes = [jax.ShapeDtypeStruct(shape, array.dtype) for shape, array in zip(of, inputs, strict=True)]
+    exported = export.deserialize(export.export(step)(*shapes).serialize())
+    for copies in (1,) if loss.name in FIXED_BATCH else (1, 2):
+        larger = [array if per_class(name) else jnp.concatenate([array] * copies)
+                  for name, array in zip(loss.arrays, inputs, strict=True)]
+        value, gradients = exported.call(*larger)
+        wanted, wanted_gradients = loss.value_and_grad(*larger)
+        np.testing.assert_allclose(value, wanted, rtol=1e-12)
+        for got, want in zip(gradients, wanted_gradients, strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-11)
 
 
 def test_scanned_tiles_to_second_order(head: Loss[...], jax_library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,10 +177,51 @@ def test_x64_on_and_off(loss: Loss[...], jax_library: Library, x64: bool) -> Non
         np.testing.assert_allclose(gradient, wanted_gradient, rtol=0, atol=1e-11 if x64 else 1e-4)
 
 
-def test_forward_mode_is_refused_with_a_hint(jax_library: Library) -> None:
-    embeddings, weights, labels = arrays(anglos.arcface, jax_library)
-    with pytest.raises(TypeError, match="custom_vjp"):
-        jax.jacfwd(anglos.arcface)(embeddings, weights, labels)
+def test_forward_mode_is_refused_with_a_hint(loss: Loss[...], jax_library: Library) -> None:
+    """Through `plain` it works: test_jax_autodiff_of_plain_both_modes."""
+    inputs = arrays(loss, jax_library)
+    for transformed in (jax.jacfwd(loss), jax.jit(jax.jacfwd(loss))):
+        with pytest.raises(TypeError, match="custom_vjp") as refusal:
+            transformed(*inputs)
+        assert f"Forward mode (jvp, jacfwd) goes through anglos.{loss.name}.plain." in refusal.value.__notes__
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("x64", [True, False])
+def test_labels_of_any_integer_type_under_a_trace(loss: Loss[...], jax_library: Library, x64: bool) -> None:
+    """With more classes than an int8 can count."""
+    if "labels" not in loss.arrays:
+        pytest.skip("takes no labels")
+    random = np.random.default_rng(0)
+    named = {"embeddings": random.normal(size=(6, 4)), "weights": random.normal(size=(300, 4)),
+             "logits": random.normal(size=(6, 300)), "labels": np.asarray([0, 3, 0, 127, 127, 3])}
+    inputs = made(loss, named)
+    with jax.enable_x64(x64):
+        floats = [jnp.asarray(array) for array in inputs[:-1]]
+        types = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, *([64] if x64 else []))]
+
+        def value(label: Any, kind: str) -> Any:  # of a trace, whose labels cannot be read
+            return loss(*floats, label.astype(kind))
+
+        labels = jnp.asarray(inputs[-1])
+        values = [float(jax.vmap(lambda label, kind=kind: value(label, kind))(labels[None])[0]) for kind in types]
+    np.testing.assert_allclose(values, loss(*inputs), rtol=1e-13 if x64 else 1e-5)
+
+
+@pytest.mark.slow
+def test_bfloat16(loss: Loss[...], jax_library: Library) -> None:
+    """The loss is float32 and that of the rounded inputs; gradients are rounded once."""
+    exact = arrays(loss, jax_library)
+    stored = [array.astype("bfloat16") if array.dtype == "float64" else array for array in exact]
+    places = tuple(range(len(float_arrays(loss))))
+    value, gradients = jax.value_and_grad(lambda *a: loss(*a), argnums=places)(*stored)
+    wanted, wanted_gradients = loss.value_and_grad(
+        *(array.astype("float64") if array.dtype == "bfloat16" else array for array in stored))
+    assert value.dtype == "float32"
+    np.testing.assert_allclose(value, wanted, rtol=1e-5)
+    for got, want in zip(gradients, wanted_gradients, strict=True):
+        assert got.dtype == "bfloat16"
+        np.testing.assert_allclose(got.astype("float64"), want, rtol=2.0**-8, atol=1e-5 * max(1.0, np.abs(want).max()))
 
 
 def test_value_and_grad_can_be_differentiated(head: Loss[...], jax_library: Library) -> None:

@@ -90,8 +90,10 @@ def test_named_sharding_under_plain_jit(loss: Loss[...], mesh: Any, layout: str)
     assert bool(whole_weights(compiled)) == (layout == "batch" and any(map(per_class, loss.arrays)))
 
 
-def test_mesh_with_explicit_axes(loss: Loss[...], jax_library: Library) -> None:
+@pytest.mark.parametrize("name", ["arcface", "subcenter_arcface", "inter_topk", "proxy_anchor", "center", "supcon"])
+def test_mesh_with_explicit_axes(name: str, jax_library: Library) -> None:
     """What jax.make_mesh gives unless told otherwise."""
+    loss = anglos.LOSSES[name]
     mesh = mesh_of((DEVICES,), ("devices",), "Explicit")
     inputs = inputs_of(loss)
     step = descent(loss, len(float_arrays(loss)), {})

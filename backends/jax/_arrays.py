@@ -52,7 +52,7 @@ class Jax(Backend):
 
     def class_tile_width(self, like: jax.Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
         # Between the two passes over one tile XLA finds what they have in common, and keeps it.
-        return classes if keep else max(1, (1 << 22) // max(rows, dimension))
+        return classes if keep else max(1, (1 << 22) // jax.core.max_dim(rows, dimension))
 
     def makes_unit(self, dimension: int, rows: int) -> bool:
         return False  # a factor is fused into what comes next; Ŵ would be another array of the size of W
@@ -85,10 +85,10 @@ class Jax(Backend):
               arrays: tuple[jax.Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
         """By lax.scan: under jit a Python loop saves no memory, and compiles for minutes."""
         classes = next(array.shape[0] for array in arrays if array is not None)
-        first = classes % width or min(width, classes)  # what is left over by whole tiles; otherwise one of them
+        if width >= classes:
+            return visit(0, *arrays)
+        first = classes % width or width  # what is left over by whole tiles; otherwise one of them
         state, outputs = visit(0, *(None if array is None else array[:first] for array in arrays))
-        if first == classes:
-            return state, outputs
         # Written into the whole, which the loop updates in place: joined tiles would be a copy of the gradient.
         whole = tuple(None if part is None else jnp.zeros((classes, *part.shape[1:]), part.dtype).at[:first].set(part)
                       for part in outputs)

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from anglos._loss import Plan
 
@@ -27,7 +26,7 @@ def _backward(plan: Plan, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]
     needs = frozenset(name for name, array in zip(plan.names, arrays, strict=True)
                       if jnp.issubdtype(array.dtype, jnp.floating) and not plan.loss.kinds[name].frozen)
     gradients = plan.backward(g, arrays, residuals, needs)
-    return (tuple(_over_devices(gradients[name], array) if name in gradients else _nothing(array)
+    return (tuple(_over_devices(gradients[name], array) if name in gradients else None
                   for name, array in zip(plan.names, arrays, strict=True)),)
 
 
@@ -41,12 +40,6 @@ def _varying(array: jax.Array) -> frozenset[str]:
     kind: Any = jax.typeof(array)
     axes: frozenset[str] = kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
     return axes
-
-
-def _nothing(array: jax.Array) -> Any:
-    """The gradient of what has none."""
-    floating = jnp.issubdtype(array.dtype, jnp.floating)
-    return jnp.zeros_like(array) if floating else np.zeros(array.shape, jax.dtypes.float0)
 
 
 _differentiable.defvjp(_forward, _backward)
