@@ -200,13 +200,24 @@ def test_class_sharded_saves_memory(mesh: Any) -> None:
     assert peaks[1] < peaks[0] / 3
 
 
+def test_class_sharded_in_a_layer(mesh: Any) -> None:
+    Head = import_module("anglos.backends.equinox").Head
+    embeddings, _, labels = map(jnp.asarray, inputs_of(anglos.arcface))
+    loss = class_sharded(anglos.arcface, mesh, "devices")
+    assert loss is class_sharded(anglos.arcface, mesh, ("devices",)) != anglos.arcface
+    heads = [Head(one, CLASSES, DIMENSION, key=jax.random.key(0), dtype="float64") for one in (loss, anglos.arcface)]
+    for call in (lambda head: head(embeddings, labels), lambda head: head.logits(embeddings)):
+        got, wanted = map(call, heads)
+        np.testing.assert_allclose(got, wanted, rtol=1e-13)
+
+
 def test_class_sharded_refuses(mesh: Any) -> None:
     with pytest.raises(TypeError, match=r"^class_sharded: loss was supcon; wanted a loss with class prototypes"):
         class_sharded(anglos.supcon, mesh, "devices")
     with pytest.raises(ValueError, match=r"^class_sharded: axis was 'classes'; wanted one of 'devices'"):
         class_sharded(anglos.arcface, mesh, "classes")
     with pytest.raises(ValueError, match=r"^arcface: weights held 57 classes; wanted a multiple of 8, the devices "
-                                         r"along 'devices'"):
+                                         r"along devices$"):
         class_sharded(anglos.arcface, mesh, "devices")(jnp.ones((4, 3)), jnp.ones((57, 3)), jnp.zeros(4, int))
     results = doctest.testmod(import_module("anglos.backends.jax._sharding"))
     assert results.attempted > 0

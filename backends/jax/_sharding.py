@@ -17,11 +17,8 @@ from anglos._numerics import add_sums
 
 from ._arrays import Jax
 
-Axis = str | tuple[str, ...]
 
-
-@functools.cache
-def class_sharded(loss: Loss[Options], mesh: Mesh, axis: Axis) -> Loss[Options]:
+def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...]) -> Loss[Options]:
     """The loss for weights that are sharded on classes, over an axis of the mesh or several; to be used under jax.jit.
 
     It takes what the loss takes, and has the same value and derivatives. No device ever holds all weights, or all
@@ -38,40 +35,39 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: Axis) -> Loss[Options]:
     if not isinstance(loss, Loss) or loss.engine is not _prototypes:
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
-    for name in (axis,) if isinstance(axis, str) else axis:
+    axes = (axis,) if isinstance(axis, str) else tuple(axis)
+    for name in axes:
         if name not in mesh.axis_names:
             raise ValueError(f"class_sharded: axis was {name!r}; wanted one of {', '.join(map(repr, mesh.axis_names))}")
-    return _ClassSharded(loss, _Shards(mesh, axis))
+    made: Loss[Options] = _class_sharded(loss, mesh, axes)
+    return made
 
 
 class _ClassSharded(Loss[Options]):
     def __init__(self, loss: Loss[Options], backend: "_Shards") -> None:
         self.__dict__.update(loss.__dict__)
-        self.loss, self.backend = loss, backend
+        self.backend = backend
 
     def __repr__(self) -> str:
-        return f"class_sharded({self.loss!r}, {self.backend.mesh}, {self.backend.axis!r})"
-
-    def __reduce__(self) -> Any:
-        return class_sharded, (self.loss, self.backend.mesh, self.backend.axis)
+        return f"<loss anglos.{self.name}, class_sharded over {', '.join(self.backend.axes)}>"
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] = ()) -> _Call:
         call = super()._prepare(arrays, options, wrt)
         name, classes, shards = self.arrays[1], arrays[1].shape[0], self.backend.shards
         if classes % shards:
             raise ValueError(f"{self.name}: {name} held {classes} classes; wanted a multiple of {shards}, the devices "
-                             f"along {self.backend.axis!r}")
+                             f"along {', '.join(self.backend.axes)}")
         return call._replace(plan=replace(call.plan, backend=self.backend))
 
 
 class _Shards(Jax):
     """The classes of all devices side by side, each swept as one device would; the compiler sends them there."""
 
-    def __init__(self, mesh: Mesh, axis: Axis) -> None:
+    def __init__(self, mesh: Mesh, axes: tuple[str, ...]) -> None:
         super().__init__("jax", jnp)
         self.mesh = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
-        self.axis = axis
-        self.shards: int = math.prod(mesh.shape[name] for name in ((axis,) if isinstance(axis, str) else axis))
+        self.axes = axes
+        self.shards: int = math.prod(mesh.shape[name] for name in axes)
 
     def readable(self, array: jax.Array) -> bool:
         return False
@@ -89,21 +85,27 @@ class _Shards(Jax):
             return sweep(lambda first, *tile: visit(begin + first, *tile), combine, mine, width)
 
         split = jax.tree.map(lambda array: self._placed(
-            jnp.reshape(array, (self.shards, -1, *array.shape[1:])), self.axis), arrays)
+            jnp.reshape(array, (self.shards, -1, *array.shape[1:])), self.axes), arrays)
         each = jax.tree.leaves(split)[0].shape[1]
         begins = jnp.arange(self.shards, dtype=self.index_type) * each
         states, outputs = jax.vmap(of_shard)(begins, *split)
-        joined = jax.tree.map(lambda part: jnp.reshape(self._placed(part, self.axis), (-1, *part.shape[2:])), outputs)
+        joined = jax.tree.map(lambda part: jnp.reshape(self._placed(part, self.axes), (-1, *part.shape[2:])), outputs)
         if combine is add_sums:
             return jax.tree.map(lambda one: jnp.sum(one, axis=0), states), joined
         everywhere = jax.tree.map(lambda one: self._placed(one, None), states)
         return functools.reduce(combine, (jax.tree.map(lambda one, place=place: one[place], everywhere)
                                           for place in range(self.shards))), joined
 
-    def _placed(self, array: jax.Array, axis: Axis | None) -> jax.Array:
+    def _placed(self, array: jax.Array, axes: tuple[str, ...] | None) -> jax.Array:
         """The array with its first axis sharded so, and the others as they are."""
         context = jax.sharding.get_abstract_mesh()
-        spec = PartitionSpec(axis, *(PartitionSpec.UNCONSTRAINED,) * (array.ndim - 1))  # type: ignore[no-untyped-call]
+        spec = PartitionSpec(axes, *(PartitionSpec.UNCONSTRAINED,) * (array.ndim - 1))  # type: ignore[no-untyped-call]
         sharding = NamedSharding(self.mesh if context.empty else context, spec)
         placed: jax.Array = jax.lax.with_sharding_constraint(array, sharding)  # type: ignore[no-untyped-call]
         return placed
+
+
+@functools.cache
+def _class_sharded(loss: Any, mesh: Mesh, axes: tuple[str, ...]) -> Any:
+    """One for all calls: another would be traced anew."""
+    return _ClassSharded(loss, _Shards(mesh, axes))
