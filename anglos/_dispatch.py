@@ -20,13 +20,17 @@ _LIBRARIES = {
 # The first two redefine what * and indexing mean; the third are numbers.
 _REFUSED = {("numpy", "matrix"), ("numpy", "MaskedArray"), ("numpy", "generic")}
 
-_backends: dict[type, Backend | None] = dict.fromkeys((type(None), bool, int, float, str, tuple))
+_NO_ARRAYS = frozenset((type(None), bool, int, float, str, tuple))
+
+_backends: dict[type, Backend | None] = {}
 _generic: dict[str, Backend] = {}
 
 
 def backend_of(array: Any) -> Backend | None:
     """The backend of an array, or None if it is not one."""
     kind = type(array)
+    if kind in _NO_ARRAYS:
+        return None
     if kind.__module__ in ("torch", "torch.nn.parameter"):
         return _torch()
     if kind not in _backends:
@@ -36,7 +40,7 @@ def backend_of(array: Any) -> Backend | None:
 
 def _torch() -> Backend:
     """By a statement, and not kept: torch.compile traces no other import, and would guard what is kept."""
-    from anglos.backends.torch import backend
+    from anglos.backends.torch import backend  # type: ignore[import-not-found]
 
     found: Backend = backend
     return found

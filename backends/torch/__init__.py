@@ -11,7 +11,7 @@ from anglos._loss import Plan
 
 # Not by their full names, under which a type checker does not find them in this repository.
 from . import _namespace as xp
-from ._autograd import Differentiable, without_autocast
+from ._autograd import Differentiable, WithHint, without_autocast
 from ._head import Head
 from ._tensors import Tensors
 
@@ -33,8 +33,10 @@ class PyTorch(Tensors):
             per_row, *residuals = checkpoint(Differentiable.apply, plan, None, *arrays, use_reentrant=False)
             return per_row, tuple(residuals)
         # What a graph is made of must be tensors, but for what nobody traces.
-        traced = torch.compiler.is_compiling() or transformed
-        per_row, *residuals = Differentiable.apply(plan, None if traced else {}, *arrays)  # type: ignore[no-untyped-call]
+        compiling = torch.compiler.is_compiling()
+        function = Differentiable if compiling else WithHint
+        memo: dict[str, Any] | None = None if compiling or transformed else {}
+        per_row, *residuals = function.apply(plan, memo, *arrays)  # type: ignore[no-untyped-call]
         return per_row, tuple(residuals)
 
     def plain(self, arrays: tuple[torch.Tensor, ...]) -> AbstractContextManager[Any]:

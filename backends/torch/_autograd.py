@@ -23,7 +23,8 @@ class Differentiable(torch.autograd.Function):
             # Copies: numpy() would pin a storage that fully_shard must free, and fill again elsewhere.
             inputs = tuple(array.clone().numpy() for array in arrays)
             small = dataclasses.replace(plan, backend=backend_of(inputs[0]) or plan.backend)
-            per_row, residuals = small.forward(inputs, memo)
+            with _as_silent_as_torch(small):
+                per_row, residuals = small.forward(inputs, memo)
             memo["small"] = small, inputs, residuals
             return _tensor(small, per_row), *(_tensor(small, one) for one in residuals[:1])  # it may count the terms
         with without_autocast(arrays):
@@ -55,7 +56,8 @@ class Differentiable(torch.autograd.Function):
         batched = not torch.compiler.is_compiling() and torch._C._functorch.is_legacy_batchedtensor(g)
         if "small" in memo and not torch.is_grad_enabled() and not batched:
             small, inputs, numbers = memo["small"]
-            found = small.backward(g.numpy(), inputs, numbers, needs, memo)
+            with _as_silent_as_torch(small):
+                found = small.backward(g.numpy(), inputs, numbers, needs, memo)
             return None, None, *(_tensor(small, found[name]) if name in found else None for name in plan.names)
         # The residuals carry no graph: where this gradient is itself differentiated they would give a wrong
         # second derivative without a word, so they are computed anew.
@@ -65,8 +67,24 @@ class Differentiable(torch.autograd.Function):
         return None, None, *(gradients.get(name) for name in plan.names)
 
 
+class WithHint(Differentiable):
+    """The same, but for what forward mode is told. A compiler refuses every class that has a `jvp`."""
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> None:
+        name = ctx.plan.loss.name
+        raise NotImplementedError(f"{name}: was differentiated in forward mode, for which its gradient is no help; "
+                                  f"wanted anglos.{name}.plain, which takes the same arguments")
+
+
 # apply() asks for the signature at every call; looking it up here saves 10 µs.
 Differentiable.forward.__signature__ = inspect.signature(Differentiable.forward)  # type: ignore[attr-defined]
+
+
+def _as_silent_as_torch(small: Plan) -> AbstractContextManager[Any]:
+    """PyTorch warns of no overflow, which is how a GradScaler finds its scale."""
+    silent: AbstractContextManager[Any] = small.backend.xp.errstate(all="ignore")
+    return silent
 
 
 def _tensor(small: Plan, array: Any) -> torch.Tensor:

@@ -1,0 +1,103 @@
+"""Transformed, exported, traced, or made of nothing: a loss goes through what PyTorch does to a function."""
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+from libraries import Library
+from samples import BATCH, arrays, float_arrays, gentle, leaves, per_class
+
+from anglos import Loss
+
+torch: Any = import_module("torch")
+
+
+def places(loss: Loss[...]) -> tuple[int, ...]:
+    """Of its arrays those that have a gradient."""
+    return tuple(loss.arrays.index(name) for name in float_arrays(loss))
+
+
+def test_jacrev(loss: Loss[...], torch_library: Library) -> None:
+    """Of every row's loss: its columns add up to the gradient of the sum."""
+    inputs = arrays(loss, torch_library)
+    rows = torch.func.jacrev(lambda *a: loss(*a, reduction="none"), argnums=places(loss))(*inputs)
+    gradients = torch.func.grad(lambda *a: loss(*a, reduction="sum"), argnums=places(loss))(*inputs)
+    torch.testing.assert_close(tuple(row.sum(dim=0) for row in rows), gradients)
+
+
+def test_second_order(loss: Loss[...], torch_library: Library) -> None:
+    """Backward over backward, and forward over backward of `plain`: the same Hessian."""
+    first, *rest = arrays(loss, torch_library)
+    hessian = torch.func.jacrev(torch.func.grad(lambda a: loss(a, *rest, **gentle(loss))))(first)
+    wanted = torch.func.jacfwd(torch.func.grad(lambda a: loss.plain(a, *rest, **gentle(loss))))(first)
+    torch.testing.assert_close(hessian, wanted, rtol=1e-9, atol=1e-10)
+
+
+def test_forward_mode_is_refused(loss: Loss[...], torch_library: Library) -> None:
+    first, *rest = arrays(loss, torch_library)
+    with pytest.raises(NotImplementedError, match=rf"^{loss.name}: .* wanted anglos.{loss.name}.plain"):
+        torch.func.jvp(lambda a: loss(a, *rest), (first,), (first,))
+    with pytest.raises(NotImplementedError, match=rf"^{loss.name}: .* wanted anglos.{loss.name}.plain"):
+        torch.func.hessian(lambda a: loss(a, *rest))(first)
+
+
+def test_make_fx(loss: Loss[...], torch_library: Library) -> None:
+    """A graph of bare operations, of the gradient too, that is right for other numbers."""
+    inputs, others = (arrays(loss, torch_library, seed=seed) for seed in (0, 1))
+    gradient = torch.func.grad_and_value(lambda *a: loss(*a), argnums=places(loss))
+    for mode in ("real", "fake"):
+        graph = import_module("torch.fx.experimental.proxy_tensor").make_fx(gradient, tracing_mode=mode)(*inputs)
+        torch.testing.assert_close(graph(*others), gradient(*others))
+
+
+def test_tensors_without_values(loss: Loss[...], torch_library: Library) -> None:
+    """On the meta device, and as FakeTensors: shapes and types as of real ones."""
+    inputs = arrays(loss, torch_library, dtype="float32")
+    fake = import_module("torch._subclasses.fake_tensor").FakeTensorMode()
+
+    def seen(inputs: list[Any]) -> list[Any]:
+        tensors = [array.requires_grad_() for array in leaves(loss, inputs)]
+        found = [loss(*inputs), loss.plain(*inputs), loss(*inputs, reduction="none"), loss.value_and_grad(*inputs)[0],
+                 *torch.autograd.grad(loss(*inputs), tensors)]
+        return [(one.shape, one.dtype) for one in found]
+
+    wanted = seen(inputs)
+    assert seen([array.detach().to("meta") for array in inputs]) == wanted
+    without_values = [fake.from_tensor(array.detach()) for array in inputs]
+    with fake:
+        assert seen(without_values) == wanted
+
+
+def test_inference_mode(loss: Loss[...], torch_library: Library) -> None:
+    wanted = loss.value_and_grad(*arrays(loss, torch_library))
+    with torch.inference_mode():
+        inputs = arrays(loss, torch_library)
+        assert all(array.is_inference() for array in inputs)
+        torch.testing.assert_close((loss(*inputs), loss.plain(*inputs)), (wanted[0], wanted[0]))
+        torch.testing.assert_close(loss.value_and_grad(*inputs), wanted)
+
+
+def test_deterministic(loss: Loss[...], torch_library: Library, request: pytest.FixtureRequest) -> None:
+    """Nothing that PyTorch knows to be of no fixed order, for which it would raise; and twice the same."""
+    request.addfinalizer(lambda: torch.use_deterministic_algorithms(False))
+    torch.use_deterministic_algorithms(True)
+    inputs = [array.repeat(4096, *[1] * (array.ndim - 1)) if not per_class(name) and loss.engine.ROWS_ARE_INDEPENDENT
+              else array for name, array in zip(loss.arrays, arrays(loss, torch_library), strict=True)]
+    tensors = [array.requires_grad_() for array in leaves(loss, inputs)]
+    first, second = (torch.autograd.grad(loss(*inputs), tensors) for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_export(loss: Loss[...], torch_library: Library) -> None:
+    """For batches of any size."""
+    class Module(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, *inputs: Any) -> Any:
+            return loss(*inputs)
+
+    inputs = arrays(loss, torch_library)
+    sizes = tuple({} if per_class(name) else {0: torch.export.Dim.DYNAMIC} for name in loss.arrays)
+    exported = torch.export.export(Module(), tuple(inputs), dynamic_shapes=(sizes,)).module()
+    for rows in (list(range(BATCH)) * 2, [5, 2, 3]):
+        others = [array if per_class(name) else array[rows] for name, array in zip(loss.arrays, inputs, strict=True)]
+        torch.testing.assert_close(exported(*others), loss(*others))
