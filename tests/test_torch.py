@@ -135,15 +135,6 @@ def test_a_second_backward_is_the_same(loss: Loss[...], torch_library: Library) 
     torch.testing.assert_close(torch.autograd.grad(value, tensors), first, rtol=0, atol=0)
 
 
-def test_func_transforms_over_batches(pair: Loss[...], torch_library: Library) -> None:
-    """torch.func.vmap of grad."""
-    batches = [arrays(pair, torch_library, seed=seed) for seed in (0, 1)]
-    stacked = [torch.stack(both) for both in zip(*batches, strict=True)]
-    gradients = torch.func.vmap(torch.func.grad(lambda *a: pair(*a)))(*stacked)
-    for got, inputs in zip(gradients, batches, strict=True):
-        torch.testing.assert_close(got, pair.value_and_grad(*inputs)[1][0])
-
-
 def test_func_transforms(single: Loss[...], torch_library: Library) -> None:
     """torch.func.grad, and one gradient per sample by vmap."""
     loss = single

@@ -20,7 +20,7 @@ heads = pytest.mark.parametrize("layer", HEADS, ids=lambda loss: loss.name)
 
 
 def test_no_error_but_the_rounding_of_the_inputs(loss: Loss[...], torch_library: Library) -> None:
-    """Of bfloat16 inputs, against float64 at these same numbers: the loss is as float32 makes it, gradients are rounded.
+    """Of bfloat16 inputs, against float64 at these same numbers: a loss as float32 makes it, and gradients rounded.
 
     Float32 gives what exact arithmetic gives at inputs off by some units in their last place, u = 2⁻²⁴:
     ∂ℓ/∂x · x · u, summed in absolute value. A logit of 64 is off by some 64 u, so a probability by this part of it.
@@ -34,7 +34,8 @@ def test_no_error_but_the_rounding_of_the_inputs(loss: Loss[...], torch_library:
     wanted = loss(*exact)
     gradients = torch.autograd.grad(wanted, references)
     unit = 2.0**-24
-    reach = sum(float((gradient * array.detach()).abs().sum()) for gradient, array in zip(gradients, references, strict=True))
+    reach = sum(float((gradient * array.detach()).abs().sum())
+                for gradient, array in zip(gradients, references, strict=True))
     assert value.dtype == torch.float32
     torch.testing.assert_close(value.double(), wanted, rtol=16 * unit, atol=16 * unit * (1.0 + reach))
     for tensor, got, want in zip(tensors, torch.autograd.grad(value, tensors), gradients, strict=True):

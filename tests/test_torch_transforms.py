@@ -17,6 +17,18 @@ def places(loss: Loss[...]) -> tuple[int, ...]:
     return tuple(loss.arrays.index(name) for name in float_arrays(loss))
 
 
+def test_grad_and_vmap(loss: Loss[...], torch_library: Library) -> None:
+    """Of two batches at once: values and gradients as of one after the other."""
+    batches = [arrays(loss, torch_library, seed=seed) for seed in (0, 1)]
+    stacked = [torch.stack(both) for both in zip(*batches, strict=True)]
+    values = torch.func.vmap(loss)(*stacked)
+    gradients = torch.func.vmap(torch.func.grad(lambda *a: loss(*a), argnums=places(loss)))(*stacked)
+    for number, inputs in enumerate(batches):
+        value, wanted = loss.value_and_grad(*inputs)
+        torch.testing.assert_close(values[number], value)
+        torch.testing.assert_close(tuple(gradient[number] for gradient in gradients), wanted)
+
+
 def test_jacrev(loss: Loss[...], torch_library: Library) -> None:
     """Of every row's loss: its columns add up to the gradient of the sum."""
     inputs = arrays(loss, torch_library)
@@ -41,15 +53,16 @@ def test_forward_mode_is_refused(loss: Loss[...], torch_library: Library) -> Non
         torch.func.hessian(lambda a: loss(a, *rest))(first)
 
 
+@pytest.mark.slow
 def test_make_fx(loss: Loss[...], torch_library: Library) -> None:
     """A graph of bare operations, of the gradient too, that is right for other numbers."""
     inputs, others = (arrays(loss, torch_library, seed=seed) for seed in (0, 1))
     gradient = torch.func.grad_and_value(lambda *a: loss(*a), argnums=places(loss))
-    for mode in ("real", "fake"):
-        graph = import_module("torch.fx.experimental.proxy_tensor").make_fx(gradient, tracing_mode=mode)(*inputs)
-        torch.testing.assert_close(graph(*others), gradient(*others))
+    graph = import_module("torch.fx.experimental.proxy_tensor").make_fx(gradient, tracing_mode="fake")(*inputs)
+    torch.testing.assert_close(graph(*others), gradient(*others))
 
 
+@pytest.mark.slow
 def test_tensors_without_values(loss: Loss[...], torch_library: Library) -> None:
     """On the meta device, and as FakeTensors: shapes and types as of real ones."""
     inputs = arrays(loss, torch_library, dtype="float32")
@@ -57,8 +70,8 @@ def test_tensors_without_values(loss: Loss[...], torch_library: Library) -> None
 
     def seen(inputs: list[Any]) -> list[Any]:
         tensors = [array.requires_grad_() for array in leaves(loss, inputs)]
-        found = [loss(*inputs), loss.plain(*inputs), loss(*inputs, reduction="none"), loss.value_and_grad(*inputs)[0],
-                 *torch.autograd.grad(loss(*inputs), tensors)]
+        value, gradients = loss.value_and_grad(*inputs)
+        found = [value, *gradients, loss(*inputs, reduction="none"), *torch.autograd.grad(loss(*inputs), tensors)]
         return [(one.shape, one.dtype) for one in found]
 
     wanted = seen(inputs)
