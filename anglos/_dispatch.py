@@ -40,7 +40,7 @@ def backend_of(array: Any) -> Backend | None:
 
 def _torch() -> Backend:
     """By a statement, and not kept: torch.compile traces no other import, and would guard what is kept."""
-    from anglos.backends.torch import backend  # type: ignore[import-not-found]
+    from anglos.backends.torch import backend
 
     found: Backend = backend
     return found
