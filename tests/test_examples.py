@@ -1,5 +1,6 @@
 """Every script of docs/examples runs as it stands, and ends with what it is there to show."""
 
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ def numbers(line: str) -> list[float]:
 # What a script needs, and whether its last line shows that it has learnt something.
 SCRIPTS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "lightning_digits.py": ("lightning", lambda line: numbers(line)[0] > 0.85),  # one in ten by chance
+    "onnx_export.py": ("ndonnx", lambda line: math.isclose(*numbers(line)[1:], rel_tol=1e-5)),  # onnxruntime, NumPy
     "optax_digits.py": ("equinox", lambda line: numbers(line)[0] > 0.85),
     "sentence_transformers_topics.py": (
         "sentence_transformers", lambda line: numbers(line)[1] > numbers(line)[0] + 0.1),  # before, after

@@ -1,7 +1,5 @@
 """Export to ONNX through ndonnx, with a batch of any size; onnxruntime against NumPy."""
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,11 +112,3 @@ def test_labels_out_of_range_are_nan(numpy: Library) -> None:
     labels[2] = 99
     (rows,) = session.run(None, {**given, "labels": labels})
     assert np.flatnonzero(np.isnan(rows)).tolist() == [2]
-
-
-def test_the_example(capsys: pytest.CaptureFixture[str]) -> None:
-    runpy.run_path(str(Path(__file__).parents[1] / "docs" / "examples" / "onnx_export.py"))
-    lines = [line.split(maxsplit=3) for line in capsys.readouterr().out.splitlines()]
-    assert [(batch, shape) for batch, *_, shape in lines] == [("8", "(8, 16)"), ("32", "(32, 16)")]
-    for _, got, want, _ in lines:
-        assert float(got) == pytest.approx(float(want), rel=1e-5)

@@ -19,5 +19,6 @@ random = np.random.default_rng(0)
 prototypes = random.normal(size=(100, 16)).astype("float32")
 for batch in (8, 32):
     x, y = random.normal(size=(batch, 16)).astype("float32"), random.integers(0, 100, batch)
-    found = session.run(["loss", "d_embeddings"], {"embeddings": x, "weights": prototypes, "labels": y})
-    print(batch, found[0], float(anglos.arcface(x, prototypes, y, margin=0.5)), found[1].shape)
+    value, gradient = session.run(["loss", "d_embeddings"], {"embeddings": x, "weights": prototypes, "labels": y})
+    assert gradient.shape == x.shape
+    print(batch, value, float(anglos.arcface(x, prototypes, y, margin=0.5)))
