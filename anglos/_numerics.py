@@ -8,11 +8,13 @@ Array = Any
 
 def float_type(xp: Any, *arrays: Array) -> Any:
     """The type in which the arithmetic is done: that of the arrays together, and float32 at least."""
-    first, *others = {array.dtype for array in arrays}  # not cached: torch.compile would guard what is not there yet
-    if not others and (first == xp.float32 or first == xp.float64):
-        return first
-    bits, widest = max((xp.finfo(dtype).bits, place) for place, dtype in enumerate((first, *others)))
-    return xp.float32 if bits < 32 else (first, *others)[widest]
+    dtype = arrays[0].dtype  # not cached: torch.compile would guard what is not there yet
+    for array in arrays[1:]:
+        if array.dtype != dtype:
+            dtype = xp.result_type(dtype, array.dtype)
+    if dtype == xp.float32 or dtype == xp.float64:
+        return dtype
+    return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
 
 
 def unit_rows(backend: Any, x: Array) -> tuple[Array, Array]:
