@@ -242,7 +242,7 @@ class Spares:
     """
 
     def __init__(self, backend: Backend, several: bool) -> None:
-        self.backend, self.several = backend, several
+        self.backend, self.several = backend, several and backend.changes_arrays()
         self.arrays: dict[tuple[str, int], Array] = {}
 
     def take(self, name: str, like: Array, *shape: int) -> Array | None:
@@ -252,8 +252,5 @@ class Spares:
         key = name, get_ident()
         array = self.arrays.get(key)
         if array is None or array.shape[0] < shape[0]:
-            array = self.backend.room(like, *shape)
-            if array is None:
-                return None
-            self.arrays[key] = array
-        return array[: shape[0], ...]
+            array = self.arrays[key] = self.backend.room(like, *shape)
+        return None if array is None else array[: shape[0], ...]

@@ -16,7 +16,7 @@ Head: Any = import_module("anglos.backends.torch").Head
 
 HEADS = [loss for loss in anglos.LOSSES.values()
          if loss.arrays == ("embeddings", "weights", "labels") and loss.kinds["weights"] == ArrayOf("C D")]
-heads = pytest.mark.parametrize("layer", HEADS, ids=lambda loss: loss.name)
+heads = pytest.mark.parametrize("layer_loss", HEADS, ids=lambda loss: loss.name)
 
 
 def test_no_error_but_the_rounding_of_the_inputs(loss: Loss[...], torch_library: Library) -> None:
@@ -51,9 +51,9 @@ def network(loss: Loss[...]) -> tuple[Any, Any, Any, Any]:
 
 
 @heads
-def test_head_within_autocast(layer: Loss[...]) -> None:
+def test_head_within_autocast(layer_loss: Loss[...]) -> None:
     """Embeddings come in bfloat16; the parameters, and their gradients, stay as they are."""
-    backbone, head, inputs, labels = network(layer)
+    backbone, head, inputs, labels = network(layer_loss)
     with torch.autocast("cpu", torch.bfloat16):
         embeddings = backbone(inputs)
         loss = head(embeddings, labels)
@@ -62,15 +62,15 @@ def test_head_within_autocast(layer: Loss[...]) -> None:
     for parameter in (head.weight, backbone.weight):
         assert parameter.dtype == parameter.grad.dtype == torch.float32
     points = embeddings.detach().float().requires_grad_()
-    (wanted,) = torch.autograd.grad(layer(points, head.weight, labels), [head.weight])
+    (wanted,) = torch.autograd.grad(layer_loss(points, head.weight, labels), [head.weight])
     torch.testing.assert_close(head.weight.grad, wanted, rtol=1e-4, atol=1e-6)
 
 
 @heads
 @pytest.mark.parametrize("overflows", [False, True])
-def test_grad_scaler(layer: Loss[...], overflows: bool) -> None:
+def test_grad_scaler(layer_loss: Loss[...], overflows: bool) -> None:
     """A step as without a scaler; and none where a scaled gradient overflows, but half the scale."""
-    backbone, head, inputs, labels = network(layer)
+    backbone, head, inputs, labels = network(layer_loss)
     parameters = [*backbone.parameters(), *head.parameters()]
     before = [parameter.detach().clone() for parameter in parameters]
     gradients = torch.autograd.grad(head(backbone(inputs), labels), parameters)
