@@ -110,6 +110,8 @@ def _check_shape(refuse: Any, name: str, value: Any, kind: ArrayOf | Number, siz
         if len(letters) == len(shape) and all(sizes.get(letter, size) == size
                                               for letter, size in zip(letters, shape, strict=True)):
             for letter, size in zip(letters, shape, strict=True):
+                if letter in "CDK" and size is None:
+                    refuse(ValueError, f"was of shape {shape}", f"{letter} to be known in {spell(kind.shapes)}")
                 if letter in "CDKM" and size == 0:
                     refuse(ValueError, f"was of shape {shape}", f"{letter} to be at least 1 in {spell(kind.shapes)}")
                 sizes[letter] = size

@@ -20,7 +20,7 @@ _LIBRARIES = {
 # The first two redefine what * and indexing mean; the third are numbers.
 _REFUSED = {("numpy", "matrix"), ("numpy", "MaskedArray"), ("numpy", "generic")}
 
-_NO_ARRAYS = frozenset((type(None), bool, int, float, str, tuple))
+_NO_ARRAYS = frozenset((type(None), bool, int, float, str, tuple, list, dict))
 
 _backends: dict[type, Backend | None] = {}
 _generic: dict[str, Backend] = {}

@@ -1,5 +1,6 @@
 """What the layers of all frameworks share: the shape of the weight, and what a trained one predicts by."""
 
+import numbers
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from anglos._tiles import batch_of, directions_of, per_class, visit_tile
 
 def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[str, Any],
                prototypes_per_class: int | None = None) -> tuple[int, ...]:
-    """Refuse, when a layer is made, what its first call would refuse; the shape of the layer's weight."""
+    """The shape of a layer's weight. Refuses sizes, names, and values of options that are no arrays."""
     shape = getattr(loss.kinds[loss.arrays[1]], "shape", "") if isinstance(loss, Loss) and len(loss.arrays) == 3 else ""
     if shape not in ("C D", "C K D"):
         what = f"{loss.name}, of {', '.join(loss.arrays)}" if isinstance(loss, Loss) else describe(loss)
@@ -28,10 +29,10 @@ def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[st
         raise ValueError(f"Head({loss.name}): prototypes_per_class was {describe(prototypes_per_class)}; wanted None: "
                          "this loss has one")
     for name, number in sizes.items():
-        if not isinstance(number, int) or number < 1:
+        if not isinstance(number, numbers.Integral) or isinstance(number, bool) or number < 1:
             raise ValueError(f"Head: {name} was {describe(number)}; wanted an integer of at least 1")
     check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults)
-    return (num_classes, *([prototypes_per_class] if prototypes_per_class else []), embedding_dim)
+    return (int(num_classes), *([int(prototypes_per_class)] if prototypes_per_class else []), int(embedding_dim))
 
 
 def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[str, Any]) -> Array:

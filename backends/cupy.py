@@ -11,7 +11,8 @@ from anglos._backend import Backend
 KERNELS = {
     "with_own": ("int64 number, int64 label, T value, T term", "out = number == label ? value : term"),
     "exponential": ("T logit, T shift", "out = exp(logit - shift)"),
-    "probability": ("T logit, T total", "out = exp(min(logit - total, T(0)))"),
+    # Not by min(), which makes a number of NaN.
+    "probability": ("T logit, T total", "out = exp(logit > total ? T(0) : logit - total)"),
     "across": ("T vector, T unit, T along", "out = vector - unit * along"),
 }
 _fused = {name: cupy.ElementwiseKernel(inputs, "T out", operation, f"anglos_{name}")

@@ -17,8 +17,9 @@ class Head(equinox.Module):
     for a loss that has several per class, drawn from a normal distribution of standard deviation 1/√embedding_dim: rows
     of length about 1. The options go to the loss at every call, which takes a whole batch. A number or a word is
     static, and compiles anew under `equinox.filter_jit` if it is changed:
-    `equinox.tree_at(lambda head: head.options["margin"], head, 0.3)`. An array does not; it is trained with the rest (a
-    learnable scale, say) unless `equinox.partition` or an optimizer's mask leaves it out.
+    `equinox.tree_at(lambda head: head.options["margin"], head, 0.3)`, of an option that was given. An array does not;
+    it is trained with the rest (a learnable scale, say) unless `equinox.partition` or an optimizer's mask leaves it
+    out.
 
     >>> import anglos, jax
     >>> head = Head(anglos.arcface, num_classes=10, embedding_dim=4, margin=0.3, key=jax.random.key(0))

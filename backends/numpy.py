@@ -14,7 +14,15 @@ from .threads import steered_blas, sweep_in_threads
 class _Namespace:
     """The standard's functions; those that NumPy or array-api-compat only wraps, without the wrapping."""
 
-    sum = staticmethod(lambda x, axis=None, keepdims=False: np.add.reduce(x, axis=axis, keepdims=keepdims))
+    @staticmethod
+    def sum(x: Any, axis: int | None = None, keepdims: Any = False) -> Any:
+        """Down a tall array in two steps: NumPy adds its rows one by one, and 100,000 of them lose five digits."""
+        if axis == 0 and not keepdims and len(x) > 512 and x.flags.c_contiguous:
+            blocks = len(x) // 256
+            sums = np.add.reduce(x[:256 * blocks].reshape(blocks, 256, *x.shape[1:]), axis=1)
+            return np.add.reduce(sums, axis=0) + np.add.reduce(x[256 * blocks:], axis=0)
+        return np.add.reduce(x, axis=axis, keepdims=keepdims)
+
     max = staticmethod(lambda x, axis=None, keepdims=False: np.maximum.reduce(x, axis=axis, keepdims=keepdims))
     take = staticmethod(lambda x, indices, axis=None: x.take(indices, axis=axis))
     astype = staticmethod(lambda x, dtype, copy=True: x.astype(dtype, copy=copy))

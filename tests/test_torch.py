@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from libraries import Library
-from samples import BATCH, arrays, float_arrays, gentle, hard_embeddings, leaves, made, per_class, rowwise
+from samples import BATCH, CLASSES, arrays, float_arrays, gentle, hard_embeddings, leaves, made, per_class, rowwise
 
 import anglos
 from anglos import Loss
@@ -241,7 +241,23 @@ def test_small_calls_share_no_memory_with_their_result(single: Loss[...], torch_
     torch.testing.assert_close(torch.autograd.grad(rows, tensors, torch.ones(BATCH)), wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_many_gradients_at_once(torch_library: Library) -> None:
+def test_what_is_kept_is_what_hooks_keep(single: Loss[...], torch_library: Library, monkeypatch: pytest.MonkeyPatch
+                                         ) -> None:
+    """Hooks that keep copies, as for offloading: changing an input afterwards changes no gradient."""
+    monkeypatch.setattr(adapter.backend, "small", 0)
+    inputs, tensors = float32_inputs(single, torch_library)
+    wanted = torch.autograd.grad(single(*inputs), tensors)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor.clone(), lambda tensor: tensor):
+        value = single(*inputs)
+    with torch.no_grad():
+        for tensor in tensors:
+            tensor.mul_(2.0)
+    torch.testing.assert_close(torch.autograd.grad(value, tensors), wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [CLASSES, 2])
+def test_many_gradients_at_once(width: int, torch_library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter.backend, "class_tile_width", lambda *_: width)
     inputs = arrays(anglos.arcface, torch_library)
     tensors = [array.requires_grad_() for array in leaves(anglos.arcface, inputs)]
     rows = anglos.arcface(*inputs, reduction="none")

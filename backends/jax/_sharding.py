@@ -24,7 +24,8 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...]) 
     It takes what the loss takes, and has the same value and derivatives. No device ever holds all weights, or all
     of their gradient: each computes the logits of its own classes, a tile at a time where `keep_bytes` asks for it,
     and what the devices exchange has the size of the embeddings. The number of classes must be a multiple of the
-    number of devices along the axis.
+    number of devices along the axis. It takes whole weights: do not call it inside `jax.shard_map`. On a mesh with
+    explicit axes its `plain` and `value_and_grad` must stand inside `jax.sharding.auto_axes`.
 
     >>> import anglos, jax, jax.numpy as jnp
     >>> mesh = jax.make_mesh((1,), ("classes",))
@@ -35,10 +36,12 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...]) 
     if not isinstance(loss, Loss) or loss.engine is not _prototypes:
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
-    axes = (axis,) if isinstance(axis, str) else tuple(axis)
-    for name in axes:
-        if name not in mesh.axis_names:
-            raise ValueError(f"class_sharded: axis was {name!r}; wanted one of {', '.join(map(repr, mesh.axis_names))}")
+    if not isinstance(mesh, Mesh):
+        raise TypeError(f"class_sharded: mesh was {describe(mesh)}; wanted a jax.sharding.Mesh")
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    if not axes or len(set(axes)) < len(axes) or not set(axes) <= set(mesh.axis_names):
+        raise ValueError(f"class_sharded: axis was {axis!r}; wanted one or several of "
+                         f"{', '.join(map(repr, mesh.axis_names))}")
     made: Loss[Options] = _class_sharded(loss, mesh, axes)
     return made
 

@@ -51,7 +51,8 @@ class PyTorch(Tensors):
 def _bytes_of_pairs(arrays: tuple[torch.Tensor, ...]) -> int:
     """Of one number for every row and every vector of the longest array."""
     longest = max(array.numel() // array.shape[-1] for array in arrays if array.ndim > 1)
-    return arrays[0].shape[0] * longest * arrays[0].element_size()
+    size = max(4, *(array.element_size() for array in arrays if array.is_floating_point()))
+    return arrays[0].shape[0] * longest * size
 
 
 backend = PyTorch("torch", xp)

@@ -32,6 +32,9 @@ class Differentiable(torch.autograd.Function):
         if memo is not None:
             for name in memo.keys() - {"batch", "inverses"}:  # nothing of the size of W may outlive the backward pass
                 del memo[name]
+            # An input itself is kept by save_for_backward alone, whose hooks may keep a copy, and which sees changes.
+            if any(part is array for part in memo.get("batch", ((),))[0] for array in arrays):
+                del memo["batch"]
         return per_row, *(residual.clone() if residual is per_row else residual for residual in residuals)
 
     @staticmethod
@@ -57,7 +60,7 @@ class Differentiable(torch.autograd.Function):
         if "small" in memo and not torch.is_grad_enabled() and not batched:
             small, inputs, numbers = memo["small"]
             with _as_silent_as_torch(small):
-                found = small.backward(g.numpy(), inputs, numbers, needs, memo)
+                found = small.backward(g.resolve_neg().numpy(), inputs, numbers, needs, memo)
             return None, None, *(_tensor(small, found[name]) if name in found else None for name in plan.names)
         # The residuals carry no graph: where this gradient is itself differentiated they would give a wrong
         # second derivative without a word, so they are computed anew.

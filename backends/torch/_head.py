@@ -42,6 +42,8 @@ class HeadTensors(torch.nn.Module):
         return name in self.keys()
 
     def __getitem__(self, name: str) -> torch.Tensor:
+        if name not in self:
+            raise KeyError(f"Head: tensors has no {name}; wanted one of {', '.join(self) or 'none'}")
         tensor: torch.Tensor = getattr(self, name)
         return tensor
 
@@ -50,7 +52,7 @@ class HeadTensors(torch.nn.Module):
             self[name].copy_(torch.as_tensor(value))
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}{tuple(tensor.shape)}" for name, tensor in self.items())
+        return ", ".join(f"{name} of shape {tuple(tensor.shape)}" for name, tensor in self.items())
 
 
 class Head(torch.nn.Module):
@@ -91,7 +93,7 @@ class Head(torch.nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the prototypes anew."""
+        """Draw the prototypes anew; `tensors` stay as they are."""
         self._draw(self.weight)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -111,27 +113,27 @@ class Head(torch.nn.Module):
         scores: torch.Tensor = logits_of(self.loss, embeddings, self.weight, self._all_options())
         return scores.clone(memory_format=torch.contiguous_format)  # no view, which fully_shard warns of
 
-    def resize_classes(self, num_classes: int) -> None:
+    def resize_classes(self, num_classes: int, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Have so many classes: the first keep their prototypes, new ones are drawn as at the start.
 
-        `weight` stays the same Parameter, so that an optimizer goes on with it, but the optimizer's own state of it, of
-        the old shape, must go: `optimizer.state.pop(head.weight, None)`. So it is with a bias of each class, whose new
-        entries are 0. To be called before `DistributedDataParallel`, `fully_shard` or `torch.compile`.
+        `weight` becomes another Parameter, and so does a bias of each class, whose new entries are 0. In the optimizer
+        they take the places of the old ones, with their state, which is 0 for new classes; one that is not given goes
+        on with the old. To be called before `DistributedDataParallel`, `fully_shard` or `torch.compile`.
         """
-        check_head(self.loss, num_classes, self.embedding_dim, {}, *self.weight.shape[1:-1])
+        num_classes, *_ = check_head(self.loss, num_classes, self.embedding_dim, {}, *self.weight.shape[1:-1])
         if type(self.weight) is not torch.nn.Parameter:
             raise TypeError(f"Head: weight was {describe(self.weight)}; wanted a Parameter, before fully_shard")
-        kept = min(num_classes, self.num_classes)
-        biases = [tensor for name, tensor in self.tensors.items() if self.loss.kinds[name].shapes == ("C",)]
-        for tensor in (self.weight, *biases):
-            resized = tensor.new_zeros(num_classes, *tensor.shape[1:])
-            if tensor is self.weight:
-                self._draw(resized)
-            resized[:kept] = tensor.detach()[:kept]
-            # By way of another type: else a graph that is still alive, as of the last loss, would go on to want
-            # gradients of the old shape.
-            tensor.data = tensor.new_empty(0, dtype=torch.float32 if tensor.dtype == torch.float64 else torch.float64)
-            tensor.data, tensor.grad = resized, None
+        biases = [name for name in self.tensors if self.loss.kinds[name].shapes == ("C",)]
+        for owner, name in ((self, "weight"), *((self.tensors, name) for name in biases)):
+            old = getattr(owner, name)
+            new = _resized(old, num_classes)
+            if name == "weight":
+                self._draw(new[self.num_classes:])
+            if isinstance(old, torch.nn.Parameter):
+                new = torch.nn.Parameter(new, requires_grad=old.requires_grad)
+            setattr(owner, name, new)
+            if optimizer is not None:
+                _exchange(optimizer, old, new)
         self.num_classes = num_classes
 
     def extra_repr(self) -> str:
@@ -173,3 +175,19 @@ class Head(torch.nn.Module):
         if self.loss.name == "adaface":
             state_dict.pop(prefix + "t", None)  # which its authors save and never use
         super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+def _resized(tensor: torch.Tensor, count: int) -> torch.Tensor:
+    """The first rows, and zeros."""
+    resized = tensor.new_zeros(count, *tensor.shape[1:])
+    resized[:len(tensor)] = tensor.detach()[:count]
+    return resized
+
+
+def _exchange(optimizer: torch.optim.Optimizer, old: torch.Tensor, new: torch.Tensor) -> None:
+    """The new parameter in the place of the old one."""
+    for group in optimizer.param_groups:
+        group["params"] = [new if one is old else one for one in group["params"]]
+    if old in optimizer.state:
+        optimizer.state[new] = {name: _resized(value, len(new)) if getattr(value, "shape", None) == old.shape else value
+                                for name, value in optimizer.state.pop(old).items()}

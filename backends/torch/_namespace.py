@@ -19,3 +19,8 @@ def take_along_axis(x: torch.Tensor, indices: torch.Tensor, axis: Any = -1) -> t
 def result_type(first: Any, second: Any) -> Any:
     """Of two types, which is all that is asked, in a tenth of the time."""
     return torch.promote_types(first, second)
+
+
+def concat(arrays: Any, axis: int = 0) -> torch.Tensor:
+    """By the name for which `is_grads_batched` has a rule."""
+    return torch.cat(tuple(arrays), dim=axis)
