@@ -74,6 +74,7 @@ def test_a_second_backward_pass_finds_what_was_kept(kept: Loss[...], torch_libra
         np.testing.assert_array_equal(array.grad.numpy(), 2.0 * gradient.numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [None, 2])
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
 def test_gradient_products_in_bfloat16(kept: Loss[...], name: str, width: int | None, monkeypatch: pytest.MonkeyPatch
