@@ -95,7 +95,8 @@ class Tensors(Backend):
         step = max(1, (1 << 18) * len(vectors) // max(vectors.numel(), 1))  # rows that stay in a near cache
         for first in range(0, len(vectors), step):
             rows = slice(first, first + step)
-            u, v, out = direction[rows], vectors[rows], None if spare is None else spare[rows.start:rows.stop]
+            u, v = direction[rows], vectors[rows]
+            out = None if spare is None else spare[:len(u)]  # the same rows, which are still near
             along = torch.mul(u, v, out=out).sum(dim=-1, keepdim=True)
             if factor is not None:
                 along.mul_(factor[rows]).mul_(factor[rows])
