@@ -214,8 +214,10 @@ def test_class_sharded_in_a_layer(mesh: Any) -> None:
 def test_class_sharded_refuses(mesh: Any) -> None:
     with pytest.raises(TypeError, match=r"^class_sharded: loss was supcon; wanted a loss with class prototypes"):
         class_sharded(anglos.supcon, mesh, "devices")
-    with pytest.raises(ValueError, match=r"^class_sharded: axis was 'classes'; wanted one of 'devices'"):
+    with pytest.raises(ValueError, match=r"^class_sharded: axis was 'classes'; wanted one or several of 'devices'"):
         class_sharded(anglos.arcface, mesh, "classes")
+    with pytest.raises(TypeError, match=r"^class_sharded: mesh was a list; wanted a jax.sharding.Mesh$"):
+        class_sharded(anglos.arcface, jax.devices(), "devices")
     with pytest.raises(ValueError, match=r"^arcface: weights held 57 classes; wanted a multiple of 8, the devices "
                                          r"along devices$"):
         class_sharded(anglos.arcface, mesh, "devices")(jnp.ones((4, 3)), jnp.ones((57, 3)), jnp.zeros(4, int))
