@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from anglos._backend import Backend
 from anglos._dispatch import backend_of
-from anglos._kinds import ArrayOf, Number, describe, spell
+from anglos._kinds import ArrayOf, Number, describe, has_gradient, spell
 
 
 class Checked(NamedTuple):
@@ -152,8 +152,7 @@ def check_groups(loss: str, backend: Backend, name: str, labels: Any) -> None:
 
 def check_wrt(loss: str, kinds: Mapping[str, Any], wrt: Any) -> None:
     """A tuple of names of inputs that have a gradient."""
-    known = [name for name, kind in kinds.items()
-             if getattr(kind, "shapes", ()) and kind.dtype == "real floating" and not kind.frozen]
+    known = [name for name, kind in kinds.items() if has_gradient(kind)]
     if not isinstance(wrt, (tuple, list)) or not all(name in known for name in wrt):
         _refuse(loss, "wrt", ValueError, f"was {wrt if isinstance(wrt, (tuple, list)) else describe(wrt)}",
                 f"a tuple of names out of {', '.join(known)}")

@@ -184,6 +184,11 @@ def kind_of(annotation: Any) -> Any:
     return {bool: OneOf((True, False)), int: Integer()}[annotation]
 
 
+def has_gradient(kind: Any) -> bool:
+    """Whether an argument of this kind may be an array that losses are differentiated by."""
+    return bool(getattr(kind, "shapes", ())) and kind.dtype == "real floating" and not kind.frozen
+
+
 def describe(value: Any) -> str:
     """A value in a message: itself if that is short, else its type."""
     if value is None or isinstance(value, (str, int, float)):

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, ov
 from anglos._arguments import Array as ArrayType
 from anglos._backend import Array, Backend
 from anglos._check import check_defaults, check_names, check_together, check_values, check_wrt
-from anglos._kinds import kind_of
+from anglos._kinds import has_gradient, kind_of
 from anglos._numerics import float_type
 from anglos._reduce import Rows, reduce, reduce_pullback, settle_groups, settle_labels, zero_elsewhere
 
@@ -84,8 +84,8 @@ class Loss(Generic[Options]):
         differentiation in PyTorch; in JAX the result can be differentiated again.
         """
         arrays = first, *others
-        wanted = tuple(name for name in self.arrays[:len(arrays)]
-                       if name != "labels" and not self.kinds[name].frozen) if wrt is None else wrt
+        wanted = tuple(name for name in self.arrays[:len(arrays)] if has_gradient(self.kinds[name])
+                       ) if wrt is None else wrt
         check_wrt(self.name, self.kinds, wanted)
         call = self._prepare(arrays, options, wanted)
         memo: dict[str, Any] = {}

@@ -5,6 +5,7 @@ from typing import Any
 import mlx.core as mx
 
 from anglos._backend import Backend
+from anglos._kinds import has_gradient
 from anglos._loss import Plan
 
 
@@ -66,8 +67,7 @@ def _differentiable(plan: Plan) -> Any:
 
     The gradient takes them as they are, the gradient of the gradient computes them anew.
     """
-    needs = frozenset(name for name in plan.names if plan.loss.kinds[name].dtype == "real floating"
-                      and not plan.loss.kinds[name].frozen)
+    needs = frozenset(name for name in plan.names if has_gradient(plan.loss.kinds[name]))
 
     def gradients(g: mx.array, arrays: tuple[mx.array, ...], residuals: tuple[mx.array, ...] | None
                   ) -> tuple[mx.array, ...]:

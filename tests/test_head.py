@@ -1,6 +1,7 @@
 """PyTorch's layer: every loss that compares embeddings with something of each class."""
 
 import copy
+import doctest
 import pickle
 from importlib import import_module
 from typing import Any
@@ -357,3 +358,57 @@ def test_compiled_in_one_graph_with_its_network() -> None:
         torch.testing.assert_close(torch.autograd.grad(compiled(embeddings), parameters),
                                    torch.autograd.grad(step(embeddings), parameters))
         torch.testing.assert_close(scores(embeddings), head.logits(network[0](embeddings)))
+
+
+def test_head_learns_and_is_saved(torch_library: Library) -> None:
+    """Trains its weights, keeps them through a state_dict, and learns a parameter that is given as an option."""
+    torch.manual_seed(0)
+    scale = torch.nn.Parameter(torch.tensor(5.0))
+    head = Head(anglos.normface, 5, 4, scale=scale, label_smoothing=0.1)
+    assert sorted(name for name, _ in head.named_parameters()) == ["tensors.scale", "weight"]
+    assert repr(head).startswith("Head(\n  normface, 5, 4, label_smoothing=0.1")
+    embeddings, _, labels = arrays(anglos.normface, torch_library, dtype="float32")
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.5)
+    losses = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = head(embeddings, labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+    assert scale.item() != 5.0
+    other = Head(anglos.normface, 5, 4, scale=torch.nn.Parameter(torch.tensor(1.0)), label_smoothing=0.1)
+    other.load_state_dict(head.state_dict())
+    assert other(embeddings, labels).item() == head(embeddings, labels).item()
+    head.options["label_smoothing"] = 0.0
+    assert other(embeddings, labels).item() != head(embeddings, labels).item()
+
+
+def test_refuses_what_its_loss_would() -> None:
+    with pytest.raises(TypeError, match=r"^Head\(arcface\): margn was given, .* \(did you mean margin\?\)$"):
+        Head(anglos.arcface, 5, 4, margn=0.5)
+    with pytest.raises(TypeError, match=r"^Head: loss was entropy, of logits; wanted a loss of embeddings, weights, "):
+        Head(anglos.entropy, 5, 4)
+    with pytest.raises(TypeError, match=r"^Head: loss was 'arcface'; wanted a loss of embeddings, weights, labels"):
+        Head("arcface", 5, 4)
+    with pytest.raises(ValueError, match=r"^Head\(arcface\): margin was 28.6; wanted an angle in radians"):
+        Head(anglos.arcface, 5, 4, margin=28.6)
+    with pytest.raises(ValueError, match=r"^Head: num_classes was 0; wanted an integer of at least 1$"):
+        Head(anglos.arcface, 0, 4)
+
+
+def test_tensors_move_and_can_be_replaced() -> None:
+    head = Head(anglos.cosface, 5, 4, margin=torch.tensor(0.2), scale=torch.nn.Parameter(torch.tensor(8.0)))
+    assert head.to("meta").tensors["margin"].device.type == "meta"
+    assert [name for name, tensor in head.named_parameters() if tensor.requires_grad] == ["weight", "tensors.scale"]
+    head = Head(anglos.cosface, 5, 4, scale=torch.nn.Parameter(torch.tensor(8.0)))
+    embeddings, labels = torch.eye(4), torch.arange(4)
+    head.options["scale"] = 3.0
+    assert head(embeddings, labels).item() == anglos.cosface(embeddings, head.weight, labels, scale=3.0).item()
+
+
+def test_example() -> None:
+    results = doctest.testmod(import_module("anglos.backends.torch._head"))
+    assert results.attempted > 0
+    assert results.failed == 0

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
+from anglos._kinds import has_gradient
 from anglos._loss import Plan
 
 
@@ -23,8 +23,7 @@ def _forward(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, Any]:
 def _backward(plan: Plan, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]:
     (arrays, residuals), (g, _) = saved, cotangents
     # All of them: under jit, what nobody uses is not computed.
-    needs = frozenset(name for name, array in zip(plan.names, arrays, strict=True)
-                      if jnp.issubdtype(array.dtype, jnp.floating) and not plan.loss.kinds[name].frozen)
+    needs = frozenset(name for name in plan.names if has_gradient(plan.loss.kinds[name]))
     gradients = plan.backward(g, arrays, residuals, needs)
     return (tuple(_over_devices(gradients[name], array) if name in gradients else None
                   for name, array in zip(plan.names, arrays, strict=True)),)
