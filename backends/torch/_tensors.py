@@ -50,7 +50,7 @@ class Tensors(Backend):
             # Kept exponentials have one shift, which several tiles could not agree on without waiting for the GPU.
             return classes if keep else max(1, (1 << 24) // max(rows, dimension))
         # All threads share a tile: smaller products would not keep them busy.
-        return max(1, (1 << 23) // (rows + 4 * dimension))
+        return max(1, (1 << 24) // (rows + 4 * dimension))
 
     def tiles(self, count: int, width: int) -> list[tuple[int, int]]:
         if not torch.compiler.is_compiling():
@@ -92,15 +92,12 @@ class Tensors(Backend):
             return super().across(direction, vectors, factor)
         if factor is not None and not self.readable(direction):  # its square might overflow, unseen
             direction, factor, spare = torch.mul(direction, factor, out=spare), None, None
-        step = max(1, (1 << 18) * len(vectors) // max(vectors.numel(), 1))  # rows that stay in a near cache
-        for first in range(0, len(vectors), step):
-            rows = slice(first, first + step)
-            u, v = direction[rows], vectors[rows]
+        step = max(1, (1 << 19) * len(vectors) // max(vectors.numel(), 1))  # rows that stay in a near cache
+        square = (None,) * len(vectors) if factor is None else torch.mul(factor, factor).split(step)
+        for u, v, by in zip(direction.split(step), vectors.split(step), square, strict=False):
             out = None if spare is None else spare[:len(u)]  # the same rows, which are still near
             along = torch.mul(u, v, out=out).sum(dim=-1, keepdim=True)
-            if factor is not None:
-                along.mul_(factor[rows]).mul_(factor[rows])
-            v.addcmul_(u, along, value=-1)
+            v.addcmul_(u, along if by is None else along.mul_(by), value=-1)
         return vectors
 
     def dot(self, a: torch.Tensor, b: torch.Tensor) -> Any:
@@ -128,6 +125,9 @@ class Tensors(Backend):
 
     def add_own(self, labels: torch.Tensor, first: Any, whole: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         places, inside = self._inside(labels, first, whole)
+        if self.readable(labels) and not recorded():
+            (rows,) = inside.nonzero(as_tuple=True)  # few of a batch are in a tile
+            return whole.index_add_(0, places[rows], values[rows])
         values = torch.where(inside.view(-1, *[1] * (values.ndim - 1)), values, 0.0)
         return whole.index_add(0, places, values) if recorded() else whole.index_add_(0, places, values)
 
