@@ -35,7 +35,8 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     keep, width = _keep(backend, inputs, batch, means.keep_bytes)
     several, exponentials = weights.shape[0] > width, hasattr(reduction, "row_factor")
     one_shift = several and exponentials and row.gate is None and backend.readable(batch.logit)
-    wants_one_shift = several and exponentials and not keeps_product(row)  # to keep exponentials of several tiles
+    keeps_terms = exponentials and not keeps_product(row)
+    wants_one_shift = several and keeps_terms
     keep = keep and (one_shift or not wants_one_shift)
     room = backend.room(batch.points, *weights.shape[:-1], labels.shape[0]) if keep else None
     spares = Spares(backend, several)
@@ -68,6 +69,9 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     if gathered is None:
         gathered, room = gathered_by(None), None if wants_one_shift else room
     loss, residuals = reduction.value(xp, gathered, batch.logit, weights.shape[0])
+    own_term = reduction.own_term(residuals) if room is not None and keeps_terms else None
+    if own_term is not None:
+        backend.with_own(labels, 0, room, own_term * batch.target.slope)
     if row.regularizer is not None:
         loss = loss + row.regularizer(xp, batch.length)[0]
     if row.gate is not None:
@@ -87,7 +91,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     other's length: what the length changes beyond the cosine, 0 where F is the cosine.
     """
     xp, labels, reduction, classes = backend.xp, inputs["labels"], row.reduction, inputs["weights"].shape[0]
-    directions, residuals = Directions(*residuals[:5]), residuals[5:]
+    directions, residuals = Directions(*residuals[:4]), residuals[4:]
     *residuals, kept = residuals if residuals[-1].ndim > 1 else (*residuals, None)
     if "batch" in memo:
         batch, statistic = memo["batch"]
@@ -101,10 +105,8 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     slope_of = reduction.kept_slope if terms_are_kept else reduction.rest_slope
     row_factor = reduction.row_factor(xp, residuals) if terms_are_kept else None
     reach = g * row.scale
-    weighted = batch.points * reach[:, None]
-    g_rest, weighted_rest = g, weighted
-    if row_factor is not None:
-        g_rest, weighted_rest = g * row_factor, weighted * row_factor[:, None]
+    g_rest, reach_rest = (g, reach) if row_factor is None else (g * row_factor, reach * row_factor)
+    weighted = batch.points * reach_rest[:, None]
     fields = {row.names[name][0] for name in needs if name in row.names}
     _, width = _keep(backend, inputs, batch, means.keep_bytes)
     spares = Spares(backend, classes > width)
@@ -112,16 +114,13 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
 
     own_slope = reduction.own_slope(xp, residuals, classes)
     own_pull = own_slope * batch.target.slope
+    own_bias = own_slope if row_factor is None else own_slope - own_pull  # what the kept slopes hold already
     own_along = 0.0 if row.target is unchanged else own_slope * (batch.target.value - batch.target.slope * batch.cos)
     if batch.mix is not None:
         own_along = own_along + own_pull * (batch.cos - xp.sum(batch.mix * directions.cosines, axis=-1))
-        own_pull = own_pull[:, None] * batch.mix
-    if "weights" in needs:
-        d_own = own_pull[..., None] * (weighted if batch.mix is None else weighted[:, None, :])
-        if row.normalize_weights:
-            d_own = unit_rows_pullback(backend, directions.own_unit, directions.own_inverse, d_own)
-        elif row.target is not unchanged:
-            d_own = d_own + directions.own_unit * (reach * own_along * batch.embedding_length)[:, None]
+    d_own = None
+    if "weights" in needs and not row.normalize_weights and row.target is not unchanged:
+        d_own = directions.own_unit * (reach * own_along * batch.embedding_length)[:, None]
 
     def pull(first: Any, weights: Array, bias: Array | None, kept: Array | None, room: Array | None
              ) -> tuple[dict[str, Array], tuple[Any, Any]]:
@@ -130,7 +129,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         slopes = slope_of(backend, residuals, visit.tile, classes)
         d_bias = None
         if "bias" in fields and per_class(row.bias):
-            d_bias = backend.add_own(labels, first, slopes @ g_rest, g * own_slope)
+            d_bias = backend.add_own(labels, first, slopes @ g_rest, g * own_bias)
         sums = {"bias": xp.sum(slopes, axis=0)} if "bias" in fields and d_bias is None else {}
         if visit.rest is not None:
             rest_slope, slopes = slopes, slopes * visit.rest.slope
@@ -142,6 +141,9 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         if visit.mix is not None:
             if "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
                 sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
+        if row_factor is None:
+            slopes = backend.with_own(labels, first, slopes, own_pull)
+        if visit.mix is not None:
             slopes = xp.reshape(slopes[:, None, :] * visit.mix, (visit.prototypes.points.shape[0], labels.shape[0]))
         points, _, factor = visit.prototypes
         if factor is not None:
@@ -150,9 +152,10 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
             sums["points"] = product(slopes.T, points)
         d_weights = None
         if "weights" in needs:
-            d_unit = product(slopes, weighted_rest, out=room)
-            d_weights = prototypes_pullback(backend, row, visit.prototypes, d_unit, spares)
-            d_weights = backend.add_own(labels, first, xp.reshape(d_weights, weights.shape), d_own)
+            d_unit = product(slopes, weighted, out=room)
+            d_weights = xp.reshape(prototypes_pullback(backend, row, visit.prototypes, d_unit, spares), weights.shape)
+            if d_own is not None:
+                d_weights = backend.add_own(labels, first, d_weights, d_own)
             d_weights = None if room is not None else xp.astype(d_weights, weights.dtype, copy=False)
         return sums, (d_weights, d_bias)
 
@@ -165,9 +168,6 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
 
     gradients = {"weights": d_weights if room is None else room}
     stretch = own_along * batch.weight_length + sums.get("along", 0.0)
-    if "points" in sums:
-        by_own = own_pull[..., None] * batch.own_points
-        sums["points"] = sums["points"] + (by_own if batch.mix is None else xp.sum(by_own, axis=1))
     if "embeddings" in needs:
         d_embeddings = sums["points"] * reach[:, None]
         if row.normalize_embeddings:
@@ -182,7 +182,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     if "scale" in fields:
         by_field["scale"] = g * (backend.dot(batch.points, sums["points"]) + stretch * batch.embedding_length)
     if "bias" in fields:
-        by_field["bias"] = g * (own_slope + sums["bias"]) if d_bias is None else d_bias
+        by_field["bias"] = g * (own_bias + sums["bias"]) if d_bias is None else d_bias
     for name, (field_name, slope) in row.names.items():
         if field_name in by_field:
             gradients[name] = by_field[field_name] * slope

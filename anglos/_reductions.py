@@ -3,7 +3,8 @@
 Each reduction is a monoid over tiles of classes (`gather` one, `combine` two), then the `value` of all with what the
 slopes need, and the slopes of the loss in the label's logit (`own_slope`) and in the others of a tile (`rest_slope`,
 0 at the label's). Those that gather exponentials leave them in the place of the logits, and can take the slopes from
-them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None.
+them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None. In that
+measure the slope in the label's logit is the `own_term`.
 """
 
 import math
@@ -91,6 +92,10 @@ class CrossEntropy(NamedTuple):
     def row_factor(self, xp: Any, residuals: tuple[Array, ...]) -> Array | None:
         return None if self.label_smoothing else _rest_share(xp, residuals)
 
+    def own_term(self, residuals: tuple[Array, ...]) -> Array | None:
+        """−(1 − p_y) over (1 − p_y) / Σ e."""
+        return None if self.label_smoothing else -residuals[2]
+
     def _smoothed(self, p: Array, tile: Tile, classes: int) -> Array:
         return tile.with_own(p - self.label_smoothing / classes, 0.0) if self.label_smoothing else p
 
@@ -125,6 +130,10 @@ class ExcludedPositive(NamedTuple):
 
     def row_factor(self, xp: Any, residuals: tuple[Array, ...]) -> Array | None:
         return _over(xp, 1.0, residuals[2])
+
+    def own_term(self, residuals: tuple[Array, ...]) -> Array | None:
+        """−1 over 1 / Σ e."""
+        return -residuals[2]
 
 
 class Binary(NamedTuple):
