@@ -200,13 +200,13 @@ class Backend:
         The states are combined; the outputs, one row per class or None, are joined.
         """
         count = arrays[0].shape[0]  # type: ignore[union-attr]
+        if width >= count:
+            return visit(0, *arrays)
         state: Any = None
         joined: tuple[Any, ...] = ()
         for first, last in self.tiles(count, width):
             slices = (None if array is None else array[first:last, ...] for array in arrays)
             partial, output = visit(first, *slices)
-            if last - first == count:
-                return partial, output
             state = partial if first == 0 else combine(state, partial)
             joined = tuple(None if part is None else self.place(whole, part, first, count) for whole, part in
                            zip(joined or (None,) * len(output), output, strict=True))

@@ -47,6 +47,7 @@ class Loss(Generic[Options]):
         self.required = sum(p.default is p.empty for p in positional)
         self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         self.kinds = {p.name: kind_of(p.annotation) for p in parameters}
+        self.differentiable = tuple(name for name in self.arrays if has_gradient(self.kinds[name]))
         self.settled = check_defaults(self.name, self.kinds, self.defaults)
 
     def __repr__(self) -> str:
@@ -84,9 +85,10 @@ class Loss(Generic[Options]):
         differentiation in PyTorch; in JAX the result can be differentiated again.
         """
         arrays = first, *others
-        wanted = tuple(name for name in self.arrays[:len(arrays)] if has_gradient(self.kinds[name])
-                       ) if wrt is None else wrt
-        check_wrt(self.name, self.kinds, wanted)
+        if wrt is None:
+            wanted = tuple(name for name in self.differentiable if name in self.arrays[:len(arrays)])
+        else:
+            check_wrt(self.name, self.kinds, wanted := wrt)
         call = self._prepare(arrays, options, wanted)
         memo: dict[str, Any] = {}
         with call.plan.backend.untracked(call.arrays):

@@ -138,9 +138,8 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
             for name, slope in visit.rest.option_slopes.items():
                 if name in needs:
                     sums[name] = xp.sum(rest_slope * slope, axis=0)
-        if visit.mix is not None:
-            if "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
-                sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
+        if visit.mix is not None and "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
+            sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
         if row_factor is None:
             slopes = backend.with_own(labels, first, slopes, own_pull)
         if visit.mix is not None:
@@ -163,26 +162,25 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     if "weights" in needs and inputs["weights"].ndim == 2 and inputs["weights"].dtype == weighted.dtype:
         room = backend.room(weighted, *inputs["weights"].shape)
     sums, (d_weights, d_bias) = backend.sweep(pull, add_sums, (inputs["weights"], _bias(row), kept, room), width)
-    if row_factor is not None:
-        sums = {name: rest * (row_factor if rest.ndim == 1 else row_factor[:, None]) for name, rest in sums.items()}
 
     gradients = {"weights": d_weights if room is None else room}
     stretch = own_along * batch.weight_length + sums.get("along", 0.0)
+    by_field = {}
+    if "scale" in fields:
+        along = backend.dot(batch.points, sums["points"])
+        by_field["scale"] = g_rest * along + g * stretch * batch.embedding_length
+    if "bias" in fields:
+        by_field["bias"] = g * own_bias + g_rest * sums["bias"] if d_bias is None else d_bias
     if "embeddings" in needs:
-        d_embeddings = sums["points"] * reach[:, None]
         if row.normalize_embeddings:
-            d_embeddings = unit_rows_pullback(backend, directions.unit, directions.inverse, d_embeddings)
+            d_embeddings = unit_rows_pullback(backend, directions.unit, directions.inverse * reach_rest[:, None],
+                                              sums["points"])
         else:
-            d_embeddings = d_embeddings + directions.unit * (reach * stretch)[:, None]
+            d_embeddings = sums["points"] * reach_rest[:, None] + directions.unit * (reach * stretch)[:, None]
         lengthening = by_length(xp, row, batch, own_slope)
         if lengthening is not None:
             d_embeddings = d_embeddings + directions.unit * (g * lengthening)[:, None]
         gradients["embeddings"] = d_embeddings
-    by_field = {}
-    if "scale" in fields:
-        by_field["scale"] = g * (backend.dot(batch.points, sums["points"]) + stretch * batch.embedding_length)
-    if "bias" in fields:
-        by_field["bias"] = g * (own_bias + sums["bias"]) if d_bias is None else d_bias
     for name, (field_name, slope) in row.names.items():
         if field_name in by_field:
             gradients[name] = by_field[field_name] * slope

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, minus_abs, sigmoid, softplus
+from anglos._numerics import Array, sigmoid, softplus
 
 
 class Tile(NamedTuple):
@@ -66,9 +66,10 @@ class CrossEntropy(NamedTuple):
         """ℓ; −log p_y = ς(L − z_y), the log-sum-exp of all, and the rest's Σ e^(z − shift)."""
         rest = _finish(xp, gathered)
         excess = rest - own_logit
-        smaller = xp.log1p(xp.exp(minus_abs(xp, excess)))
-        surprise = xp.where(excess > 0.0, excess, 0.0) + smaller
-        everything = xp.where(excess > 0.0, rest, own_logit) + smaller
+        exceeds = excess > 0.0
+        smaller = xp.log1p(xp.exp(xp.where(exceeds, -excess, excess)))
+        surprise = xp.where(exceeds, excess, 0.0) + smaller
+        everything = xp.where(exceeds, rest, own_logit) + smaller
         loss = surprise
         if self.label_smoothing:
             loss = surprise + self.label_smoothing * (own_logit - (gathered.sum + own_logit) / classes)

@@ -108,6 +108,7 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
                prototypes: Prototypes | None = None, inverses: dict[int, Array] | None = None) -> Visit:
     """The logits of a tile with all that led to them; products go to the room, or were kept from a visit before."""
     xp = backend.xp
+    keeps = keeps_product(row)
     prototypes = prototypes or prototypes_of(backend, row, weights, batch.points.dtype, labels.shape[0], spares,
                                              first, inverses)
     points = prototypes.points
@@ -117,10 +118,10 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
     room, kept = (None if one is None else xp.reshape(one, shape) for one in (room, kept))
     logits = kept
     if kept is None:
-        scale = 1.0 if keeps_product(row) else row.scale
-        logits = products(backend, prototypes, unit if keeps_product(row) else batch.points, scale,
+        scale, others = (1.0, unit) if keeps else (row.scale, batch.points)
+        logits = products(backend, prototypes, others, scale,
                           spares.take("product", points, *shape) if room is None else room)
-    if keeps_product(row):
+    if keeps:
         cos = logits
         if row.merge is not None:
             cosines = xp.reshape(cos, (*weights.shape[:2], cos.shape[1]))
@@ -131,12 +132,12 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
             rest = _curve(backend, row, cos, row.rest(backend, cos, statistic))
             value = rest.value
         logits = row.scale * batch.embedding_length * value
-    if kept is None or keeps_product(row):
+    if kept is None or keeps:
         if bias is not None:
             logits = backend.plus(logits, bias[:, None], out=logits)
         elif row.bias is not None:
             logits = backend.plus(logits, row.bias, out=logits)
-    spare = logits if kept is None or keeps_product(row) else spares.take("product", points, *shape)
+    spare = logits if kept is None or keeps else spares.take("product", points, *shape)
     return Visit(prototypes, cosines, mix, cos, rest, tile_of(backend, logits, labels, first, spare))
 
 

@@ -1,12 +1,15 @@
 """NumPy: no automatic differentiation; gradients come from `value_and_grad`, tiles are shared among threads."""
 
+import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 
 from anglos._backend import Backend
+from anglos._loss import Plan
 
 from .threads import steered_blas, sweep_in_threads
 
@@ -27,6 +30,7 @@ class _Namespace:
     take = staticmethod(lambda x, indices, axis=None: x.take(indices, axis=axis))
     astype = staticmethod(lambda x, dtype, copy=True: x.astype(dtype, copy=copy))
     reshape = staticmethod(lambda x, shape: x.reshape(shape))
+    isdtype = staticmethod(functools.cache(np.isdtype))
     finfo, empty, arange, zeros, ones_like = (staticmethod(one) for one in (
         np.finfo, np.empty, np.arange, np.zeros, np.ones_like))
 
@@ -79,10 +83,7 @@ class NumPy(Backend):
         return vectors
 
     def dot(self, a: Any, b: Any) -> Any:
-        if a is not b:
-            return np.vecdot(a, b)
-        with np.errstate(over="ignore"):  # a square may, and is looked at
-            return np.vecdot(a, a)
+        return np.vecdot(a, b)
 
     def largest(self, array: Any, count: int) -> Any:
         return np.partition(array, len(array) - count, axis=0)[len(array) - count:]
@@ -99,13 +100,12 @@ class NumPy(Backend):
     def _inside(self, labels: Any, first: int, tile: Any) -> tuple[Any, Any]:
         """Which rows have their label's class in the tile, after its place there."""
         places = labels - first
-        (rows,) = np.nonzero((places >= 0) & (places < len(tile)))
+        (rows,) = (places.view(np.uint64) < len(tile)).nonzero()  # as unsigned ones, negative numbers are large
         return places[rows], rows
 
     def exponential(self, logits: Any, shift: Any) -> Any:
-        with np.errstate(over="ignore"):  # the engine looks at the sum
-            for rows in _blocks(logits):
-                np.exp(np.subtract(logits[rows], shift, out=logits[rows]), out=logits[rows])
+        for rows in _blocks(logits):
+            np.exp(np.subtract(logits[rows], shift, out=logits[rows]), out=logits[rows])
         return logits
 
     def probability(self, logits: Any, total: Any, out: Any = None) -> Any:
@@ -114,13 +114,23 @@ class NumPy(Backend):
             np.exp(np.minimum(np.subtract(logits[rows], total, out=p[rows]), 0.0, out=p[rows]), out=p[rows])
         return p
 
+    def differentiable(self, plan: Plan, arrays: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        with self.plain(arrays):
+            return super().differentiable(plan, arrays)
+
+    def plain(self, arrays: tuple[Any, ...]) -> AbstractContextManager[Any]:
+        return np.errstate(over="ignore")  # squares and exponentials may, and their sums are looked at
+
+    untracked = plain
+
     def sweep(self, visit: Callable[..., Any], combine: Callable[[Any, Any], Any], arrays: tuple[Any, ...], width: int
               ) -> tuple[Any, tuple[Any, ...]]:
         """Every thread of the BLAS takes tiles of its own: NumPy's own arithmetic knows one thread only."""
-        with steered_blas(several=len(arrays[0]) > width) as blas:
-            if blas is None:
-                return super().sweep(visit, combine, arrays, width)
-            return sweep_in_threads(blas, visit, combine, arrays, width)
+        if len(arrays[0]) > width:
+            with steered_blas() as blas:
+                if blas is not None:
+                    return sweep_in_threads(blas, visit, combine, arrays, width)
+        return super().sweep(visit, combine, arrays, width)
 
 
 def _blocks(array: Any) -> list[slice]:

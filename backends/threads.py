@@ -15,9 +15,9 @@ _STEERING = Lock()
 
 
 @contextmanager
-def steered_blas(several: bool) -> Iterator[Any]:
-    """What limits the threads of the BLAS; None if it has one, is not to be limited, or somebody else limits it."""
-    blas = _blas() if several else None
+def steered_blas() -> Iterator[Any]:
+    """What limits the threads of the BLAS; None if it has one, or somebody else limits it."""
+    blas = _blas()
     if blas is None or not _STEERING.acquire(blocking=False):
         yield None
         return

@@ -1,5 +1,6 @@
 """What the engines ask of tensors."""
 
+import itertools
 from typing import Any
 
 import torch
@@ -93,8 +94,8 @@ class Tensors(Backend):
         if factor is not None and not self.readable(direction):  # its square might overflow, unseen
             direction, factor, spare = torch.mul(direction, factor, out=spare), None, None
         step = max(1, (1 << 19) * len(vectors) // max(vectors.numel(), 1))  # rows that stay in a near cache
-        square = (None,) * len(vectors) if factor is None else torch.mul(factor, factor).split(step)
-        for u, v, by in zip(direction.split(step), vectors.split(step), square, strict=False):
+        square = itertools.repeat(None) if factor is None else torch.split(torch.mul(factor, factor), step)
+        for u, v, by in zip(torch.split(direction, step), torch.split(vectors, step), square, strict=False):
             out = None if spare is None else spare[:len(u)]  # the same rows, which are still near
             along = torch.mul(u, v, out=out).sum(dim=-1, keepdim=True)
             v.addcmul_(u, along if by is None else along.mul_(by), value=-1)
