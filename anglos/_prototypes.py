@@ -71,7 +71,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     loss, residuals = reduction.value(xp, gathered, batch.logit, weights.shape[0])
     own_term = reduction.own_term(residuals) if room is not None and keeps_terms else None
     if own_term is not None:
-        backend.with_own(labels, 0, room, own_term * batch.target.slope)
+        backend.with_own(labels, None, room, own_term * batch.target.slope)
     if row.regularizer is not None:
         loss = loss + row.regularizer(xp, batch.length)[0]
     if row.gate is not None:
@@ -114,10 +114,15 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
 
     own_slope = reduction.own_slope(xp, residuals, classes)
     own_pull = own_slope * batch.target.slope
-    own_bias = own_slope if row_factor is None else own_slope - own_pull  # what the kept slopes hold already
-    own_along = 0.0 if row.target is unchanged else own_slope * (batch.target.value - batch.target.slope * batch.cos)
-    if batch.mix is not None:
+    own_along: Any = 0.0
+    lengths_matter = "scale" in fields or not (row.normalize_embeddings and row.normalize_weights)
+    if lengths_matter and row.target is not unchanged:
+        own_along = own_slope * (batch.target.value - batch.target.slope * batch.cos)
+    if lengths_matter and batch.mix is not None:
         own_along = own_along + own_pull * (batch.cos - xp.sum(batch.mix * directions.cosines, axis=-1))
+    own_bias = g * own_slope if "bias" in fields else None
+    if own_bias is not None and row_factor is not None:
+        own_bias = own_bias - g * own_pull  # which the kept slopes hold already
     d_own = None
     if "weights" in needs and not row.normalize_weights and row.target is not unchanged:
         d_own = directions.own_unit * (reach * own_along * batch.embedding_length)[:, None]
@@ -129,7 +134,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         slopes = slope_of(backend, residuals, visit.tile, classes)
         d_bias = None
         if "bias" in fields and per_class(row.bias):
-            d_bias = backend.add_own(labels, first, slopes @ g_rest, g * own_bias)
+            d_bias = backend.add_own(labels, first, slopes @ g_rest, own_bias)
         sums = {"bias": xp.sum(slopes, axis=0)} if "bias" in fields and d_bias is None else {}
         if visit.rest is not None:
             rest_slope, slopes = slopes, slopes * visit.rest.slope
@@ -170,7 +175,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         along = backend.dot(batch.points, sums["points"])
         by_field["scale"] = g_rest * along + g * stretch * batch.embedding_length
     if "bias" in fields:
-        by_field["bias"] = g * own_bias + g_rest * sums["bias"] if d_bias is None else d_bias
+        by_field["bias"] = own_bias + g_rest * sums["bias"] if d_bias is None else d_bias
     if "embeddings" in needs:
         if row.normalize_embeddings:
             d_embeddings = unit_rows_pullback(backend, directions.unit, directions.inverse * reach_rest[:, None],

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, sigmoid, softplus
+from anglos._numerics import Array, log_add_exp, sigmoid, softplus
 
 
 class Tile(NamedTuple):
@@ -65,12 +65,8 @@ class CrossEntropy(NamedTuple):
     def value(self, xp: Any, gathered: LogSumExp, own_logit: Array, classes: int) -> tuple[Array, tuple[Array, ...]]:
         """ℓ; −log p_y = ς(L − z_y), the log-sum-exp of all, and the rest's Σ e^(z − shift)."""
         rest = _finish(xp, gathered)
-        excess = rest - own_logit
-        exceeds = excess > 0.0
-        smaller = xp.log1p(xp.exp(xp.where(exceeds, -excess, excess)))
-        surprise = xp.where(exceeds, excess, 0.0) + smaller
-        everything = xp.where(exceeds, rest, own_logit) + smaller
-        loss = surprise
+        loss = surprise = softplus(xp, rest - own_logit)
+        everything = log_add_exp(xp, rest, own_logit)
         if self.label_smoothing:
             loss = surprise + self.label_smoothing * (own_logit - (gathered.sum + own_logit) / classes)
         return loss, (surprise, everything, gathered.total)

@@ -45,7 +45,8 @@ class CuPy(Backend):
         unit = direction if factor is None else self.scaled(direction, factor, out=spare)
         return _fused["across"](vectors, unit, self.dot(unit, vectors)[..., None], vectors)
 
-    def with_own(self, labels: Any, first: int, terms: Any, value: Any) -> Any:
+    def with_own(self, labels: Any, first: int | None, terms: Any, value: Any) -> Any:
+        first = first or 0
         numbers = cupy.arange(first, first + len(terms))[:, None]
         return _fused["with_own"](numbers, labels, value, terms, terms)
 

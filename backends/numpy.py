@@ -31,6 +31,7 @@ class _Namespace:
     astype = staticmethod(lambda x, dtype, copy=True: x.astype(dtype, copy=copy))
     reshape = staticmethod(lambda x, shape: x.reshape(shape))
     isdtype = staticmethod(functools.cache(np.isdtype))
+    log_add_exp = staticmethod(np.logaddexp)
     finfo, empty, arange, zeros, ones_like = (staticmethod(one) for one in (
         np.finfo, np.empty, np.arange, np.zeros, np.ones_like))
 
@@ -92,7 +93,10 @@ class NumPy(Backend):
         x = x if low is None else np.maximum(x, low)
         return x if high is None else np.minimum(x, high)
 
-    def with_own(self, labels: Any, first: int, terms: Any, value: Any) -> Any:
+    def with_own(self, labels: Any, first: int | None, terms: Any, value: Any) -> Any:
+        if first is None:
+            terms[labels, np.arange(len(labels))] = value
+            return terms
         places, rows = self._inside(labels, first, terms)
         terms[places, rows] = value[rows] if np.ndim(value) else value
         return terms

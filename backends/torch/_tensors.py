@@ -112,6 +112,8 @@ class Tensors(Backend):
     def with_own(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any) -> Any:
         if recorded():
             return super().with_own(labels, first, terms, value)
+        if first is None:
+            return terms.scatter_(0, labels[None, :], value[None, :])
         # No position depends on a value that a GPU would have to tell: a column without the label keeps its element.
         places, inside = self._inside(labels, first, terms)
         return terms.scatter_(0, places[None, :], torch.where(inside, value, terms.gather(0, places[None, :])))
