@@ -145,7 +145,7 @@ class Backend:
 
         They are of all classes, and labels are among them, where the first is None.
         """
-        return self.xp.where(self.is_own(labels, first or 0, terms), value, terms)
+        return self.xp.where(self.is_own(labels, 0 if first is None else first, terms), value, terms)
 
     def exponential(self, logits: Array, shift: Array) -> Array:
         """e^(z − shift); may use the logits."""

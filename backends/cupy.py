@@ -46,7 +46,7 @@ class CuPy(Backend):
         return _fused["across"](vectors, unit, self.dot(unit, vectors)[..., None], vectors)
 
     def with_own(self, labels: Any, first: int | None, terms: Any, value: Any) -> Any:
-        first = first or 0
+        first = 0 if first is None else first
         numbers = cupy.arange(first, first + len(terms))[:, None]
         return _fused["with_own"](numbers, labels, value, terms, terms)
 
