@@ -47,7 +47,8 @@ class Loss(Generic[Options]):
         self.required = sum(p.default is p.empty for p in positional)
         self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         self.kinds = {p.name: kind_of(p.annotation) for p in parameters}
-        self.differentiable = tuple(name for name in self.arrays if has_gradient(self.kinds[name]))
+        self.common = {name: None for name in _COMMON if name in self.defaults}
+        self.with_gradient = tuple(name for name in self.arrays if has_gradient(self.kinds[name]))
         self.settled = check_defaults(self.name, self.kinds, self.defaults)
 
     def __repr__(self) -> str:
@@ -86,7 +87,7 @@ class Loss(Generic[Options]):
         """
         arrays = first, *others
         if wrt is None:
-            wanted = tuple(name for name in self.differentiable if name in self.arrays[:len(arrays)])
+            wanted = tuple(name for name in self.with_gradient if name in self.arrays[:len(arrays)])
         else:
             check_wrt(self.name, self.kinds, wanted := wrt)
         call = self._prepare(arrays, options, wanted)
@@ -206,10 +207,9 @@ class Plan:
                 inputs[name] = xp.astype(array, dtype, copy=False)
             if self.loss.kinds[name].frozen:
                 inputs[name] = self.backend.stop_gradient(inputs[name])
-        common = {name: None for name in _COMMON if name in self.loss.defaults}
         given = {name: array for name, array in inputs.items() if name not in known}
         positional = (inputs[name] for name in known if name in inputs)
-        row = self.loss.function(*positional, **{**common, **dict(self.options), **given})
+        row = self.loss.function(*positional, **{**self.loss.common, **dict(self.options), **given})
         return row, {_ALIASES.get(name, name): array for name, array in inputs.items()}
 
 
