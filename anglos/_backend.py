@@ -141,11 +141,8 @@ class Backend:
         return a + b
 
     def with_own(self, labels: Array, first: Any, terms: Array, value: Any) -> Array:
-        """Terms, (T, B), of classes from the first on, with a value, (B,), for the label's class; may use the terms.
-
-        They are of all classes, and labels are among them, where the first is None.
-        """
-        return self.xp.where(self.is_own(labels, 0 if first is None else first, terms), value, terms)
+        """Terms, (T, B), of classes from the first on, with a value, (B,), for the label's class; may use the terms."""
+        return self.xp.where(self.is_own(labels, first, terms), value, terms)
 
     def exponential(self, logits: Array, shift: Array) -> Array:
         """e^(z − shift); may use the logits."""

@@ -95,17 +95,9 @@ def hinge(xp: Any, difference: Array, margin: float | None) -> tuple[Array, Arra
     return xp.where(excess <= 0.0, 0.0, excess), xp.astype(excess > 0.0, excess.dtype)
 
 
-def log_add_exp(xp: Any, a: Array, b: Any) -> Array:
-    """Log(eᵃ + eᵇ) = max(a, b) + log(1 + e^−|a − b|)."""
-    if hasattr(xp, "log_add_exp"):  # not the standard's, whose second derivative is NaN in PyTorch where eᵃ⁻ᵇ is ∞
-        return xp.log_add_exp(a, b)
-    difference = a - b
-    return xp.where(difference > 0.0, a, b) + xp.log1p(xp.exp(minus_abs(xp, difference)))
-
-
 def softplus(xp: Any, x: Array) -> Array:
     """ς(x) = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)."""
-    return log_add_exp(xp, x, 0.0)
+    return xp.where(x > 0.0, x, 0.0) + xp.log1p(xp.exp(minus_abs(xp, x)))
 
 
 def sigmoid(xp: Any, x: Array) -> Array:

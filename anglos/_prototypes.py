@@ -35,8 +35,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     keep, width = _keep(backend, inputs, batch, means.keep_bytes)
     several, exponentials = weights.shape[0] > width, hasattr(reduction, "row_factor")
     one_shift = several and exponentials and row.gate is None and backend.readable(batch.logit)
-    keeps_terms = exponentials and not keeps_product(row)
-    wants_one_shift = several and keeps_terms
+    wants_one_shift = several and exponentials and not keeps_product(row)  # to keep exponentials of several tiles
     keep = keep and (one_shift or not wants_one_shift)
     room = backend.room(batch.points, *weights.shape[:-1], labels.shape[0]) if keep else None
     spares = Spares(backend, several)
@@ -69,9 +68,6 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     if gathered is None:
         gathered, room = gathered_by(None), None if wants_one_shift else room
     loss, residuals = reduction.value(xp, gathered, batch.logit, weights.shape[0])
-    own_term = reduction.own_term(residuals) if room is not None and keeps_terms else None
-    if own_term is not None:
-        backend.with_own(labels, None, room, own_term * batch.target.slope)
     if row.regularizer is not None:
         loss = loss + row.regularizer(xp, batch.length)[0]
     if row.gate is not None:
@@ -91,7 +87,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     other's length: what the length changes beyond the cosine, 0 where F is the cosine.
     """
     xp, labels, reduction, classes = backend.xp, inputs["labels"], row.reduction, inputs["weights"].shape[0]
-    directions, residuals = Directions(*residuals[:4]), residuals[4:]
+    directions, residuals = Directions(*residuals[:5]), residuals[5:]
     *residuals, kept = residuals if residuals[-1].ndim > 1 else (*residuals, None)
     if "batch" in memo:
         batch, statistic = memo["batch"]
@@ -106,7 +102,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     row_factor = reduction.row_factor(xp, residuals) if terms_are_kept else None
     reach = g * row.scale
     g_rest, reach_rest = (g, reach) if row_factor is None else (g * row_factor, reach * row_factor)
-    weighted = batch.points * reach_rest[:, None]
+    weighted_rest = batch.points * reach_rest[:, None]
     fields = {row.names[name][0] for name in needs if name in row.names}
     _, width = _keep(backend, inputs, batch, means.keep_bytes)
     spares = Spares(backend, classes > width)
@@ -118,14 +114,18 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     lengths_matter = "scale" in fields or not (row.normalize_embeddings and row.normalize_weights)
     if lengths_matter and row.target is not unchanged:
         own_along = own_slope * (batch.target.value - batch.target.slope * batch.cos)
-    if lengths_matter and batch.mix is not None:
-        own_along = own_along + own_pull * (batch.cos - xp.sum(batch.mix * directions.cosines, axis=-1))
-    own_bias = g * own_slope if "bias" in fields else None
-    if own_bias is not None and row_factor is not None:
-        own_bias = own_bias - g * own_pull  # which the kept slopes hold already
-    d_own = None
-    if "weights" in needs and not row.normalize_weights and row.target is not unchanged:
-        d_own = directions.own_unit * (reach * own_along * batch.embedding_length)[:, None]
+    if batch.mix is not None:
+        if lengths_matter:
+            own_along = own_along + own_pull * (batch.cos - xp.sum(batch.mix * directions.cosines, axis=-1))
+        own_pull = own_pull[:, None] * batch.mix
+    own_pull = own_pull * (g if batch.mix is None else g[:, None])
+    if "weights" in needs:
+        points = batch.points if batch.mix is None else batch.points[:, None, :]
+        d_own = (own_pull * row.scale)[..., None] * points
+        if row.normalize_weights:
+            d_own = unit_rows_pullback(backend, directions.own_unit, directions.own_inverse, d_own)
+        elif row.target is not unchanged:
+            d_own = d_own + directions.own_unit * (reach * own_along * batch.embedding_length)[:, None]
 
     def pull(first: Any, weights: Array, bias: Array | None, kept: Array | None, room: Array | None
              ) -> tuple[dict[str, Array], tuple[Any, Any]]:
@@ -134,7 +134,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         slopes = slope_of(backend, residuals, visit.tile, classes)
         d_bias = None
         if "bias" in fields and per_class(row.bias):
-            d_bias = backend.add_own(labels, first, slopes @ g_rest, own_bias)
+            d_bias = backend.add_own(labels, first, slopes @ g_rest, g * own_slope)
         sums = {"bias": xp.sum(slopes, axis=0)} if "bias" in fields and d_bias is None else {}
         if visit.rest is not None:
             rest_slope, slopes = slopes, slopes * visit.rest.slope
@@ -143,11 +143,9 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
             for name, slope in visit.rest.option_slopes.items():
                 if name in needs:
                     sums[name] = xp.sum(rest_slope * slope, axis=0)
-        if visit.mix is not None and "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
-            sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
-        if row_factor is None:
-            slopes = backend.with_own(labels, first, slopes, own_pull)
         if visit.mix is not None:
+            if "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
+                sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
             slopes = xp.reshape(slopes[:, None, :] * visit.mix, (visit.prototypes.points.shape[0], labels.shape[0]))
         points, _, factor = visit.prototypes
         if factor is not None:
@@ -156,32 +154,32 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
             sums["points"] = product(slopes.T, points)
         d_weights = None
         if "weights" in needs:
-            d_unit = product(slopes, weighted, out=room)
-            d_weights = xp.reshape(prototypes_pullback(backend, row, visit.prototypes, d_unit, spares), weights.shape)
-            if d_own is not None:
-                d_weights = backend.add_own(labels, first, d_weights, d_own)
+            d_unit = product(slopes, weighted_rest, out=room)
+            d_weights = prototypes_pullback(backend, row, visit.prototypes, d_unit, spares)
+            d_weights = backend.add_own(labels, first, xp.reshape(d_weights, weights.shape), d_own)
             d_weights = None if room is not None else xp.astype(d_weights, weights.dtype, copy=False)
         return sums, (d_weights, d_bias)
 
     room = None
-    if "weights" in needs and inputs["weights"].ndim == 2 and inputs["weights"].dtype == weighted.dtype:
-        room = backend.room(weighted, *inputs["weights"].shape)
+    if "weights" in needs and inputs["weights"].ndim == 2 and inputs["weights"].dtype == weighted_rest.dtype:
+        room = backend.room(weighted_rest, *inputs["weights"].shape)
     sums, (d_weights, d_bias) = backend.sweep(pull, add_sums, (inputs["weights"], _bias(row), kept, room), width)
 
     gradients = {"weights": d_weights if room is None else room}
     stretch = own_along * batch.weight_length + sums.get("along", 0.0)
+    if "points" in sums:
+        by_own = own_pull[..., None] * batch.own_points
+        d_points = sums["points"] * g_rest[:, None] + (by_own if batch.mix is None else xp.sum(by_own, axis=1))
     by_field = {}
     if "scale" in fields:
-        along = backend.dot(batch.points, sums["points"])
-        by_field["scale"] = g_rest * along + g * stretch * batch.embedding_length
+        by_field["scale"] = backend.dot(batch.points, d_points) + g * stretch * batch.embedding_length
     if "bias" in fields:
-        by_field["bias"] = own_bias + g_rest * sums["bias"] if d_bias is None else d_bias
+        by_field["bias"] = g * own_slope + g_rest * sums["bias"] if d_bias is None else d_bias
     if "embeddings" in needs:
         if row.normalize_embeddings:
-            d_embeddings = unit_rows_pullback(backend, directions.unit, directions.inverse * reach_rest[:, None],
-                                              sums["points"])
+            d_embeddings = unit_rows_pullback(backend, directions.unit, directions.inverse * row.scale, d_points)
         else:
-            d_embeddings = sums["points"] * reach_rest[:, None] + directions.unit * (reach * stretch)[:, None]
+            d_embeddings = d_points * row.scale + directions.unit * (reach * stretch)[:, None]
         lengthening = by_length(xp, row, batch, own_slope)
         if lengthening is not None:
             d_embeddings = d_embeddings + directions.unit * (g * lengthening)[:, None]

@@ -3,8 +3,7 @@
 Each reduction is a monoid over tiles of classes (`gather` one, `combine` two), then the `value` of all with what the
 slopes need, and the slopes of the loss in the label's logit (`own_slope`) and in the others of a tile (`rest_slope`,
 0 at the label's). Those that gather exponentials leave them in the place of the logits, and can take the slopes from
-them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None. In that
-measure the slope in the label's logit is the `own_term`.
+them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None.
 """
 
 import math
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, log_add_exp, sigmoid, softplus
+from anglos._numerics import Array, sigmoid, softplus
 
 
 class Tile(NamedTuple):
@@ -65,8 +64,11 @@ class CrossEntropy(NamedTuple):
     def value(self, xp: Any, gathered: LogSumExp, own_logit: Array, classes: int) -> tuple[Array, tuple[Array, ...]]:
         """ℓ; −log p_y = ς(L − z_y), the log-sum-exp of all, and the rest's Σ e^(z − shift)."""
         rest = _finish(xp, gathered)
-        loss = surprise = softplus(xp, rest - own_logit)
-        everything = log_add_exp(xp, rest, own_logit)
+        excess = rest - own_logit
+        exceeds = excess > 0.0
+        smaller = xp.log1p(xp.exp(xp.where(exceeds, -excess, excess)))
+        loss = surprise = xp.where(exceeds, excess, 0.0) + smaller
+        everything = xp.where(exceeds, rest, own_logit) + smaller
         if self.label_smoothing:
             loss = surprise + self.label_smoothing * (own_logit - (gathered.sum + own_logit) / classes)
         return loss, (surprise, everything, gathered.total)
@@ -88,10 +90,6 @@ class CrossEntropy(NamedTuple):
 
     def row_factor(self, xp: Any, residuals: tuple[Array, ...]) -> Array | None:
         return None if self.label_smoothing else _rest_share(xp, residuals)
-
-    def own_term(self, residuals: tuple[Array, ...]) -> Array | None:
-        """−(1 − p_y) over (1 − p_y) / Σ e."""
-        return None if self.label_smoothing else -residuals[2]
 
     def _smoothed(self, p: Array, tile: Tile, classes: int) -> Array:
         return tile.with_own(p - self.label_smoothing / classes, 0.0) if self.label_smoothing else p
@@ -127,10 +125,6 @@ class ExcludedPositive(NamedTuple):
 
     def row_factor(self, xp: Any, residuals: tuple[Array, ...]) -> Array | None:
         return _over(xp, 1.0, residuals[2])
-
-    def own_term(self, residuals: tuple[Array, ...]) -> Array | None:
-        """−1 over 1 / Σ e."""
-        return -residuals[2]
 
 
 class Binary(NamedTuple):

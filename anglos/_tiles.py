@@ -10,20 +10,21 @@ from anglos._weights import Prototypes, products, prototypes_of
 
 
 class Directions(NamedTuple):
-    """x̂, (B, D), 1 / |x|, (B, 1), ŵ_y, (B, D) or (B, K, D), and their cosines, (B,) or (B, K)."""
+    """x̂, (B, D), and ŵ_y, (B, D) or (B, K, D), with 1 / |x|, 1 / |w_y|, (..., 1), and their cosines, (B,) or (B, K)."""
 
     unit: Array
     inverse: Array
     own_unit: Array
+    own_inverse: Array
     cosines: Array
 
 
 def directions_of(backend: Any, inputs: dict[str, Array]) -> Directions:
     """Of the embeddings, and of the prototypes of their own class."""
     unit, inverse = unit_rows(backend, _in_type(backend, inputs, inputs["embeddings"]))
-    own_unit, _ = unit_rows(backend, _in_type(backend, inputs, _of_label(backend, inputs)))
+    own_unit, own_inverse = unit_rows(backend, _in_type(backend, inputs, _of_label(backend, inputs)))
     across = unit if own_unit.ndim == 2 else unit[:, None, :]
-    return Directions(unit, inverse, own_unit, backend.dot(across, own_unit))
+    return Directions(unit, inverse, own_unit, own_inverse, backend.dot(across, own_unit))
 
 
 class Batch(NamedTuple):
@@ -31,6 +32,7 @@ class Batch(NamedTuple):
 
     points: Array
     """x̂ or x: what the loss compares."""
+    own_points: Array
     length: Any
     """|x| where the loss asks for it."""
     embedding_length: Any
@@ -44,11 +46,12 @@ class Batch(NamedTuple):
 
 def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions) -> Batch:
     """Lengths, cosine, φ and logit of the label's class."""
-    xp, (unit, _, own_unit, cosines), mix = backend.xp, directions, None
-    x, points, own_points = unit, unit, own_unit
+    xp, (unit, _, own_unit, _, cosines), mix = backend.xp, directions, None
+    x = points = unit
     if row.wants_length or not row.normalize_embeddings:
         x = _in_type(backend, inputs, inputs["embeddings"])
     length = backend.dot(x, unit) if x is not unit else None
+    own_points: Array = own_unit
     embedding_length: Any = 1.0
     weight_length: Any = 1.0
     if not row.normalize_embeddings:
@@ -68,7 +71,7 @@ def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Direc
         logit = row.scale * embedding_length * weight_length * target.value
     if row.bias is not None:
         logit = logit + (xp.take(row.bias, inputs["labels"], axis=0) if per_class(row.bias) else row.bias)
-    return Batch(points, length, embedding_length, weight_length, cos, mix, target, logit)
+    return Batch(points, own_points, length, embedding_length, weight_length, cos, mix, target, logit)
 
 
 def _curve(backend: Any, row: Row, cos: Array, curve: Curve) -> Curve:

@@ -45,8 +45,7 @@ class CuPy(Backend):
         unit = direction if factor is None else self.scaled(direction, factor, out=spare)
         return _fused["across"](vectors, unit, self.dot(unit, vectors)[..., None], vectors)
 
-    def with_own(self, labels: Any, first: int | None, terms: Any, value: Any) -> Any:
-        first = 0 if first is None else first
+    def with_own(self, labels: Any, first: int, terms: Any, value: Any) -> Any:
         numbers = cupy.arange(first, first + len(terms))[:, None]
         return _fused["with_own"](numbers, labels, value, terms, terms)
 

@@ -50,8 +50,8 @@ class Tensors(Backend):
         if like.device.type != "cpu" or torch.compiler.is_compiling():
             # Kept exponentials have one shift, which several tiles could not agree on without waiting for the GPU.
             return classes if keep else max(1, (1 << 24) // max(rows, dimension))
-        # All threads share a tile: smaller products would not keep them busy.
-        return max(1, (1 << 24) // (rows + 4 * dimension))
+        # All threads share a tile: smaller products would not keep them busy. But float32 sums grow no longer.
+        return max(1, min(1 << 16, (1 << 24) // (rows + 4 * dimension)))
 
     def tiles(self, count: int, width: int) -> list[tuple[int, int]]:
         if not torch.compiler.is_compiling():
@@ -112,8 +112,6 @@ class Tensors(Backend):
     def with_own(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any) -> Any:
         if recorded():
             return super().with_own(labels, first, terms, value)
-        if first is None:
-            return terms.scatter_(0, labels[None, :], value[None, :])
         # No position depends on a value that a GPU would have to tell: a column without the label keeps its element.
         places, inside = self._inside(labels, first, terms)
         return terms.scatter_(0, places[None, :], torch.where(inside, value, terms.gather(0, places[None, :])))
