@@ -97,6 +97,37 @@ def test_gradient_products_in_bfloat16(kept: Loss[...], name: str, width: int | 
         assert (error > 0) == (name != "numpy")
 
 
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_rounded_products_leave_the_labels_class_exact(name: str) -> None:
+    """Near its prototype most of x̂ and ŵ_y cancels in a row's gradient: rounded, they would leave nothing of it."""
+    random, library, angle = np.random.default_rng(0), LIBRARIES[name](), 1e-2
+    weights, labels = random.normal(size=(500, 64)), random.integers(0, 500, 64)
+    own = weights[labels] / np.linalg.norm(weights[labels], axis=1, keepdims=True)
+    across = random.normal(size=own.shape)
+    across -= own * np.sum(own * across, axis=1, keepdims=True)
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    inputs = [library.array(one) for one in ((own + angle * across).astype("float32"), weights.astype("float32"),
+                                             labels)]
+    wanted = anglos.arcface.value_and_grad(*inputs)[1]
+    gradients = anglos.arcface.value_and_grad(*inputs, gradient_products="bfloat16")[1]
+    for gradient, want in zip(map(library.numpy, gradients), map(library.numpy, wanted), strict=True):
+        error = np.abs(gradient - want).max()
+        assert 0 < error <= 2**-7 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("keep_bytes", [0, 2**40])
+def test_short_rows_have_finite_gradients(keep_bytes: int, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 / |x| is large, and so may be one over what is kept: their product is not formed."""
+    random = np.random.default_rng(0)
+    inputs = [library.array(one) for one in ((1e-29 * random.normal(size=(6, 4))).astype("float32"),
+                                             random.normal(size=(120, 4)).astype("float32"), np.arange(6))]
+    monkeypatch.setattr(backend_of(inputs[0]), "class_tile_width", lambda *_: 30)
+    _, (gradient, _) = anglos.arcface.value_and_grad(*inputs, keep_bytes=keep_bytes, sample_weight=library.array(
+        np.full(6, 1e5, "float32")), reduction="sum")
+    assert np.isfinite(library.numpy(gradient)).all()
+    assert np.abs(library.numpy(gradient)).max() > 1e30
+
+
 @pytest.mark.parametrize("name", ["linear_cross_entropy", "sphereface2", "p2sgrad"])
 def test_sums_over_many_classes_keep_their_digits(name: str, library: Library) -> None:
     """Added one by one, 100,000 terms would lose five of float32's seven digits."""
