@@ -22,6 +22,8 @@ class Backend:
     tile_elements = 1 << 20
     """Of a tile of pairs: about what stays in a processor's cache."""
 
+    tiles_at_once = 1
+
     def __init__(self, name: str, xp: Any) -> None:
         self.name, self.xp = name, xp
 

@@ -42,37 +42,36 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     if several and room is not None:
         memo["inverses"] = {}
 
-    def gathered_by(shift: Array | None) -> Any:
-        shifts = {} if shift is None else {"shift": shift}
-
+    def gathered(labels: Array, arrays: Any, width: int, spares: Spares, inverses: Any = None, **shift: Array) -> Any:
         def gather(first: Any, weights: Array, bias: Array | None, room: Array | None) -> tuple[Any, tuple[()]]:
             visit = visit_tile(backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares,
-                               room, inverses=memo.get("inverses"))
+                               room, inverses=inverses)
             if not several:
                 memo["prototypes"] = visit.prototypes
-            return reduction.gather(backend, visit.tile, batch.logit, **shifts), ()
+            return reduction.gather(backend, visit.tile, batch.logit, **shift), ()
 
-        return backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), (weights, _bias(row), room), width)[0]
+        return backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), arrays, width)[0]
 
-    gathered = None
+    every = labels, (weights, _bias(row), room), width, spares, memo.get("inverses")
+    rest = None
     if one_shift:
         # One shift for all tiles, and no running maximum: right unless a sum leaves the range of the type.
         step = max(1, weights.shape[0] // _PILOTS)
         of_pilots = xp.where(labels % step == 0, labels // step, -1)
-        bias = row.bias[::step] if per_class(row.bias) else None
-        visit = visit_tile(backend, row, batch, directions.unit, statistic, of_pilots, 0, weights[::step, ...], bias,
-                           Spares(backend, several=False))
-        gathered = gathered_by(backend.stop_gradient(reduction.gather(backend, visit.tile, batch.logit).shift) + _ABOVE)
-        if not backend.in_range(gathered.total):
-            gathered = None
-    if gathered is None:
-        gathered, room = gathered_by(None), None if wants_one_shift else room
-    loss, residuals = reduction.value(xp, gathered, batch.logit, weights.shape[0])
+        pilots = weights[::step, ...], row.bias[::step] if per_class(row.bias) else None, None
+        width_of_pilots = -(-pilots[0].shape[0] // backend.tiles_at_once)
+        near = gathered(of_pilots, pilots, width_of_pilots, Spares(backend, several=False))
+        rest = gathered(*every, shift=backend.stop_gradient(near.shift) + _ABOVE)
+        if not backend.in_range(rest.total):
+            rest = None
+    if rest is None:
+        rest, room = gathered(*every), None if wants_one_shift else room
+    loss, residuals = reduction.value(xp, rest, batch.logit, weights.shape[0])
     if row.regularizer is not None:
         loss = loss + row.regularizer(xp, batch.length)[0]
     if row.gate is not None:
         plain = row.scale * batch.embedding_length * batch.weight_length * batch.cos
-        passed = row.gate(xp, gathered.shift, batch.logit, plain)
+        passed = row.gate(xp, rest.shift, batch.logit, plain)
         loss, residuals = xp.where(passed, loss, backend.stop_gradient(loss)), (*residuals, passed)
     return loss, (*directions, *residuals, *(() if room is None else (room,)))
 

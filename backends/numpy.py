@@ -41,6 +41,9 @@ class _Namespace:
 class NumPy(Backend):
     """Values are always at hand, and arrays can be changed in place."""
 
+    tiles_at_once = 2
+    """At least: after a product by all its threads OpenBLAS would leave them spinning for the first tiles."""
+
     def device(self, array: Any) -> None:
         return None
 
