@@ -23,6 +23,7 @@ class Backend:
     """Of a tile of pairs: about what stays in a processor's cache."""
 
     tiles_at_once = 1
+    """How many tiles of a sweep are computed at the same time, at least."""
 
     def __init__(self, name: str, xp: Any) -> None:
         self.name, self.xp = name, xp

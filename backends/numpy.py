@@ -42,7 +42,7 @@ class NumPy(Backend):
     """Values are always at hand, and arrays can be changed in place."""
 
     tiles_at_once = 2
-    """At least: after a product by all its threads OpenBLAS would leave them spinning for the first tiles."""
+    """After a product by all its threads OpenBLAS would leave them spinning for the first tiles."""
 
     def device(self, array: Any) -> None:
         return None
