@@ -87,19 +87,19 @@ class Loss(Generic[Options]):
         """
         arrays = first, *others
         if wrt is None:
-            wanted = tuple(name for name in self.with_gradient if name in self.arrays[:len(arrays)])
+            wrt = tuple(name for name in self.with_gradient if name in self.arrays[:len(arrays)])
         else:
-            check_wrt(self.name, self.kinds, wanted := wrt)
-        call = self._prepare(arrays, options, wanted)
+            check_wrt(self.name, self.kinds, wrt)
+        call = self._prepare(arrays, options, wrt)
         memo: dict[str, Any] = {}
         with call.plan.backend.untracked(call.arrays):
             per_row, residuals = call.plan.forward(call.arrays, memo)
             count = self.engine.count(residuals)
             g, d_sample_weight = reduce_pullback(call.plan.backend.xp, per_row, call.rows, call.reduction, count)
-            needs = frozenset(wanted) - {"sample_weight"}
+            needs = frozenset(wrt) - {"sample_weight"}
             gradients = call.plan.backward(g, call.arrays, residuals, needs, memo)
             gradients["sample_weight"] = d_sample_weight
-            return call.reduce(per_row, residuals), tuple(gradients[name] for name in wanted)
+            return call.reduce(per_row, residuals), tuple(gradients[name] for name in wrt)
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] = ()) -> "_Call":
         arrays = () if len(arrays) == 1 and arrays[0] is _MISSING else arrays

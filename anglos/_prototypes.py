@@ -58,9 +58,10 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
         # One shift for all tiles, and no running maximum: right unless a sum leaves the range of the type.
         step = max(1, weights.shape[0] // _PILOTS)
         of_pilots = xp.where(labels % step == 0, labels // step, -1)
-        pilots = weights[::step, ...], row.bias[::step] if per_class(row.bias) else None, None
-        width_of_pilots = -(-pilots[0].shape[0] // backend.tiles_at_once)
-        near = gathered(of_pilots, pilots, width_of_pilots, Spares(backend, several=False))
+        pilots, bias = weights[::step, ...], _bias(row)
+        width_of_pilots = -(-pilots.shape[0] // backend.tiles_at_once)
+        near = gathered(of_pilots, (pilots, None if bias is None else bias[::step], None), width_of_pilots,
+                        Spares(backend, several=False))
         rest = gathered(*every, shift=backend.stop_gradient(near.shift) + _ABOVE)
         if not backend.in_range(rest.total):
             rest = None
@@ -100,6 +101,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     slope_of = reduction.kept_slope if terms_are_kept else reduction.rest_slope
     row_factor = reduction.row_factor(xp, residuals) if terms_are_kept else None
     reach = g * row.scale
+    # Where there is a row factor no cosines are kept: of the sums below it meets those of points and bias alone.
     g_rest, reach_rest = (g, reach) if row_factor is None else (g * row_factor, reach * row_factor)
     weighted_rest = batch.points * reach_rest[:, None]
     fields = {row.names[name][0] for name in needs if name in row.names}

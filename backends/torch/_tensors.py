@@ -50,7 +50,8 @@ class Tensors(Backend):
         if like.device.type != "cpu" or torch.compiler.is_compiling():
             # Kept exponentials have one shift, which several tiles could not agree on without waiting for the GPU.
             return classes if keep else max(1, (1 << 24) // max(rows, dimension))
-        # All threads share a tile: smaller products would not keep them busy. But float32 sums grow no longer.
+        # All threads share a tile: smaller products would not keep them busy. Over more than 2¹⁶ classes, as rows of
+        # few numbers would have, float32 sums lose digits.
         return max(1, min(1 << 16, (1 << 24) // (rows + 4 * dimension)))
 
     def tiles(self, count: int, width: int) -> list[tuple[int, int]]:
