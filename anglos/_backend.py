@@ -25,6 +25,9 @@ class Backend:
     tiles_at_once = 1
     """How many tiles of a sweep are computed at the same time, at least."""
 
+    products_are_exact = False
+    """Whether matrix products never round their factors."""
+
     def __init__(self, name: str, xp: Any) -> None:
         self.name, self.xp = name, xp
 
@@ -123,7 +126,7 @@ class Backend:
         """An array to be filled tile by tile; None where arrays are not changed."""
         return self.xp.empty(shape, dtype=like.dtype, device=self.device(like)) if self.changes_arrays() else None
 
-    def makes_unit(self, dimension: int, rows: int) -> bool:
+    def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
         """Whether Ŵ of a tile, (T, D), is made: if that is no more than the products, (T, B), to be scaled instead."""
         return dimension <= rows
 

@@ -11,10 +11,10 @@ import math
 from typing import Any
 
 from anglos._backend import Spares
-from anglos._numerics import Array, add_sums, unit_rows_pullback
+from anglos._numerics import Array, add_sums, float_type, unit_rows_pullback
 from anglos._row import Row, by_length, unchanged
-from anglos._tiles import Batch, Directions, batch_of, directions_of, keeps_product, per_class, statistic_of, visit_tile
-from anglos._weights import prototypes_pullback
+from anglos._tiles import Directions, batch_of, directions_of, keeps_product, per_class, statistic_of, visit_tile
+from anglos._weights import prototypes_of, prototypes_pullback
 
 ROWS_ARE_INDEPENDENT = True
 
@@ -28,26 +28,26 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
             ) -> tuple[Array, tuple[Array, ...]]:
     """The loss of every embedding, (B,), and what the gradient can use again: (C, B) too, up to so many bytes."""
     xp, labels, weights, reduction = backend.xp, inputs["labels"], inputs["weights"], row.reduction
-    directions = directions_of(backend, inputs)
+    dtype = float_type(xp, inputs["embeddings"], weights)
+    keep, width = _keep(backend, inputs, dtype, means.keep_bytes)
+    several, exponentials = weights.shape[0] > width, hasattr(reduction, "row_factor")
+    spares = Spares(backend, several)
+    prototypes = None if several else prototypes_of(backend, row, weights, dtype, labels.shape[0], spares)
+    directions = directions_of(backend, inputs, prototypes)
     batch = batch_of(backend, row, inputs, directions)
     statistic = statistic_of(backend, row, batch, directions.unit, inputs)
-    memo["batch"] = batch, statistic
-    keep, width = _keep(backend, inputs, batch, means.keep_bytes)
-    several, exponentials = weights.shape[0] > width, hasattr(reduction, "row_factor")
+    memo["batch"], memo["prototypes"] = (batch, statistic), prototypes
     one_shift = several and exponentials and row.gate is None and backend.readable(batch.logit)
     wants_one_shift = several and exponentials and not keeps_product(row)  # to keep exponentials of several tiles
     keep = keep and (one_shift or not wants_one_shift)
     room = backend.room(batch.points, *weights.shape[:-1], labels.shape[0]) if keep else None
-    spares = Spares(backend, several)
     if several and room is not None:
         memo["inverses"] = {}
 
     def gathered(labels: Array, arrays: Any, width: int, spares: Spares, inverses: Any = None, **shift: Array) -> Any:
         def gather(first: Any, weights: Array, bias: Array | None, room: Array | None) -> tuple[Any, tuple[()]]:
             visit = visit_tile(backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares,
-                               room, inverses=inverses)
-            if not several:
-                memo["prototypes"] = visit.prototypes
+                               room, prototypes=prototypes, inverses=inverses)
             return reduction.gather(backend, visit.tile, batch.logit, **shift), ()
 
         return backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), arrays, width)[0]
@@ -103,11 +103,13 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     reach = g * row.scale
     # Where there is a row factor no cosines are kept: of the sums below it meets those of points and bias alone.
     g_rest, reach_rest = (g, reach) if row_factor is None else (g * row_factor, reach * row_factor)
-    weighted_rest = batch.points * reach_rest[:, None]
     fields = {row.names[name][0] for name in needs if name in row.names}
-    _, width = _keep(backend, inputs, batch, means.keep_bytes)
+    _, width = _keep(backend, inputs, batch.points.dtype, means.keep_bytes)
     spares = Spares(backend, classes > width)
     product = backend.bfloat16_product if means.gradient_products == "bfloat16" else backend.product
+    # In few calls, where rounded products lose nothing of the label's gradient, which is mostly along its prototype.
+    own_inside = backend.products_are_exact and classes <= width and (
+        row.normalize_weights or row.target is unchanged)
 
     own_slope = reduction.own_slope(xp, residuals, classes)
     own_pull = own_slope * batch.target.slope
@@ -115,12 +117,14 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     lengths_matter = "scale" in fields or not (row.normalize_embeddings and row.normalize_weights)
     if lengths_matter and row.target is not unchanged:
         own_along = own_slope * (batch.target.value - batch.target.slope * batch.cos)
-    if batch.mix is not None:
-        if lengths_matter:
-            own_along = own_along + own_pull * (batch.cos - xp.sum(batch.mix * directions.cosines, axis=-1))
+    if batch.mix is not None and lengths_matter:
+        own_along = own_along + own_pull * (batch.cos - xp.sum(batch.mix * directions.cosines, axis=-1))
+    own_pull = own_pull * g
+    if batch.mix is not None and not own_inside:
         own_pull = own_pull[:, None] * batch.mix
-    own_pull = own_pull * (g if batch.mix is None else g[:, None])
-    if "weights" in needs:
+    weighted = batch.points * (row.scale if own_inside else reach_rest[:, None])
+    d_own = None
+    if "weights" in needs and not own_inside:
         points = batch.points if batch.mix is None else batch.points[:, None, :]
         d_own = (own_pull * row.scale)[..., None] * points
         if row.normalize_weights:
@@ -144,9 +148,11 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
             for name, slope in visit.rest.option_slopes.items():
                 if name in needs:
                     sums[name] = xp.sum(rest_slope * slope, axis=0)
+        if visit.mix is not None and "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
+            sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
+        if own_inside:
+            slopes = visit.tile.with_own(backend.scaled(slopes, g_rest), own_pull)
         if visit.mix is not None:
-            if "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
-                sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
             slopes = xp.reshape(slopes[:, None, :] * visit.mix, (visit.prototypes.points.shape[0], labels.shape[0]))
         points, _, factor = visit.prototypes
         if factor is not None:
@@ -155,22 +161,24 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
             sums["points"] = product(slopes.T, points)
         d_weights = None
         if "weights" in needs:
-            d_unit = product(slopes, weighted_rest, out=room)
+            d_unit = product(slopes, weighted, out=room)
             d_weights = prototypes_pullback(backend, row, visit.prototypes, d_unit, spares)
-            d_weights = backend.add_own(labels, first, xp.reshape(d_weights, weights.shape), d_own)
+            d_weights = xp.reshape(d_weights, weights.shape)
+            d_weights = d_weights if d_own is None else backend.add_own(labels, first, d_weights, d_own)
             d_weights = None if room is not None else xp.astype(d_weights, weights.dtype, copy=False)
         return sums, (d_weights, d_bias)
 
     room = None
-    if "weights" in needs and inputs["weights"].ndim == 2 and inputs["weights"].dtype == weighted_rest.dtype:
-        room = backend.room(weighted_rest, *inputs["weights"].shape)
+    if "weights" in needs and inputs["weights"].ndim == 2 and inputs["weights"].dtype == weighted.dtype:
+        room = backend.room(weighted, *inputs["weights"].shape)
     sums, (d_weights, d_bias) = backend.sweep(pull, add_sums, (inputs["weights"], _bias(row), kept, room), width)
 
     gradients = {"weights": d_weights if room is None else room}
     stretch = own_along * batch.weight_length + sums.get("along", 0.0)
-    if "points" in sums:
+    d_points = sums.get("points")
+    if d_points is not None and not own_inside:
         by_own = own_pull[..., None] * batch.own_points
-        d_points = sums["points"] * g_rest[:, None] + (by_own if batch.mix is None else xp.sum(by_own, axis=1))
+        d_points = d_points * g_rest[:, None] + (by_own if batch.mix is None else xp.sum(by_own, axis=1))
     by_field = {}
     if "scale" in fields:
         by_field["scale"] = backend.dot(batch.points, d_points) + g * stretch * batch.embedding_length
@@ -194,14 +202,14 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     return {name: gradients[name] for name in needs}
 
 
-def _keep(backend: Any, inputs: dict[str, Array], batch: Batch, keep_bytes: int) -> tuple[bool, int]:
+def _keep(backend: Any, inputs: dict[str, Array], dtype: Any, keep_bytes: int) -> tuple[bool, int]:
     """Whether one number per row and prototype may be kept, and how many classes make a tile."""
     (classes, *several, dimension), rows = inputs["weights"].shape, inputs["labels"].shape[0]
     if rows is None:  # known to be any number
         return False, classes
     each = math.prod(several)
-    keep = each * classes * rows * backend.xp.finfo(batch.points.dtype).bits <= 8 * keep_bytes
-    return keep, backend.class_tile_width(batch.points, rows * each, dimension * each, classes, keep)
+    keep = each * classes * rows * backend.xp.finfo(dtype).bits <= 8 * keep_bytes
+    return keep, backend.class_tile_width(inputs["embeddings"], rows * each, dimension * each, classes, keep)
 
 
 def _bias(row: Row) -> Array | None:

@@ -19,10 +19,16 @@ class Directions(NamedTuple):
     cosines: Array
 
 
-def directions_of(backend: Any, inputs: dict[str, Array]) -> Directions:
-    """Of the embeddings, and of the prototypes of their own class."""
+def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes | None = None) -> Directions:
+    """Of the embeddings, and of the prototypes of their own class: out of all prototypes, where these are known."""
     unit, inverse = unit_rows(backend, _in_type(backend, inputs, inputs["embeddings"]))
-    own_unit, own_inverse = unit_rows(backend, _in_type(backend, inputs, _of_label(backend, inputs)))
+    if prototypes is not None and prototypes.are_unit:
+        shape = inputs["weights"].shape
+        own_unit, own_inverse = (
+            backend.xp.take(backend.xp.reshape(one, (*shape[:-1], one.shape[-1])), inputs["labels"], axis=0)
+            for one in (prototypes.points, prototypes.pullback_factor))
+    else:
+        own_unit, own_inverse = unit_rows(backend, _in_type(backend, inputs, _of_label(backend, inputs)))
     across = unit if own_unit.ndim == 2 else unit[:, None, :]
     return Directions(unit, inverse, own_unit, own_inverse, backend.dot(across, own_unit))
 

@@ -16,6 +16,11 @@ class Prototypes(NamedTuple):
     factor: Array | None = None
     """(T, 1), or None for 1."""
 
+    @property
+    def are_unit(self) -> bool:
+        """Whether the points are ŵ, and the pullback factor 1 / |w|."""
+        return self.factor is None and self.pullback_factor is not None
+
 
 def prototypes_of(backend: Any, row: Row, weights: Array, dtype: Any, rows: int, spares: Spares,
                   first: Any = 0, inverses: dict[int, Array] | None = None) -> Prototypes:
@@ -30,7 +35,7 @@ def prototypes_of(backend: Any, row: Row, weights: Array, dtype: Any, rows: int,
     if inverses is not None and largest is None:
         inverses[first] = inverse
     whole_inverse = inverse if largest is None else inverse / largest
-    if not backend.makes_unit(w.shape[1], rows) and (largest is None or not backend.readable(w)):
+    if not backend.makes_unit(*w.shape, rows) and (largest is None or not backend.readable(w)):
         return Prototypes(w, factor=whole_inverse)
     return Prototypes(backend.scaled(near, inverse, out=spares.take("unit", w, *w.shape)), whole_inverse)
 

@@ -54,7 +54,7 @@ class Jax(Backend):
         # Between the two passes over one tile XLA finds what they have in common, and keeps it.
         return classes if keep else max(1, (1 << 22) // jax.core.max_dim(rows, dimension))
 
-    def makes_unit(self, dimension: int, rows: int) -> bool:
+    def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
         return False  # a factor is fused into what comes next; Ŵ would be another array of the size of W
 
     def bfloat16_product(self, a: jax.Array, b: jax.Array, out: None = None) -> jax.Array:

@@ -64,9 +64,9 @@ class Tensors(Backend):
             number *= 2
         return [(count * place // number, count * (place + 1) // number) for place in range(number)]
 
-    def makes_unit(self, dimension: int, rows: int) -> bool:
+    def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
         # A compiler makes one pass of the factors and what follows, and one graph serves batches on either side.
-        return not torch.compiler.is_compiling() and super().makes_unit(dimension, rows)
+        return not torch.compiler.is_compiling() and super().makes_unit(prototypes, dimension, rows)
 
     def changes_arrays(self) -> bool:
         return not recorded()
