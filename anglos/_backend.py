@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat
 
 if TYPE_CHECKING:
-    from anglos._loss import Plan
+    from anglos._plan import Plan
 
 Array = Any
 
@@ -42,6 +42,10 @@ class Backend:
     def accepts(self, other: "Backend") -> bool:
         """Whether arrays of the other library may stand beside this one's."""
         return other is self
+
+    def signature(self, array: Array) -> Any:
+        """All that tells it from other arrays but its numbers, to be compared; None where that is not to be kept."""
+        return None
 
     def adopt(self, array: Array) -> Array:
         """An accepted array of another library as one of this one."""

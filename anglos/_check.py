@@ -9,6 +9,9 @@ from anglos._backend import Backend
 from anglos._dispatch import backend_of
 from anglos._kinds import ArrayOf, Number, describe, has_gradient, spell
 
+# Equal numbers of two types, as 1 and True, are apart by their types; what lies in a tuple would not be.
+_PLAIN = frozenset((type(None), bool, int, float, str))
+
 
 class Checked(NamedTuple):
     """The backend, the arrays apart from the other values, and the sizes that the letters of shapes stand for."""
@@ -61,17 +64,36 @@ def check_defaults(loss: str, kinds: Mapping[str, Any], defaults: Mapping[str, A
     return {name: kinds[name].static(partial(_refuse, loss, name), value) for name, value in defaults.items()}
 
 
+def signature(arrays: tuple[Any, ...], options: Mapping[str, Any], wrt: Any) -> Any:
+    """What a call's checks depend on but for the numbers in its arrays; None where that cannot be told."""
+    signatures = [_signature(value) for value in (*arrays, *options.values())]
+    return None if None in signatures or type(wrt) is list else (wrt, *options, *signatures)
+
+
+def _signature(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return type(value), value
+    backend = backend_of(value)
+    return None if backend is None else backend.signature(value)
+
+
 def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
     """Every value against its kind; arrays against each other."""
-    owners = {name: backend_of(value) for name, value in values.items()}
-    found = dict.fromkeys(owner for owner in owners.values() if owner is not None)
+    checked = check_kinds(loss, kinds, values)
+    return checked._replace(arrays=check_contents(loss, kinds, checked.backend, checked.arrays, values))
+
+
+def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
+    """The same without a look at the numbers in arrays: in the place of each is the library that it is of."""
+    found = dict.fromkeys(owner for owner in map(backend_of, values.values()) if owner is not None)
     backend = next((one for one in found if all(map(one.accepts, found))), next(iter(found), None))
     arrays: dict[str, Any] = {}
+    owners: dict[str, Backend] = {}
     static: dict[str, Any] = {}
     sizes: dict[str, int] = {}
     sources: dict[str, str] = {}
     for name, value in values.items():
-        kind, owner = kinds[name], owners[name]
+        kind, owner = kinds[name], backend_of(value)
         refuse = partial(_refuse, loss, name)
         if owner is None or backend is None or not getattr(kind, "shapes", ()):
             static[name] = kind.static(refuse, value)
@@ -86,14 +108,25 @@ def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any])
             here, there = backend.device(value), backend.device(arrays[first])
             if here != there:
                 refuse(ValueError, f"was on device {here}", f"device {there}, where {first} is")
-        bounds = owner.bounds(value) if kind.ranged and 0 not in value.shape else None
-        if bounds is not None:
-            kind.check_range(refuse, "held", *bounds)
-        arrays[name] = value if owner is backend else backend.adopt(value)
-        if kind.ranged and bounds is None:
-            arrays[name] = kind.nan_outside(backend.xp, arrays[name])
+        arrays[name], owners[name] = value, owner
     assert backend is not None  # every loss takes an array, and refuses anything else in its place
-    return Checked(backend, arrays, static, sizes)
+    return Checked(backend, owners, static, sizes)
+
+
+def check_contents(loss: str, kinds: Mapping[str, Any], backend: Backend, owners: Mapping[str, Backend],
+                   values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays as the backend's own, their numbers against their kinds."""
+    arrays: dict[str, Any] = {}
+    for name, owner in owners.items():
+        kind, array = kinds[name], values[name]
+        arrays[name] = array if owner is backend else backend.adopt(array)
+        if kind.ranged:
+            bounds = owner.bounds(array) if 0 not in array.shape else None
+            if bounds is None:
+                arrays[name] = kind.nan_outside(backend.xp, arrays[name])
+            else:
+                kind.check_range(partial(_refuse, loss, name), "held", *bounds)
+    return arrays
 
 
 def _is_dtype(xp: Any, dtype: Any, kind: str) -> bool:

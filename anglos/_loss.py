@@ -2,16 +2,16 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import update_wrapper
 from types import ModuleType
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from anglos._arguments import Array as ArrayType
 from anglos._backend import Array, Backend
-from anglos._check import check_defaults, check_names, check_together, check_values, check_wrt
+from anglos._check import check_contents, check_defaults, check_kinds, check_names, check_together, check_wrt, signature
 from anglos._kinds import has_gradient, kind_of
 from anglos._numerics import float_type
+from anglos._plan import Means, Plan
 from anglos._reduce import Rows, reduce, reduce_pullback, settle_groups, settle_labels, zero_elsewhere
 
 Options = ParamSpec("Options")
@@ -24,8 +24,7 @@ _MISSING: Any = None  # a first array, for type checkers: the refusal is ours
 
 # Handled here for every loss; the others go to its engine.
 _COMMON = ("sample_weight", "ignore_index", "keep_bytes", "gradient_products", "reduction")
-# What an engine calls them.
-_ALIASES = {"prototypes": "weights"}
+_FORMS = 256  # of a loss, at most: batches of every size have one
 
 
 class Loss(Generic[Options]):
@@ -50,6 +49,7 @@ class Loss(Generic[Options]):
         self.common = {name: None for name in _COMMON if name in self.defaults}
         self.with_gradient = tuple(name for name in self.arrays if has_gradient(self.kinds[name]))
         self.settled = check_defaults(self.name, self.kinds, self.defaults)
+        self.forms: dict[Any, _Form] = {}
 
     def __repr__(self) -> str:
         return f"<loss anglos.{self.name}>"
@@ -85,132 +85,97 @@ class Loss(Generic[Options]):
         of its input. With reduction="none" it is the gradient of the sum. Nothing is recorded for automatic
         differentiation in PyTorch; in JAX the result can be differentiated again.
         """
-        arrays = first, *others
-        if wrt is None:
-            wrt = tuple(name for name in self.with_gradient if name in self.arrays[:len(arrays)])
-        else:
-            check_wrt(self.name, self.kinds, wrt)
-        call = self._prepare(arrays, options, wrt)
+        call = self._prepare((first, *others), options, wrt)
+        backend, form = call.plan.backend, call.form
         memo: dict[str, Any] = {}
-        with call.plan.backend.untracked(call.arrays):
+        with backend.untracked(call.arrays):
             per_row, residuals = call.plan.forward(call.arrays, memo)
             count = self.engine.count(residuals)
-            g, d_sample_weight = reduce_pullback(call.plan.backend.xp, per_row, call.rows, call.reduction, count)
-            needs = frozenset(wrt) - {"sample_weight"}
-            gradients = call.plan.backward(g, call.arrays, residuals, needs, memo)
+            g, d_sample_weight = reduce_pullback(backend.xp, per_row, call.rows, form.reduction, count)
+            gradients = call.plan.backward(g, call.arrays, residuals, form.needs, memo)
             gradients["sample_weight"] = d_sample_weight
-            return call.reduce(per_row, residuals), tuple(gradients[name] for name in wrt)
+            return call.reduce(per_row, residuals), tuple([gradients[name] for name in form.wrt])
 
-    def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] = ()) -> "_Call":
+    def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> "_Call":
+        """A call with its values checked; its form, which is all else, is checked once and remembered."""
         arrays = () if len(arrays) == 1 and arrays[0] is _MISSING else arrays
+        key = signature(arrays, options, wrt)
+        form = None if key is None else self.forms.get(key)
+        if form is None:
+            form = self._form(arrays, options, wrt)
+            if key is not None:
+                if len(self.forms) >= _FORMS:
+                    self.forms.clear()
+                self.forms[key] = form
+        plan = form.plan
+        inputs = check_contents(self.name, self.kinds, plan.backend, form.owners,
+                                {**dict(zip(self.arrays, arrays, strict=False)), **options})
+        for name, number in form.numbers.items():
+            like = inputs[self.arrays[0]]
+            inputs[name] = plan.backend.asarray(number, like, float_type(plan.backend.xp, like))
+        rows = Rows(inputs.pop("sample_weight", None), None)
+        if "labels" in inputs and not self.engine.ROWS_ARE_INDEPENDENT:
+            rows, inputs = settle_groups(self.name, plan.backend, inputs, form.classes, form.ignore_index, rows.weight)
+        elif "labels" in inputs:
+            rows, inputs["labels"] = settle_labels(self.name, plan.backend, inputs["labels"], form.classes or 0,
+                                                   form.ignore_index, rows.weight)
+        if rows.counted is not None:
+            inputs = {name: zero_elsewhere(plan.backend.xp, self.kinds[name], array, rows.counted)
+                      for name, array in inputs.items()}
+        return _Call(plan, tuple(inputs.values()), rows, form)
+
+    def _form(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None) -> "_Form":
         while len(arrays) > self.required and arrays[-1] is None:
             arrays = arrays[:-1]
         check_names(self.name, self.arrays, self.required, len(arrays), options, self.defaults)
         values = {**dict(zip(self.arrays, arrays, strict=False)), **options}
         check_together(self.name, values)
-        backend, inputs, given, sizes = check_values(self.name, self.kinds, values)
-        static = {name: value for name, value in {**self.settled, **given}.items() if name not in inputs}
-        for name in wrt:
-            if name not in inputs:
-                inputs[name] = self._as_input(backend, name, static.pop(name, None), inputs)
+        backend, owners, given, sizes = check_kinds(self.name, self.kinds, values)
+        static = {name: value for name, value in {**self.settled, **given}.items() if name not in owners}
+        if wrt is None:
+            wrt = tuple(name for name in self.with_gradient if name in owners)
+        check_wrt(self.name, self.kinds, wrt)
+        numbers = {name: static.pop(name, None) for name in wrt if name not in owners}
+        for name, number in numbers.items():
+            if number is None:
+                raise ValueError(f"{self.name}: wrt named {name}, which was None; wanted an array or a number for it")
         reduction, ignore_index = static.pop("reduction"), static.pop("ignore_index", None)
-        sample_weight = inputs.pop("sample_weight", static.pop("sample_weight", None))
-        rows = Rows(sample_weight, None)
-        if "labels" in inputs and not self.engine.ROWS_ARE_INDEPENDENT:
-            rows, inputs = settle_groups(self.name, backend, inputs, sizes.get("C"), ignore_index, sample_weight)
+        static.pop("sample_weight", None)
+        if "labels" in owners and not self.engine.ROWS_ARE_INDEPENDENT:
             static["ignore_index"] = ignore_index
-        elif "labels" in inputs:
-            rows, inputs["labels"] = settle_labels(self.name, backend, inputs["labels"], sizes["C"], ignore_index,
-                                                   sample_weight)
-        if rows.counted is not None:
-            inputs = {name: zero_elsewhere(backend.xp, self.kinds[name], array, rows.counted)
-                      for name, array in inputs.items()}
         means = Means(**{name: static.pop(name) for name in Means._fields if name in static})
-        plan = Plan(self, backend, tuple(inputs), tuple(static.items()), means)
-        return _Call(plan, tuple(inputs.values()), rows, reduction)
+        names = tuple(name for name in (*owners, *numbers) if name != "sample_weight")
+        plan = Plan(self, backend, names, tuple(static.items()), means)
+        return _Form(plan, owners, numbers, tuple(wrt), frozenset(wrt) - {"sample_weight"}, sizes.get("C"), reduction,
+                     ignore_index)
 
-    def _as_input(self, backend: Backend, name: str, number: float | None, inputs: dict[str, Array]) -> Array:
-        if number is None:
-            raise ValueError(f"{self.name}: wrt named {name}, which was None; wanted an array or a number for it")
-        like = inputs[self.arrays[0]]
-        return backend.asarray(number, like, float_type(backend.xp, like))
+
+class _Form(NamedTuple):
+    """What every call with arrays of these types and shapes and with these options has in common."""
+
+    plan: Plan
+    owners: dict[str, Backend]
+    """The library of every array."""
+    numbers: dict[str, float]
+    """That are to be differentiated by, and become arrays."""
+    wrt: tuple[str, ...]
+    needs: frozenset[str]
+    classes: int | None
+    reduction: str
+    ignore_index: Any
 
 
 class _Call(NamedTuple):
     """A checked call."""
 
-    plan: "Plan"
+    plan: Plan
     arrays: tuple[Array, ...]
     rows: Rows
-    reduction: str
+    form: _Form
 
     def reduce(self, per_row: Array, residuals: tuple[Array, ...]) -> Array:
         count = self.plan.loss.engine.count(residuals)
-        return reduce(self.plan.backend.xp, per_row, self.rows, self.reduction, count)
-
-
-class Means(NamedTuple):
-    """How a loss is computed, which does not change what it is."""
-
-    keep_bytes: int = 0
-    gradient_products: str = "full"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All of a call but its arrays: what an adapter hands to its framework as static. Hashable."""
-
-    loss: Loss[...]
-    backend: Backend
-    names: tuple[str, ...]
-    options: tuple[tuple[str, Any], ...]
-    means: Means
-
-    def for_value_only(self) -> "Plan":
-        """The same, when no gradient will follow: nothing is kept for it."""
-        return replace(self, means=Means())
-
-    def forward(self, arrays: tuple[Array, ...], memo: dict[str, Any] | None = None
-                ) -> tuple[Array, tuple[Array, ...]]:
-        """The loss of every row, (B,), and residuals: a cache for `backward`.
-
-        So is the memo, of whatever costs less to keep than to make again, for those who can hand it on as it is.
-        """
-        row, inputs = self._row(arrays)
-        memo = {} if memo is None else memo
-        memo["row"] = row, inputs
-        result: tuple[Array, tuple[Array, ...]] = self.loss.engine.forward(
-            self.backend, row, inputs, self.means, memo)
-        return result
-
-    def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...] | None,
-                 needs: frozenset[str], memo: dict[str, Any] | None = None) -> dict[str, Array]:
-        """∂(Σ g_i ℓ_i) for the inputs named in `needs`, each in its input's shape and dtype.
-
-        Without residuals they are computed anew: a second derivative must see how they depend on the inputs.
-        """
-        memo = {} if memo is None or residuals is None else memo
-        (row, inputs), xp = memo.get("row") or self._row(arrays), self.backend.xp
-        if residuals is None:
-            residuals = self.loss.engine.forward(self.backend, row, inputs, Means(), {})[1]
-        gradients = self.loss.engine.backward(self.backend, row, inputs, residuals, g, needs, self.means, memo)
-        originals = dict(zip(self.names, arrays, strict=True))
-        return {name: xp.astype(xp.sum(gradient) if gradient.ndim > originals[name].ndim else gradient,
-                                originals[name].dtype, copy=False) for name, gradient in gradients.items()}
-
-    def _row(self, arrays: tuple[Array, ...]) -> tuple[Any, dict[str, Array]]:
-        """What the loss makes of its arguments, and its arrays by name; options in the type of the arithmetic."""
-        xp, inputs, known = self.backend.xp, dict(zip(self.names, arrays, strict=True)), self.loss.arrays
-        dtype = float_type(xp, *(inputs[name] for name in known if name in inputs and name != "labels"))
-        for name, array in inputs.items():
-            if name not in known and self.loss.kinds[name].dtype == "real floating":
-                inputs[name] = xp.astype(array, dtype, copy=False)
-            if self.loss.kinds[name].frozen:
-                inputs[name] = self.backend.stop_gradient(inputs[name])
-        given = {name: array for name, array in inputs.items() if name not in known}
-        positional = (inputs[name] for name in known if name in inputs)
-        row = self.loss.function(*positional, **{**self.loss.common, **dict(self.options), **given})
-        return row, {_ALIASES.get(name, name): array for name, array in inputs.items()}
+        return reduce(self.plan.backend.xp, per_row, self.rows, self.form.reduction, count)
 
 
 def loss(engine: ModuleType, *, formula: str, paper: str) -> Callable[

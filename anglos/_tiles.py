@@ -23,12 +23,10 @@ def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes
     """Of the embeddings, and of the prototypes of their own class: out of all prototypes, where these are known."""
     unit, inverse = unit_rows(backend, _in_type(backend, inputs, inputs["embeddings"]))
     if prototypes is not None and prototypes.are_unit:
-        shape = inputs["weights"].shape
-        own_unit, own_inverse = (
-            backend.xp.take(backend.xp.reshape(one, (*shape[:-1], one.shape[-1])), inputs["labels"], axis=0)
-            for one in (prototypes.points, prototypes.pullback_factor))
+        own_unit, own_inverse = (_of_label(backend, inputs, one)
+                                 for one in (prototypes.points, prototypes.pullback_factor))
     else:
-        own_unit, own_inverse = unit_rows(backend, _in_type(backend, inputs, _of_label(backend, inputs)))
+        own_unit, own_inverse = unit_rows(backend, _in_type(backend, inputs, _of_label(backend, inputs, inputs["weights"])))
     across = unit if own_unit.ndim == 2 else unit[:, None, :]
     return Directions(unit, inverse, own_unit, own_inverse, backend.dot(across, own_unit))
 
@@ -63,7 +61,7 @@ def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Direc
     if not row.normalize_embeddings:
         points, embedding_length = x, length
     if not row.normalize_weights:
-        own_points = _in_type(backend, inputs, _of_label(backend, inputs))
+        own_points = _in_type(backend, inputs, _of_label(backend, inputs, inputs["weights"]))
         weight_length = backend.dot(own_points, own_unit)
     cos = cosines
     if row.merge is not None:
@@ -87,8 +85,12 @@ def _curve(backend: Any, row: Row, cos: Array, curve: Curve) -> Curve:
     return curve._replace(value=cos + backend.stop_gradient(curve.value - cos), slope=1.0)
 
 
-def _of_label(backend: Any, inputs: dict[str, Array]) -> Array:
-    return backend.xp.take(inputs["weights"], inputs["labels"], axis=0)
+def _of_label(backend: Any, inputs: dict[str, Array], prototypes: Array) -> Array:
+    """Those of the label's class, of prototypes as in the weights or one a row."""
+    shape = inputs["weights"].shape
+    if prototypes.ndim < len(shape):
+        prototypes = backend.xp.reshape(prototypes, (*shape[:-1], prototypes.shape[-1]))
+    return backend.xp.take(prototypes, inputs["labels"], axis=0)
 
 
 def _in_type(backend: Any, inputs: dict[str, Array], array: Array) -> Array:

@@ -6,7 +6,7 @@ import mlx.core as mx
 
 from anglos._backend import Backend
 from anglos._kinds import has_gradient
-from anglos._loss import Plan
+from anglos._plan import Plan
 
 
 class _Namespace:

@@ -16,7 +16,8 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._check import check_values
-from anglos._loss import Means, loss
+from anglos._loss import loss
+from anglos._plan import Means
 from anglos._reduce import settle_labels
 from anglos._reductions import CrossEntropy, ExcludedPositive
 from anglos._row import Row

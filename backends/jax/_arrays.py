@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from anglos._backend import Backend
-from anglos._loss import Plan
+from anglos._plan import Plan
 
 from ._derivatives import differentiable
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from anglos._kinds import has_gradient
-from anglos._loss import Plan
+from anglos._plan import Plan
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

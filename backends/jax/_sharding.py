@@ -49,12 +49,12 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...]) 
 class _ClassSharded(Loss[Options]):
     def __init__(self, loss: Loss[Options], backend: "_Shards") -> None:
         self.__dict__.update(loss.__dict__)
-        self.backend = backend
+        self.backend, self.forms = backend, {}
 
     def __repr__(self) -> str:
         return f"<loss anglos.{self.name}, class_sharded over {', '.join(self.backend.axes)}>"
 
-    def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] = ()) -> _Call:
+    def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> _Call:
         call = super()._prepare(arrays, options, wrt)
         name, classes, shards = self.arrays[1], arrays[1].shape[0], self.backend.shards
         if classes % shards:

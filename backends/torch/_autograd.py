@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from anglos._dispatch import backend_of
-from anglos._loss import Plan
+from anglos._plan import Plan
 
 
 class Differentiable(torch.autograd.Function):

@@ -20,6 +20,12 @@ class Tensors(Backend):
     small = 1 << 14
     """Numbers in a tensor up to which NumPy computes a call."""
 
+    def signature(self, array: torch.Tensor) -> Any:
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+            return None  # a compiler would guard what is kept
+        plain = type(array) is torch.Tensor or type(array) is torch.nn.Parameter
+        return (torch.Tensor, array.dtype, array.shape, array.device) if plain else None
+
     def device(self, array: torch.Tensor) -> torch.device:
         return array.device
 
