@@ -1,0 +1,77 @@
+"""The plan of a call: all but its arrays, and how its engine is asked for the value and the gradient."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from anglos._backend import Array, Backend
+from anglos._numerics import float_type
+
+if TYPE_CHECKING:
+    from anglos._loss import Loss
+
+# What an engine calls them.
+_ALIASES = {"prototypes": "weights"}
+
+
+class Means(NamedTuple):
+    """How a loss is computed, which does not change what it is."""
+
+    keep_bytes: int = 0
+    gradient_products: str = "full"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All of a call but its arrays: what an adapter hands to its framework as static. Hashable."""
+
+    loss: "Loss[...]"
+    backend: Backend
+    names: tuple[str, ...]
+    options: tuple[tuple[str, Any], ...]
+    means: Means
+
+    def for_value_only(self) -> "Plan":
+        """The same, when no gradient will follow: nothing is kept for it."""
+        return replace(self, means=Means())
+
+    def forward(self, arrays: tuple[Array, ...], memo: dict[str, Any] | None = None
+                ) -> tuple[Array, tuple[Array, ...]]:
+        """The loss of every row, (B,), and residuals: a cache for `backward`.
+
+        So is the memo, of whatever costs less to keep than to make again, for those who can hand it on as it is.
+        """
+        row, inputs = self._row(arrays)
+        memo = {} if memo is None else memo
+        memo["row"] = row, inputs
+        result: tuple[Array, tuple[Array, ...]] = self.loss.engine.forward(
+            self.backend, row, inputs, self.means, memo)
+        return result
+
+    def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...] | None,
+                 needs: frozenset[str], memo: dict[str, Any] | None = None) -> dict[str, Array]:
+        """∂(Σ g_i ℓ_i) for the inputs named in `needs`, each in its input's shape and dtype.
+
+        Without residuals they are computed anew: a second derivative must see how they depend on the inputs.
+        """
+        memo = {} if memo is None or residuals is None else memo
+        (row, inputs), xp = memo.get("row") or self._row(arrays), self.backend.xp
+        if residuals is None:
+            residuals = self.loss.engine.forward(self.backend, row, inputs, Means(), {})[1]
+        gradients = self.loss.engine.backward(self.backend, row, inputs, residuals, g, needs, self.means, memo)
+        originals = dict(zip(self.names, arrays, strict=True))
+        return {name: xp.astype(xp.sum(gradient) if gradient.ndim > originals[name].ndim else gradient,
+                                originals[name].dtype, copy=False) for name, gradient in gradients.items()}
+
+    def _row(self, arrays: tuple[Array, ...]) -> tuple[Any, dict[str, Array]]:
+        """What the loss makes of its arguments, and its arrays by name; options in the type of the arithmetic."""
+        xp, inputs, known = self.backend.xp, dict(zip(self.names, arrays, strict=True)), self.loss.arrays
+        dtype = float_type(xp, *(inputs[name] for name in known if name in inputs and name != "labels"))
+        for name, array in inputs.items():
+            if name not in known and self.loss.kinds[name].dtype == "real floating":
+                inputs[name] = xp.astype(array, dtype, copy=False)
+            if self.loss.kinds[name].frozen:
+                inputs[name] = self.backend.stop_gradient(inputs[name])
+        given = {name: array for name, array in inputs.items() if name not in known}
+        positional = (inputs[name] for name in known if name in inputs)
+        row = self.loss.function(*positional, **{**self.loss.common, **dict(self.options), **given})
+        return row, {_ALIASES.get(name, name): array for name, array in inputs.items()}
