@@ -11,7 +11,7 @@ from anglos._plan import Plan
 
 # Not by their full names, under which a type checker does not find them in this repository.
 from . import _namespace as xp
-from ._autograd import Differentiable, WithHint, without_autocast
+from ._autograd import Differentiable, Untransformed, WithHint, without_autocast
 from ._head import Head
 from ._tensors import Tensors
 
@@ -34,7 +34,7 @@ class PyTorch(Tensors):
             return per_row, tuple(residuals)
         # What a graph is made of must be tensors, but for what nobody traces.
         compiling = torch.compiler.is_compiling()
-        function = Differentiable if compiling else WithHint
+        function = Differentiable if compiling else WithHint if transformed else Untransformed
         memo: dict[str, Any] | None = None if compiling or transformed else {}
         per_row, *residuals = function.apply(plan, memo, *arrays)  # type: ignore[no-untyped-call]
         return per_row, tuple(residuals)

@@ -1,15 +1,16 @@
 """A loss as an autograd.Function whose backward is differentiable again."""
 
 import dataclasses
-import inspect
+import functools
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
-from anglos._dispatch import backend_of
 from anglos._plan import Plan
+
+_NUMPY = find_spec("numpy") is not None
 
 
 class Differentiable(torch.autograd.Function):
@@ -21,8 +22,8 @@ class Differentiable(torch.autograd.Function):
     def forward(plan: Plan, memo: dict[str, Any] | None, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if memo is not None and _are_small(plan, arrays):
             # Copies: numpy() would pin a storage that fully_shard must free, and fill again elsewhere.
-            inputs = tuple(array.clone().numpy() for array in arrays)
-            small = dataclasses.replace(plan, backend=backend_of(inputs[0]) or plan.backend)
+            inputs = tuple([array.clone().numpy() for array in arrays])
+            small = _in_numpy(plan)
             with _as_silent_as_torch(small):
                 per_row, residuals = small.forward(inputs, memo)
             memo["small"] = small, inputs, residuals
@@ -81,14 +82,30 @@ class WithHint(Differentiable):
                                   f"wanted anglos.{name}.plain, which takes the same arguments")
 
 
-# apply() asks for the signature at every call; looking it up here saves 10 µs.
-Differentiable.forward.__signature__ = inspect.signature(Differentiable.forward)  # type: ignore[attr-defined]
+class Untransformed(torch.autograd.Function):
+    """The same without a `setup_context`, which transformations need, and for which `apply` binds a signature."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[torch.Tensor, ...]:
+        outputs = Differentiable.forward(*inputs)
+        Differentiable.setup_context(ctx, inputs, outputs)
+        return outputs
+
+    backward = staticmethod(Differentiable.backward)
+    jvp = staticmethod(WithHint.jvp)
 
 
 def _as_silent_as_torch(small: Plan) -> AbstractContextManager[Any]:
     """PyTorch warns of no overflow, which is how a GradScaler finds its scale."""
     silent: AbstractContextManager[Any] = small.backend.xp.errstate(all="ignore")
     return silent
+
+
+@functools.lru_cache(256)
+def _in_numpy(plan: Plan) -> Plan:
+    from anglos.backends.numpy import backend
+
+    return dataclasses.replace(plan, backend=backend)
 
 
 def _tensor(small: Plan, array: Any) -> torch.Tensor:
@@ -100,11 +117,11 @@ def _are_small(plan: Plan, arrays: tuple[torch.Tensor, ...]) -> bool:
     """Whether PyTorch would be busy with calls more than with numbers; NumPy's cost a third of its."""
     backend: Any = plan.backend
     for array in arrays:
-        if array.numel() > backend.small or (array.ndim and len(array) > 512) or not backend.readable(array):
+        if array.numel() > backend.small or (array.ndim and array.shape[0] > 512) or not backend.readable(array):
             return False
         if array.is_neg() or array.dtype is torch.bfloat16 or array.dtype is torch.float16:
             return False
-    return find_spec("numpy") is not None
+    return _NUMPY
 
 
 def without_autocast(arrays: tuple[torch.Tensor, ...]) -> AbstractContextManager[Any]:
