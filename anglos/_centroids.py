@@ -1,6 +1,5 @@
 """Engine 1 with the class means of the batch itself in place of the weights. Labels are any integers."""
 
-import dataclasses
 from typing import Any
 
 from anglos import _prototypes
@@ -51,7 +50,7 @@ def _with_centroids(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[R
         centroids = backend.stop_gradient(centroids)
     # Not −∞: it is also the own logit of an embedding that is ignored.
     bias = xp.where(members[:, 0] == 0.0, -0.25 * float(xp.finfo(x.dtype).max), xp.zeros_like(members[:, 0]))
-    return dataclasses.replace(row, bias=bias), {**inputs, "weights": centroids, "labels": places}, share
+    return row._replace(bias=bias), {**inputs, "weights": centroids, "labels": places}, share
 
 
 def count(residuals: Any) -> None:

@@ -1,7 +1,6 @@
 """What the layers of all frameworks share: the shape of the weight, and what a trained one predicts by."""
 
 import numbers
-from dataclasses import replace
 from typing import Any
 
 from anglos._backend import Spares
@@ -12,7 +11,7 @@ from anglos._loss import Loss
 from anglos._numerics import Array, float_type
 from anglos._pair_row import PairRow
 from anglos._row import Row, unchanged
-from anglos._tiles import batch_of, directions_of, per_class, visit_tile
+from anglos._tiles import batch_of, directions_of, in_type, per_class, visit_tile
 
 
 def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[str, Any],
@@ -51,6 +50,7 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
         row, inputs = call.plan._row(call.arrays)
         inputs["weights"] = inputs.pop(loss.arrays[1], inputs.get("weights"))
         row = _without_margin(backend, row, inputs)
+        inputs = in_type(backend, inputs)
         directions = directions_of(backend, inputs)
         visit = visit_tile(backend, row, batch_of(backend, row, inputs, directions), directions.unit, None,
                            inputs["labels"], 0, inputs["weights"], row.bias if per_class(row.bias) else None,
@@ -64,7 +64,7 @@ def _without_margin(backend: Any, row: Any, inputs: dict[str, Array]) -> Row:
     −½ |x − c|² is x·c − ½ |c|² but for a number that all classes share.
     """
     if isinstance(row, Row):
-        return replace(row, target=unchanged, rest=None, statistic=None, straight_through=False)
+        return row._replace(target=unchanged, rest=None, statistic=None, straight_through=False)
     if isinstance(row, PairRow):
         return Row(row.scale)
     weights = inputs["weights"]

@@ -11,9 +11,18 @@ import math
 from typing import Any
 
 from anglos._backend import Spares
-from anglos._numerics import Array, add_sums, float_type, unit_rows_pullback
+from anglos._numerics import Array, add_sums, unit_rows_pullback
 from anglos._row import Row, by_length, unchanged
-from anglos._tiles import Directions, batch_of, directions_of, keeps_product, per_class, statistic_of, visit_tile
+from anglos._tiles import (
+    Directions,
+    batch_of,
+    directions_of,
+    in_type,
+    keeps_product,
+    per_class,
+    statistic_of,
+    visit_tile,
+)
 from anglos._weights import prototypes_of, prototypes_pullback
 
 ROWS_ARE_INDEPENDENT = True
@@ -28,15 +37,16 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
             ) -> tuple[Array, tuple[Array, ...]]:
     """The loss of every embedding, (B,), and what the gradient can use again: (C, B) too, up to so many bytes."""
     xp, labels, weights, reduction = backend.xp, inputs["labels"], inputs["weights"], row.reduction
-    dtype = float_type(xp, inputs["embeddings"], weights)
-    keep, width = _keep(backend, inputs, dtype, means.keep_bytes)
+    inputs = in_type(backend, inputs)
+    dtype = inputs["embeddings"].dtype
+    keep, width = _keep(backend, inputs, means.keep_bytes)
     several, exponentials = weights.shape[0] > width, hasattr(reduction, "row_factor")
     spares = Spares(backend, several)
     prototypes = None if several else prototypes_of(backend, row, weights, dtype, labels.shape[0], spares)
     directions = directions_of(backend, inputs, prototypes)
     batch = batch_of(backend, row, inputs, directions)
     statistic = statistic_of(backend, row, batch, directions.unit, inputs)
-    memo["batch"], memo["prototypes"] = (batch, statistic), prototypes
+    memo["batch"], memo["prototypes"] = (batch, statistic, width), prototypes
     one_shift = several and exponentials and row.gate is None and backend.readable(batch.logit)
     wants_one_shift = several and exponentials and not keeps_product(row)  # to keep exponentials of several tiles
     keep = keep and (one_shift or not wants_one_shift)
@@ -90,28 +100,28 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     directions, residuals = Directions(*residuals[:5]), residuals[5:]
     *residuals, kept = residuals if residuals[-1].ndim > 1 else (*residuals, None)
     if "batch" in memo:
-        batch, statistic = memo["batch"]
+        batch, statistic, width = memo["batch"]
     else:
-        batch = batch_of(backend, row, inputs, directions)
+        inputs = in_type(backend, inputs)
+        batch, (_, width) = batch_of(backend, row, inputs, directions), _keep(backend, inputs, means.keep_bytes)
         statistic = statistic_of(backend, row, batch, directions.unit, inputs)
     if row.gate is not None:
         *residuals, passed = residuals
         g = xp.where(passed, g, 0.0)
     terms_are_kept = kept is not None and hasattr(reduction, "row_factor") and not keeps_product(row)
     slope_of = reduction.kept_slope if terms_are_kept else reduction.rest_slope
-    row_factor = reduction.row_factor(xp, residuals) if terms_are_kept else None
+    own_slope = reduction.own_slope(xp, residuals, classes)
+    row_factor = reduction.row_factor(xp, residuals, own_slope) if terms_are_kept else None
     reach = g * row.scale
     # Where there is a row factor no cosines are kept: of the sums below it meets those of points and bias alone.
     g_rest, reach_rest = (g, reach) if row_factor is None else (g * row_factor, reach * row_factor)
     fields = {row.names[name][0] for name in needs if name in row.names}
-    _, width = _keep(backend, inputs, batch.points.dtype, means.keep_bytes)
     spares = Spares(backend, classes > width)
     product = backend.bfloat16_product if means.gradient_products == "bfloat16" else backend.product
     # In few calls, where rounded products lose nothing of the label's gradient, which is mostly along its prototype.
     own_inside = backend.products_are_exact and classes <= width and (
         row.normalize_weights or row.target is unchanged)
 
-    own_slope = reduction.own_slope(xp, residuals, classes)
     own_pull = own_slope * batch.target.slope
     own_along: Any = 0.0
     lengths_matter = "scale" in fields or not (row.normalize_embeddings and row.normalize_weights)
@@ -202,13 +212,13 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     return {name: gradients[name] for name in needs}
 
 
-def _keep(backend: Any, inputs: dict[str, Array], dtype: Any, keep_bytes: int) -> tuple[bool, int]:
+def _keep(backend: Any, inputs: dict[str, Array], keep_bytes: int) -> tuple[bool, int]:
     """Whether one number per row and prototype may be kept, and how many classes make a tile."""
     (classes, *several, dimension), rows = inputs["weights"].shape, inputs["labels"].shape[0]
     if rows is None:  # known to be any number
         return False, classes
     each = math.prod(several)
-    keep = each * classes * rows * backend.xp.finfo(dtype).bits <= 8 * keep_bytes
+    keep = each * classes * rows * backend.xp.finfo(inputs["embeddings"].dtype).bits <= 8 * keep_bytes
     return keep, backend.class_tile_width(inputs["embeddings"], rows * each, dimension * each, classes, keep)
 
 

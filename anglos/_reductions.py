@@ -3,7 +3,8 @@
 Each reduction is a monoid over tiles of classes (`gather` one, `combine` two), then the `value` of all with what the
 slopes need, and the slopes of the loss in the label's logit (`own_slope`) and in the others of a tile (`rest_slope`,
 0 at the label's). Those that gather exponentials leave them in the place of the logits, and can take the slopes from
-them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None.
+them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None. All slopes
+of a row add up to 0: the others are to its label's as e_j is to −Σ e.
 """
 
 import math
@@ -56,7 +57,7 @@ class CrossEntropy(NamedTuple):
 
     def gather(self, backend: Any, tile: Tile, own_logit: Array, shift: Array | None = None) -> LogSumExp:
         total = sum_of_rest(backend.xp, tile, tile.logits) if self.label_smoothing else None
-        return _gather(backend, tile, shift)._replace(sum=total)
+        return _gather(backend, tile, shift, total)
 
     def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
         return _combine(xp, a, b)
@@ -86,10 +87,11 @@ class CrossEntropy(NamedTuple):
         """The same, with p_j = (1 − p_y) e_j / Σ e."""
         if not self.label_smoothing:
             return tile.logits
-        return self._smoothed(tile.logits * _rest_share(backend.xp, residuals), tile, classes)
+        share = _over(backend.xp, -backend.xp.expm1(-residuals[0]), residuals[2])
+        return self._smoothed(tile.logits * share, tile, classes)
 
-    def row_factor(self, xp: Any, residuals: tuple[Array, ...]) -> Array | None:
-        return None if self.label_smoothing else _rest_share(xp, residuals)
+    def row_factor(self, xp: Any, residuals: tuple[Array, ...], own_slope: Array) -> Array | None:
+        return None if self.label_smoothing else _over(xp, -own_slope, residuals[2])
 
     def _smoothed(self, p: Array, tile: Tile, classes: int) -> Array:
         return tile.with_own(p - self.label_smoothing / classes, 0.0) if self.label_smoothing else p
@@ -123,8 +125,8 @@ class ExcludedPositive(NamedTuple):
         """The same as e_j / Σ e."""
         return tile.logits
 
-    def row_factor(self, xp: Any, residuals: tuple[Array, ...]) -> Array | None:
-        return _over(xp, 1.0, residuals[2])
+    def row_factor(self, xp: Any, residuals: tuple[Array, ...], own_slope: Array) -> Array | None:
+        return _over(xp, -own_slope, residuals[2])
 
 
 class Binary(NamedTuple):
@@ -173,13 +175,13 @@ class Squares(NamedTuple):
         return tile.with_own(1.0 * tile.logits, 0.0)
 
 
-def _gather(backend: Any, tile: Tile, shift: Array | None) -> LogSumExp:
+def _gather(backend: Any, tile: Tile, shift: Array | None, total: Array | None = None) -> LogSumExp:
     """Without a shift, by the largest logit of the tile."""
     xp, rest = backend.xp, tile.with_own(tile.logits, -math.inf)
     if shift is None:
         # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
         shift = backend.clip(xp.max(rest, axis=0), float(xp.finfo(rest.dtype).min))
-    return LogSumExp(shift, xp.sum(backend.exponential(rest, shift), axis=0))
+    return LogSumExp(shift, xp.sum(backend.exponential(rest, shift), axis=0), total)
 
 
 def _probability(backend: Any, tile: Tile, total: Array) -> Array:
@@ -207,12 +209,6 @@ def sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
     return xp.sum(tile.with_own(terms, 0.0), axis=0)
 
 
-def _rest_share(xp: Any, residuals: tuple[Array, ...]) -> Array:
-    """(1 − p_y) / Σ e."""
-    return _over(xp, -xp.expm1(-residuals[0]), residuals[2])
-
-
 def _over(xp: Any, share: Any, total: Array) -> Array:
-    """The share of every part of the total; 0 of nothing."""
-    nothing = total == 0.0
-    return xp.where(nothing, 0.0, share / xp.where(nothing, 1.0, total))
+    """The share of every part of the total; of nothing the share is 0, and so is this."""
+    return share / xp.where(total == 0.0, 1.0, total)

@@ -1,7 +1,6 @@
 """The table of losses against class prototypes: what one loss puts into the scheme of `_prototypes.py`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from anglos._numerics import Array
@@ -25,14 +24,13 @@ def unchanged(backend: Any, cos: Array, length: Array) -> Curve:
     return Curve(cos, 1.0)
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """What one loss puts into the scheme."""
 
     scale: Any = 1.0
     target: Callable[[Any, Array, Array], Curve] = unchanged
     """φ: (backend, cos θ_y, |x| if `wants_length`)."""
-    reduction: Any = field(default_factory=CrossEntropy)
+    reduction: Any = CrossEntropy()
     bias: Any = None
     """One per class, or one for all."""
     normalize_embeddings: bool = True
@@ -53,7 +51,7 @@ class Row:
     detach_centroids: bool = False
     """Of `_centroids.py`: whether class means are constants to the gradient."""
     ignore_index: int | None = None
-    names: Mapping[str, tuple[str, float]] = field(default_factory=lambda: NAMES)
+    names: Mapping[str, tuple[str, float]] = NAMES
     """For an option of the loss that is a field of the row: the field, and its slope in the option."""
 
 

@@ -19,14 +19,20 @@ class Directions(NamedTuple):
     cosines: Array
 
 
+def in_type(backend: Any, inputs: dict[str, Array]) -> dict[str, Array]:
+    """The inputs with the embeddings in the type of the arithmetic; weights come to it a tile at a time."""
+    dtype = float_type(backend.xp, inputs["embeddings"], inputs["weights"])
+    return {**inputs, "embeddings": backend.xp.astype(inputs["embeddings"], dtype, copy=False)}
+
+
 def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes | None = None) -> Directions:
     """Of the embeddings, and of the prototypes of their own class: out of all prototypes, where these are known."""
-    unit, inverse = unit_rows(backend, _in_type(backend, inputs, inputs["embeddings"]))
+    unit, inverse = unit_rows(backend, inputs["embeddings"])
     if prototypes is not None and prototypes.are_unit:
         own_unit, own_inverse = (_of_label(backend, inputs, one)
                                  for one in (prototypes.points, prototypes.pullback_factor))
     else:
-        own_unit, own_inverse = unit_rows(backend, _in_type(backend, inputs, _of_label(backend, inputs, inputs["weights"])))
+        own_unit, own_inverse = unit_rows(backend, _of_label(backend, inputs, inputs["weights"]))
     across = unit if own_unit.ndim == 2 else unit[:, None, :]
     return Directions(unit, inverse, own_unit, own_inverse, backend.dot(across, own_unit))
 
@@ -53,7 +59,7 @@ def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Direc
     xp, (unit, _, own_unit, _, cosines), mix = backend.xp, directions, None
     x = points = unit
     if row.wants_length or not row.normalize_embeddings:
-        x = _in_type(backend, inputs, inputs["embeddings"])
+        x = inputs["embeddings"]
     length = backend.dot(x, unit) if x is not unit else None
     own_points: Array = own_unit
     embedding_length: Any = 1.0
@@ -61,7 +67,7 @@ def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Direc
     if not row.normalize_embeddings:
         points, embedding_length = x, length
     if not row.normalize_weights:
-        own_points = _in_type(backend, inputs, _of_label(backend, inputs, inputs["weights"]))
+        own_points = _of_label(backend, inputs, inputs["weights"])
         weight_length = backend.dot(own_points, own_unit)
     cos = cosines
     if row.merge is not None:
@@ -86,16 +92,12 @@ def _curve(backend: Any, row: Row, cos: Array, curve: Curve) -> Curve:
 
 
 def _of_label(backend: Any, inputs: dict[str, Array], prototypes: Array) -> Array:
-    """Those of the label's class, of prototypes as in the weights or one a row."""
+    """Those of the label's class, of prototypes as in the weights or one a row, in the type of the arithmetic."""
     shape = inputs["weights"].shape
     if prototypes.ndim < len(shape):
         prototypes = backend.xp.reshape(prototypes, (*shape[:-1], prototypes.shape[-1]))
-    return backend.xp.take(prototypes, inputs["labels"], axis=0)
-
-
-def _in_type(backend: Any, inputs: dict[str, Array], array: Array) -> Array:
-    dtype = float_type(backend.xp, inputs["embeddings"], inputs["weights"])
-    return backend.xp.astype(array, dtype, copy=False)
+    own = backend.xp.take(prototypes, inputs["labels"], axis=0)
+    return backend.xp.astype(own, inputs["embeddings"].dtype, copy=False)
 
 
 class Visit(NamedTuple):
@@ -126,12 +128,13 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
     shape = points.shape[0], labels.shape[0]
     cosines, mix, rest = None, None, None
     cos: Any = None
-    room, kept = (None if one is None else xp.reshape(one, shape) for one in (room, kept))
+    if kept is not None:
+        kept = xp.reshape(kept, shape)
     logits = kept
     if kept is None:
         scale, others = (1.0, unit) if keeps else (row.scale, batch.points)
         logits = products(backend, prototypes, others, scale,
-                          spares.take("product", points, *shape) if room is None else room)
+                          spares.take("product", points, *shape) if room is None else xp.reshape(room, shape))
     if keeps:
         cos = logits
         if row.merge is not None:

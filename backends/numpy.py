@@ -1,6 +1,7 @@
 """NumPy: no automatic differentiation; gradients come from `value_and_grad`, tiles are shared among threads."""
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,7 @@ class NumPy(Backend):
         return np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)
 
     def surely(self, condition: Any) -> bool:
-        return bool(condition.all())
+        return bool(np.logical_and.reduce(condition, axis=None))
 
     def add_own(self, labels: Any, first: int, whole: Any, values: Any) -> Any:
         if len(whole) * len(values) < 1 << 15:  # add.at is slow to start
@@ -84,11 +85,10 @@ class NumPy(Backend):
         return np.add(a, b, out=out)
 
     def across(self, direction: Any, vectors: Any, factor: Any = None, spare: Any = None) -> Any:
-        for rows in _blocks(vectors):
-            u, v = direction[rows], vectors[rows]
+        factors = itertools.repeat(None) if factor is None else _blocks(factor, vectors)
+        for u, v, by in zip(_blocks(direction), _blocks(vectors), factors, strict=False):
             along = np.vecdot(u, v)[..., None]
-            along = along if factor is None else along * factor[rows] * factor[rows]
-            np.subtract(v, u * along, out=v)
+            np.subtract(v, u * (along if by is None else along * by * by), out=v)
         return vectors
 
     def dot(self, a: Any, b: Any) -> Any:
@@ -106,7 +106,7 @@ class NumPy(Backend):
 
     def with_own(self, labels: Any, first: int, terms: Any, value: Any) -> Any:
         places, rows = self._inside(labels, first, terms)
-        terms[places, rows] = value[rows] if np.ndim(value) else value
+        terms[places, rows] = value if isinstance(value, float) else value[rows]
         return terms
 
     def _inside(self, labels: Any, first: int, tile: Any) -> tuple[Any, Any]:
@@ -117,14 +117,14 @@ class NumPy(Backend):
 
     def exponential(self, logits: Any, shift: Any) -> Any:
         with np.errstate(over="ignore"):  # the engine looks at the sum
-            for rows in _blocks(logits):
-                np.exp(np.subtract(logits[rows], shift, out=logits[rows]), out=logits[rows])
+            for part in _blocks(logits):
+                np.exp(np.subtract(part, shift, out=part), out=part)
         return logits
 
     def probability(self, logits: Any, total: Any, out: Any = None) -> Any:
         p = np.empty_like(logits) if out is None else out
-        for rows in _blocks(logits):
-            np.exp(np.minimum(np.subtract(logits[rows], total, out=p[rows]), 0.0, out=p[rows]), out=p[rows])
+        for z, part in zip(_blocks(logits), _blocks(p), strict=True):
+            np.exp(np.minimum(np.subtract(z, total, out=part), 0.0, out=part), out=part)
         return p
 
     def sweep(self, visit: Callable[..., Any], combine: Callable[[Any, Any], Any], arrays: tuple[Any, ...], width: int
@@ -137,12 +137,13 @@ class NumPy(Backend):
         return super().sweep(visit, combine, arrays, width)
 
 
-def _blocks(array: Any) -> list[slice]:
-    """Rows that stay in the nearest cache from one pass to the next."""
-    if array.size <= 1 << 16:
-        return [slice(None)]
-    step = max(1, (1 << 16) * len(array) // array.size)
-    return [slice(first, first + step) for first in range(0, len(array), step)]
+def _blocks(array: Any, like: Any = None) -> list[Any]:
+    """Rows that stay in the nearest cache from one pass to the next: of this array, or of one like it."""
+    size = array.size if like is None else like.size
+    if size <= 1 << 16:
+        return [array]
+    step = max(1, (1 << 16) * len(array) // size)
+    return [array[first:first + step] for first in range(0, len(array), step)]
 
 
 backend = NumPy("numpy", _Namespace())
