@@ -48,6 +48,7 @@ class Loss(Generic[Options]):
         self.kinds = {p.name: kind_of(p.annotation) for p in parameters}
         self.common = {name: None for name in _COMMON if name in self.defaults}
         self.with_gradient = tuple(name for name in self.arrays if has_gradient(self.kinds[name]))
+        self.frozen = tuple(name for name, kind in self.kinds.items() if getattr(kind, "frozen", False))
         self.settled = check_defaults(self.name, self.kinds, self.defaults)
         self.forms: dict[Any, _Form] = {}
 

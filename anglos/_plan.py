@@ -64,14 +64,17 @@ class Plan:
 
     def _row(self, arrays: tuple[Array, ...]) -> tuple[Any, dict[str, Array]]:
         """What the loss makes of its arguments, and its arrays by name; options in the type of the arithmetic."""
-        xp, inputs, known = self.backend.xp, dict(zip(self.names, arrays, strict=True)), self.loss.arrays
-        dtype = float_type(xp, *(inputs[name] for name in known if name in inputs and name != "labels"))
-        for name, array in inputs.items():
-            if name not in known and self.loss.kinds[name].dtype == "real floating":
-                inputs[name] = xp.astype(array, dtype, copy=False)
-            if self.loss.kinds[name].frozen:
+        loss, inputs, options = self.loss, dict(zip(self.names, arrays, strict=True)), dict(self.options)
+        for name in loss.frozen:
+            if name in inputs:
                 inputs[name] = self.backend.stop_gradient(inputs[name])
-        given = {name: array for name, array in inputs.items() if name not in known}
-        positional = (inputs[name] for name in known if name in inputs)
-        row = self.loss.function(*positional, **{**self.loss.common, **dict(self.options), **given})
+        positional = [inputs[name] for name in loss.arrays if name in inputs]
+        if len(inputs) > len(positional):
+            dtype = float_type(self.backend.xp, *(inputs[name] for name in inputs if name in loss.arrays
+                                                  and name != "labels"))
+            for name in self.names[len(positional):]:  # options come last
+                if loss.kinds[name].dtype == "real floating":
+                    inputs[name] = self.backend.xp.astype(inputs[name], dtype, copy=False)
+                options[name] = inputs[name]
+        row = loss.function(*positional, **{**loss.common, **options})
         return row, {_ALIASES.get(name, name): array for name, array in inputs.items()}

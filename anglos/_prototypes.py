@@ -114,7 +114,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     row_factor = reduction.row_factor(xp, residuals, own_slope) if terms_are_kept else None
     reach = g * row.scale
     # Where there is a row factor no cosines are kept: of the sums below it meets those of points and bias alone.
-    g_rest, reach_rest = (g, reach) if row_factor is None else (g * row_factor, reach * row_factor)
+    g_rest = g if row_factor is None else g * row_factor
     fields = {row.names[name][0] for name in needs if name in row.names}
     spares = Spares(backend, classes > width)
     product = backend.bfloat16_product if means.gradient_products == "bfloat16" else backend.product
@@ -132,7 +132,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     own_pull = own_pull * g
     if batch.mix is not None and not own_inside:
         own_pull = own_pull[:, None] * batch.mix
-    weighted = batch.points * (row.scale if own_inside else reach_rest[:, None])
+    weighted = batch.points * (row.scale if own_inside else (g_rest * row.scale)[:, None])
     d_own = None
     if "weights" in needs and not own_inside:
         points = batch.points if batch.mix is None else batch.points[:, None, :]
