@@ -36,7 +36,7 @@ class Tensors(Backend):
         return torch.arange(count, dtype=like.dtype, device=like.device)
 
     def readable(self, array: torch.Tensor) -> bool:
-        if torch.compiler.is_compiling() or array.device.type != "cpu":
+        if torch.compiler.is_compiling() or not array.is_cpu:
             return False
         # A FakeTensor or DTensor has a type of its own; what vmap and grad have wrapped has not.
         plain = type(array) is torch.Tensor or type(array) is torch.nn.Parameter
