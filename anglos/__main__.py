@@ -100,7 +100,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=_json, nargs="?", const="-", metavar="JSON",
                         help="where the numbers go; without a file, or with -, in the place of the table")
     parser.add_argument("--plot", type=_png, metavar="PNG",
-                        help="measure from 1,000 classes on as well, and draw time and memory")
+                        help="measure from 1,000 classes on as well, a row until its step takes 10 s, and draw it all")
     parser.add_argument("--classes-max", type=_whole(1000), metavar="N", help="where --plot ends (default: --classes)")
 
 

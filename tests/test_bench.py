@@ -13,6 +13,7 @@ import pytest
 from matplotlib.image import imread
 
 from anglos.__main__ import main
+from anglos.bench import run as bench_run
 from anglos.bench.memory import memory
 from anglos.bench.problem import HEADS, Problem
 from anglos.bench.run import sizes
@@ -64,6 +65,16 @@ def test_series_is_drawn_and_json_stands_alone(tmp_path: Path, capsys: pytest.Ca
     assert str(out) in printed.err
     picture = imread(out)[..., :3]
     assert np.ptp(picture, axis=-1).max() > 0.3  # lines have colours
+
+
+@pytest.mark.usefixtures("no_process")
+def test_slow_rows_of_a_series_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not before the size that was asked for."""
+    monkeypatch.setattr(bench_run, "PATIENCE", 0.0)
+    done = bench_run.run(PROBLEM, ["numpy"], 1, [10, 20, 60])
+    assert [(row.classes, row.milliseconds is None) for row in done.rows[::3]] == [
+        (10, False), (20, True), (40, False), (60, True)]
+    assert f"numpy {PRODUCTS}: left out at C = 60, 0 s at C = 40 were enough" in done.table()
 
 
 def test_sizes_end_where_they_should() -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from types import MappingProxyType
 
 from anglos.bench.memory import memory
 from anglos.bench.problem import Problem
@@ -31,14 +32,17 @@ class Row:
     failure: str | None = None
 
 
-def measure(problem: Problem, libraries: Sequence[str], repeats: int, say: Say) -> list[Row]:
-    """All rows of the libraries. A row whose process for memory fails is not run beside the others."""
+def measure(problem: Problem, libraries: Sequence[str], repeats: int, say: Say,
+            left_out: Mapping[tuple[str, str], str] = MappingProxyType({})) -> list[Row]:
+    """All rows of the libraries but those left out, with the reason. So is one whose process for memory fails."""
     drawn = problem.draw()
     makers = {(library, row): make for library in libraries
               for row, make in LIBRARIES[library].rows(problem, drawn).items()}
     needs: dict[tuple[str, str], int | None] = {}
-    failures: dict[tuple[str, str], str] = {}
+    failures = dict(left_out)
     for number, key in enumerate(makers, 1):
+        if key in left_out:
+            continue
         say(f"C = {problem.classes:,}: memory, {number} of {len(makers)}: {' '.join(key)}")
         try:
             needs[key] = memory(problem, *key)

@@ -39,7 +39,8 @@ class Run:
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ["  ".join([*map(str.ljust, line[:2], widths), *map(str.rjust, line[2:], widths[2:])]).rstrip()
                  for line in cells]
-        failed = [f"{row.library} {row.row}: left out, {row.failure}" for row in rows if row.failure]
+        failed = [f"{row.library} {row.row}: left out" + f" at C = {row.classes:,}" * (row not in rows)
+                  + f", {row.failure}" for row in self.rows if row.failure]
         notes = _NOTES.format(batch=problem.batch, classes=problem.classes, dtype=problem.dtype,
                               repeats=f"median of {self.repeats}" if self.repeats > 1 else "one run",
                               pool="; cupy: its pool on the GPU" * ("cupy" in self.libraries))

@@ -6,16 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from anglos.bench.measure import measure
+from anglos.bench.measure import Row, measure
 from anglos.bench.problem import Problem
 from anglos.bench.report import Run
+
+PATIENCE = 10.0
+"""Seconds."""
 
 
 def run(problem: Problem, libraries: Sequence[str], repeats: int, series: Sequence[int] = (), save: str | None = None
         ) -> Run:
-    """Measure the problem, and with as many classes as the series says; print the table, or JSON if `save` is "-"."""
-    classes = sorted({problem.classes, *series})
-    rows = [row for count in classes for row in measure(replace(problem, classes=count), libraries, repeats, _say)]
+    """Measure the problem, and with as many classes as the series says; print the table, or JSON if `save` is "-".
+
+    Where a step of a series takes longer than `PATIENCE`, its row ends there, and the table says so.
+    """
+    rows: list[Row] = []
+    for count in sorted({problem.classes, *series}):
+        slow = {(row.library, row.row): f"{seconds:,.0f} s at C = {row.classes:,} were enough" for row in rows
+                if (seconds := (row.milliseconds or 0.0) / 1000) > PATIENCE and count != problem.classes}
+        rows += measure(replace(problem, classes=count), libraries, repeats, _say, slow)
     done = Run(problem, tuple(libraries), repeats, rows)
     text = json.dumps(done.as_json(), indent=2)
     print(text if save == "-" else done.table())
