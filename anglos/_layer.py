@@ -3,7 +3,6 @@
 import numbers
 from typing import Any
 
-from anglos._backend import Spares
 from anglos._check import check_options
 from anglos._dispatch import backend_of
 from anglos._kinds import describe
@@ -11,7 +10,8 @@ from anglos._loss import Loss
 from anglos._numerics import Array, float_type
 from anglos._pair_row import PairRow
 from anglos._row import Row, unchanged
-from anglos._tiles import batch_of, directions_of, in_type, per_class, visit_tile
+from anglos._spares import Spares
+from anglos._tiles import batch_of, class_bias, directions_of, in_type, visit_tile
 
 
 def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[str, Any],
@@ -53,7 +53,7 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
         inputs = in_type(backend, inputs)
         directions = directions_of(backend, inputs)
         visit = visit_tile(backend, row, batch_of(backend, row, inputs, directions), directions.unit, None,
-                           inputs["labels"], 0, inputs["weights"], row.bias if per_class(row.bias) else None,
+                           inputs["labels"], 0, inputs["weights"], class_bias(row),
                            Spares(backend, several=False))
         return visit.tile.logits.T
 

@@ -7,19 +7,19 @@ are written here, once. Tiles have shape (T, B): a slice of the weights is conti
 hold the other classes; what concerns the label's class has size B.
 """
 
-import math
 from typing import Any
 
-from anglos._backend import Spares
 from anglos._numerics import Array, add_sums, unit_rows_pullback
 from anglos._row import Row, by_length, unchanged
+from anglos._spares import Spares
 from anglos._tiles import (
     Directions,
     batch_of,
+    class_bias,
     directions_of,
     in_type,
     keeps_product,
-    per_class,
+    kept_and_width,
     statistic_of,
     visit_tile,
 )
@@ -39,7 +39,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     xp, labels, weights, reduction = backend.xp, inputs["labels"], inputs["weights"], row.reduction
     inputs = in_type(backend, inputs)
     dtype = inputs["embeddings"].dtype
-    keep, width = _keep(backend, inputs, means.keep_bytes)
+    keep, width = kept_and_width(backend, inputs, means.keep_bytes)
     several, exponentials = weights.shape[0] > width, hasattr(reduction, "row_factor")
     spares = Spares(backend, several)
     prototypes = None if several else prototypes_of(backend, row, weights, dtype, labels.shape[0], spares)
@@ -62,13 +62,13 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
 
         return backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), arrays, width)[0]
 
-    every = labels, (weights, _bias(row), room), width, spares, memo.get("inverses")
+    every = labels, (weights, class_bias(row), room), width, spares, memo.get("inverses")
     rest = None
     if one_shift:
         # One shift for all tiles, and no running maximum: right unless a sum leaves the range of the type.
         step = max(1, weights.shape[0] // _PILOTS)
         of_pilots = xp.where(labels % step == 0, labels // step, -1)
-        pilots, bias = weights[::step, ...], _bias(row)
+        pilots, bias = weights[::step, ...], class_bias(row)
         width_of_pilots = -(-pilots.shape[0] // backend.tiles_at_once)
         near = gathered(of_pilots, (pilots, None if bias is None else bias[::step], None), width_of_pilots,
                         Spares(backend, several=False))
@@ -103,7 +103,8 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         batch, statistic, width = memo["batch"]
     else:
         inputs = in_type(backend, inputs)
-        batch, (_, width) = batch_of(backend, row, inputs, directions), _keep(backend, inputs, means.keep_bytes)
+        batch = batch_of(backend, row, inputs, directions)
+        _, width = kept_and_width(backend, inputs, means.keep_bytes)
         statistic = statistic_of(backend, row, batch, directions.unit, inputs)
     if row.gate is not None:
         *residuals, passed = residuals
@@ -148,7 +149,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
                            kept=kept, prototypes=memo.get("prototypes"), inverses=memo.get("inverses"))
         slopes = slope_of(backend, residuals, visit.tile, classes)
         d_bias = None
-        if "bias" in fields and per_class(row.bias):
+        if "bias" in fields and class_bias(row) is not None:
             d_bias = backend.add_own(labels, first, slopes @ g_rest, g * own_slope)
         sums = {"bias": xp.sum(slopes, axis=0)} if "bias" in fields and d_bias is None else {}
         if visit.rest is not None:
@@ -181,7 +182,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     room = None
     if "weights" in needs and inputs["weights"].ndim == 2 and inputs["weights"].dtype == weighted.dtype:
         room = backend.room(weighted, *inputs["weights"].shape)
-    sums, (d_weights, d_bias) = backend.sweep(pull, add_sums, (inputs["weights"], _bias(row), kept, room), width)
+    sums, (d_weights, d_bias) = backend.sweep(pull, add_sums, (inputs["weights"], class_bias(row), kept, room), width)
 
     gradients = {"weights": d_weights if room is None else room}
     stretch = own_along * batch.weight_length + sums.get("along", 0.0)
@@ -210,20 +211,6 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         own = own_slope * batch.weight_length * batch.target.option_slopes.get(name, 0.0)
         gradients[name] = reach * batch.embedding_length * (own + sums.get(name, 0.0))
     return {name: gradients[name] for name in needs}
-
-
-def _keep(backend: Any, inputs: dict[str, Array], keep_bytes: int) -> tuple[bool, int]:
-    """Whether one number per row and prototype may be kept, and how many classes make a tile."""
-    (classes, *several, dimension), rows = inputs["weights"].shape, inputs["labels"].shape[0]
-    if rows is None:  # known to be any number
-        return False, classes
-    each = math.prod(several)
-    keep = each * classes * rows * backend.xp.finfo(inputs["embeddings"].dtype).bits <= 8 * keep_bytes
-    return keep, backend.class_tile_width(inputs["embeddings"], rows * each, dimension * each, classes, keep)
-
-
-def _bias(row: Row) -> Array | None:
-    return row.bias if per_class(row.bias) else None
 
 
 def count(residuals: Any) -> None:

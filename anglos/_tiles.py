@@ -1,11 +1,12 @@
 """What comes of a batch, and of a batch and a tile of classes, before any loss is taken."""
 
+import math
 from typing import Any, NamedTuple
 
-from anglos._backend import Spares
 from anglos._numerics import Array, float_type, unit_rows
 from anglos._reductions import Tile, tile_of
 from anglos._row import Curve, Row, unchanged
+from anglos._spares import Spares
 from anglos._weights import Prototypes, products, prototypes_of
 
 
@@ -23,6 +24,16 @@ def in_type(backend: Any, inputs: dict[str, Array]) -> dict[str, Array]:
     """The inputs with the embeddings in the type of the arithmetic; weights come to it a tile at a time."""
     dtype = float_type(backend.xp, inputs["embeddings"], inputs["weights"])
     return {**inputs, "embeddings": backend.xp.astype(inputs["embeddings"], dtype, copy=False)}
+
+
+def kept_and_width(backend: Any, inputs: dict[str, Array], keep_bytes: int) -> tuple[bool, int]:
+    """Whether one number per row and prototype may be kept, and how many classes make a tile."""
+    (classes, *several, dimension), rows = inputs["weights"].shape, inputs["labels"].shape[0]
+    if rows is None:  # known to be any number
+        return False, classes
+    each = math.prod(several)
+    keep = each * classes * rows * backend.xp.finfo(inputs["embeddings"].dtype).bits <= 8 * keep_bytes
+    return keep, backend.class_tile_width(inputs["embeddings"], rows * each, dimension * each, classes, keep)
 
 
 def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes | None = None) -> Directions:
@@ -184,3 +195,8 @@ def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict
 
 def per_class(bias: Any) -> bool:
     return getattr(bias, "ndim", 0) == 1
+
+
+def class_bias(row: Row) -> Array | None:
+    """The bias that is cut into tiles with the classes; None for any other."""
+    return row.bias if per_class(row.bias) else None

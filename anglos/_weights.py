@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from anglos._backend import Spares
 from anglos._numerics import Array, near_rows
 from anglos._row import Row
+from anglos._spares import Spares
 
 
 class Prototypes(NamedTuple):

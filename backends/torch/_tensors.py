@@ -7,6 +7,8 @@ import torch
 
 from anglos._backend import Backend
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
 
 def recorded() -> bool:
     """Whether somebody may differentiate, map or compile the arithmetic, so that no tensor is changed in place."""
@@ -21,10 +23,9 @@ class Tensors(Backend):
     """Numbers in a tensor up to which NumPy computes a call."""
 
     def signature(self, array: torch.Tensor) -> Any:
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or type(array) not in _PLAIN:
             return None  # a compiler would guard what is kept
-        plain = type(array) is torch.Tensor or type(array) is torch.nn.Parameter
-        return (torch.Tensor, array.dtype, array.shape, array.device) if plain else None
+        return torch.Tensor, array.dtype, array.shape, array.device
 
     def device(self, array: torch.Tensor) -> torch.device:
         return array.device
@@ -39,15 +40,11 @@ class Tensors(Backend):
         if torch.compiler.is_compiling() or not array.is_cpu:
             return False
         # A FakeTensor or DTensor has a type of its own; what vmap and grad have wrapped has not.
-        plain = type(array) is torch.Tensor or type(array) is torch.nn.Parameter
         traced = torch._C._len_torch_dispatch_stack() or torch._C._functorch.is_functorch_wrapped_tensor(array)
-        return plain and not traced
+        return type(array) in _PLAIN and not traced
 
-    def bounds(self, array: torch.Tensor) -> tuple[float, float] | None:
-        if not self.readable(array):
-            return None
-        low, high = torch.aminmax(array.detach())
-        return low.item(), high.item()
+    def bounds(self, array: torch.Tensor) -> Any:
+        return [one.item() for one in torch.aminmax(array.detach())] if self.readable(array) else None
 
     def surely(self, condition: torch.Tensor) -> bool:
         return self.readable(condition) and bool(condition.all())
@@ -82,10 +79,8 @@ class Tensors(Backend):
 
     def bfloat16_product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         rounded = a.to(torch.bfloat16), b.to(torch.bfloat16)
-        if a.is_cuda and not recorded():  # whose sum is not rounded
-            product = torch.mm(*rounded, out_dtype=torch.float32).to(a.dtype)
-        else:
-            product = torch.mm(*rounded).to(a.dtype)
+        unrounded: dict[str, Any] = {"out_dtype": torch.float32} if a.is_cuda and not recorded() else {}
+        product = torch.mm(*rounded, **unrounded).to(a.dtype)
         return product if out is None else out.copy_(product)
 
     def scaled(self, a: torch.Tensor, b: Any, out: torch.Tensor | None = None) -> torch.Tensor:
