@@ -87,8 +87,11 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
 
 @pytest.mark.parametrize(("inputs", "options", "kind", "message"), REFUSED, ids=[case[3][:60] for case in REFUSED])
 def test_refusals(inputs: tuple[Any, ...], options: dict[str, Any], kind: type[Exception], message: str) -> None:
+    """Also after calls that were like it."""
     methods: list[Any] = [anglos.arcface, anglos.arcface.plain, anglos.arcface.value_and_grad]
-    for method in methods[-1:] if "wrt" in options else methods:
+    for method in (methods[-1:] if "wrt" in options else methods) * 2:
+        for like in ({}, {"margin": 1.0}, {"scale": 1}, {"sample_weight": np.ones(6), "margin": np.asarray(0.5)}):
+            method(X, W, Y, **like)
         with pytest.raises(kind) as caught:
             method(*inputs, **options)
         assert str(caught.value) == f"arcface: {message}"
@@ -199,6 +202,25 @@ def test_numpy_may_stand_beside_jax(jax_library: Library) -> None:
 def test_numpy_numbers_are_numbers(scalar: Any, library: Library) -> None:
     inputs = [library.array(array) for array in (X, W, Y)]
     assert float(anglos.arcface(*inputs, margin=scalar)) == float(anglos.arcface(*inputs, margin=float(scalar)))
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_what_a_call_remembers_is_no_number_of_an_array(name: str) -> None:
+    """Nor is it kept of batches of every size that there ever was."""
+    library = LIBRARIES[name]()
+    x, w, y, margin, weight = (library.array(one) for one in (X, W, Y, np.asarray(0.5), np.ones(6)))
+    value = float(anglos.arcface(x, w, y, margin=margin, sample_weight=weight))
+    refused: list[tuple[Any, Any, Any, str]] = [(y + 2, margin, weight, "labels held 5"),
+                                                (y, library.array(np.asarray(-0.5)), weight, "margin held -0.5"),
+                                                (y, margin, weight - 2, "sample_weight held -1")]
+    for labels, angle, weights, what in refused:
+        with pytest.raises(ValueError, match=what):
+            anglos.arcface(x, w, labels, margin=angle, sample_weight=weights)
+    assert float(anglos.arcface(x, w, y, margin=margin, sample_weight=weight)) == value
+    assert float(anglos.arcface(x, w, y, margin=library.array(np.asarray(0.0)), sample_weight=weight)) < value
+    for rows in range(600):
+        anglos.arcface(library.array(np.ones((rows % 300, 4))), w, library.array(np.zeros(rows % 300, np.int64)))
+    assert len(anglos.arcface.forms) <= 256
 
 
 def test_a_scale_learnt_in_numpy_goes_round() -> None:
