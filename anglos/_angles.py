@@ -93,8 +93,6 @@ def _multiple_angle(xp: Any, cos: Array, sin: Array, divisor: Array, factor: Any
 
     An integer m needs no θ: cos mθ and sin mθ / sin θ are the Chebyshev polynomials T_m and U_{m−1} of cos θ.
     """
-    if _is_number(factor) and factor == 1.0:
-        return cos, sin, 1.0, None
     if _is_number(factor) and int(factor) == factor:  # of one that is a variable torch.compile misjudges factor % 1.0
         multiple_cos, ratio = cos, 1.0
         for _ in range(int(factor) - 1):  # the addition theorems for kθ + θ

@@ -24,9 +24,6 @@ class Backend:
     tiles_at_once = 1
     """How many tiles of a sweep are computed at the same time, at least."""
 
-    products_are_exact = False
-    """Whether matrix products never round their factors."""
-
     def __init__(self, name: str, xp: Any) -> None:
         self.name, self.xp = name, xp
 
@@ -148,6 +145,13 @@ class Backend:
     def plus(self, a: Array, b: Any, out: Array | None = None) -> Array:
         """The sum a + b."""
         return a + b
+
+    def own_inside(self, classes: int, rows: int) -> bool:
+        """Whether the label's class joins the others in the products of the gradient, (classes, rows) and more.
+
+        Only where they round no factor: most of its gradient is along its prototype, and is taken out again.
+        """
+        return False
 
     def with_own(self, labels: Array, first: Any, terms: Array, value: Any) -> Array:
         """Terms, (T, B), of classes from the first on, with a value, (B,), for the label's class; may use the terms."""

@@ -66,8 +66,10 @@ def check_defaults(loss: str, kinds: Mapping[str, Any], defaults: Mapping[str, A
 
 def signature(arrays: tuple[Any, ...], options: Mapping[str, Any], wrt: Any) -> Any:
     """What a call's checks depend on but for the numbers in its arrays; None where that cannot be told."""
+    if not (wrt is None or (type(wrt) is tuple and all(type(name) is str for name in wrt))):
+        return None
     signatures = [_signature(value) for value in (*arrays, *options.values())]
-    return None if None in signatures or type(wrt) is list else (wrt, *options, *signatures)
+    return None if None in signatures else (wrt, *options, *signatures)
 
 
 def _signature(value: Any) -> Any:

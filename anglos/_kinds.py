@@ -80,7 +80,7 @@ class Number:
         try:
             number = float(value)
         except OverflowError:
-            number = math.copysign(math.inf, value)
+            number = math.inf if value > 0 else -math.inf  # type: ignore[operator]
         self.check_range(refuse, "was", number, number)
         return number
 

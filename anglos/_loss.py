@@ -38,9 +38,9 @@ class Loss(Generic[Options]):
         update_wrapper(self, function)  # type: ignore[arg-type]
         self.name, self.function, self.engine = function.__name__, function, engine
         self.formula, self.paper = formula, paper
-        signature = inspect.signature(function)
-        self.__signature__ = signature.replace(return_annotation=Any)
-        parameters = signature.parameters.values()
+        known = inspect.signature(function)
+        self.__signature__ = known.replace(return_annotation=Any)
+        parameters = known.parameters.values()
         positional = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
         self.arrays = tuple(p.name for p in positional)
         self.required = sum(p.default is p.empty for p in positional)
@@ -50,7 +50,7 @@ class Loss(Generic[Options]):
         self.with_gradient = tuple(name for name in self.arrays if has_gradient(self.kinds[name]))
         self.frozen = tuple(name for name, kind in self.kinds.items() if getattr(kind, "frozen", False))
         self.settled = check_defaults(self.name, self.kinds, self.defaults)
-        self.forms: dict[Any, _Form] = {}
+        self.forms: dict[Any, _Form] = {}  # of calls before, by signature
 
     def __repr__(self) -> str:
         return f"<loss anglos.{self.name}>"
@@ -100,17 +100,20 @@ class Loss(Generic[Options]):
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> "_Call":
         """A call with its values checked; its form, which is all else, is checked once and remembered."""
         arrays = () if len(arrays) == 1 and arrays[0] is _MISSING else arrays
+        while len(arrays) > self.required and arrays[-1] is None:
+            arrays = arrays[:-1]
+        values = {**dict(zip(self.arrays, arrays, strict=False)), **options}
         key = signature(arrays, options, wrt)
         form = None if key is None else self.forms.get(key)
         if form is None:
-            form = self._form(arrays, options, wrt)
+            check_names(self.name, self.arrays, self.required, len(arrays), options, self.defaults)
+            form = self._form(values, wrt)
             if key is not None:
                 if len(self.forms) >= _FORMS:
                     self.forms.clear()
                 self.forms[key] = form
         plan = form.plan
-        inputs = check_contents(self.name, self.kinds, plan.backend, form.owners,
-                                {**dict(zip(self.arrays, arrays, strict=False)), **options})
+        inputs = check_contents(self.name, self.kinds, plan.backend, form.owners, values)
         for name, number in form.numbers.items():
             like = inputs[self.arrays[0]]
             inputs[name] = plan.backend.asarray(number, like, float_type(plan.backend.xp, like))
@@ -118,18 +121,14 @@ class Loss(Generic[Options]):
         if "labels" in inputs and not self.engine.ROWS_ARE_INDEPENDENT:
             rows, inputs = settle_groups(self.name, plan.backend, inputs, form.classes, form.ignore_index, rows.weight)
         elif "labels" in inputs:
-            rows, inputs["labels"] = settle_labels(self.name, plan.backend, inputs["labels"], form.classes or 0,
+            rows, inputs["labels"] = settle_labels(self.name, plan.backend, inputs["labels"], form.classes,
                                                    form.ignore_index, rows.weight)
         if rows.counted is not None:
             inputs = {name: zero_elsewhere(plan.backend.xp, self.kinds[name], array, rows.counted)
                       for name, array in inputs.items()}
         return _Call(plan, tuple(inputs.values()), rows, form)
 
-    def _form(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None) -> "_Form":
-        while len(arrays) > self.required and arrays[-1] is None:
-            arrays = arrays[:-1]
-        check_names(self.name, self.arrays, self.required, len(arrays), options, self.defaults)
-        values = {**dict(zip(self.arrays, arrays, strict=False)), **options}
+    def _form(self, values: dict[str, Any], wrt: tuple[str, ...] | None) -> "_Form":
         check_together(self.name, values)
         backend, owners, given, sizes = check_kinds(self.name, self.kinds, values)
         static = {name: value for name, value in {**self.settled, **given}.items() if name not in owners}
@@ -161,7 +160,7 @@ class _Form(NamedTuple):
     """That are to be differentiated by, and become arrays."""
     wrt: tuple[str, ...]
     needs: frozenset[str]
-    classes: int | None
+    classes: Any
     reduction: str
     ignore_index: Any
 

@@ -119,8 +119,8 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     fields = {row.names[name][0] for name in needs if name in row.names}
     spares = Spares(backend, classes > width)
     product = backend.bfloat16_product if means.gradient_products == "bfloat16" else backend.product
-    # In few calls, where rounded products lose nothing of the label's gradient, which is mostly along its prototype.
-    own_inside = backend.products_are_exact and classes <= width and (
+    # The label's slope among the others' saves calls, but where its weight has a gradient along itself as well.
+    own_inside = classes <= width and backend.own_inside(classes, labels.shape[0]) and (
         row.normalize_weights or row.target is unchanged)
 
     own_pull = own_slope * batch.target.slope
@@ -162,7 +162,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         if visit.mix is not None and "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
             sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
         if own_inside:
-            slopes = visit.tile.with_own(backend.scaled(slopes, g_rest), own_pull)
+            slopes = visit.tile.with_own(backend.scaled(slopes, g_rest, None if terms_are_kept else slopes), own_pull)
         if visit.mix is not None:
             slopes = xp.reshape(slopes[:, None, :] * visit.mix, (visit.prototypes.points.shape[0], labels.shape[0]))
         points, _, factor = visit.prototypes

@@ -3,8 +3,8 @@
 Each reduction is a monoid over tiles of classes (`gather` one, `combine` two), then the `value` of all with what the
 slopes need, and the slopes of the loss in the label's logit (`own_slope`) and in the others of a tile (`rest_slope`,
 0 at the label's). Those that gather exponentials leave them in the place of the logits, and can take the slopes from
-them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None. All slopes
-of a row add up to 0: the others are to its label's as e_j is to −Σ e.
+them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None. With a factor
+all slopes of a row add up to 0: the others' are to the label's as e_j is to −Σ e.
 """
 
 import math
@@ -76,7 +76,7 @@ class CrossEntropy(NamedTuple):
 
     def own_slope(self, xp: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
-        slope = xp.expm1(-residuals[0])
+        slope = _label_slope(xp, residuals)
         return slope + self.label_smoothing * (1.0 - 1.0 / classes) if self.label_smoothing else slope
 
     def rest_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
@@ -87,7 +87,7 @@ class CrossEntropy(NamedTuple):
         """The same, with p_j = (1 − p_y) e_j / Σ e."""
         if not self.label_smoothing:
             return tile.logits
-        share = _over(backend.xp, -backend.xp.expm1(-residuals[0]), residuals[2])
+        share = _over(backend.xp, -_label_slope(backend.xp, residuals), residuals[2])
         return self._smoothed(tile.logits * share, tile, classes)
 
     def row_factor(self, xp: Any, residuals: tuple[Array, ...], own_slope: Array) -> Array | None:
@@ -207,6 +207,11 @@ def _finish(xp: Any, gathered: LogSumExp) -> Array:
 def sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
     """Σ_{j≠y} of the tile's classes."""
     return xp.sum(tile.with_own(terms, 0.0), axis=0)
+
+
+def _label_slope(xp: Any, residuals: tuple[Array, ...]) -> Array:
+    """−(1 − p_y)."""
+    return xp.expm1(-residuals[0])
 
 
 def _over(xp: Any, share: Any, total: Array) -> Array:

@@ -45,8 +45,6 @@ class NumPy(Backend):
     tiles_at_once = 2
     """After a product by all its threads OpenBLAS would leave them spinning for the first tiles."""
 
-    products_are_exact = True
-
     def signature(self, array: Any) -> Any:
         return type(array), array.dtype, array.shape
 
@@ -68,6 +66,9 @@ class NumPy(Backend):
         places, rows = self._inside(labels, first, whole)
         np.add.at(whole, places, values[rows])
         return whole
+
+    def own_inside(self, classes: int, rows: int) -> bool:
+        return classes * rows < 1 << 15  # it needs another tile
 
     def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
         return prototypes * dimension < 1 << 15 or super().makes_unit(prototypes, dimension, rows)  # in fewer calls

@@ -98,6 +98,31 @@ def test_inductor(name: str) -> None:
     agree(loss, torch.compile(lambda options, *inputs: loss(*inputs, **options), fullgraph=True), BATCH, {})
 
 
+@pytest.mark.parametrize("name", ["arcface", "curricularface", "triplet", "info_nce", "center"])
+def test_one_graph_where_nothing_is_differentiated(name: str) -> None:
+    """As when a validation loss is computed."""
+    loss = anglos.LOSSES[name]
+    inputs, _ = batch(loss, BATCH)
+    compiled = torch.compile(lambda *inputs: loss(*inputs), fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*inputs), loss(*inputs), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # Dynamo's fake ones
+def test_compiled_autograd_of_a_call_that_numpy_computes() -> None:
+    (x, w, y), tensors = batch(anglos.arcface, BATCH)
+    loss = torch.compiler.disable(anglos.arcface)
+
+    @torch.compile(backend="aot_eager")  # type: ignore[untyped-decorator]
+    def step() -> None:
+        loss(x, w, y).backward()
+
+    with dynamo.config.patch(compiled_autograd=True):
+        step()
+    for tensor, wanted in zip(tensors, torch.autograd.grad(anglos.arcface(x, w, y), tensors), strict=True):
+        torch.testing.assert_close(tensor.grad, wanted, rtol=2e-5, atol=2e-5)
+
+
 def test_a_batch_of_another_size_is_noticed_once() -> None:
     """Where Dynamo is told nothing, its second graph is for all batches to come."""
     compiled = torch.compile(lambda options, *inputs: anglos.arcface(*inputs, **options), fullgraph=True,

@@ -27,6 +27,9 @@ class PyTorch(Tensors):
         if not differentiated:
             plan = plan.for_value_only()
         transformed = torch._C._are_functorch_transforms_active()
+        if torch.compiler.is_compiling() and not differentiated and not transformed:
+            with without_autocast(arrays):  # which dynamo does not trace in a Function that nobody differentiates
+                return plan.forward(arrays)
         if (torch.compiler.is_dynamo_compiling() and differentiated and not transformed
                 and plan.means.keep_bytes < _bytes_of_pairs(arrays)):
             # A compiler would see that the gradient computes the logits again, and keep them all instead.

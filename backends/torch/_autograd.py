@@ -59,7 +59,7 @@ class Differentiable(torch.autograd.Function):
         memo = ctx.memo or {}
         # As is_grads_batched makes it.
         batched = not torch.compiler.is_compiling() and torch._C._functorch.is_legacy_batchedtensor(g)
-        if "small" in memo and not torch.is_grad_enabled() and not batched:
+        if "small" in memo and not (torch.is_grad_enabled() or batched or torch.compiler.is_compiling()):
             small, inputs, numbers = memo["small"]
             with _as_silent_as_torch(small):
                 found = small.backward(g.resolve_neg().numpy(), inputs, numbers, needs, memo)

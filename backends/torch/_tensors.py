@@ -43,8 +43,8 @@ class Tensors(Backend):
         traced = torch._C._len_torch_dispatch_stack() or torch._C._functorch.is_functorch_wrapped_tensor(array)
         return type(array) in _PLAIN and not traced
 
-    def bounds(self, array: torch.Tensor) -> Any:
-        return [one.item() for one in torch.aminmax(array.detach())] if self.readable(array) else None
+    def bounds(self, array: torch.Tensor) -> tuple[Any, ...] | None:
+        return tuple(one.item() for one in torch.aminmax(array.detach())) if self.readable(array) else None
 
     def surely(self, condition: torch.Tensor) -> bool:
         return self.readable(condition) and bool(condition.all())
