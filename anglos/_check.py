@@ -66,17 +66,19 @@ def check_defaults(loss: str, kinds: Mapping[str, Any], defaults: Mapping[str, A
 
 def signature(arrays: tuple[Any, ...], options: Mapping[str, Any], wrt: Any) -> Any:
     """What a call's checks depend on but for the numbers in its arrays; None where that cannot be told."""
-    if not (wrt is None or (type(wrt) is tuple and all(type(name) is str for name in wrt))):
+    if wrt is not None and not (type(wrt) is tuple and {str}.issuperset(map(type, wrt))):
         return None
-    signatures = [_signature(value) for value in (*arrays, *options.values())]
-    return None if None in signatures else (wrt, *options, *signatures)
-
-
-def _signature(value: Any) -> Any:
-    if type(value) in _PLAIN:
-        return type(value), value
-    backend = backend_of(value)
-    return None if backend is None else backend.signature(value)
+    signatures: list[Any] = []
+    for value in (*arrays, *options.values()):
+        if type(value) in _PLAIN:
+            one: Any = type(value), value
+        else:
+            owner = backend_of(value)
+            one = None if owner is None else owner.signature(value)
+        if one is None:
+            return None
+        signatures.append(one)
+    return wrt, *options, *signatures
 
 
 def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:

@@ -27,7 +27,8 @@ class PyTorch(Tensors):
         if not differentiated:
             plan = plan.for_value_only()
         transformed = torch._C._are_functorch_transforms_active()
-        if torch.compiler.is_compiling() and not differentiated and not transformed:
+        compiling = torch.compiler.is_compiling()
+        if compiling and not differentiated and not transformed:
             with without_autocast(arrays):  # which dynamo does not trace in a Function that nobody differentiates
                 return plan.forward(arrays)
         if (torch.compiler.is_dynamo_compiling() and differentiated and not transformed
@@ -36,7 +37,6 @@ class PyTorch(Tensors):
             per_row, *residuals = checkpoint(Differentiable.apply, plan, None, *arrays, use_reentrant=False)
             return per_row, tuple(residuals)
         # What a graph is made of must be tensors, but for what nobody traces.
-        compiling = torch.compiler.is_compiling()
         function = Differentiable if compiling else WithHint if transformed else Untransformed
         memo: dict[str, Any] | None = None if compiling or transformed else {}
         per_row, *residuals = function.apply(plan, memo, *arrays)  # type: ignore[no-untyped-call]

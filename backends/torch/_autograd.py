@@ -58,8 +58,9 @@ class Differentiable(torch.autograd.Function):
                           if need and not plan.loss.kinds[name].frozen)
         memo = ctx.memo or {}
         # As is_grads_batched makes it.
-        batched = not torch.compiler.is_compiling() and torch._C._functorch.is_legacy_batchedtensor(g)
-        if "small" in memo and not (torch.is_grad_enabled() or batched or torch.compiler.is_compiling()):
+        compiling = torch.compiler.is_compiling()
+        batched = not compiling and torch._C._functorch.is_legacy_batchedtensor(g)
+        if "small" in memo and not (torch.is_grad_enabled() or batched or compiling):
             small, inputs, numbers = memo["small"]
             with _as_silent_as_torch(small):
                 found = small.backward(g.resolve_neg().numpy(), inputs, numbers, needs, memo)
