@@ -45,8 +45,9 @@ def _lines(axes: Axes, rows: Sequence[Row], what: str) -> None:
         axes.plot([x for x, _ in points], [y for _, y in points], color=colour, label=name, linewidth=1.7,
                   marker="o", markersize=3.5)
     axes.set(xscale="log", yscale="log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    low, high = axes.get_xlim()
+    for axis, steps in ((axes.xaxis, (1.0,) if high > 300 * low else (1.0, 3.0)), (axes.yaxis, (1.0, 3.0))):
+        axis.set_major_locator(LogLocator(subs=steps))
         axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
         axis.set_minor_locator(NullLocator())
     axes.grid(color=MESH, linewidth=0.8)
