@@ -19,18 +19,21 @@ def turned_cosine(backend: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0
                   ) -> Turned:
     """Cos t for t = factor·θ + shift while t ≤ π, and beyond it what `past_pi` names."""
     xp, (sin, divisor) = backend.xp, sines(backend, cos)
-    multiple_cos, multiple_sin, multiple_ratio, theta = _multiple_angle(xp, cos, sin, divisor, factor)
+    multiple_cos, multiple_sin, multiple_ratio, theta = cos, sin, 1.0, None
+    single = _is_number(factor) and factor == 1.0
+    if not single:
+        multiple_cos, multiple_sin, multiple_ratio, theta = _multiple_angle(xp, cos, sin, divisor, factor)
     cos_shift, sin_shift = cos_sin(xp, shift)
     cos_t = multiple_cos * cos_shift - multiple_sin * sin_shift
     ratio_t = multiple_ratio * cos_shift + multiple_cos * sin_shift / divisor  # sin t / sin θ
     by_shift: Any = 0.0
     if not (_is_number(shift) and _is_number(factor)):
         by_shift = -(multiple_sin * cos_shift + multiple_cos * sin_shift)  # −sin t
-    turn = Turned(cos_t, factor * ratio_t, by_shift, 0.0 if theta is None else theta * by_shift)
+    turn = Turned(cos_t, ratio_t if single else factor * ratio_t, by_shift, 0.0 if theta is None else theta * by_shift)
 
     # The number of times that t has passed a multiple of π.
     if theta is None:
-        if past_pi != "easy" and backend.surely(cos >= cos_sin(xp, (math.pi - shift) / factor)[0]):
+        if past_pi != "easy" and backend.surely_above(cos, cos_sin(xp, (math.pi - shift) / factor)[0]):
             return turn
         passed = [xp.astype(cos < cos_sin(xp, (q * math.pi - shift) / factor)[0], cos.dtype)
                   for q in range(1, int(factor) + 1)]

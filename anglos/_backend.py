@@ -71,6 +71,11 @@ class Backend:
         """The least and the largest value, or None where they cannot be read."""
         return None
 
+    def all_below(self, labels: Array, classes: int) -> bool | None:
+        """Whether all labels are from 0 to classes − 1; None where they cannot be read."""
+        bounds = self.bounds(labels)
+        return None if bounds is None else bool(bounds[0] >= 0 and bounds[1] < classes)
+
     def stop_gradient(self, array: Array) -> Array:
         """The array as a constant, where the library differentiates."""
         return array
@@ -153,8 +158,11 @@ class Backend:
         """
         return False
 
-    def with_own(self, labels: Array, first: Any, terms: Array, value: Any) -> Array:
-        """Terms, (T, B), of classes from the first on, with a value, (B,), for the label's class; may use the terms."""
+    def with_own(self, labels: Array, first: Any, terms: Array, value: Any, whole: bool = False) -> Array:
+        """Terms, (T, B), of classes from the first on, with a value, (B,), for the label's class; may use the terms.
+
+        Whole: they are all classes, so that every label's is among them.
+        """
         return self.xp.where(self.is_own(labels, first, terms), value, terms)
 
     def exponential(self, logits: Array, shift: Array) -> Array:
@@ -187,14 +195,22 @@ class Backend:
         """The elements, within limits."""
         return self.xp.clip(x, low, high)
 
+    def larger(self, a: Array, b: Any) -> Array:
+        """The larger of two; of equals b, as its derivatives of all orders tell."""
+        return self.xp.where(a > b, a, b)
+
+    def smaller(self, a: Array, b: Any) -> Array:
+        """The smaller of two; of equals b likewise."""
+        return self.xp.where(a < b, a, b)
+
     def in_range(self, total: Array) -> bool:
         """Whether the numbers are far from overflow and underflow, and known to be so."""
         bounds = self.bounds(total) if 0 not in total.shape else None
         least = 2.0**-63 if total.dtype == self.xp.float32 else 2.0**-511  # the root of the smallest normal number
         return bounds is not None and least < bounds[0] <= bounds[1] < 1.0 / least
 
-    def surely(self, condition: Array) -> bool:
-        """Whether it is known to hold everywhere; False where that cannot be read."""
+    def surely_above(self, array: Array, bound: Any) -> bool:
+        """Whether all numbers are known to be above the bound; False where they cannot be read."""
         return False
 
     def add_own(self, labels: Array, first: Any, whole: Array, values: Array) -> Array:
@@ -237,10 +253,11 @@ class Backend:
 
     def differentiable(self, plan: "Plan", arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         """`plan.forward`, the first of it registered with the library's automatic differentiation if it has one."""
-        return plan.for_value_only().forward(arrays)
+        with self.plain(arrays):
+            return plan.for_value_only().forward(arrays)
 
     def plain(self, arrays: tuple[Array, ...]) -> AbstractContextManager[Any]:
-        """Around arithmetic that the library differentiates itself."""
+        """Around arithmetic that the library may differentiate itself."""
         return nullcontext()
 
     def untracked(self, arrays: tuple[Array, ...]) -> AbstractContextManager[Any]:

@@ -163,10 +163,9 @@ def check_labels(loss: str, backend: Backend, labels: Any, classes: int, ignore_
     """Whether all labels are known to be classes; one that is neither that nor ignored is refused, if readable."""
     if labels.shape[0] == 0:
         return True
-    bounds = backend.bounds(labels)
-    if bounds is None:
+    inside = backend.all_below(labels, classes)
+    if inside is None:
         return False
-    inside = bounds[0] >= 0 and bounds[1] < classes
     if not inside:
         xp = backend.xp
         outside = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)

@@ -33,9 +33,11 @@ def backend_of(array: Any) -> Backend | None:
         return None
     if kind.__module__ in ("torch", "torch.nn.parameter"):
         return _torch()
-    if kind not in _backends:
-        _backends[kind] = _resolve(array)
-    return _backends[kind]
+    try:
+        return _backends[kind]
+    except KeyError:
+        _backends[kind] = found = _resolve(array)
+        return found
 
 
 def _torch() -> Backend:

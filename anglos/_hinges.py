@@ -18,7 +18,7 @@ class ContrastiveHinge(NamedTuple):
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
 
-    def value(self, xp: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
+    def value(self, backend: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
         return 2.0 - 2.0 * own_logit + gathered, (own_logit,)
 
     def own_slope(self, xp: Any, residuals: tuple[Array], classes: int) -> Array:
@@ -50,7 +50,7 @@ class TripletHinge(NamedTuple):
     def combine(self, xp: Any, a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
         return a[0] + b[0], a[1] + b[1]
 
-    def value(self, xp: Any, gathered: tuple[Array, Array], own_logit: Array, classes: int
+    def value(self, backend: Any, gathered: tuple[Array, Array], own_logit: Array, classes: int
               ) -> tuple[Array, tuple[Array, Array]]:
         return gathered[0], (own_logit, gathered[1])
 
@@ -78,9 +78,9 @@ class HardestTripletHinge(NamedTuple):
         first = a[0] >= b[0]
         return xp.where(first, a[0], b[0]), xp.where(first, a[1], b[1])
 
-    def value(self, xp: Any, gathered: tuple[Array, Array], own_logit: Array, classes: int
+    def value(self, backend: Any, gathered: tuple[Array, Array], own_logit: Array, classes: int
               ) -> tuple[Array, tuple[Array, Array]]:
-        alone = gathered[0] == -math.inf
+        xp, alone = backend.xp, gathered[0] == -math.inf
         excess = self.margin + 2.0 * (xp.where(alone, 0.0, gathered[0]) - own_logit)
         idle = alone | (excess <= 0.0)
         return xp.where(idle, 0.0, excess), (1.0 - xp.astype(idle, own_logit.dtype), gathered[1])

@@ -111,6 +111,7 @@ class Loss(Generic[Options]):
             if key is not None:
                 if len(self.forms) >= _FORMS:
                     self.forms.clear()
+                form = form._replace(plan=form.plan.settled(arrays))
                 self.forms[key] = form
         plan = form.plan
         inputs = check_contents(self.name, self.kinds, plan.backend, form.owners, values)

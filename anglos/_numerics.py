@@ -52,7 +52,7 @@ def sines(backend: Any, cos: Array) -> tuple[Array, Array]:
     There it is at least √eps, below which 1 − cos θ is rounding noise.
     """
     xp, square, eps = backend.xp, (1.0 - cos) * (1.0 + cos), float(backend.xp.finfo(cos.dtype).eps)
-    if backend.surely(square > eps):
+    if backend.surely_above(square, eps):
         sin = xp.sqrt(square)
         return sin, sin
     positive = square > 0.0

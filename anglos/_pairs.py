@@ -42,7 +42,7 @@ def forward(backend: Any, row: PairRow, inputs: dict[str, Array], means: Any, me
     residuals: tuple[Array, ...] = (count,)
     if row.symmetric:
         own_logit = row.scale * xp.sum(sides.rows.points * sides.columns.points, axis=-1)
-        column_value, of_columns = _COLUMNS.value(xp, columns, own_logit, count.shape[0])
+        column_value, of_columns = _COLUMNS.value(backend, columns, own_logit, count.shape[0])
         count = xp.where((count == 0.0) & (columns.total == 0.0), 0.0, 1.0 + xp.zeros_like(count))
         value, residuals = 0.5 * (value + column_value), (count, *of_columns)
     if row.length_penalty:

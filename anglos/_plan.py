@@ -1,6 +1,7 @@
 """The plan of a call: all but its arrays, and how its engine is asked for the value and the gradient."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anglos._backend import Array, Backend
@@ -29,6 +30,16 @@ class Plan:
     names: tuple[str, ...]
     options: tuple[tuple[str, Any], ...]
     means: Means
+    known: tuple[Any, tuple[str, ...]] | None = field(default=None, compare=False)
+    """What the loss makes of its options and of its arrays' shapes, if that is all it needs; an engine's names."""
+
+    def settled(self, arrays: tuple[Array, ...]) -> "Plan":
+        """The same for all arrays of these shapes, with what the loss makes of its arguments known if it can be."""
+        if self.loss.frozen or not set(self.names) <= set(self.loss.arrays):
+            return self
+        shapes = [SimpleNamespace(shape=array.shape) for array in arrays]  # a loss may ask for nothing else
+        row = self.loss.function(*shapes, **{**self.loss.common, **dict(self.options)})
+        return replace(self, known=(row, tuple([_ALIASES.get(name, name) for name in self.names])))
 
     def for_value_only(self) -> "Plan":
         """The same, when no gradient will follow: nothing is kept for it."""
@@ -57,13 +68,20 @@ class Plan:
         (row, inputs), xp = memo.get("row") or self._row(arrays), self.backend.xp
         if residuals is None:
             residuals = self.loss.engine.forward(self.backend, row, inputs, Means(), {})[1]
-        gradients = self.loss.engine.backward(self.backend, row, inputs, residuals, g, needs, self.means, memo)
-        originals = dict(zip(self.names, arrays, strict=True))
-        return {name: xp.astype(xp.sum(gradient) if gradient.ndim > originals[name].ndim else gradient,
-                                originals[name].dtype, copy=False) for name, gradient in gradients.items()}
+        gradients: dict[str, Array] = self.loss.engine.backward(
+            self.backend, row, inputs, residuals, g, needs, self.means, memo)
+        for name, array in zip(self.names, arrays, strict=True):
+            if name in gradients:
+                gradient = gradients[name]
+                gradient = xp.sum(gradient) if gradient.ndim > array.ndim else gradient
+                gradients[name] = xp.astype(gradient, array.dtype, copy=False)
+        return gradients
 
     def _row(self, arrays: tuple[Array, ...]) -> tuple[Any, dict[str, Array]]:
         """What the loss makes of its arguments, and its arrays by name; options in the type of the arithmetic."""
+        if self.known is not None:
+            row, names = self.known
+            return row, dict(zip(names, arrays, strict=True))
         loss, inputs, options = self.loss, dict(zip(self.names, arrays, strict=True)), dict(self.options)
         for name in loss.frozen:
             if name in inputs:

@@ -14,6 +14,7 @@ from anglos._row import Row, by_length, unchanged
 from anglos._spares import Spares
 from anglos._tiles import (
     Directions,
+    batch_again,
     batch_of,
     class_bias,
     directions_of,
@@ -53,11 +54,15 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     room = backend.room(batch.points, *weights.shape[:-1], labels.shape[0]) if keep else None
     if several and room is not None:
         memo["inverses"] = {}
+    # Nobody changes what an only tile has kept, but for curves, and for a factor that is still to be multiplied by.
+    once = prototypes is not None and prototypes.factor is None and room is not None and not keeps_product(row)
 
     def gathered(labels: Array, arrays: Any, width: int, spares: Spares, inverses: Any = None, **shift: Array) -> Any:
         def gather(first: Any, weights: Array, bias: Array | None, room: Array | None) -> tuple[Any, tuple[()]]:
             visit = visit_tile(backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares,
                                room, prototypes=prototypes, inverses=inverses)
+            if once:
+                memo["visit"] = visit
             return reduction.gather(backend, visit.tile, batch.logit, **shift), ()
 
         return backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), arrays, width)[0]
@@ -77,7 +82,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
             rest = None
     if rest is None:
         rest, room = gathered(*every), None if wants_one_shift else room
-    loss, residuals = reduction.value(xp, rest, batch.logit, weights.shape[0])
+    loss, residuals = reduction.value(backend, rest, batch.logit, weights.shape[0])
     if row.regularizer is not None:
         loss = loss + row.regularizer(xp, batch.length)[0]
     if row.gate is not None:
@@ -99,13 +104,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     xp, labels, reduction, classes = backend.xp, inputs["labels"], row.reduction, inputs["weights"].shape[0]
     directions, residuals = Directions(*residuals[:5]), residuals[5:]
     *residuals, kept = residuals if residuals[-1].ndim > 1 else (*residuals, None)
-    if "batch" in memo:
-        batch, statistic, width = memo["batch"]
-    else:
-        inputs = in_type(backend, inputs)
-        batch = batch_of(backend, row, inputs, directions)
-        _, width = kept_and_width(backend, inputs, means.keep_bytes)
-        statistic = statistic_of(backend, row, batch, directions.unit, inputs)
+    batch, statistic, width = memo.get("batch") or batch_again(backend, row, inputs, directions, means.keep_bytes)
     if row.gate is not None:
         *residuals, passed = residuals
         g = xp.where(passed, g, 0.0)
@@ -115,8 +114,8 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     row_factor = reduction.row_factor(xp, residuals, own_slope) if terms_are_kept else None
     reach = g * row.scale
     # Where there is a row factor no cosines are kept: of the sums below it meets those of points and bias alone.
-    g_rest = g if row_factor is None else g * row_factor
-    fields = {row.names[name][0] for name in needs if name in row.names}
+    reach_rest = reach if row_factor is None else reach * row_factor
+    fields = {row.names[name][0] for name in needs & row.names.keys()}
     spares = Spares(backend, classes > width)
     product = backend.bfloat16_product if means.gradient_products == "bfloat16" else backend.product
     # The label's slope among the others' saves calls, but where its weight has a gradient along itself as well.
@@ -130,14 +129,14 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         own_along = own_slope * (batch.target.value - batch.target.slope * batch.cos)
     if batch.mix is not None and lengths_matter:
         own_along = own_along + own_pull * (batch.cos - xp.sum(batch.mix * directions.cosines, axis=-1))
-    own_pull = own_pull * g
+    own_pull = own_pull * reach
     if batch.mix is not None and not own_inside:
         own_pull = own_pull[:, None] * batch.mix
-    weighted = batch.points * (row.scale if own_inside else (g_rest * row.scale)[:, None])
+    weighted = batch.points if own_inside else batch.points * reach_rest[:, None]
     d_own = None
     if "weights" in needs and not own_inside:
         points = batch.points if batch.mix is None else batch.points[:, None, :]
-        d_own = (own_pull * row.scale)[..., None] * points
+        d_own = own_pull[..., None] * points
         if row.normalize_weights:
             d_own = unit_rows_pullback(backend, directions.own_unit, directions.own_inverse, d_own)
         elif row.target is not unchanged:
@@ -145,12 +144,13 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
 
     def pull(first: Any, weights: Array, bias: Array | None, kept: Array | None, room: Array | None
              ) -> tuple[dict[str, Array], tuple[Any, Any]]:
-        visit = visit_tile(backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares,
-                           kept=kept, prototypes=memo.get("prototypes"), inverses=memo.get("inverses"))
+        visit = memo.get("visit") or visit_tile(
+            backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares, kept=kept,
+            prototypes=memo.get("prototypes"), inverses=memo.get("inverses"))
         slopes = slope_of(backend, residuals, visit.tile, classes)
         d_bias = None
         if "bias" in fields and class_bias(row) is not None:
-            d_bias = backend.add_own(labels, first, slopes @ g_rest, g * own_slope)
+            d_bias = backend.add_own(labels, first, slopes @ (reach_rest / row.scale), g * own_slope)
         sums = {"bias": xp.sum(slopes, axis=0)} if "bias" in fields and d_bias is None else {}
         if visit.rest is not None:
             rest_slope, slopes = slopes, slopes * visit.rest.slope
@@ -162,7 +162,8 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         if visit.mix is not None and "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
             sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
         if own_inside:
-            slopes = visit.tile.with_own(backend.scaled(slopes, g_rest, None if terms_are_kept else slopes), own_pull)
+            slopes = backend.scaled(slopes, reach_rest, out=None if terms_are_kept else slopes)
+            slopes = visit.tile.with_own(slopes, own_pull)
         if visit.mix is not None:
             slopes = xp.reshape(slopes[:, None, :] * visit.mix, (visit.prototypes.points.shape[0], labels.shape[0]))
         points, _, factor = visit.prototypes
@@ -184,33 +185,32 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         room = backend.room(weighted, *inputs["weights"].shape)
     sums, (d_weights, d_bias) = backend.sweep(pull, add_sums, (inputs["weights"], class_bias(row), kept, room), width)
 
-    gradients = {"weights": d_weights if room is None else room}
+    gradients = {} if "weights" not in needs else {"weights": d_weights if room is None else room}
     stretch = own_along * batch.weight_length + sums.get("along", 0.0)
     d_points = sums.get("points")
     if d_points is not None and not own_inside:
         by_own = own_pull[..., None] * batch.own_points
-        d_points = d_points * g_rest[:, None] + (by_own if batch.mix is None else xp.sum(by_own, axis=1))
+        d_points = d_points * reach_rest[:, None] + (by_own if batch.mix is None else xp.sum(by_own, axis=1))
     by_field = {}
     if "scale" in fields:
-        by_field["scale"] = backend.dot(batch.points, d_points) + g * stretch * batch.embedding_length
+        by_field["scale"] = backend.dot(batch.points, d_points) / row.scale + g * stretch * batch.embedding_length
     if "bias" in fields:
-        by_field["bias"] = g * own_slope + g_rest * sums["bias"] if d_bias is None else d_bias
+        by_field["bias"] = g * own_slope + reach_rest / row.scale * sums["bias"] if d_bias is None else d_bias
     if "embeddings" in needs:
         if row.normalize_embeddings:
-            d_embeddings = unit_rows_pullback(backend, directions.unit, directions.inverse * row.scale, d_points)
+            d_embeddings = unit_rows_pullback(backend, directions.unit, directions.inverse, d_points)
         else:
-            d_embeddings = d_points * row.scale + directions.unit * (reach * stretch)[:, None]
+            d_embeddings = d_points + directions.unit * (reach * stretch)[:, None]
         lengthening = by_length(xp, row, batch, own_slope)
         if lengthening is not None:
             d_embeddings = d_embeddings + directions.unit * (g * lengthening)[:, None]
         gradients["embeddings"] = d_embeddings
-    for name, (field_name, slope) in row.names.items():
-        if field_name in by_field:
-            gradients[name] = by_field[field_name] * slope
+    for name in needs & row.names.keys():
+        gradients[name] = by_field[row.names[name][0]] * row.names[name][1]
     for name in needs - gradients.keys():
         own = own_slope * batch.weight_length * batch.target.option_slopes.get(name, 0.0)
         gradients[name] = reach * batch.embedding_length * (own + sums.get(name, 0.0))
-    return {name: gradients[name] for name in needs}
+    return gradients
 
 
 def count(residuals: Any) -> None:

@@ -28,9 +28,10 @@ class Tile(NamedTuple):
     """An array like the logits, or they themselves, for what comes of them."""
 
 
-def tile_of(backend: Any, logits: Array, labels: Array, first: Any = 0, spare: Array | None = None) -> Tile:
-    """The tile whose first class has this number."""
-    return Tile(logits, partial(backend.with_own, labels, first),
+def tile_of(backend: Any, logits: Array, labels: Array, first: Any = 0, spare: Array | None = None,
+            whole: bool = False) -> Tile:
+    """The tile whose first class has this number; whole if it has all classes."""
+    return Tile(logits, partial(backend.with_own, labels, first, whole=whole),
                 lambda: backend.numbers(logits, labels) + first, spare)
 
 
@@ -62,17 +63,17 @@ class CrossEntropy(NamedTuple):
     def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
         return _combine(xp, a, b)
 
-    def value(self, xp: Any, gathered: LogSumExp, own_logit: Array, classes: int) -> tuple[Array, tuple[Array, ...]]:
-        """ℓ; −log p_y = ς(L − z_y), the log-sum-exp of all, and the rest's Σ e^(z − shift)."""
-        rest = _finish(xp, gathered)
+    def value(self, backend: Any, gathered: LogSumExp, own_logit: Array, classes: int
+              ) -> tuple[Array, tuple[Array, ...]]:
+        """ℓ; −log p_y = ς(L − z_y), the log-sum-exp of all, and the rest's Σ e^(z − shift), to be divided by."""
+        xp, (rest, total) = backend.xp, _finish(backend, gathered)
         excess = rest - own_logit
-        exceeds = excess > 0.0
-        smaller = xp.log1p(xp.exp(xp.where(exceeds, -excess, excess)))
-        loss = surprise = xp.where(exceeds, excess, 0.0) + smaller
-        everything = xp.where(exceeds, rest, own_logit) + smaller
+        smaller = xp.log1p(xp.exp(backend.smaller(-excess, excess)))
+        loss = surprise = backend.larger(excess, 0.0) + smaller
+        everything = backend.larger(rest, own_logit) + smaller
         if self.label_smoothing:
             loss = surprise + self.label_smoothing * (own_logit - (gathered.sum + own_logit) / classes)
-        return loss, (surprise, everything, gathered.total)
+        return loss, (surprise, everything, total)
 
     def own_slope(self, xp: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
@@ -87,11 +88,11 @@ class CrossEntropy(NamedTuple):
         """The same, with p_j = (1 − p_y) e_j / Σ e."""
         if not self.label_smoothing:
             return tile.logits
-        share = _over(backend.xp, -_label_slope(backend.xp, residuals), residuals[2])
+        share = -_label_slope(backend.xp, residuals) / residuals[2]
         return self._smoothed(tile.logits * share, tile, classes)
 
     def row_factor(self, xp: Any, residuals: tuple[Array, ...], own_slope: Array) -> Array | None:
-        return None if self.label_smoothing else _over(xp, -own_slope, residuals[2])
+        return None if self.label_smoothing else -own_slope / residuals[2]
 
     def _smoothed(self, p: Array, tile: Tile, classes: int) -> Array:
         return tile.with_own(p - self.label_smoothing / classes, 0.0) if self.label_smoothing else p
@@ -106,12 +107,13 @@ class ExcludedPositive(NamedTuple):
     def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
         return _combine(xp, a, b)
 
-    def value(self, xp: Any, gathered: LogSumExp, own_logit: Array, classes: int) -> tuple[Array, tuple[Array, ...]]:
-        """ℓ, which is 0 where there is no other class; L, whether there is one, and Σ e^(z − shift)."""
-        rest = _finish(xp, gathered)
+    def value(self, backend: Any, gathered: LogSumExp, own_logit: Array, classes: int
+              ) -> tuple[Array, tuple[Array, ...]]:
+        """ℓ, 0 where there is no other class; L, whether there is one, and Σ e^(z − shift), to be divided by."""
+        xp, (rest, total) = backend.xp, _finish(backend, gathered)
         some = rest != -math.inf
         rest = xp.where(some, rest, 0.0)
-        return xp.where(some, rest - own_logit, 0.0), (rest, some, gathered.total)
+        return xp.where(some, rest - own_logit, 0.0), (rest, some, total)
 
     def own_slope(self, xp: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −1."""
@@ -126,7 +128,7 @@ class ExcludedPositive(NamedTuple):
         return tile.logits
 
     def row_factor(self, xp: Any, residuals: tuple[Array, ...], own_slope: Array) -> Array | None:
-        return _over(xp, -own_slope, residuals[2])
+        return -own_slope / residuals[2]
 
 
 class Binary(NamedTuple):
@@ -141,8 +143,8 @@ class Binary(NamedTuple):
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
 
-    def value(self, xp: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
-        return self.positive * softplus(xp, -own_logit) + self.negative * gathered, (own_logit,)
+    def value(self, backend: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
+        return self.positive * softplus(backend.xp, -own_logit) + self.negative * gathered, (own_logit,)
 
     def own_slope(self, xp: Any, residuals: tuple[Array], classes: int) -> Array:
         """∂ℓ/∂z_y = −λ₊ σ(−z_y)."""
@@ -163,7 +165,7 @@ class Squares(NamedTuple):
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
 
-    def value(self, xp: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
+    def value(self, backend: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
         return 0.5 * (own_logit - 1.0) ** 2 + gathered, (own_logit,)
 
     def own_slope(self, xp: Any, residuals: tuple[Array], classes: int) -> Array:
@@ -198,10 +200,14 @@ def _combine(xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
     return LogSumExp(shift, total, None if a.sum is None else a.sum + b.sum)
 
 
-def _finish(xp: Any, gathered: LogSumExp) -> Array:
-    """The log-sum-exp; −∞ of nothing."""
-    nothing = gathered.total == 0.0  # and not "> 0": a NaN must stay one
-    return xp.where(nothing, -math.inf, gathered.shift + xp.log(xp.where(nothing, 1.0, gathered.total)))
+def _finish(backend: Any, gathered: LogSumExp) -> tuple[Array, Array]:
+    """The log-sum-exp, −∞ of nothing; and the total, 1 of nothing, which has no share that it would be divided by."""
+    xp, total = backend.xp, gathered.total
+    if backend.surely_above(total, 0.0):
+        return gathered.shift + xp.log(total), total
+    nothing = total == 0.0  # and not "> 0": a NaN must stay one
+    total = xp.where(nothing, 1.0, total)
+    return xp.where(nothing, -math.inf, gathered.shift + xp.log(total)), total
 
 
 def sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
@@ -212,8 +218,3 @@ def sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
 def _label_slope(xp: Any, residuals: tuple[Array, ...]) -> Array:
     """−(1 − p_y)."""
     return xp.expm1(-residuals[0])
-
-
-def _over(xp: Any, share: Any, total: Array) -> Array:
-    """The share of every part of the total; of nothing the share is 0, and so is this."""
-    return share / xp.where(total == 0.0, 1.0, total)

@@ -22,8 +22,9 @@ class Directions(NamedTuple):
 
 def in_type(backend: Any, inputs: dict[str, Array]) -> dict[str, Array]:
     """The inputs with the embeddings in the type of the arithmetic; weights come to it a tile at a time."""
-    dtype = float_type(backend.xp, inputs["embeddings"], inputs["weights"])
-    return {**inputs, "embeddings": backend.xp.astype(inputs["embeddings"], dtype, copy=False)}
+    embeddings = inputs["embeddings"]
+    dtype = float_type(backend.xp, embeddings, inputs["weights"])
+    return inputs if embeddings.dtype == dtype else {**inputs, "embeddings": backend.xp.astype(embeddings, dtype)}
 
 
 def kept_and_width(backend: Any, inputs: dict[str, Array], keep_bytes: int) -> tuple[bool, int]:
@@ -40,8 +41,8 @@ def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes
     """Of the embeddings, and of the prototypes of their own class: out of all prototypes, where these are known."""
     unit, inverse = unit_rows(backend, inputs["embeddings"])
     if prototypes is not None and prototypes.are_unit:
-        own_unit, own_inverse = (_of_label(backend, inputs, one)
-                                 for one in (prototypes.points, prototypes.pullback_factor))
+        own_unit = _of_label(backend, inputs, prototypes.points)
+        own_inverse = _of_label(backend, inputs, prototypes.pullback_factor)
     else:
         own_unit, own_inverse = unit_rows(backend, _of_label(backend, inputs, inputs["weights"]))
     across = unit if own_unit.ndim == 2 else unit[:, None, :]
@@ -130,8 +131,11 @@ def keeps_product(row: Row) -> bool:
 def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any, labels: Array, first: Any,
                weights: Array, bias: Array | None, spares: Spares, room: Array | None = None, kept: Array | None = None,
                prototypes: Prototypes | None = None, inverses: dict[int, Array] | None = None) -> Visit:
-    """The logits of a tile with all that led to them; products go to the room, or were kept from a visit before."""
-    xp = backend.xp
+    """The logits of a tile with all that led to them; products go to the room, or were kept from a visit before.
+
+    Prototypes are given of an only tile, with all classes.
+    """
+    xp, whole = backend.xp, prototypes is not None
     keeps = keeps_product(row)
     prototypes = prototypes or prototypes_of(backend, row, weights, batch.points.dtype, labels.shape[0], spares,
                                              first, inverses)
@@ -163,7 +167,7 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
         elif row.bias is not None:
             logits = backend.plus(logits, row.bias, out=logits)
     spare = logits if kept is None or keeps else spares.take("product", points, *shape)
-    return Visit(prototypes, cosines, mix, cos, rest, tile_of(backend, logits, labels, first, spare))
+    return Visit(prototypes, cosines, mix, cos, rest, tile_of(backend, logits, labels, first, spare, whole))
 
 
 def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict[str, Array]) -> Any:
@@ -191,6 +195,15 @@ def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict
         return xp.min(ranked, axis=0)
 
     return row.statistic(backend, batch.cos, largest)
+
+
+def batch_again(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions, keep_bytes: int
+                ) -> tuple[Batch, Any, int]:
+    """The batch, its statistic, and the width of a tile, where nobody remembers them."""
+    inputs = in_type(backend, inputs)
+    batch = batch_of(backend, row, inputs, directions)
+    statistic = statistic_of(backend, row, batch, directions.unit, inputs)
+    return batch, statistic, kept_and_width(backend, inputs, keep_bytes)[1]
 
 
 def per_class(bias: Any) -> bool:

@@ -45,7 +45,7 @@ class CuPy(Backend):
         unit = direction if factor is None else self.scaled(direction, factor, out=spare)
         return _fused["across"](vectors, unit, self.dot(unit, vectors)[..., None], vectors)
 
-    def with_own(self, labels: Any, first: int, terms: Any, value: Any) -> Any:
+    def with_own(self, labels: Any, first: int, terms: Any, value: Any, whole: bool = False) -> Any:
         numbers = cupy.arange(first, first + len(terms))[:, None]
         return _fused["with_own"](numbers, labels, value, terms, terms)
 

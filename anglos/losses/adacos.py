@@ -111,7 +111,8 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
     if sizes["B"] == 0:
         return scale
     row = Row(scale, reduction=ExcludedPositive())
-    _, (*_, cos, rest, _, _) = _prototypes.forward(backend, row, arrays, Means(), {})
+    with backend.plain(tuple(arrays.values())):
+        _, (*_, cos, rest, _, _) = _prototypes.forward(backend, row, arrays, Means(), {})
     cos = backend.clip(cos, -1.0, 1.0)
     if rows.weight is not None:
         cos = cos + 0.0 * xp.astype(rows.weight, cos.dtype)  # NaN where a label is out of range

@@ -124,7 +124,8 @@ def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replac
     later = (labels[:, None] == labels[None, :]) & (number[None, :] > number[:, None]) & replace[None, :]
     wins = (replace & ~xp.any(later, axis=1))[:, None]
     x = arrays["embeddings"]
-    unit, _ = unit_rows(backend, xp.where(wins, xp.astype(x, float_type(xp, x, prototypes), copy=False), 0.0))
+    with backend.plain((x, prototypes)):
+        unit, _ = unit_rows(backend, xp.where(wins, xp.astype(x, float_type(xp, x, prototypes), copy=False), 0.0))
     if rows.weight is not None:
         unit = xp.where(wins, unit * xp.astype(rows.weight, unit.dtype)[:, None], 0.0)
     replaced = backend.sum_by_label(xp.astype(wins, unit.dtype), labels, sizes["C"]) > 0.0

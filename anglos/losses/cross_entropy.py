@@ -80,4 +80,4 @@ def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tup
     """The loss with what its slopes need, and all classes as one tile."""
     xp, own = backend.xp, backend.is_own(labels, 0, logits.T)
     tile, own_logit = marked_tile(xp, logits.T, own), xp.sum(xp.where(own, logits.T, 0.0), axis=0)
-    return softmax.value(xp, softmax.gather(backend, tile, own_logit), own_logit, logits.shape[1]), tile
+    return softmax.value(backend, softmax.gather(backend, tile, own_logit), own_logit, logits.shape[1]), tile

@@ -126,8 +126,9 @@ def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *,
         "curricularface_update", curricularface.kinds, {"embeddings": embeddings, "weights": weights, "labels": labels})
     rows, labels = settle_labels("curricularface_update", backend, arrays["labels"], sizes["C"], -100, None)
     xp = backend.xp
-    unit, _ = unit_rows(backend, arrays["embeddings"])
-    own, _ = unit_rows(backend, xp.take(arrays["weights"], labels, axis=0))
+    with backend.plain(tuple(arrays.values())):
+        unit, _ = unit_rows(backend, arrays["embeddings"])
+        own, _ = unit_rows(backend, xp.take(arrays["weights"], labels, axis=0))
     mean = reduce(xp, xp.sum(unit * own, axis=-1), rows, "mean")
     moved = momentum * t + (1.0 - momentum) * backend.stop_gradient(mean)
     if sizes["B"] == 0:

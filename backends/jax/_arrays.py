@@ -47,8 +47,8 @@ class Jax(Backend):
         values = np.asarray(array)
         return values.min(), values.max()
 
-    def surely(self, condition: jax.Array) -> bool:
-        return self.readable(condition) and bool(condition.all())
+    def surely_above(self, array: jax.Array, bound: Any) -> bool:
+        return self.readable(array) and bool((array > bound).all())
 
     def class_tile_width(self, like: jax.Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
         # Between the two passes over one tile XLA finds what they have in common, and keeps it.

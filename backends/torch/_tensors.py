@@ -46,8 +46,8 @@ class Tensors(Backend):
     def bounds(self, array: torch.Tensor) -> tuple[Any, ...] | None:
         return tuple(one.item() for one in torch.aminmax(array.detach())) if self.readable(array) else None
 
-    def surely(self, condition: torch.Tensor) -> bool:
-        return self.readable(condition) and bool(condition.all())
+    def surely_above(self, array: torch.Tensor, bound: Any) -> bool:
+        return self.readable(array) and bool((array > bound).all())
 
     def class_tile_width(self, like: torch.Tensor, rows: int, dimension: int, classes: int, keep: bool) -> int:
         if like.device.type != "cpu" or torch.compiler.is_compiling():
@@ -111,7 +111,7 @@ class Tensors(Backend):
     def largest(self, array: torch.Tensor, count: int) -> torch.Tensor:
         return torch.topk(array, count, dim=0, sorted=False).values
 
-    def with_own(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any) -> Any:
+    def with_own(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any, whole: bool = False) -> Any:
         if recorded():
             return super().with_own(labels, first, terms, value)
         # No position depends on a value that a GPU would have to tell: a column without the label keeps its element.
