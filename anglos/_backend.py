@@ -205,9 +205,10 @@ class Backend:
 
     def in_range(self, total: Array) -> bool:
         """Whether the numbers are far from overflow and underflow, and known to be so."""
-        bounds = self.bounds(total) if 0 not in total.shape else None
+        if 0 in total.shape or (bounds := self.bounds(total)) is None:
+            return False
         least = 2.0**-63 if total.dtype == self.xp.float32 else 2.0**-511  # the root of the smallest normal number
-        return bounds is not None and least < bounds[0] <= bounds[1] < 1.0 / least
+        return bool(least < bounds[0] <= bounds[1] < 1.0 / least)
 
     def surely_above(self, array: Array, bound: Any) -> bool:
         """Whether all numbers are known to be above the bound; False where they cannot be read."""

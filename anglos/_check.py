@@ -1,7 +1,7 @@
 """Checks of a call, before any arithmetic. Every refusal reads "loss: argument was this; wanted that"."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
@@ -84,7 +84,8 @@ def signature(arrays: tuple[Any, ...], options: Mapping[str, Any], wrt: Any) -> 
 def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
     """Every value against its kind; arrays against each other."""
     checked = check_kinds(loss, kinds, values)
-    return checked._replace(arrays=check_contents(loss, kinds, checked.backend, checked.arrays, values))
+    ranged = [name for name in checked.arrays if kinds[name].ranged]
+    return checked._replace(arrays=check_contents(loss, kinds, checked.backend, checked.arrays, ranged, values))
 
 
 def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
@@ -118,18 +119,16 @@ def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) 
 
 
 def check_contents(loss: str, kinds: Mapping[str, Any], backend: Backend, owners: Mapping[str, Backend],
-                   values: Mapping[str, Any]) -> dict[str, Any]:
-    """The arrays as the backend's own, their numbers against their kinds."""
-    arrays: dict[str, Any] = {}
-    for name, owner in owners.items():
-        kind, array = kinds[name], values[name]
-        arrays[name] = array if owner is backend else backend.adopt(array)
-        if kind.ranged:
-            bounds = owner.bounds(array) if 0 not in array.shape else None
-            if bounds is None:
-                arrays[name] = kind.nan_outside(backend.xp, arrays[name])
-            else:
-                kind.check_range(partial(_refuse, loss, name), "held", *bounds)
+                   ranged: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays as the backend's own; the numbers of some of them against their kinds."""
+    arrays = {name: values[name] if owner is backend else backend.adopt(values[name])
+              for name, owner in owners.items()}
+    for name in ranged:
+        bounds = owners[name].bounds(values[name]) if 0 not in values[name].shape else None
+        if bounds is None:
+            arrays[name] = kinds[name].nan_outside(backend.xp, arrays[name])
+        else:
+            kinds[name].check_range(partial(_refuse, loss, name), "held", *bounds)
     return arrays
 
 

@@ -114,7 +114,7 @@ class Loss(Generic[Options]):
                 form = form._replace(plan=form.plan.settled(arrays))
                 self.forms[key] = form
         plan = form.plan
-        inputs = check_contents(self.name, self.kinds, plan.backend, form.owners, values)
+        inputs = check_contents(self.name, self.kinds, plan.backend, form.owners, form.ranged, values)
         for name, number in form.numbers.items():
             like = inputs[self.arrays[0]]
             inputs[name] = plan.backend.asarray(number, like, float_type(plan.backend.xp, like))
@@ -147,8 +147,9 @@ class Loss(Generic[Options]):
         means = Means(**{name: static.pop(name) for name in Means._fields if name in static})
         names = tuple(name for name in (*owners, *numbers) if name != "sample_weight")
         plan = Plan(self, backend, names, tuple(static.items()), means)
-        return _Form(plan, owners, numbers, tuple(wrt), frozenset(wrt) - {"sample_weight"}, sizes.get("C"), reduction,
-                     ignore_index)
+        ranged = [name for name in owners if self.kinds[name].ranged]
+        return _Form(plan, owners, ranged, numbers, tuple(wrt), frozenset(wrt) - {"sample_weight"}, sizes.get("C"),
+                     reduction, ignore_index)
 
 
 class _Form(NamedTuple):
@@ -157,6 +158,8 @@ class _Form(NamedTuple):
     plan: Plan
     owners: dict[str, Backend]
     """The library of every array."""
+    ranged: list[str]
+    """Arrays whose numbers are checked at every call."""
     numbers: dict[str, float]
     """That are to be differentiated by, and become arrays."""
     wrt: tuple[str, ...]

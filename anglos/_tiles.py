@@ -42,7 +42,9 @@ def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes
     unit, inverse = unit_rows(backend, inputs["embeddings"])
     if prototypes is not None and prototypes.are_unit:
         own_unit = _of_label(backend, inputs, prototypes.points)
-        own_inverse = _of_label(backend, inputs, prototypes.pullback_factor)
+        # Asked for nowhere but where the gradient of the label's prototypes is made apart.
+        inside = backend.own_inside(inputs["weights"].shape[0], inputs["labels"].shape[0])
+        own_inverse = None if inside else _of_label(backend, inputs, prototypes.pullback_factor)
     else:
         own_unit, own_inverse = unit_rows(backend, _of_label(backend, inputs, inputs["weights"]))
     across = unit if own_unit.ndim == 2 else unit[:, None, :]

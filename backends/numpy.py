@@ -59,6 +59,9 @@ class NumPy(Backend):
     def changes_arrays(self) -> bool:
         return True
 
+    def room(self, like: Any, *shape: int) -> Any:
+        return np.empty(shape, like.dtype)
+
     def product(self, a: Any, b: Any, out: Any = None) -> Any:
         return np.matmul(a, b, out=out)
 
