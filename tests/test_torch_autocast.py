@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from libraries import Library
 from samples import BATCH, CLASSES, DIMENSION, LABELS, arrays, leaves
+from test_golden import UPDATES
 
 import anglos
 from anglos import Loss
@@ -42,6 +43,18 @@ def test_no_error_but_the_rounding_of_the_inputs(loss: Loss[...], torch_library:
         assert tensor.dtype == got.dtype == torch.bfloat16
         largest = float(want.abs().max())
         torch.testing.assert_close(got.double(), want, rtol=2.0**-8, atol=16 * 64 * unit * largest)
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_updates_within_autocast(name: str, torch_library: Library) -> None:
+    """The state that comes without: cosines are not rounded."""
+    start, update = UPDATES[name]
+    inputs = arrays(anglos.arcface, torch_library)
+    x, w, y = (torch_library.cast(array, "float32") if array.is_floating_point() else array for array in inputs)
+    state = w if start == "W" else start
+    wanted = update(state, x, w, y)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(update(state, x, w, y), wanted, rtol=0.0, atol=0.0)
 
 
 def network(loss: Loss[...]) -> tuple[Any, Any, Any, Any]:
