@@ -24,8 +24,13 @@ class Namespace:
     astype = staticmethod(lambda x, dtype, copy=True: x.astype(dtype, copy=copy))
     reshape = staticmethod(lambda x, shape: x.reshape(shape))
     isdtype = staticmethod(functools.cache(np.isdtype))
-    finfo, empty, arange, zeros, ones_like = (staticmethod(one) for one in (
-        np.finfo, np.empty, np.arange, np.zeros, np.ones_like))
+    finfo, empty, arange, zeros = (staticmethod(one) for one in (np.finfo, np.empty, np.arange, np.zeros))
+
+    @staticmethod
+    def ones_like(x: Any, dtype: Any = None) -> Any:
+        ones = np.empty(x.shape, dtype or x.dtype)
+        ones.fill(1)
+        return ones
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(xp, name)
