@@ -71,7 +71,7 @@ class Backend:
         """The least and the largest value, or None where they cannot be read."""
         return None
 
-    def all_below(self, labels: Array, classes: int) -> bool | None:
+    def are_classes(self, labels: Array, classes: int) -> bool | None:
         """Whether all labels are from 0 to classes − 1; None where they cannot be read."""
         bounds = self.bounds(labels)
         return None if bounds is None else bool(bounds[0] >= 0 and bounds[1] < classes)
@@ -196,11 +196,11 @@ class Backend:
         return self.xp.clip(x, low, high)
 
     def larger(self, a: Array, b: Any) -> Array:
-        """The larger of two; of equals b, as its derivatives of all orders tell."""
+        """The larger of two; of equals b, whose derivatives are taken."""
         return self.xp.where(a > b, a, b)
 
     def smaller(self, a: Array, b: Any) -> Array:
-        """The smaller of two; of equals b likewise."""
+        """The smaller of two; of equals b, likewise."""
         return self.xp.where(a < b, a, b)
 
     def in_range(self, total: Array) -> bool:

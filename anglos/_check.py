@@ -162,7 +162,7 @@ def check_labels(loss: str, backend: Backend, labels: Any, classes: int, ignore_
     """Whether all labels are known to be classes; one that is neither that nor ignored is refused, if readable."""
     if labels.shape[0] == 0:
         return True
-    inside = backend.all_below(labels, classes)
+    inside = backend.are_classes(labels, classes)
     if inside is None:
         return False
     if not inside:

@@ -30,6 +30,8 @@ class Plan:
     names: tuple[str, ...]
     options: tuple[tuple[str, Any], ...]
     means: Means
+    shapes: tuple[Any, ...] | None = None
+    """Of the arrays, if they are settled: a scale or a bias may depend on the number of classes."""
     known: tuple[Any, tuple[str, ...]] | None = field(default=None, compare=False)
     """What the loss makes of its options and of its arrays' shapes, if that is all it needs; an engine's names."""
 
@@ -37,9 +39,10 @@ class Plan:
         """The same for all arrays of these shapes, with what the loss makes of its arguments known if it can be."""
         if self.loss.frozen or not set(self.names) <= set(self.loss.arrays):
             return self
-        shapes = [SimpleNamespace(shape=array.shape) for array in arrays]  # a loss may ask for nothing else
-        row = self.loss.function(*shapes, **{**self.loss.common, **dict(self.options)})
-        return replace(self, known=(row, tuple([_ALIASES.get(name, name) for name in self.names])))
+        shapes = tuple([tuple(array.shape) for array in arrays])
+        shaped = [SimpleNamespace(shape=shape) for shape in shapes]  # a loss may ask for nothing else
+        row = self.loss.function(*shaped, **{**self.loss.common, **dict(self.options)})
+        return replace(self, shapes=shapes, known=(row, tuple([_ALIASES.get(name, name) for name in self.names])))
 
     def for_value_only(self) -> "Plan":
         """The same, when no gradient will follow: nothing is kept for it."""

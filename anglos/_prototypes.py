@@ -112,10 +112,10 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     slope_of = reduction.kept_slope if terms_are_kept else reduction.rest_slope
     own_slope = reduction.own_slope(xp, residuals, classes)
     row_factor = reduction.row_factor(xp, residuals, own_slope) if terms_are_kept else None
-    reach = g * row.scale
+    reach, fields = g * row.scale, {row.names[name][0] for name in needs & row.names.keys()}
     # Where there is a row factor no cosines are kept: of the sums below it meets those of points and bias alone.
     reach_rest = reach if row_factor is None else reach * row_factor
-    fields = {row.names[name][0] for name in needs & row.names.keys()}
+    g_rest = g * row_factor if row_factor is not None and "bias" in fields else g
     spares = Spares(backend, classes > width)
     product = backend.bfloat16_product if means.gradient_products == "bfloat16" else backend.product
     # The label's slope among the others' saves calls, but where its weight has a gradient along itself as well.
@@ -150,7 +150,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         slopes = slope_of(backend, residuals, visit.tile, classes)
         d_bias = None
         if "bias" in fields and class_bias(row) is not None:
-            d_bias = backend.add_own(labels, first, slopes @ (reach_rest / row.scale), g * own_slope)
+            d_bias = backend.add_own(labels, first, slopes @ g_rest, g * own_slope)
         sums = {"bias": xp.sum(slopes, axis=0)} if "bias" in fields and d_bias is None else {}
         if visit.rest is not None:
             rest_slope, slopes = slopes, slopes * visit.rest.slope
@@ -192,10 +192,10 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         by_own = own_pull[..., None] * batch.own_points
         d_points = d_points * reach_rest[:, None] + (by_own if batch.mix is None else xp.sum(by_own, axis=1))
     by_field = {}
-    if "scale" in fields:
+    if "scale" in fields:  # which is a normal number of its type
         by_field["scale"] = backend.dot(batch.points, d_points) / row.scale + g * stretch * batch.embedding_length
     if "bias" in fields:
-        by_field["bias"] = g * own_slope + reach_rest / row.scale * sums["bias"] if d_bias is None else d_bias
+        by_field["bias"] = g * own_slope + g_rest * sums["bias"] if d_bias is None else d_bias
     if "embeddings" in needs:
         if row.normalize_embeddings:
             d_embeddings = unit_rows_pullback(backend, directions.unit, directions.inverse, d_points)

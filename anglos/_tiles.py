@@ -16,7 +16,8 @@ class Directions(NamedTuple):
     unit: Array
     inverse: Array
     own_unit: Array
-    own_inverse: Array
+    own_inverse: Array | None
+    """None where the gradient of the label's prototypes is not made apart."""
     cosines: Array
 
 
@@ -42,7 +43,6 @@ def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes
     unit, inverse = unit_rows(backend, inputs["embeddings"])
     if prototypes is not None and prototypes.are_unit:
         own_unit = _of_label(backend, inputs, prototypes.points)
-        # Asked for nowhere but where the gradient of the label's prototypes is made apart.
         inside = backend.own_inside(inputs["weights"].shape[0], inputs["labels"].shape[0])
         own_inverse = None if inside else _of_label(backend, inputs, prototypes.pullback_factor)
     else:

@@ -34,12 +34,11 @@ class NumPy(Backend):
     def bounds(self, array: Any) -> tuple[float, float]:
         return np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)
 
-    def all_below(self, labels: Any, classes: int) -> bool:
-        # As unsigned ones, negative numbers are large.
-        return bool(np.maximum.reduce(labels.view(np.uint64), axis=None) < classes)
+    def are_classes(self, labels: Any, classes: int) -> bool:
+        return bool(np.maximum.reduce(_unsigned(labels), axis=None) < classes)
 
     def surely_above(self, array: Any, bound: Any) -> bool:
-        if isinstance(bound, float):
+        if isinstance(bound, float):  # one pass, and no array of answers
             return bool(np.minimum.reduce(array, axis=None, initial=np.inf) > bound)
         return bool((array > bound).all())
 
@@ -101,7 +100,7 @@ class NumPy(Backend):
     def _inside(self, labels: Any, first: int, tile: Any) -> tuple[Any, Any]:
         """Which rows have their label's class in the tile, after its place there."""
         places = labels - first
-        (rows,) = (places.view(np.uint64) < len(tile)).nonzero()
+        (rows,) = (_unsigned(places) < len(tile)).nonzero()
         return places[rows], rows
 
     def larger(self, a: Any, b: Any) -> Any:
@@ -135,6 +134,11 @@ class NumPy(Backend):
         return np.errstate(over="ignore")  # squares and sums of exponentials may, and are looked at
 
     untracked = plain
+
+
+def _unsigned(labels: Any) -> Any:
+    """In which negative numbers are large: one comparison tells whether a number is between 0 and another."""
+    return labels.view(np.uint64)
 
 
 def _blocks(array: Any, like: Any = None) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The array API standard as NumPy has it, in as few steps."""
+"""The array API standard as NumPy has it, without what is only wrapped around."""
 
 import functools
 from typing import Any

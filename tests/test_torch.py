@@ -20,6 +20,16 @@ def float32_inputs(loss: Loss[...], library: Library) -> tuple[list[Any], list[A
     return inputs, [array.requires_grad_() for array in leaves(loss, inputs)]
 
 
+def test_a_default_goes_by_the_number_of_classes_of_this_call(head: Loss[...], torch_library: Library) -> None:
+    embeddings, weights, labels = arrays(head, torch_library)
+    for prototypes in (weights, torch.cat([weights, -weights]), weights):
+        inputs = [embeddings, prototypes, labels]
+        floats = [array.requires_grad_() for array in leaves(head, inputs)]
+        got, wanted = (torch.autograd.grad(value, floats) for value in (head(*inputs), head.plain(*inputs)))
+        torch.testing.assert_close(head(*inputs), head.plain(*inputs), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
+
+
 def test_autocast_leaves_the_arithmetic_alone(loss: Loss[...], torch_library: Library) -> None:
     """Loss in float32, gradients in the inputs' types, both as without autocast."""
     inputs, tensors = float32_inputs(loss, torch_library)
