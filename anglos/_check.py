@@ -84,8 +84,9 @@ def signature(arrays: tuple[Any, ...], options: Mapping[str, Any], wrt: Any) -> 
 def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
     """Every value against its kind; arrays against each other."""
     checked = check_kinds(loss, kinds, values)
-    ranged = [name for name in checked.arrays if kinds[name].ranged]
-    return checked._replace(arrays=check_contents(loss, kinds, checked.backend, checked.arrays, ranged, values))
+    arrays = check_contents(
+        loss, kinds, checked.backend, checked.arrays, ranged_of(kinds, checked.arrays), values)
+    return checked._replace(arrays=arrays)
 
 
 def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
@@ -116,6 +117,11 @@ def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) 
         arrays[name], owners[name] = value, owner
     assert backend is not None  # every loss takes an array, and refuses anything else in its place
     return Checked(backend, owners, static, sizes)
+
+
+def ranged_of(kinds: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[str]:
+    """The arrays whose numbers are checked."""
+    return [name for name in arrays if kinds[name].ranged]
 
 
 def check_contents(loss: str, kinds: Mapping[str, Any], backend: Backend, owners: Mapping[str, Backend],

@@ -8,7 +8,16 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, ov
 
 from anglos._arguments import Array as ArrayType
 from anglos._backend import Array, Backend
-from anglos._check import check_contents, check_defaults, check_kinds, check_names, check_together, check_wrt, signature
+from anglos._check import (
+    check_contents,
+    check_defaults,
+    check_kinds,
+    check_names,
+    check_together,
+    check_wrt,
+    ranged_of,
+    signature,
+)
 from anglos._kinds import has_gradient, kind_of
 from anglos._numerics import float_type
 from anglos._plan import Means, Plan
@@ -147,9 +156,8 @@ class Loss(Generic[Options]):
         means = Means(**{name: static.pop(name) for name in Means._fields if name in static})
         names = tuple(name for name in (*owners, *numbers) if name != "sample_weight")
         plan = Plan(self, backend, names, tuple(static.items()), means)
-        ranged = [name for name in owners if self.kinds[name].ranged]
-        return _Form(plan, owners, ranged, numbers, tuple(wrt), frozenset(wrt) - {"sample_weight"}, sizes.get("C"),
-                     reduction, ignore_index)
+        return _Form(plan, owners, ranged_of(self.kinds, owners), numbers, tuple(wrt),
+                     frozenset(wrt) - {"sample_weight"}, sizes.get("C"), reduction, ignore_index)
 
 
 class _Form(NamedTuple):

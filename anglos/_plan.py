@@ -77,7 +77,7 @@ class Plan:
             if name in gradients:
                 gradient = gradients[name]
                 gradient = xp.sum(gradient) if gradient.ndim > array.ndim else gradient
-                gradients[name] = xp.astype(gradient, array.dtype, copy=False)
+                gradients[name] = gradient if gradient.dtype == array.dtype else xp.astype(gradient, array.dtype)
         return gradients
 
     def _row(self, arrays: tuple[Array, ...]) -> tuple[Any, dict[str, Array]]:

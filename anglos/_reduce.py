@@ -77,13 +77,11 @@ def reduce(xp: Any, per_row: Array, rows: Rows, reduction: str, count: Array | N
 def reduce_pullback(xp: Any, per_row: Array, rows: Rows, reduction: str, count: Array | None = None
                     ) -> tuple[Array, Array | None]:
     """∂/∂ℓ_i = w_i and ∂/∂w_i = ℓ_i; for the mean L, w_i / Σ w n and (ℓ_i − n_i L) / Σ w n."""
-    weight = xp.ones_like(per_row) if rows.weight is None else xp.astype(rows.weight, per_row.dtype, copy=False)
-    d_weight, divisor = per_row, 1.0
-    if reduction == "mean":
-        divisor = _divisor(xp, per_row, rows, count)
-        weight = weight / divisor
+    divisor = _divisor(xp, per_row, rows, count) if reduction == "mean" else 1
     if rows.weight is None:
-        return weight, None
+        each = xp.full_like(per_row, 1.0 / divisor) if isinstance(divisor, int) else xp.ones_like(per_row) / divisor
+        return each, None
+    weight, d_weight = xp.astype(rows.weight, per_row.dtype, copy=False) / divisor, per_row
     if reduction == "mean":
         mean = reduce(xp, per_row, rows, "mean", count)
         d_weight = (per_row - mean * (1.0 if count is None else count)) / divisor

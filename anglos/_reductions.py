@@ -65,15 +65,13 @@ class CrossEntropy(NamedTuple):
 
     def value(self, backend: Any, gathered: LogSumExp, own_logit: Array, classes: int
               ) -> tuple[Array, tuple[Array, ...]]:
-        """ℓ; −log p_y = ς(L − z_y), the log-sum-exp of all, and the rest's Σ e^(z − shift), to be divided by."""
-        xp, (rest, total) = backend.xp, _finish(backend, gathered)
+        """ℓ; −log p_y = ς(L − z_y), L, z_y, and the rest's Σ e^(z − shift), to be divided by."""
+        rest, total = _finish(backend, gathered)
         excess = rest - own_logit
-        smaller = xp.log1p(xp.exp(backend.smaller(-excess, excess)))
-        loss = surprise = backend.larger(excess, 0.0) + smaller
-        everything = backend.larger(rest, own_logit) + smaller
+        loss = surprise = backend.larger(excess, 0.0) + _beyond_larger(backend, excess)
         if self.label_smoothing:
             loss = surprise + self.label_smoothing * (own_logit - (gathered.sum + own_logit) / classes)
-        return loss, (surprise, everything, total)
+        return loss, (surprise, rest, own_logit, total)
 
     def own_slope(self, xp: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
@@ -82,17 +80,19 @@ class CrossEntropy(NamedTuple):
 
     def rest_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = p_j − ε/C."""
-        return self._smoothed(_probability(backend, tile, residuals[1]), tile, classes)
+        rest, own_logit = residuals[1:3]
+        everything = backend.larger(rest, own_logit) + _beyond_larger(backend, rest - own_logit)
+        return self._smoothed(_probability(backend, tile, everything), tile, classes)
 
     def kept_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
         """The same, with p_j = (1 − p_y) e_j / Σ e."""
         if not self.label_smoothing:
             return tile.logits
-        share = -_label_slope(backend.xp, residuals) / residuals[2]
+        share = -_label_slope(backend.xp, residuals) / residuals[3]
         return self._smoothed(tile.logits * share, tile, classes)
 
     def row_factor(self, xp: Any, residuals: tuple[Array, ...], own_slope: Array) -> Array | None:
-        return None if self.label_smoothing else -own_slope / residuals[2]
+        return None if self.label_smoothing else -own_slope / residuals[3]
 
     def _smoothed(self, p: Array, tile: Tile, classes: int) -> Array:
         return tile.with_own(p - self.label_smoothing / classes, 0.0) if self.label_smoothing else p
@@ -213,6 +213,11 @@ def _finish(backend: Any, gathered: LogSumExp) -> tuple[Array, Array]:
 def sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
     """Σ_{j≠y} of the tile's classes."""
     return xp.sum(tile.with_own(terms, 0.0), axis=0)
+
+
+def _beyond_larger(backend: Any, excess: Array) -> Array:
+    """Log(eᵃ + eᵇ) − max(a, b) = log(1 + e^−|a − b|)."""
+    return backend.xp.log1p(backend.xp.exp(backend.smaller(-excess, excess)))
 
 
 def _label_slope(xp: Any, residuals: tuple[Array, ...]) -> Array:

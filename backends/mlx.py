@@ -15,6 +15,7 @@ class _Namespace:
     argmax = staticmethod(lambda x, axis: mx.argmax(x, axis) if x.size else mx.sum(x, axis).astype(mx.uint32))
     astype = staticmethod(lambda x, dtype, copy=True: x.astype(dtype))
     clip = staticmethod(lambda x, low=None, high=None: mx.clip(x, low, high))
+    full_like = staticmethod(lambda x, number: mx.full(x.shape, number, x.dtype))
     ones_like = staticmethod(lambda x, dtype=None: mx.ones(x.shape, x.dtype if dtype is None else dtype))
     sort = staticmethod(lambda x, axis=-1, descending=False: -mx.sort(-x, axis) if descending else mx.sort(x, axis))
 

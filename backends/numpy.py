@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from .threads import steered_blas, sweep_in_threads
 
 _NEAR = 1 << 16
 """So many numbers stay in the nearest cache from one pass to the next."""
+
+_rows = lru_cache(maxsize=8)(np.arange)  # nobody changes them
 
 
 class NumPy(Backend):
@@ -32,14 +35,14 @@ class NumPy(Backend):
         return True
 
     def bounds(self, array: Any) -> tuple[float, float]:
-        return np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)
+        return self.xp.min(array), self.xp.max(array)
 
     def are_classes(self, labels: Any, classes: int) -> bool:
-        return bool(np.maximum.reduce(_unsigned(labels), axis=None) < classes)
+        return bool(self.xp.max(_unsigned(labels)) < classes)
 
     def surely_above(self, array: Any, bound: Any) -> bool:
-        if isinstance(bound, float):  # one pass, and no array of answers
-            return bool(np.minimum.reduce(array, axis=None, initial=np.inf) > bound)
+        if isinstance(bound, float) and array.size:  # one pass, and no array of answers
+            return bool(self.xp.min(array) > bound)
         return bool((array > bound).all())
 
     def add_own(self, labels: Any, first: int, whole: Any, values: Any) -> Any:
@@ -91,7 +94,7 @@ class NumPy(Backend):
 
     def with_own(self, labels: Any, first: int, terms: Any, value: Any, whole: bool = False) -> Any:
         if whole:
-            terms[labels, np.arange(len(labels))] = value
+            terms[labels, _rows(len(labels))] = value
             return terms
         places, rows = self._inside(labels, first, terms)
         terms[places, rows] = value if isinstance(value, float) else value[rows]
@@ -123,11 +126,10 @@ class NumPy(Backend):
     def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
               arrays: tuple[Any, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
         """Every thread of the BLAS takes tiles of its own: NumPy's own arithmetic knows one thread only."""
-        if len(arrays[0]) <= width:
-            return visit(0, *arrays)
-        with steered_blas() as blas:
-            if blas is not None:
-                return sweep_in_threads(blas, visit, combine, arrays, width)
+        if len(arrays[0]) > width:
+            with steered_blas() as blas:
+                if blas is not None:
+                    return sweep_in_threads(blas, visit, combine, arrays, width)
         return super().sweep(visit, combine, arrays, width)
 
     def plain(self, arrays: tuple[Any, ...]) -> AbstractContextManager[Any]:
