@@ -28,9 +28,8 @@ class Namespace:
     def min(x: Any, axis: int | None = None, keepdims: Any = False) -> Any:
         return x.flat[x.argmin()] if axis is None else np.minimum.reduce(x, axis=axis, keepdims=keepdims)
 
-    take = staticmethod(lambda x, indices, axis=None: x.take(indices, axis=axis))
+    take, reshape = staticmethod(np.ndarray.take), staticmethod(np.ndarray.reshape)
     astype = staticmethod(lambda x, dtype, copy=True: x.astype(dtype, copy=copy))
-    reshape = staticmethod(lambda x, shape: x.reshape(shape))
     isdtype = staticmethod(functools.cache(np.isdtype))
     finfo, empty, arange, zeros = (staticmethod(one) for one in (np.finfo, np.empty, np.arange, np.zeros))
 
