@@ -16,7 +16,7 @@ from .threads import steered_blas, sweep_in_threads
 _NEAR = 1 << 16
 """So many numbers stay in the nearest cache from one pass to the next."""
 
-_rows = lru_cache(maxsize=8)(np.arange)  # nobody changes them
+_rows = lru_cache(maxsize=1)(np.arange)  # of the batch before, which nobody changes
 
 
 class NumPy(Backend):
