@@ -27,10 +27,10 @@ def one_of_many(backend: Any, tile: PairTile) -> Terms:
     excess = negatives - sum_where(xp, tile.positive, z)[:, None]
 
     def slope() -> Array:
-        missed = sigmoid(xp, excess)
+        missed = sigmoid(backend, excess)
         return xp.where(tile.positive, -missed, missed * share(xp, z, negatives, tile.negative))
 
-    return Terms(softplus(xp, excess)[:, 0], xp.astype(negatives != -math.inf, z.dtype)[:, 0], slope)
+    return Terms(softplus(backend, excess)[:, 0], xp.astype(negatives != -math.inf, z.dtype)[:, 0], slope)
 
 
 def each_by_itself(backend: Any, tile: PairTile) -> Terms:
@@ -40,7 +40,7 @@ def each_by_itself(backend: Any, tile: PairTile) -> Terms:
     pair = tile.positive | tile.negative
 
     def slope() -> Array:
-        missed = xp.where(pair, sigmoid(xp, signed), 0.0)
+        missed = xp.where(pair, sigmoid(backend, signed), 0.0)
         return xp.where(tile.positive, -missed, missed)
 
-    return Terms(sum_where(xp, pair, softplus(xp, signed)), xp.ones_like(z[:, 0]), slope)
+    return Terms(sum_where(xp, pair, softplus(backend, signed)), xp.ones_like(z[:, 0]), slope)

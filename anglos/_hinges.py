@@ -21,9 +21,9 @@ class ContrastiveHinge(NamedTuple):
     def value(self, backend: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
         return 2.0 - 2.0 * own_logit + gathered, (own_logit,)
 
-    def own_slope(self, xp: Any, residuals: tuple[Array], classes: int) -> Array:
+    def own_slope(self, backend: Any, residuals: tuple[Array], classes: int) -> Array:
         """∂ℓ/∂z_y = −2."""
-        return -2.0 * xp.ones_like(residuals[0])
+        return -2.0 * backend.xp.ones_like(residuals[0])
 
     def rest_slope(self, backend: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = 2 where m > d_j."""
@@ -54,7 +54,7 @@ class TripletHinge(NamedTuple):
               ) -> tuple[Array, tuple[Array, Array]]:
         return gathered[0], (own_logit, gathered[1])
 
-    def own_slope(self, xp: Any, residuals: tuple[Array, Array], classes: int) -> Array:
+    def own_slope(self, backend: Any, residuals: tuple[Array, Array], classes: int) -> Array:
         """∂ℓ/∂z_y = −2 for each class in the sum."""
         return -2.0 * residuals[1]
 
@@ -85,7 +85,7 @@ class HardestTripletHinge(NamedTuple):
         idle = alone | (excess <= 0.0)
         return xp.where(idle, 0.0, excess), (1.0 - xp.astype(idle, own_logit.dtype), gathered[1])
 
-    def own_slope(self, xp: Any, residuals: tuple[Array, Array], classes: int) -> Array:
+    def own_slope(self, backend: Any, residuals: tuple[Array, Array], classes: int) -> Array:
         """∂ℓ/∂z_y = −2 where the bracket is positive."""
         return -2.0 * residuals[0]
 

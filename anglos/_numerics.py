@@ -87,28 +87,33 @@ def sum_where(xp: Any, mask: Array, terms: Array) -> Array:
     return xp.sum(xp.where(mask, terms, 0.0), axis=-1)
 
 
-def hinge(xp: Any, difference: Array, margin: float | None) -> tuple[Array, Array]:
+def hinge(backend: Any, difference: Array, margin: float | None) -> tuple[Array, Array]:
     """[d + m]₊ with slope 1[d + m > 0]; without a margin the soft one, ς(d) with slope σ(d)."""
     if margin is None:
-        return softplus(xp, difference), sigmoid(xp, difference)
-    excess = difference + margin
+        return softplus(backend, difference), sigmoid(backend, difference)
+    xp, excess = backend.xp, difference + margin
     return xp.where(excess <= 0.0, 0.0, excess), xp.astype(excess > 0.0, excess.dtype)
 
 
-def softplus(xp: Any, x: Array) -> Array:
+def softplus(backend: Any, x: Array) -> Array:
     """ς(x) = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)."""
-    return xp.where(x > 0.0, x, 0.0) + xp.log1p(xp.exp(minus_abs(xp, x)))
+    return backend.larger(x, 0.0) + beyond_larger(backend, x)
 
 
-def sigmoid(xp: Any, x: Array) -> Array:
+def beyond_larger(backend: Any, difference: Array) -> Array:
+    """Log(eᵃ + eᵇ) − max(a, b) = log(1 + e^−|a − b|)."""
+    return backend.xp.log1p(_small(backend, difference))
+
+
+def sigmoid(backend: Any, x: Array) -> Array:
     """σ(x) = 1 / (1 + e^−x), the derivative of softplus."""
-    small = xp.exp(minus_abs(xp, x))
-    return xp.where(x > 0.0, 1.0, small) / (1.0 + small)
+    small = _small(backend, x)
+    return backend.xp.where(x > 0.0, 1.0, small) / (1.0 + small)
 
 
-def minus_abs(xp: Any, x: Array) -> Array:
-    """−|x|, for functions that are smooth at 0: there automatic differentiation would take a slope of 0 for |x|."""
-    return xp.where(x > 0.0, -x, x)
+def _small(backend: Any, x: Array) -> Array:
+    """e^−|x|, for functions that are smooth at 0: there automatic differentiation would take a slope of 0 for |x|."""
+    return backend.xp.exp(backend.smaller(-x, x))
 
 
 def add_sums(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:

@@ -70,7 +70,7 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
         slope = g_rows * terms.slope()
         if row.symmetric:
             by_column = _by_column(xp, tile)
-            other = xp.where(tile.positive, _COLUMNS.own_slope(xp, residuals[1:], 1),
+            other = xp.where(tile.positive, _COLUMNS.own_slope(backend, residuals[1:], 1),
                              _COLUMNS.rest_slope(backend, residuals[1:], by_column, 1))
             slope = 0.5 * (slope + other * g[None, :])
         d_scale = xp.sum(slope * similarity, axis=1) if "scale" in fields else None

@@ -110,7 +110,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         g = xp.where(passed, g, 0.0)
     terms_are_kept = kept is not None and hasattr(reduction, "row_factor") and not keeps_product(row)
     slope_of = reduction.kept_slope if terms_are_kept else reduction.rest_slope
-    own_slope = reduction.own_slope(xp, residuals, classes)
+    own_slope = reduction.own_slope(backend, residuals, classes)
     row_factor = reduction.row_factor(xp, residuals, own_slope) if terms_are_kept else None
     reach, fields = g * row.scale, {row.names[name][0] for name in needs & row.names.keys()}
     # Where there is a row factor no cosines are kept: of the sums below it meets those of points and bias alone.

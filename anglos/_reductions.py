@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, sigmoid, softplus
+from anglos._numerics import Array, beyond_larger, sigmoid, softplus
 
 
 class Tile(NamedTuple):
@@ -68,20 +68,20 @@ class CrossEntropy(NamedTuple):
         """ℓ; −log p_y = ς(L − z_y), L, z_y, and the rest's Σ e^(z − shift), to be divided by."""
         rest, total = _finish(backend, gathered)
         excess = rest - own_logit
-        loss = surprise = backend.larger(excess, 0.0) + _beyond_larger(backend, excess)
+        loss = surprise = softplus(backend, excess)
         if self.label_smoothing:
             loss = surprise + self.label_smoothing * (own_logit - (gathered.sum + own_logit) / classes)
         return loss, (surprise, rest, own_logit, total)
 
-    def own_slope(self, xp: Any, residuals: tuple[Array, ...], classes: int) -> Array:
+    def own_slope(self, backend: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
-        slope = _label_slope(xp, residuals)
+        slope = _label_slope(backend.xp, residuals)
         return slope + self.label_smoothing * (1.0 - 1.0 / classes) if self.label_smoothing else slope
 
     def rest_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = p_j − ε/C."""
         rest, own_logit = residuals[1:3]
-        everything = backend.larger(rest, own_logit) + _beyond_larger(backend, rest - own_logit)
+        everything = backend.larger(rest, own_logit) + beyond_larger(backend, rest - own_logit)
         return self._smoothed(_probability(backend, tile, everything), tile, classes)
 
     def kept_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
@@ -115,9 +115,9 @@ class ExcludedPositive(NamedTuple):
         rest = xp.where(some, rest, 0.0)
         return xp.where(some, rest - own_logit, 0.0), (rest, some, total)
 
-    def own_slope(self, xp: Any, residuals: tuple[Array, ...], classes: int) -> Array:
+    def own_slope(self, backend: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −1."""
-        return -xp.astype(residuals[1], residuals[0].dtype)
+        return -backend.xp.astype(residuals[1], residuals[0].dtype)
 
     def rest_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = e^(z_j − L)."""
@@ -138,22 +138,22 @@ class Binary(NamedTuple):
     negative: float = 1.0
 
     def gather(self, backend: Any, tile: Tile, own_logit: Array) -> Array:
-        return sum_of_rest(backend.xp, tile, softplus(backend.xp, tile.logits))
+        return sum_of_rest(backend.xp, tile, softplus(backend, tile.logits))
 
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
 
     def value(self, backend: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
-        return self.positive * softplus(backend.xp, -own_logit) + self.negative * gathered, (own_logit,)
+        return self.positive * softplus(backend, -own_logit) + self.negative * gathered, (own_logit,)
 
-    def own_slope(self, xp: Any, residuals: tuple[Array], classes: int) -> Array:
+    def own_slope(self, backend: Any, residuals: tuple[Array], classes: int) -> Array:
         """∂ℓ/∂z_y = −λ₊ σ(−z_y)."""
         (own_logit,) = residuals
-        return -self.positive * sigmoid(xp, -own_logit)
+        return -self.positive * sigmoid(backend, -own_logit)
 
     def rest_slope(self, backend: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = λ₋ σ(z_j)."""
-        return tile.with_own(self.negative * sigmoid(backend.xp, tile.logits), 0.0)
+        return tile.with_own(self.negative * sigmoid(backend, tile.logits), 0.0)
 
 
 class Squares(NamedTuple):
@@ -168,7 +168,7 @@ class Squares(NamedTuple):
     def value(self, backend: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
         return 0.5 * (own_logit - 1.0) ** 2 + gathered, (own_logit,)
 
-    def own_slope(self, xp: Any, residuals: tuple[Array], classes: int) -> Array:
+    def own_slope(self, backend: Any, residuals: tuple[Array], classes: int) -> Array:
         """∂ℓ/∂z_y = z_y − 1."""
         return residuals[0] - 1.0
 
@@ -213,11 +213,6 @@ def _finish(backend: Any, gathered: LogSumExp) -> tuple[Array, Array]:
 def sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
     """Σ_{j≠y} of the tile's classes."""
     return xp.sum(tile.with_own(terms, 0.0), axis=0)
-
-
-def _beyond_larger(backend: Any, excess: Array) -> Array:
-    """Log(eᵃ + eᵇ) − max(a, b) = log(1 + e^−|a − b|)."""
-    return backend.xp.log1p(backend.xp.exp(backend.smaller(-excess, excess)))
 
 
 def _label_slope(xp: Any, residuals: tuple[Array, ...]) -> Array:

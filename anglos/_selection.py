@@ -102,7 +102,7 @@ def chosen_terms(backend: Any, tile: PairTile, *, mining: str, margin: float | N
     chosen = CHOICES[mining](backend, tile, margin)
     positive = distance if chosen.positive is None else xp.take_along_axis(distance, chosen.positive, axis=1)
     negative = xp.take_along_axis(distance, chosen.negative, axis=1)
-    value, weight = hinge(xp, xp.where(chosen.valid, positive - negative, -math.inf), margin)
+    value, weight = hinge(backend, xp.where(chosen.valid, positive - negative, -math.inf), margin)
 
     def slope() -> Array:
         minus = backend.scatter(weight, chosen.negative, distance)
@@ -145,6 +145,6 @@ def all_soft_terms(backend: Any, tile: PairTile) -> Terms:
     """Of all triplets by softplus, which needs them all."""
     xp, distance = backend.xp, tile.values
     valid = tile.positive[:, :, None] & tile.negative[:, None, :]
-    value, weight = hinge(xp, xp.where(valid, distance[:, :, None] - distance[:, None, :], -math.inf), None)
+    value, weight = hinge(backend, xp.where(valid, distance[:, :, None] - distance[:, None, :], -math.inf), None)
     count = number(xp, tile.positive, distance) * number(xp, tile.negative, distance)
     return Terms(xp.sum(value, axis=(1, 2)), count, lambda: xp.sum(weight, axis=2) - xp.sum(weight, axis=1))

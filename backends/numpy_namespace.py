@@ -21,7 +21,7 @@ class Namespace:
 
     @staticmethod
     def max(x: Any, axis: int | None = None, keepdims: Any = False) -> Any:
-        """Of all, it is found sooner than reduced to."""
+        """Of all numbers of a small array it is found sooner than reduced to."""
         return x.flat[x.argmax()] if axis is None else np.maximum.reduce(x, axis=axis, keepdims=keepdims)
 
     @staticmethod

@@ -99,11 +99,11 @@ def _terms(backend: Any, tile: PairTile, *, square: float) -> Terms:
     h = xp.where(chosen, xp.log(safe) + 2.0 * rate - pull * s, -math.inf)
 
     def slope() -> Any:
-        missed = xp.where(chosen, sigmoid(xp, h), 0.0)
+        missed = xp.where(chosen, sigmoid(backend, h), 0.0)
         return rate * of_anchor * ((missed / safe) @ of_positive) - pull * missed
 
     def between_slope(g: Any) -> Any:
-        missed = xp.where(chosen, sigmoid(xp, h), 0.0)
+        missed = xp.where(chosen, sigmoid(backend, h), 0.0)
         return rate * of_positive * ((g * missed / safe).T @ of_anchor)
 
-    return Terms(sum_where(xp, chosen, softplus(xp, h)), number(xp, chosen, s), slope, between_slope)
+    return Terms(sum_where(xp, chosen, softplus(backend, h)), number(xp, chosen, s), slope, between_slope)

@@ -97,6 +97,6 @@ def _terms(backend: Any, tile: PairTile, *, margin: float, scale: float) -> Term
 
     def slope() -> Any:
         by_logit = share(xp, logits, negatives, tile.negative) - share(xp, logits, positives, tile.positive)
-        return sigmoid(xp, total) * weight * by_logit
+        return sigmoid(backend, total) * weight * by_logit
 
-    return Terms(softplus(xp, total)[:, 0], xp.astype(some, s.dtype)[:, 0], slope)
+    return Terms(softplus(backend, total)[:, 0], xp.astype(some, s.dtype)[:, 0], slope)

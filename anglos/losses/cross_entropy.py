@@ -72,7 +72,7 @@ def softmax_gradients(softmax: CrossEntropy, backend: Any, g: Any, logits: Any, 
     (_, residuals), tile = _parts(softmax, backend, logits, labels)
     classes = logits.shape[1]
     slopes = tile.with_own(softmax.rest_slope(backend, residuals, tile, classes),
-                           softmax.own_slope(backend.xp, residuals, classes))
+                           softmax.own_slope(backend, residuals, classes))
     return {"logits": (g * slopes).T}
 
 

@@ -110,11 +110,11 @@ def _terms(backend: Any, tile: PairTile, *, beta: float, tau_plus: float, least:
     h = xp.log(xp.where(some, count, 1.0)) + xp.where(reweighted, first, second)
 
     def slope() -> Any:
-        missed = xp.where(chosen, sigmoid(xp, h), 0.0)
+        missed = xp.where(chosen, sigmoid(backend, h), 0.0)
         rate = xp.where(reweighted, missed / xp.where(usable, debiased, 1.0), 0.0)
         by_mean = xp.sum(rate, axis=1, keepdims=True)
         by_negative = (1.0 + beta) * share(xp, (1.0 + beta) * z, sharper, tile.negative) - beta * share(
             xp, beta * z, sharp, tile.negative)
         return by_mean * by_negative - xp.where(reweighted, rate, missed)
 
-    return Terms(sum_where(xp, chosen, softplus(xp, h)), number(xp, chosen, z), slope)
+    return Terms(sum_where(xp, chosen, softplus(backend, h)), number(xp, chosen, z), slope)

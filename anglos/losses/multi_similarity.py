@@ -103,8 +103,8 @@ def _terms(backend: Any, tile: PairTile, *, alpha: float, beta: float, base: flo
     pull, push = log_sum_exp(xp, pulls, positive), log_sum_exp(xp, pushes, negative)
 
     def slope() -> Any:
-        return sigmoid(xp, push) * share(xp, pushes, push, negative) - sigmoid(xp, pull) * share(
+        return sigmoid(backend, push) * share(xp, pushes, push, negative) - sigmoid(backend, pull) * share(
             xp, pulls, pull, positive)
 
-    value = softplus(xp, pull) / alpha + softplus(xp, push) / beta
+    value = softplus(backend, pull) / alpha + softplus(backend, push) / beta
     return Terms(value[:, 0], xp.ones_like(s[:, 0]), slope)

@@ -92,7 +92,7 @@ def _terms(backend: Any, tile: PairTile) -> Terms:
     count = xp.where(negatives[:, 0] == -math.inf, 0.0, number(xp, tile.positive, z))
 
     def slope() -> Any:
-        missed = xp.where(tile.positive, sigmoid(xp, excess), 0.0)
+        missed = xp.where(tile.positive, sigmoid(backend, excess), 0.0)
         return xp.sum(missed, axis=1, keepdims=True) * share(xp, z, negatives, tile.negative) - missed
 
-    return Terms(sum_where(xp, tile.positive, softplus(xp, excess)), count, slope)
+    return Terms(sum_where(xp, tile.positive, softplus(backend, excess)), count, slope)

@@ -75,8 +75,8 @@ def _terms(backend: Any, tile: PairTile, *, scale: float, margin: float) -> Term
     pull, push = log_sum_exp(xp, pulls, tile.positive), log_sum_exp(xp, pushes, tile.negative)
 
     def slope() -> Any:
-        return scale * (sigmoid(xp, push) * share(xp, pushes, push, tile.negative)
-                        - factor * sigmoid(xp, pull) * share(xp, pulls, pull, tile.positive))
+        return scale * (sigmoid(backend, push) * share(xp, pushes, push, tile.negative)
+                        - factor * sigmoid(backend, pull) * share(xp, pulls, pull, tile.positive))
 
-    value = factor * softplus(xp, pull) + softplus(xp, push)
+    value = factor * softplus(backend, pull) + softplus(backend, push)
     return Terms(value[:, 0], xp.ones_like(s[:, 0]), slope)

@@ -81,7 +81,7 @@ def _parts(backend: Any, *points: Any, margin: float | None, distance: str, swap
     differences = (a - p, a - n, p - n)
     ap, an, pn = (DISTANCES[distance](backend, backend.dot(one, one), 0.0) for one in differences)
     swapped = (pn.value < an.value) & swap
-    value, weight = hinge(xp, ap.value - xp.where(swapped, pn.value, an.value), margin)
+    value, weight = hinge(backend, ap.value - xp.where(swapped, pn.value, an.value), margin)
     slopes = (weight * ap.slope(), -xp.where(swapped, 0.0, weight * an.slope()),
               -xp.where(swapped, weight * pn.slope(), 0.0))
     return sides, differences, value, slopes
