@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any, Literal, Protocol
 
-from anglos._kinds import ArrayOf, Integer, Number, NumberOr, Pair
+from anglos._kinds import ArrayOf, Integer, Number, NumberOr, Pair, Signs
 
 
 class Array(Protocol):
@@ -32,6 +32,7 @@ Queries = Annotated[Array, ArrayOf("B D")]
 Keys = Annotated[Array, ArrayOf("B D")]
 Anchors = Annotated[Array, ArrayOf("B D")]
 Positives = Annotated[Array, ArrayOf("B D")]
+PairTargets = Annotated[Array, Signs("B", "integral", low=-1.0, frozen=True, other=ArrayOf("B", frozen=True))]
 NoiseDraws = Annotated[Array, ArrayOf("M D")]
 Negatives = Annotated[Array | None, ArrayOf("M D", optional=True)]
 ReferenceEmbeddings = Annotated[Array | None, ArrayOf("N D", optional=True)]
@@ -53,6 +54,7 @@ Temperature = Annotated[float | Array, Number("a temperature", 0.0, above=True)]
 AnyNumber = Annotated[float | Array, Number("a number", -math.inf)]
 TripletMargin = Annotated[float | Literal["soft"], NumberOr(Number("a margin on the distance", 0.0, shapes=()), "soft")]
 PairMargin = Annotated[float, Number("a margin", 0.0, shapes=())]
+GivenPairMargin = Annotated[float | Array, Number("a margin", 0.0, shapes=("", "B"))]
 CircleMargin = Annotated[float, Number("a margin on the cosine", 0.0, 1.0, shapes=())]
 Part = Annotated[float, Number("a part", 0.0, 0.99, shapes=())]
 OptionalNonNegative = Annotated[float | None, Number("a number", 0.0, shapes=(), optional=True)]

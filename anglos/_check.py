@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from anglos._backend import Backend
 from anglos._dispatch import backend_of
-from anglos._kinds import ArrayOf, Number, describe, has_gradient, spell
+from anglos._kinds import ArrayOf, Number, Signs, describe, has_gradient, spell
 
 # Equal numbers of two types, as 1 and True, are apart by their types; what lies in a tuple would not be.
 _PLAIN = frozenset((type(None), bool, int, float, str))
@@ -106,9 +106,11 @@ def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) 
             continue
         if not backend.accepts(owner):
             refuse(TypeError, f"was a {owner.name} array", f"a {backend.name} array, as {next(iter(arrays))} is one")
-        if not _is_dtype(owner.xp, value.dtype, kind.dtype):
+        forms = [form for form in (kind, getattr(kind, "other", None))
+                 if form is not None and _is_dtype(owner.xp, value.dtype, form.dtype)]
+        if not forms:
             refuse(TypeError, f"was of dtype {value.dtype}", str(kind))
-        _check_shape(refuse, name, value, kind, sizes, sources)
+        _check_shape(refuse, name, value, forms[0], sizes, sources)
         if owner is backend and arrays:
             first = next(iter(arrays))
             here, there = backend.device(value), backend.device(arrays[first])
@@ -130,11 +132,13 @@ def check_contents(loss: str, kinds: Mapping[str, Any], backend: Backend, owners
     arrays = {name: values[name] if owner is backend else backend.adopt(values[name])
               for name, owner in owners.items()}
     for name in ranged:
-        bounds = owners[name].bounds(values[name]) if 0 not in values[name].shape else None
+        owner, value, kind = owners[name], values[name], kinds[name]
+        measured = kind.measured(owner.xp, value) if isinstance(kind, Signs) else value
+        bounds = owner.bounds(measured) if 0 not in value.shape else None
         if bounds is None:
-            arrays[name] = kinds[name].nan_outside(backend.xp, arrays[name])
+            arrays[name] = kind.nan_outside(backend.xp, arrays[name])
         else:
-            kinds[name].check_range(partial(_refuse, loss, name), "held", *bounds)
+            kind.check_range(partial(_refuse, loss, name), "held", *bounds)
     return arrays
 
 

@@ -16,6 +16,9 @@ class Direct:
 
 ROWS_ARE_INDEPENDENT = True
 
+_TOLD_APART = ("labels", "targets")
+"""Arrays that do not tell the type of the arithmetic: they may be integers."""
+
 
 def forward(backend: Any, row: Direct, inputs: dict[str, Array], means: Any, memo: dict[str, Any]
             ) -> tuple[Array, tuple[Array, ...]]:
@@ -31,8 +34,9 @@ def backward(backend: Any, row: Direct, inputs: dict[str, Array], residuals: tup
 
 
 def _upcast(xp: Any, inputs: dict[str, Array]) -> tuple[Array, ...]:
-    dtype = float_type(xp, *(array for name, array in inputs.items() if name != "labels"))
-    return tuple(array if name == "labels" else xp.astype(array, dtype, copy=False) for name, array in inputs.items())
+    dtype = float_type(xp, *(array for name, array in inputs.items() if name not in _TOLD_APART))
+    return tuple(array if name in _TOLD_APART else xp.astype(array, dtype, copy=False)
+                 for name, array in inputs.items())
 
 
 def count(residuals: Any) -> None:

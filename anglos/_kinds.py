@@ -19,6 +19,8 @@ class ArrayOf:
     optional: bool = False
     low: float = -math.inf
     frozen: bool = False
+    other: "ArrayOf | None" = None
+    """What may stand in its place, told by its dtype."""
 
     @property
     def ranged(self) -> bool:
@@ -47,6 +49,27 @@ class ArrayOf:
     def nan_outside(self, xp: Any, array: Any) -> Any:
         """The array, with NaN where a value is refused: for when it cannot be looked at."""
         return xp.where(array >= self.low, array, math.nan)
+
+
+@dataclass(frozen=True)
+class Signs(ArrayOf):
+    """An array of 1 and −1."""
+
+    def __str__(self) -> str:
+        return f"an array of 1 and -1, of integral or real floating dtype and shape {spell(self.shapes)}"
+
+    def measured(self, xp: Any, array: Any) -> Any:
+        """Magnitudes, of integers of any type."""
+        return xp.abs(array if xp.isdtype(array.dtype, "real floating") else xp.astype(array, xp.float32))
+
+    def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
+        """Refuse an array whose magnitudes have these bounds."""
+        if not low == high == 1.0:
+            refuse(ValueError, f"{verb} a number of magnitude {high if low == 1.0 else low:g}", str(self))
+
+    def nan_outside(self, xp: Any, array: Any) -> Any:
+        """The array: an integer cannot be NaN, so that the loss must be."""
+        return array
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ class Plan:
         positional = [inputs[name] for name in loss.arrays if name in inputs]
         if len(inputs) > len(positional):
             dtype = float_type(self.backend.xp, *(inputs[name] for name in inputs if name in loss.arrays
-                                                  and name != "labels"))
+                                                  and loss.kinds[name].dtype == "real floating"))
             for name in self.names[len(positional):]:  # options come last
                 if loss.kinds[name].dtype == "real floating":
                     inputs[name] = self.backend.xp.astype(inputs[name], dtype, copy=False)

@@ -72,6 +72,7 @@ def made(loss: Loss[...], named: dict[str, np.ndarray]) -> list[np.ndarray]:
     embeddings, logits = named["embeddings"], named.get("logits", named["embeddings"])
     made_of = {"prototypes": named["weights"], "centers": named["weights"], "cosines": np.tanh(logits),
                "queries": embeddings, "anchors": embeddings, "keys": embeddings[::-1],
+               "others": embeddings[::-1], "targets": np.where(np.arange(len(embeddings)) % 2, 1, -1),
                "positives": embeddings[::-1], "negatives": np.roll(embeddings, 1, axis=0)}
     chosen = {name: np.ascontiguousarray({**made_of, **named}[name]) for name in loss.arrays}
     if loss.kinds.get("weights") == ArrayOf("C K D"):
@@ -90,7 +91,7 @@ def arrays(loss: Loss[...], library: Library, seed: int = 0, dtype: str = "float
         "logits": random.normal(size=(BATCH, CLASSES)),
         "labels": LABELS,
     }
-    named |= {name: random.normal(size=(BATCH, DIMENSION)) for name in ("keys", "positives", "negatives")}
+    named |= {name: random.normal(size=(BATCH, DIMENSION)) for name in ("keys", "others", "positives", "negatives")}
     return [library.array(array.astype(dtype) if array.dtype.kind == "f" else array) for array in made(loss, named)]
 
 

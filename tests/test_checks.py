@@ -137,6 +137,13 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      f"mining.batch_hard: labels was a list; wanted an array of integral dtype and shape (B,), {ARRAY}"),
     (anglos.mining.semi_hard, (X, Y), {"margin": "soft"},
      "mining.semi_hard: margin was 'soft'; wanted a margin on the distance from 0: a number or None"),
+    (anglos.pair_margin, (Q, Q, Y % 2), {}, "pair_margin: targets held a number of magnitude 0; "
+     "wanted an array of 1 and -1, of integral or real floating dtype and shape (B,)"),
+    (anglos.pair_margin, (Q, Q, Q[:, 0] * [1, -1, 1, -1, 0.5, 1]), {},
+     "pair_margin: targets held a number of magnitude 0.5; "
+     "wanted an array of 1 and -1, of integral or real floating dtype and shape (B,)"),
+    (anglos.pair_margin, (Q, Q, Y == 0), {}, "pair_margin: targets was of dtype bool; "
+     "wanted an array of 1 and -1, of integral or real floating dtype and shape (B,)"),
     (anglos.clip, (Q, Q), {"false_negatives": np.zeros((5, 5), dtype=bool)},
      "clip: false_negatives was of shape (5, 5); wanted (6, 6)"),
     (anglos.proxy_anchor, (X, W, Y + 2), {},

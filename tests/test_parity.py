@@ -180,6 +180,8 @@ OTHER_ROWS = [
     Row("clip", {"scale": SCALE}, lambda queries, keys: (
         classified(1 / SCALE, queries, keys) + classified(1 / SCALE, keys, queries)) / 2),
     Row("clip", {"scale": SCALE}, lambda queries, keys: anglos.clip(keys, queries, scale=SCALE)),
+    *(Row("pair_margin", {"distance": "cosine", "squared": False, "margin": 1.0 - margin},
+          torch.nn.CosineEmbeddingLoss(margin=margin), tolerance=1e-11) for margin in (0.0, 0.4, -0.5)),
     Row("triplet_margin", PLAIN_EUCLIDEAN, torch.nn.TripletMarginLoss(**NO_EPSILON)),
     Row("triplet_margin", {**PLAIN_EUCLIDEAN, "swap": True}, torch.nn.TripletMarginLoss(**NO_EPSILON, swap=True)),
 ]
@@ -207,7 +209,8 @@ def inputs(row: Row, situation: str) -> tuple[list[Any], dict[str, Any]]:
     if loss.kinds.get("weights") != ArrayOf("C K D"):
         weights = weights[:, 0]
     named = {"embeddings": embeddings, "weights": weights, "labels": labels, "queries": embeddings, "keys": keys,
-             "anchors": embeddings, "positives": keys, "negatives": others}
+             "anchors": embeddings, "others": keys, "targets": np.where(labels % 2, 1, -1),
+             "positives": keys, "negatives": others}
     references = {"reference_embeddings": torch.tensor(others[::2]), "reference_labels": torch.tensor(labels[::2])}
     return ([torch.tensor(named[name]) for name in loss.arrays[:row.arrays or loss.required]],
             references if situation == "references" else {})

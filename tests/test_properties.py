@@ -1,6 +1,8 @@
 """What holds for every loss in every library."""
 
 import pickle
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -346,6 +348,39 @@ def test_rows_without_negatives_leave_the_divisor(library: Library) -> None:
     np.testing.assert_allclose(float(anglos.n_pair(queries, keys, false_negatives=some)), rows.sum() / BATCH)
 
 
+def test_targets_of_given_pairs(library: Library) -> None:
+    """Integers or not, refused or NaN if they are not ±1; a zero vector has cosine 0 and gradient 0."""
+    anchors, others, targets = arrays(anglos.pair_margin, library)
+    wanted = library.numpy(anglos.pair_margin(anchors, others, targets, reduction="none"))
+    signs = library.numpy(targets)
+    for dtype in ("int8", "int32", "float32", "float64", *library.low_precision):
+        same = library.cast(library.array(signs), dtype)
+        got = anglos.pair_margin(anchors, others, same, reduction="none")
+        assert got.dtype == anchors.dtype
+        np.testing.assert_array_equal(library.numpy(got), wanted)
+    jax: Any = import_module("jax")
+    for wrong in (3.0, 0.0, -2.0, np.nan):
+        spoilt = np.where(np.arange(BATCH) == 2, wrong, signs)
+        if library.name in ("numpy", "torch", "jax"):
+            with pytest.raises(ValueError, match=r"^pair_margin: targets held a number of magnitude "):
+                anglos.pair_margin(anchors, others, library.array(spoilt))
+        if library.name in ("strict", "jax"):
+            wrap: Any = jax.jit if library.name == "jax" else lambda function: function
+            rows = wrap(partial(anglos.pair_margin, reduction="none"))(anchors, others, library.array(spoilt))
+            np.testing.assert_array_equal(np.isnan(library.numpy(rows)), np.arange(BATCH) == 2)
+    nothing = library.array(np.where(np.arange(BATCH)[:, None] % 3, library.numpy(anchors), 0.0))
+    for distance, apart in (("cosine", 1.0), ("squared_euclidean", 2.0), ("euclidean", 2.0**0.5), ("angle", np.pi / 2)):
+        options: dict[str, Any] = {"distance": distance, "squared": False, "margin": 3.0}
+        rows, (d_nothing, d_others) = anglos.pair_margin.value_and_grad(
+            nothing, others, targets, **options, reduction="none")
+        np.testing.assert_allclose(library.numpy(rows)[::3], np.where(signs > 0, apart, 3.0 - apart)[::3], rtol=1e-14)
+        assert not library.numpy(d_nothing)[::3].any()
+        assert np.abs(library.numpy(d_others)[::3]).max() < 1e-15
+        rows, gradients = anglos.pair_margin.value_and_grad(anchors, anchors, targets, **options, reduction="none")
+        np.testing.assert_array_equal(library.numpy(rows), np.where(signs > 0, 0.0, 3.0))
+        assert not any(library.numpy(gradient).any() for gradient in gradients)
+
+
 def test_an_empty_memory_costs_nothing(pair: Loss[...], library: Library) -> None:
     if "reference_embeddings" not in pair.defaults:
         pytest.skip("takes no references")
@@ -457,7 +492,7 @@ def test_nan_and_infinity_are_never_a_number(loss: Loss[...], library: Library, 
     """In an embedding, in a class that is not the label's, or in a logit: a diverged run must not look perfect."""
     inputs = [library.numpy(array) for array in arrays(loss, library)]
     for position, name in enumerate(loss.arrays):
-        if name == "labels":
+        if inputs[position].dtype.kind != "f":
             continue
         spoilt = [array.copy() for array in inputs]
         spoilt[position][LABELS[2] if name == "centers" else 2, ...] = bad

@@ -1,0 +1,112 @@
+"""Contrastive loss of given pairs."""
+
+import math
+from functools import partial
+from typing import Any
+
+from anglos import _direct
+from anglos._arguments import Anchors, DistanceName, GivenPairMargin, PairTargets, Reduction, SampleWeight
+from anglos._direct import Direct
+from anglos._distances import DISTANCES, OF_UNIT_VECTORS
+from anglos._loss import loss
+from anglos._numerics import unit_rows, unit_rows_pullback
+
+
+@loss(_direct, formula="ℓ = ½ D² of a positive, ½ [m − D]₊² of a negative, given pairs",
+      paper="Hadsell et al. 2006 (CVPR), doi:10.1109/CVPR.2006.100")
+def pair_margin(
+    anchors: Anchors, others: Anchors, targets: PairTargets, /, *,
+    margin: GivenPairMargin = 1.0, squared: bool = True, distance: DistanceName = "euclidean", normalize: bool = True,
+    sample_weight: SampleWeight = None, reduction: Reduction = "mean",
+) -> Direct:
+    """Contrastive loss of pairs that were chosen before: one per row.
+
+    ½ D² for a positive pair and ½ [m − D]₊² for a negative one; D and [m − D]₊ with `squared=False`. The mean is over
+    all rows. `contrastive` takes all pairs of a batch. `torch.nn.CosineEmbeddingLoss(margin)` is this with
+    distance="cosine", squared=False and 1 − margin for m; sentence-transformers' `ContrastiveLoss()` is this with
+    distance="cosine", margin=0.5 and 2 · label − 1 for targets.
+
+    Parameters
+    ----------
+    anchors : array (B, D)
+        One row per pair. A zero vector has cosine 0 with all others, and gradient 0 where vectors are normalised.
+    others : array (B, D)
+        What each is compared with.
+    targets : array (B,), of integers or of real floating dtype
+        1 where the two belong together, −1 where they do not; nothing else. A constant. Where values cannot be read
+        for free (under a trace, on a GPU), another number makes its row NaN.
+    margin : number of at least 0, or array () or (B,)
+        m, in units of the distance. An array is differentiated; (B,) is one margin per row.
+    squared : bool
+        Whether distance and shortfall are squared.
+    distance : {"euclidean", "squared_euclidean", "cosine", "angle"}
+        D. "squared_euclidean" is |x − r|², "cosine" 1 − cos θ, "angle" θ in radians. Of two equal embeddings all have
+        gradient 0.
+    normalize : bool
+        Whether Euclidean distances are those of unit vectors.
+    sample_weight : array (B,), optional
+        Factor of every row's loss; the mean is divided by their sum.
+    reduction : {"mean", "sum", "none"}
+        A number, or the B losses one by one.
+
+    Returns
+    -------
+    array () or (B,)
+        Of the type of the arithmetic: that of the inputs, float32 at least.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any arithmetic, with the argument's name, what it was and what is wanted.
+
+    References
+    ----------
+    Hadsell, Chopra, LeCun, "Dimensionality Reduction by Learning an Invariant Mapping", CVPR 2006.
+
+    Examples
+    --------
+    A pair at 60° that belongs together, and one at 0° that does not, by their cosines: 1 − ½ and 1.
+
+    >>> import anglos, numpy as np
+    >>> anchors, others = np.asarray([[1.0, 0.0], [0.0, 2.0]]), np.asarray([[0.5, 0.75**0.5], [0.0, 1.0]])
+    >>> rows = anglos.pair_margin(anchors, others, np.asarray([1, -1]), distance="cosine", squared=False,
+    ...                           reduction="none")
+    >>> [round(float(row), 6) for row in rows]
+    [0.5, 1.0]
+    """
+    parts = partial(_parts, margin=margin, squared=squared, distance=distance,
+                    normalize=normalize or distance in OF_UNIT_VECTORS)
+    return Direct(partial(_value, parts), partial(_gradients, parts))
+
+
+def _parts(backend: Any, anchors: Any, others: Any, targets: Any, *options: Any, margin: Any, squared: bool,
+           distance: str, normalize: bool) -> Any:
+    """The points with 1/|x|; x − r; ½ D² or ½ [m − D]₊², or without the square; and the slopes in D² and in m."""
+    xp = backend.xp
+    sides: list[Any] = [unit_rows(backend, x) if normalize else (x, None) for x in (anchors, others)]
+    difference = sides[0][0] - sides[1][0]
+    square = backend.dot(difference, difference)
+    for _, inverse in sides if normalize else ():  # 2 − 2 cos θ, also of a zero vector
+        square = square + xp.astype(inverse[:, 0] == 0.0, square.dtype)
+    apart = DISTANCES[distance](backend, square, 0.0)
+    sign = xp.astype(targets, square.dtype, copy=False)
+    sign = xp.where(xp.abs(sign) == 1.0, sign, math.nan)
+    error = xp.where(sign > 0.0, apart.value, margin - apart.value)
+    error = xp.where(error <= 0.0, 0.0, error)
+    size = sign * (error if squared else xp.astype(error > 0.0, error.dtype))
+    value = xp.abs(sign) * (0.5 * error * error if squared else error)
+    return sides, difference, value, size * apart.slope(), xp.where(sign > 0.0, 0.0, -size)
+
+
+def _value(parts: Any, backend: Any, *inputs: Any) -> Any:
+    return parts(backend, *inputs)[2]
+
+
+def _gradients(parts: Any, backend: Any, g: Any, *inputs: Any) -> dict[str, Any]:
+    """∂D²/∂x = 2 (x − r) = −∂D²/∂r."""
+    sides, difference, _, slope, margin_slope = parts(backend, *inputs)
+    d_anchors = 2.0 * (g * slope)[:, None] * difference
+    points = {name: d_points if inverse is None else unit_rows_pullback(backend, unit, inverse, d_points)
+              for name, (unit, inverse), d_points in zip(
+                  ("anchors", "others"), sides, (d_anchors, -d_anchors), strict=True)}
+    return {**points, "margin": g * margin_slope}
