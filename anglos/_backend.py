@@ -3,6 +3,7 @@ a module in `backends/` replaces what its library does better, and says how the 
 """
 
 import math
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -254,13 +255,20 @@ class Backend:
 
     def differentiable(self, plan: "Plan", arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         """`plan.forward`, the first of it registered with the library's automatic differentiation if it has one."""
-        with self.plain(arrays):
-            return plan.for_value_only().forward(arrays)
+        return plan.for_value_only().forward(arrays)
+
+    def errstate(self) -> AbstractContextManager[Any]:
+        """Around all arithmetic: what overflows or vanishes is looked at, and NumPy neither warns nor raises.
+
+        So too where NumPy computes for another library.
+        """
+        numpy = sys.modules.get("numpy")
+        return nullcontext() if numpy is None else numpy.errstate(all="ignore")
 
     def plain(self, arrays: tuple[Array, ...]) -> AbstractContextManager[Any]:
         """Around arithmetic that the library may differentiate itself."""
-        return nullcontext()
+        return self.errstate()
 
     def untracked(self, arrays: tuple[Array, ...]) -> AbstractContextManager[Any]:
         """Around arithmetic that nothing will differentiate."""
-        return nullcontext()
+        return self.errstate()

@@ -70,8 +70,9 @@ class Loss(Generic[Options]):
     def __call__(self, first: First = _MISSING, /, *arrays: Options.args, **options: Options.kwargs) -> First:
         """The loss. In PyTorch and JAX it can be differentiated, by the analytical gradient."""
         call = self._prepare((first, *arrays), options)
-        value: First = call.reduce(*call.plan.backend.differentiable(call.plan, call.arrays))
-        return value
+        with call.plan.backend.errstate():
+            value: First = call.reduce(*call.plan.backend.differentiable(call.plan, call.arrays))
+            return value
 
     def plain(self, first: First = _MISSING, /, *arrays: Options.args, **options: Options.kwargs) -> First:
         """The same value in bare array operations, for any automatic differentiation, forward mode too."""
@@ -126,7 +127,8 @@ class Loss(Generic[Options]):
         inputs = check_contents(self.name, self.kinds, plan.backend, form.owners, form.ranged, values)
         for name, number in form.numbers.items():
             like = inputs[self.arrays[0]]
-            inputs[name] = plan.backend.asarray(number, like, float_type(plan.backend.xp, like))
+            with plan.backend.errstate():
+                inputs[name] = plan.backend.asarray(number, like, float_type(plan.backend.xp, like))
         rows = Rows(inputs.pop("sample_weight", None), None)
         if "labels" in inputs and not self.engine.ROWS_ARE_INDEPENDENT:
             rows, inputs = settle_groups(self.name, plan.backend, inputs, form.classes, form.ignore_index, rows.weight)

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
@@ -131,11 +130,6 @@ class NumPy(Backend):
                 if blas is not None:
                     return sweep_in_threads(blas, visit, combine, arrays, width)
         return super().sweep(visit, combine, arrays, width)
-
-    def plain(self, arrays: tuple[Any, ...]) -> AbstractContextManager[Any]:
-        return np.errstate(over="ignore")  # squares and sums of exponentials may, and are looked at
-
-    untracked = plain
 
 
 def _unsigned(labels: Any) -> Any:

@@ -212,12 +212,54 @@ def test_hard_inputs_are_finite(loss: Loss[...], library: Library) -> None:
                 array = np.clip(array, -6e4, 6e4)
             inputs.append(library.array(array) if name == "labels" else library.cast(library.array(array), dtype))
         for options in hard_options(loss):
-            value, gradients = loss.value_and_grad(*fitting(inputs, options), **options)
+            with np.errstate(all="raise"):
+                value, gradients = loss.value_and_grad(*fitting(inputs, options), **options)
             assert np.isfinite(library.numpy(value)), (dtype, options)
             for gradient in gradients:
                 numbers = library.numpy(gradient).astype("float64")
                 bad = ~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
                 assert not bad.any(), (dtype, options, np.flatnonzero(bad))
+
+
+def test_what_is_finite_raises_nothing(loss: Loss[...], library: Library) -> None:
+    """Whatever np.errstate says: vectors, weights and options whose squares, products or digits vanish or overflow."""
+    embeddings, weights, labels = hard_embeddings()
+    named = {"embeddings": embeddings, "weights": weights, "labels": labels, "logits": 1e4 * np.eye(18, 5) - 1e-40}
+    inputs = [array if name == "labels" else library.cast(array, "float32")
+              for name, array in zip(loss.arrays, map(library.array, made(loss, named)), strict=True)]
+    options: dict[str, Any] = {}
+    if "sample_weight" in loss.defaults:
+        options["sample_weight"] = library.array(np.geomspace(1e-30, 1.0, 18).astype("float32"))
+    small = {name: 1e-50 for name in ("margin", "scale", "temperature") if name in array_options(loss)
+             and loss.kinds[name].low == 0.0}
+    wrt = (*float_arrays(loss), *small)
+
+    def noticed(error: str, _: int) -> None:
+        raise AssertionError(error)
+
+    with np.errstate(all="call", call=noticed):
+        for reduction in ("mean", "none"):
+            loss(*inputs, **options, reduction=reduction)
+            loss.value_and_grad(*inputs, **options, **small, wrt=wrt, reduction=reduction)
+        loss.plain(*inputs, **options)
+        if library.name == "torch":  # where NumPy computes small calls
+            for array in leaves(loss, inputs):
+                array.requires_grad_()
+            loss(*inputs, **options).backward()
+
+
+def test_states_and_selections_raise_nothing(library: Library) -> None:
+    x, w, labels = hard_embeddings()
+    x, w = (library.cast(library.array(array * 1e-12), "float32") for array in (x, w))
+    y, few = library.array(labels), library.array(labels % 2 == 0)
+    with np.errstate(all="raise"):
+        anglos.adacos_update(None, x, w, y)
+        anglos.adaface_update(20.0, 100.0, x, t_alpha=1e-40)
+        anglos.angular_triplet_update(w, x, y, few)
+        anglos.center_update(w, x, y, alpha=1e-30)
+        anglos.curricularface_update(1e-40, x, w, y)
+        for mining in (anglos.mining.batch_hard, anglos.mining.semi_hard, anglos.mining.semi_hard_or_easiest):
+            mining(x, y, normalize=False)
 
 
 def hard_options(loss: Loss[...]) -> list[dict[str, Any]]:
@@ -322,7 +364,6 @@ def test_invariants(library: Library) -> None:
                                library.numpy(anglos.linear_cross_entropy(*inputs, label_smoothing=0.2)), rtol=1e-13)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value encountered")
 @pytest.mark.parametrize("mining", ["batch_all", "batch_hard", "semi_hard", "semi_hard_or_easiest"])
 def test_no_selection_passes_a_nan_by(mining: Any, library: Library) -> None:
     embeddings, labels = arrays(anglos.triplet, library)
@@ -486,7 +527,6 @@ def test_normalised_gradients_are_orthogonal(head: Loss[...], library: Library) 
             assert np.abs(along).max() < 1e-12, name
 
 
-@pytest.mark.filterwarnings("ignore:invalid value encountered", "ignore:overflow encountered")
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_nan_and_infinity_are_never_a_number(loss: Loss[...], library: Library, bad: float) -> None:
     """In an embedding, in a class that is not the label's, or in a logit: a diverged run must not look perfect."""

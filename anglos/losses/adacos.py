@@ -113,17 +113,18 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
     row = Row(scale, reduction=ExcludedPositive())
     with backend.plain(tuple(arrays.values())):
         _, (*_, cos, rest, _, _) = _prototypes.forward(backend, row, arrays, Means(), {})
-    cos = backend.clip(cos, -1.0, 1.0)
-    if rows.weight is not None:
-        cos = cos + 0.0 * xp.astype(rows.weight, cos.dtype)  # NaN where a label is out of range
-    counted = xp.ones_like(cos) > 0.0 if rows.counted is None else rows.counted
-    count = xp.sum(xp.astype(counted, backend.index_type))
-    rest = xp.where(counted, rest, 0.0)
-    largest = xp.max(rest)
-    mean = xp.sum(xp.where(counted, xp.exp(rest - largest), 0.0)) / xp.astype(xp.where(count > 0, count, 1), cos.dtype)
-    middle = xp.reshape(xp.where(count > 0, (count - 1) // 2, 0), (1,))
-    median = xp.take(xp.sort(xp.where(counted, cos, -2.0), descending=True), middle)[0]
-    least = xp.where(median < math.sqrt(0.5), math.sqrt(0.5), median)
-    new = (xp.log(xp.where(mean == 0.0, 1.0, mean)) + largest) / least + 0.0 * xp.sum(xp.where(counted, cos, 0.0))
-    kept = (count == 0) | (new <= 0.0)
-    return backend.stop_gradient(xp.where(kept, scale * xp.ones_like(new), new))
+        cos = backend.clip(cos, -1.0, 1.0)
+        if rows.weight is not None:
+            cos = cos + 0.0 * xp.astype(rows.weight, cos.dtype)  # NaN where a label is out of range
+        counted = xp.ones_like(cos) > 0.0 if rows.counted is None else rows.counted
+        count = xp.sum(xp.astype(counted, backend.index_type))
+        rest = xp.where(counted, rest, 0.0)
+        largest = xp.max(rest)
+        total = xp.sum(xp.where(counted, xp.exp(rest - largest), 0.0))
+        mean = total / xp.astype(xp.where(count > 0, count, 1), cos.dtype)
+        middle = xp.reshape(xp.where(count > 0, (count - 1) // 2, 0), (1,))
+        median = xp.take(xp.sort(xp.where(counted, cos, -2.0), descending=True), middle)[0]
+        least = xp.where(median < math.sqrt(0.5), math.sqrt(0.5), median)
+        new = (xp.log(xp.where(mean == 0.0, 1.0, mean)) + largest) / least + 0.0 * xp.sum(xp.where(counted, cos, 0.0))
+        kept = (count == 0) | (new <= 0.0)
+        return backend.stop_gradient(xp.where(kept, scale * xp.ones_like(new), new))

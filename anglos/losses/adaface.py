@@ -120,8 +120,9 @@ def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: f
     xp = backend.xp
     if embeddings.shape[0] == 0:
         return norm_mean, norm_std
-    mean, std = _statistics(xp, xp.sqrt(xp.sum(embeddings * embeddings, axis=-1)))
-    return t_alpha * mean + (1.0 - t_alpha) * norm_mean, t_alpha * std + (1.0 - t_alpha) * norm_std
+    with backend.plain((embeddings,)):
+        mean, std = _statistics(xp, xp.sqrt(xp.sum(embeddings * embeddings, axis=-1)))
+        return t_alpha * mean + (1.0 - t_alpha) * norm_mean, t_alpha * std + (1.0 - t_alpha) * norm_std
 
 
 def _statistics(xp: Any, length: Any) -> tuple[Any, Any]:

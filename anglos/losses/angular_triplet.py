@@ -126,8 +126,8 @@ def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replac
     x = arrays["embeddings"]
     with backend.plain((x, prototypes)):
         unit, _ = unit_rows(backend, xp.where(wins, xp.astype(x, float_type(xp, x, prototypes), copy=False), 0.0))
-    if rows.weight is not None:
-        unit = xp.where(wins, unit * xp.astype(rows.weight, unit.dtype)[:, None], 0.0)
-    replaced = backend.sum_by_label(xp.astype(wins, unit.dtype), labels, sizes["C"]) > 0.0
-    new = xp.astype(backend.sum_by_label(unit, labels, sizes["C"]), prototypes.dtype, copy=False)
-    return backend.stop_gradient(xp.where(replaced, new, prototypes))
+        if rows.weight is not None:
+            unit = xp.where(wins, unit * xp.astype(rows.weight, unit.dtype)[:, None], 0.0)
+        replaced = backend.sum_by_label(xp.astype(wins, unit.dtype), labels, sizes["C"]) > 0.0
+        new = xp.astype(backend.sum_by_label(unit, labels, sizes["C"]), prototypes.dtype, copy=False)
+        return backend.stop_gradient(xp.where(replaced, new, prototypes))

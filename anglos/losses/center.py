@@ -86,10 +86,11 @@ def center_update(centers: Any, embeddings: Any, labels: Any, *, alpha: float = 
         "center_update", center.kinds, {"embeddings": embeddings, "centers": centers, "labels": labels})
     embeddings, centers = arrays["embeddings"], arrays["centers"]
     rows, labels = settle_labels("center_update", backend, arrays["labels"], sizes["C"], -100, None)
-    difference = backend.stop_gradient(_difference(backend, embeddings, centers, labels))
-    weight = backend.xp.ones_like(difference[:, :1])
-    if rows.weight is not None:
-        weight = weight * rows.weight[:, None]
-        difference = backend.xp.where(weight == 0.0, 0.0, weight * difference)
-    count = backend.sum_by_label(weight, labels, sizes["C"])
-    return centers + alpha * backend.sum_by_label(difference, labels, sizes["C"]) / (1.0 + count)
+    with backend.plain((embeddings, centers)):
+        difference = backend.stop_gradient(_difference(backend, embeddings, centers, labels))
+        weight = backend.xp.ones_like(difference[:, :1])
+        if rows.weight is not None:
+            weight = weight * rows.weight[:, None]
+            difference = backend.xp.where(weight == 0.0, 0.0, weight * difference)
+        count = backend.sum_by_label(weight, labels, sizes["C"])
+        return centers + alpha * backend.sum_by_label(difference, labels, sizes["C"]) / (1.0 + count)

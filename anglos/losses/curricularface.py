@@ -129,8 +129,8 @@ def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *,
     with backend.plain(tuple(arrays.values())):
         unit, _ = unit_rows(backend, arrays["embeddings"])
         own, _ = unit_rows(backend, xp.take(arrays["weights"], labels, axis=0))
-    mean = reduce(xp, xp.sum(unit * own, axis=-1), rows, "mean")
-    moved = momentum * t + (1.0 - momentum) * backend.stop_gradient(mean)
+        mean = reduce(xp, xp.sum(unit * own, axis=-1), rows, "mean")
+        moved = momentum * t + (1.0 - momentum) * backend.stop_gradient(mean)
     if sizes["B"] == 0:
         return t
     return moved if rows.counted is None else xp.where(xp.any(rows.counted), moved, t)

@@ -24,7 +24,7 @@ class Differentiable(torch.autograd.Function):
             # Copies: numpy() would pin a storage that fully_shard must free, and fill again elsewhere.
             inputs = tuple([array.clone().numpy() for array in arrays])
             small = _in_numpy(plan)
-            with _as_silent_as_torch(small):
+            with small.backend.errstate():
                 per_row, residuals = small.forward(inputs, memo)
             memo["small"] = small, inputs, residuals
             count = plan.loss.engine.count(residuals)
@@ -62,7 +62,7 @@ class Differentiable(torch.autograd.Function):
         batched = not compiling and torch._C._functorch.is_legacy_batchedtensor(g)
         if "small" in memo and not (torch.is_grad_enabled() or batched or compiling):
             small, inputs, numbers = memo["small"]
-            with _as_silent_as_torch(small):
+            with small.backend.errstate():
                 found = small.backward(g.resolve_neg().numpy(), inputs, numbers, needs, memo)
             return None, None, *(_tensor(small, found[name]) if name in found else None for name in plan.names)
         # The residuals carry no graph: where this gradient is itself differentiated they would give a wrong
@@ -94,12 +94,6 @@ class Untransformed(torch.autograd.Function):
 
     backward = staticmethod(Differentiable.backward)
     jvp = staticmethod(WithHint.jvp)
-
-
-def _as_silent_as_torch(small: Plan) -> AbstractContextManager[Any]:
-    """PyTorch warns of no overflow, which is how a GradScaler finds its scale."""
-    silent: AbstractContextManager[Any] = small.backend.xp.errstate(all="ignore")
-    return silent
 
 
 @functools.lru_cache(256)
