@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any, Literal, Protocol
 
-from anglos._kinds import ArrayOf, Integer, Number, NumberOr, Pair, Signs
+from anglos._kinds import ArrayOf, Integer, Number, Pair, Signs
 
 
 class Array(Protocol):
@@ -52,13 +52,19 @@ OptionalScale = Annotated[float | Array | None, Number("a scale", 0.0, above=Tru
 Annealing = Annotated[float | Array, Number("a weight", 0.0)]
 Temperature = Annotated[float | Array, Number("a temperature", 0.0, above=True)]
 AnyNumber = Annotated[float | Array, Number("a number", -math.inf)]
-TripletMargin = Annotated[float | Literal["soft"], NumberOr(Number("a margin on the distance", 0.0, shapes=()), "soft")]
-PairMargin = Annotated[float, Number("a margin", 0.0, shapes=())]
+TripletMargin = Annotated[float | Array | Literal["soft"], Number("a margin on the distance", 0.0, word="soft")]
+RowTripletMargin = Annotated[float | Array | Literal["soft"],
+                             Number("a margin on the distance", 0.0, shapes=("", "B"), word="soft")]
+PairMargin = Annotated[float | Array, Number("a margin", 0.0)]
 GivenPairMargin = Annotated[float | Array, Number("a margin", 0.0, shapes=("", "B"))]
-CircleMargin = Annotated[float, Number("a margin on the cosine", 0.0, 1.0, shapes=())]
-Part = Annotated[float, Number("a part", 0.0, 0.99, shapes=())]
-OptionalNonNegative = Annotated[float | None, Number("a number", 0.0, shapes=(), optional=True)]
-AngularAngle = Annotated[float, Number("an angle in radians", 0.0, 1.15, above=True, shapes=())]
+CircleMargin = Annotated[float | Array, Number("a margin on the cosine", 0.0, 1.0)]
+SharedCosineMargin = Annotated[float | Array, Number("a margin on the cosine", -2.0, 2.0)]
+PositiveFactor = Annotated[float | Array, Number("a number", 0.0, above=True)]
+Factor = Annotated[float | Array, Number("a number", 0.0)]
+Part = Annotated[float | Array, Number("a part", 0.0, 0.99)]
+Slack = Annotated[float | Array | None, Number("a number", 0.0, optional=True, frozen=True)]
+Sharpness = Annotated[float | Array, Number("a number", 0.0, frozen=True)]
+AngularAngle = Annotated[float | Array, Number("an angle in radians", 0.0, 1.15, above=True)]
 Mining = Literal["batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest"]
 DistanceName = Literal["squared_euclidean", "euclidean", "cosine", "angle"]
 LabelSmoothing = Annotated[float, Number("a probability", 0.0, 1.0, shapes=())]

@@ -74,7 +74,7 @@ class Signs(ArrayOf):
 
 @dataclass(frozen=True)
 class Number:
-    """A number from low to high, or an array of such numbers in one of the shapes."""
+    """A number from low to high, or an array of such numbers in one of the shapes, or a word in its place."""
 
     what: str
     low: float
@@ -84,6 +84,7 @@ class Number:
     optional: bool = False
     frozen: bool = False
     """A constant to the gradient."""
+    word: str | None = None
 
     dtype = "real floating"
 
@@ -92,12 +93,17 @@ class Number:
         array = f"an array of {self.dtype} dtype and shape {spell(self.shapes)}"
         forms = ["a number", *([array] if self.shapes else []), *(["None"] if self.optional else [])]
         span += f" to {self.high:g}" if self.high < math.inf else ""
-        return f"{self.what} {span}: {' or '.join(forms)}"
+        word = "" if self.word is None else f", or {self.word!r}"
+        return f"{self.what} {span}: {' or '.join(forms)}{word}"
 
-    def static(self, refuse: Refuse, value: Any) -> float | None:
+    def static(self, refuse: Refuse, value: Any) -> float | str | None:
         """The value, which is no array, if it is allowed all the same."""
         if value is None and self.optional:
             return None
+        if self.word is not None and isinstance(value, str):
+            if value != self.word:
+                refuse(ValueError, f"was {value!r}", str(self))
+            return value
         if isinstance(value, bool) or not isinstance(value, (float, int, numbers.Real)):
             refuse(TypeError, f"was {describe(value)}", str(self))
         try:
@@ -141,25 +147,6 @@ class OneOf:
             if type(value) is type(choice) and value == choice:
                 return value
         return refuse(ValueError, f"was {describe(value)}", f"one of {', '.join(map(repr, self.choices))}")
-
-
-@dataclass(frozen=True)
-class NumberOr:
-    """A number, or a word in its place."""
-
-    number: Number
-    word: str
-
-    def static(self, refuse: Refuse, value: Any) -> Any:
-        """The value if it is one of them."""
-        def refuse_both(kind: type[Exception], was: str, wanted: str) -> NoReturn:
-            refuse(kind, was, f"{wanted}, or {self.word!r}")
-
-        if value == self.word:
-            return value
-        if isinstance(value, str):
-            refuse_both(ValueError, f"was {value!r}", str(self.number))
-        return self.number.static(refuse_both, value)
 
 
 @dataclass(frozen=True)

@@ -149,8 +149,9 @@ class Loss(Generic[Options]):
         check_wrt(self.name, self.kinds, wrt)
         numbers = {name: static.pop(name, None) for name in wrt if name not in owners}
         for name, number in numbers.items():
-            if number is None:
-                raise ValueError(f"{self.name}: wrt named {name}, which was None; wanted an array or a number for it")
+            if number is None or isinstance(number, str):
+                raise ValueError(
+                    f"{self.name}: wrt named {name}, which was {number!r}; wanted an array or a number for it")
         reduction, ignore_index = static.pop("reduction"), static.pop("ignore_index", None)
         static.pop("sample_weight", None)
         if "labels" in owners and not self.engine.ROWS_ARE_INDEPENDENT:

@@ -87,11 +87,16 @@ def sum_where(xp: Any, mask: Array, terms: Array) -> Array:
     return xp.sum(xp.where(mask, terms, 0.0), axis=-1)
 
 
-def hinge(backend: Any, difference: Array, margin: float | None) -> tuple[Array, Array]:
-    """[d + m]₊ with slope 1[d + m > 0]; without a margin the soft one, ς(d) with slope σ(d)."""
-    if margin is None:
-        return softplus(backend, difference), sigmoid(backend, difference)
-    xp, excess = backend.xp, difference + margin
+def hinge_of(margin: Any, soft: bool) -> tuple[Any, bool]:
+    """The margin as a number or an array, and whether the hinge is soft; "soft" is a soft one with margin 0."""
+    return (0.0, True) if isinstance(margin, str) else (margin, soft)
+
+
+def hinge(backend: Any, excess: Array, soft: bool) -> tuple[Array, Array]:
+    """[v]₊ with slope 1[v > 0]; or the soft one, ς(v) with slope σ(v)."""
+    if soft:
+        return softplus(backend, excess), sigmoid(backend, excess)
+    xp = backend.xp
     return xp.where(excess <= 0.0, 0.0, excess), xp.astype(excess > 0.0, excess.dtype)
 
 

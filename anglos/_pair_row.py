@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from anglos._numerics import Array
-from anglos._row import NAMES
 
 
 class PairTile(NamedTuple):
@@ -26,6 +25,8 @@ class Terms(NamedTuple):
     value: Array
     count: Array
     slope: Callable[[], Array]
+    option_slopes: Callable[[], Mapping[str, Array]] = dict
+    """In the options of the loss that may be arrays, beyond what the values depend on them: (A,) by name."""
     between_slope: Callable[[Array], Array] | None = None
     """From the weights of the rows, (A, 1), to the slope in `between`, summed over the rows."""
 
@@ -44,11 +45,11 @@ class PairRow:
     """The mean of this loss and of the cross entropy of every column over the rows."""
     log_noise: tuple[Array | None, Array | None] | None = None
     """log p of a row's own key, (B,), and of the M negatives: log M + log p is subtracted from the logits."""
-    length_penalty: float = 0.0
-    """Times |q|² + |k|² of every pair of rows."""
+    length_penalty: Any = None
+    """Times |q|² + |k|² of every pair of rows; None for none."""
     wants_between: bool = False
     triples: bool = False
     """Whether `terms` holds N numbers for every pair, so that tiles must be smaller."""
     ignore_index: int | None = None
-    names: Mapping[str, tuple[str, Any]] = field(default_factory=lambda: NAMES)
+    names: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     """For an option of the loss that is a field of the row: the field, and its slope in the option."""

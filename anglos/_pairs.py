@@ -12,7 +12,7 @@ from typing import Any
 
 from anglos._numerics import Array, add_sums
 from anglos._pair_row import PairRow, PairTile, Terms
-from anglos._pair_tiles import Tiles, sides_of
+from anglos._pair_tiles import Sides, Tiles, sides_of
 from anglos._reductions import CrossEntropy, Tile, marked_tile
 
 ROWS_ARE_INDEPENDENT = False
@@ -45,10 +45,9 @@ def forward(backend: Any, row: PairRow, inputs: dict[str, Array], means: Any, me
         column_value, of_columns = _COLUMNS.value(backend, columns, own_logit, count.shape[0])
         count = xp.where((count == 0.0) & (columns.total == 0.0), 0.0, 1.0 + xp.zeros_like(count))
         value, residuals = 0.5 * (value + column_value), (count, *of_columns)
-    if row.length_penalty:
+    if row.length_penalty is not None:
         residuals = (xp.ones_like(count), *residuals[1:])
-        squares = (xp.sum(side.points * side.points, axis=-1) for side in (sides.rows, sides.own or sides.columns))
-        value = value + row.length_penalty * sum(squares)
+        value = value + row.length_penalty * _squares(xp, sides)
     return value, residuals
 
 
@@ -61,6 +60,7 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
     tiles = Tiles(backend, row, inputs, sides)
     columns = sides.columns.points
     fields = {row.names[name][0] for name in needs if name in row.names}
+    options = needs - {side.name for side in sides if side is not None}
 
     def visit(first: Any, x: Array, *slices: Any) -> tuple[dict[str, Array], tuple[Array | None, ...]]:
         *others, g_tile = slices
@@ -85,6 +85,8 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
             state["lengths"] = xp.sum(slope, axis=0)
         if terms.between_slope is not None:
             state["between"] = terms.between_slope(g_rows) * row.scale
+        if options:
+            state |= {name: xp.sum(g_tile * slope) for name, slope in terms.option_slopes().items() if name in options}
         return state, (d_rows, d_own, d_scale, d_bias)
 
     state, (d_rows, d_own, d_scale, d_bias) = backend.sweep(visit, add_sums, (*tiles.swept, g), tiles.width)
@@ -97,7 +99,7 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
     if sides.own is not None:
         d_points["rows"] = d_rows + d_own[:, None] * sides.own.points
         d_points["own"] = d_own[:, None] * sides.rows.points
-    if row.length_penalty:
+    if row.length_penalty is not None:
         for which in ("rows", "own" if sides.own else "columns"):
             d_points[which] = d_points[which] + 2.0 * row.length_penalty * g[:, None] * getattr(sides, which).points
     gradients: dict[str, Array] = {}
@@ -106,15 +108,25 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
         if side is not None and side.name in needs:
             d_input = side.pullback(backend, d_side)
             gradients[side.name] = gradients[side.name] + d_input if side.name in gradients else d_input
-    for name, (field_name, slope) in row.names.items():
-        if name in needs:
-            gradients[name] = {"scale": d_scale, "bias": d_bias}[field_name] * slope
+    by_field = {"scale": d_scale, "bias": d_bias}
+    if "length_penalty" in fields:
+        by_field["length_penalty"] = g * _squares(xp, sides)
+    for name in options:
+        gradients[name] = state.get(name, 0.0)
+        if name in row.names:
+            field_name, slope = row.names[name]
+            gradients[name] = gradients[name] + xp.sum(by_field[field_name] * slope)
     return gradients
 
 
 def count(residuals: Any) -> Array:
     """How many terms there are in each row's loss."""
     return residuals[0]
+
+
+def _squares(xp: Any, sides: Sides) -> Array:
+    """|q|² + |k|² of every pair of rows."""
+    return sum(xp.sum(side.points * side.points, axis=-1) for side in (sides.rows, sides.own or sides.columns))
 
 
 def _by_column(xp: Any, tile: PairTile) -> Tile:

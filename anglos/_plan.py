@@ -37,7 +37,7 @@ class Plan:
 
     def settled(self, arrays: tuple[Array, ...]) -> "Plan":
         """The same for all arrays of these shapes, with what the loss makes of its arguments known if it can be."""
-        if self.loss.frozen or not set(self.names) <= set(self.loss.arrays):
+        if not set(self.names) <= set(self.loss.arrays) - set(self.loss.frozen):
             return self
         shapes = tuple([tuple(array.shape) for array in arrays])
         shaped = [SimpleNamespace(shape=shape) for shape in shapes]  # a loss may ask for nothing else

@@ -1,7 +1,7 @@
-"""Which triplets of a tile are taken, and their loss: hinge Σ [d_ap − d_an + m]₊ or soft Σ ς(d_ap − d_an).
+"""Which triplets of a tile are taken, and their loss: hinge Σ [d_ap − d_an + m]₊ or soft Σ ς(d_ap − d_an + m).
 
-A choice is a function (backend, tile, margin) -> Chosen: for every pair (a, p) a negative, or for every anchor one of
-each.
+A choice is a function (backend, tile, window) -> Chosen: for every pair (a, p) a negative, or for every anchor one of
+each. The window is the margin, or None for a soft hinge, which has no end there.
 """
 
 import math
@@ -22,7 +22,7 @@ class Chosen(NamedTuple):
     valid: Array
 
 
-def batch_hard(backend: Any, tile: PairTile, margin: float | None) -> Chosen:
+def batch_hard(backend: Any, tile: PairTile, window: Any) -> Chosen:
     """The farthest positive and the nearest negative; the first of equals."""
     xp = backend.xp
     positive, negative = (xp.where(tile.positive, tile.values, -math.inf),
@@ -33,20 +33,20 @@ def batch_hard(backend: Any, tile: PairTile, margin: float | None) -> Chosen:
     return Chosen(farthest, nearest, valid)
 
 
-def semi_hard(backend: Any, tile: PairTile, margin: float | None) -> Chosen:
-    """For every positive the nearest negative that is farther, if it is within the margin."""
+def semi_hard(backend: Any, tile: PairTile, window: Any) -> Chosen:
+    """For every positive the nearest negative that is farther, if it is within the window."""
     chosen, farther = _next_negative(backend, tile)
     valid = chosen.valid & farther
-    if margin is not None:
+    if window is not None:
         near = tile.values
         if chosen.positive is not None:
             near = backend.xp.take_along_axis(near, chosen.positive, axis=1)
         reach = backend.xp.take_along_axis(tile.values, chosen.negative, axis=1)
-        valid = valid & ~(reach >= near + margin)
+        valid = valid & ~(reach >= near + window)
     return chosen._replace(valid=valid)
 
 
-def semi_hard_or_easiest(backend: Any, tile: PairTile, margin: float | None) -> Chosen:
+def semi_hard_or_easiest(backend: Any, tile: PairTile, window: Any) -> Chosen:
     """For every positive the nearest negative that is farther, and if there is none the farthest of all."""
     chosen, _ = _next_negative(backend, tile)
     return chosen._replace(valid=chosen.valid & backend.xp.any(tile.negative, axis=1)[:, None])
@@ -89,33 +89,35 @@ def _next_negative_of_few(backend: Any, tile: PairTile, most: int) -> tuple[Chos
     return Chosen(*joined[:3]), joined[3]
 
 
-CHOICES: dict[str, Callable[[Any, PairTile, float | None], Chosen]] = {
+CHOICES: dict[str, Callable[[Any, PairTile, Any], Chosen]] = {
     "batch_hard": batch_hard,
     "semi_hard": semi_hard,
     "semi_hard_or_easiest": semi_hard_or_easiest,
 }
 
 
-def chosen_terms(backend: Any, tile: PairTile, *, mining: str, margin: float | None, active: bool) -> Terms:
-    """Of one negative per positive. With w = 1[excess > 0], or σ of it: ∂/∂d_ap = w, ∂/∂d_an = −w."""
+def chosen_terms(backend: Any, tile: PairTile, *, mining: str, margin: Any, soft: bool, active: bool) -> Terms:
+    """Of one negative per positive. With w = 1[excess > 0], or σ of it: ∂/∂d_ap = ∂/∂m = w, ∂/∂d_an = −w."""
     xp, distance = backend.xp, tile.values
-    chosen = CHOICES[mining](backend, tile, margin)
+    chosen = CHOICES[mining](backend, tile, None if soft else margin)
     positive = distance if chosen.positive is None else xp.take_along_axis(distance, chosen.positive, axis=1)
     negative = xp.take_along_axis(distance, chosen.negative, axis=1)
-    value, weight = hinge(backend, xp.where(chosen.valid, positive - negative, -math.inf), margin)
+    value, weight = hinge(backend, xp.where(chosen.valid, positive - negative + margin, -math.inf), soft)
 
     def slope() -> Array:
         minus = backend.scatter(weight, chosen.negative, distance)
         return (weight if chosen.positive is None else backend.scatter(weight, chosen.positive, distance)) - minus
 
-    counted = (weight > 0.0) & chosen.valid if active and margin is not None else chosen.valid
-    return Terms(xp.sum(value, axis=1) + _nan_of(xp, distance), number(xp, counted, distance), slope)
+    counted = (weight > 0.0) & chosen.valid if active and not soft else chosen.valid
+    return Terms(xp.sum(value, axis=1) + _nan_of(xp, distance), number(xp, counted, distance), slope,
+                 lambda: {"margin": xp.sum(weight, axis=1)})
 
 
-def all_terms(backend: Any, tile: PairTile, *, margin: float, active: bool) -> Terms:
+def all_terms(backend: Any, tile: PairTile, *, margin: Any, active: bool) -> Terms:
     """Of all triplets by hinge, without forming them: the negatives are sorted, and summed up to d_ap + m.
 
-    ∂/∂d_ap is how many negatives are nearer than d_ap + m, −∂/∂d_an how many positives have d_ap + m beyond d_an.
+    ∂/∂d_ap is how many negatives are nearer than d_ap + m, ∂/∂m their sum, −∂/∂d_an how many positives have d_ap + m
+    beyond d_an.
     """
     xp, distance = backend.xp, tile.values
     negatives = xp.sort(xp.where(tile.negative, distance, math.inf), axis=1)
@@ -133,7 +135,7 @@ def all_terms(backend: Any, tile: PairTile, *, margin: float, active: bool) -> T
         return weight - xp.where(tile.negative, positives[:, None] - short, 0.0)
 
     count = xp.sum(weight, axis=1) if active else positives * number(xp, tile.negative, distance)
-    return Terms(value + _nan_of(xp, distance), count, slope)
+    return Terms(value + _nan_of(xp, distance), count, slope, lambda: {"margin": xp.sum(weight, axis=1)})
 
 
 def _nan_of(xp: Any, distance: Array) -> Array:
@@ -141,10 +143,12 @@ def _nan_of(xp: Any, distance: Array) -> Array:
     return 0.0 * xp.sum(distance, axis=1)
 
 
-def all_soft_terms(backend: Any, tile: PairTile) -> Terms:
+def all_soft_terms(backend: Any, tile: PairTile, *, margin: Any) -> Terms:
     """Of all triplets by softplus, which needs them all."""
     xp, distance = backend.xp, tile.values
     valid = tile.positive[:, :, None] & tile.negative[:, None, :]
-    value, weight = hinge(backend, xp.where(valid, distance[:, :, None] - distance[:, None, :], -math.inf), None)
+    excess = distance[:, :, None] - distance[:, None, :] + margin
+    value, weight = hinge(backend, xp.where(valid, excess, -math.inf), True)
     count = number(xp, tile.positive, distance) * number(xp, tile.negative, distance)
-    return Terms(xp.sum(value, axis=(1, 2)), count, lambda: xp.sum(weight, axis=2) - xp.sum(weight, axis=1))
+    return Terms(xp.sum(value, axis=(1, 2)), count, lambda: xp.sum(weight, axis=2) - xp.sum(weight, axis=1),
+                 lambda: {"margin": xp.sum(weight, axis=(1, 2))})

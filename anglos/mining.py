@@ -33,9 +33,9 @@ def batch_hard(embeddings: Array, labels: Array, *, distance: str = "squared_euc
     return _select("batch_hard", embeddings, labels, distance, normalize, reference_embeddings, reference_labels, None)
 
 
-def semi_hard(embeddings: Array, labels: Array, *, margin: float | None = None, distance: str = "squared_euclidean",
-              normalize: bool = True, reference_embeddings: Array | None = None, reference_labels: Array | None = None
-              ) -> Triplets:
+def semi_hard(embeddings: Array, labels: Array, *, margin: float | Array | None = None,
+              distance: str = "squared_euclidean", normalize: bool = True, reference_embeddings: Array | None = None,
+              reference_labels: Array | None = None) -> Triplets:
     """For every pair of anchor and positive the nearest negative that is farther, if it is within the margin (FaceNet).
 
     Without a margin it may be any distance away.
@@ -63,20 +63,22 @@ def semi_hard_or_easiest(embeddings: Array, labels: Array, *, distance: str = "s
 
 
 def _select(mining: str, embeddings: Array, labels: Array, distance: str, normalize: bool,
-            reference_embeddings: Array | None, reference_labels: Array | None, margin: float | None) -> Triplets:
+            reference_embeddings: Array | None, reference_labels: Array | None, margin: float | Array | None
+            ) -> Triplets:
     name = f"mining.{mining}"
-    kinds = {**LOSSES["triplet"].kinds, "margin": Number("a margin on the distance", 0.0, shapes=(), optional=True)}
+    kinds = {**LOSSES["triplet"].kinds, "margin": Number("a margin on the distance", 0.0, optional=True)}
     values = {"embeddings": embeddings, "labels": labels, "distance": distance, "normalize": normalize,
               "reference_embeddings": reference_embeddings, "reference_labels": reference_labels,
               "margin": margin}
     check_together(name, values)
     backend, inputs, static, sizes = check_values(name, kinds, values)
+    margin = inputs.pop("margin", margin)
     with backend.untracked(tuple(inputs.values())):
         _, inputs = settle_groups(name, backend, inputs, None, -100, None)
         known = inputs["labels"] != -100
         if 0 in (sizes["B"], sizes.get("N")):
             return (inputs["labels"][:0],) * 3
-        terms = partial(chosen_terms, mining=mining, margin=margin, active=False)
+        terms = partial(chosen_terms, mining=mining, margin=margin, soft=False, active=False)
         row = PairRow(terms, distance=static["distance"], normalize=static["normalize"], ignore_index=-100)
         tiles = Tiles(backend, row, inputs, sides_of(backend, row, inputs))
         tile, _, _ = tiles.visit(0, *tiles.swept)

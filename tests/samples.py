@@ -27,12 +27,18 @@ OPTION_VALUES: dict[str, list[Any]] = {
     "m2": [0.3, np.linspace(0.1, 0.5, BATCH)],
     "m3": [0.2, np.linspace(-0.1, 0.3, BATCH)],
     "sample_weight": [np.linspace(0.5, 2.0, BATCH)],
+    "alpha": [0.7],
+    "beta": [3.0],
+    "base": [0.4],
+    "tau_plus": [0.2],
+    "regularizer": [0.1],
+    "circle margin": [0.4],
 }
 # Values, other than the defaults, of options that are no arrays and are not one of a few.
 OTHER_VALUES: dict[str, Any] = {
     "label_smoothing": 0.3, "norm_range": (1.0, 3.0), "k": 2, "negative_weight": 0.5, "h": 1.0,
     "detach_centroids": True, "semi_hard": False, "symmetric": True, "normalize": True, "squared": False, "swap": True,
-    "tau_plus": 0.3, "epsilon": 0.3, "regularizer": 0.1,
+    "tau_plus": 0.3, "epsilon": 0.3, "regularizer": 0.1, "soft": True,
 }
 
 # Part of the value is a constant to the gradient: compare with autodiff of `plain`, which knows, not with differences.
@@ -47,7 +53,8 @@ def array_options(loss: Loss[...]) -> dict[str, list[Any]]:
         if getattr(kind, "dtype", "") == "real floating" and not kind.frozen and name != "reference_embeddings" and (
                 kind.shapes):
             per_class = kind.shapes == ("C",)
-            values[name] = [np.linspace(-1.0, 1.0, CLASSES)] if per_class else OPTION_VALUES[name][: len(kind.shapes)]
+            known = OPTION_VALUES.get(f"{loss.name} {name}") or OPTION_VALUES[name]
+            values[name] = [np.linspace(-1.0, 1.0, CLASSES)] if per_class else known[: len(kind.shapes)]
     return values
 
 
@@ -60,11 +67,11 @@ def other_options(loss: Loss[...]) -> list[dict[str, Any]]:
         calls += [{name: choice} for choice in choices if choice != default]
         if getattr(kind, "optional", False) and default is not None:
             calls.append({name: None})
-        if hasattr(kind, "word"):
-            calls += [{name: kind.word}, *({name: kind.word, **call} for call in calls if "mining" in call)]
+        if getattr(kind, "word", None):
+            calls.append({name: kind.word})
         if name in OTHER_VALUES:
             calls.append({name: OTHER_VALUES[name]})
-    return calls
+    return calls + [{"soft": True, **call} for call in calls if "mining" in call]
 
 
 def made(loss: Loss[...], named: dict[str, np.ndarray]) -> list[np.ndarray]:

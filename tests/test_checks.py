@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     MATRIX = np.matrix(np.ones((6, 4)))
 X, W, Y = np.ones((6, 4)), np.ones((5, 4)), np.asarray([0, 3, 0, 1, 4, 3])
 ANGLE = "wanted an angle in radians from 0 to 3.14159: a number or an array of real floating dtype and shape () or (B,)"
+SCALAR = "an array of real floating dtype and shape ()"
 ARRAY = "of NumPy, PyTorch, JAX, CuPy or another library of the array API standard"
 
 REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
@@ -128,15 +129,15 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (anglos.triplet, (X, Y), {"reference_embeddings": N},
      "triplet: reference_labels was None; wanted it together with reference_embeddings"),
     (anglos.triplet, (X, Y), {"margin": "hard"},
-     "triplet: margin was 'hard'; wanted a margin on the distance from 0: a number, or 'soft'"),
+     f"triplet: margin was 'hard'; wanted a margin on the distance from 0: a number or {SCALAR}, or 'soft'"),
     (anglos.triplet, (X, Y), {"margin": -0.1},
-     "triplet: margin was -0.1; wanted a margin on the distance from 0: a number, or 'soft'"),
+     f"triplet: margin was -0.1; wanted a margin on the distance from 0: a number or {SCALAR}, or 'soft'"),
     (anglos.triplet, (X, Y), {"mining": "hardest"}, "triplet: mining was 'hardest'; wanted one of 'batch_hard', "
      "'batch_all', 'semi_hard', 'semi_hard_or_easiest'"),
     (anglos.mining.batch_hard, (X, Y.tolist()), {},
      f"mining.batch_hard: labels was a list; wanted an array of integral dtype and shape (B,), {ARRAY}"),
     (anglos.mining.semi_hard, (X, Y), {"margin": "soft"},
-     "mining.semi_hard: margin was 'soft'; wanted a margin on the distance from 0: a number or None"),
+     f"mining.semi_hard: margin was 'soft'; wanted a margin on the distance from 0: a number or {SCALAR} or None"),
     (anglos.pair_margin, (Q, Q, Y % 2), {}, "pair_margin: targets held a number of magnitude 0; "
      "wanted an array of 1 and -1, of integral or real floating dtype and shape (B,)"),
     (anglos.pair_margin, (Q, Q, Q[:, 0] * [1, -1, 1, -1, 0.5, 1]), {},
@@ -171,6 +172,8 @@ def test_a_none_has_no_gradient() -> None:
         anglos.info_nce.value_and_grad(Q, Q, wrt=("negatives",))
     with pytest.raises(ValueError, match=r"^l2_softmax: wrt named scale, which was None; wanted an array or a number"):
         anglos.l2_softmax.value_and_grad(X, W, Y, wrt=("scale",))
+    with pytest.raises(ValueError, match=r"^triplet: wrt named margin, which was 'soft'; wanted an array or a number"):
+        anglos.triplet.value_and_grad(X, Y, margin="soft", wrt=("margin",))
 
 
 def test_every_loss_refuses_a_list_and_an_unknown_option(loss: Loss[...], library: Library) -> None:

@@ -27,7 +27,9 @@ from anglos import Loss
 def calls(loss: Loss[...]) -> list[dict[str, Any]]:
     """Calls that between them make every option an array, in every form it may take, and take every choice."""
     learnt = [{name: value} for name, values in array_options(loss).items() for value in values]
-    return [{}, *learnt, *other_options(loss)]
+    others = other_options(loss)
+    return [{}, *learnt, *others, *({**call, **one} for call in others if {"mining", "soft"} & call.keys()
+                                    for one in learnt)]
 
 
 def test_value_and_grad_is_autodiff_of_plain(loss: Loss[...], torch_library: Library) -> None:
@@ -39,7 +41,8 @@ def test_value_and_grad_is_autodiff_of_plain(loss: Loss[...], torch_library: Lib
         if options.get("from_logits") is False:
             inputs = [torch.softmax(inputs[0].detach(), dim=-1).requires_grad_()]
         learnt = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True)
-                  for name, value in options.items() if name in array_options(loss) and value is not None}
+                  for name, value in options.items()
+                  if name in array_options(loss) and value is not None and not isinstance(value, str)}
         options = {**gentle(loss), **options}
         more = references(loss, torch_library) if options in ({}, {"distance": "angle"}) else {}
         for name in set(more) & {"reference_embeddings"}:

@@ -1,16 +1,28 @@
 """What JAX does to a function, done to a loss."""
 
+import math
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pytest
 from libraries import Library
-from samples import CLASSES, arrays, float_arrays, gentle, hard_embeddings, leaves, made, per_class, rowwise
+from samples import (
+    CLASSES,
+    array_options,
+    arrays,
+    float_arrays,
+    gentle,
+    hard_embeddings,
+    leaves,
+    made,
+    per_class,
+    rowwise,
+)
 
 import anglos
 from anglos import Loss
-from anglos._kinds import ArrayOf
+from anglos._kinds import ArrayOf, Number
 
 jax: Any = import_module("jax")
 jnp: Any = jax.numpy
@@ -24,6 +36,20 @@ def test_jit_grad_is_value_and_grad(loss: Loss[...], jax_library: Library) -> No
     np.testing.assert_allclose(traced, value, rtol=1e-13)
     for got, want in zip(traced_gradients, gradients, strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-11)
+
+
+def test_every_number_may_be_traced(loss: Loss[...], jax_library: Library) -> None:
+    """The value is that of the number; one out of range makes the loss NaN."""
+    inputs, numbers = arrays(loss, jax_library), [name for name, kind in loss.kinds.items()
+                                                  if isinstance(kind, Number) and "" in kind.shapes]
+    for name in numbers:
+        kind: Any = loss.kinds[name]
+        number = loss.defaults[name] or array_options(loss).get(name, [kind.low + 1.0])[0]
+        others: Any = {"bias": 0.5} if "bias" in numbers and name != "bias" else {}  # else it depends on them
+        step = jax.jit(lambda number, name=name, others=others: loss(*inputs, **{name: number}, **others))
+        np.testing.assert_allclose(step(number), loss(*inputs, **{name: number}, **others), rtol=1e-12, err_msg=name)
+        assert np.isnan(step(math.nan)), name
+        assert kind.low == -math.inf or np.isnan(step(kind.low - 1.0)), name
 
 
 def test_vmap_of_grad(single: Loss[...], jax_library: Library) -> None:

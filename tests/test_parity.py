@@ -32,7 +32,8 @@ CENTERS = 3
 MARGIN = 0.5
 BIAS = torch.linspace(-1.0, 1.0, CLASSES, dtype=torch.float64, requires_grad=True)
 CLASS_WEIGHTS = torch.linspace(0.5, 2.0, CLASSES, dtype=torch.float64)
-TEMPERATURE, SCALE = (torch.tensor(number, dtype=torch.float64, requires_grad=True) for number in (0.2, 8.0))
+TEMPERATURE, SCALE, MARGIN_OF_TRIPLETS = (
+    torch.tensor(number, dtype=torch.float64, requires_grad=True) for number in (0.2, 8.0, 0.3))
 
 
 def of(module: Callable[..., Any], miner: Any = None, **options: Any) -> Callable[..., Any]:
@@ -155,6 +156,10 @@ PAIR_ROWS = [
         of(losses.TripletMarginLoss, margin=0.2, distance=distances.LpDistance(power=2))),
     Row("triplet", {"mining": "batch_all", "margin": "soft", "distance": "cosine"},
         of(losses.TripletMarginLoss, margin=0, smooth_loss=True, distance=distances.CosineSimilarity())),
+    Row("triplet", {"mining": "batch_all", "margin": 0.3, "soft": True, "distance": "euclidean"},
+        of(losses.TripletMarginLoss, margin=0.3, smooth_loss=True)),
+    Row("triplet", {"margin": MARGIN_OF_TRIPLETS, "soft": True, "distance": "euclidean"},
+        of(losses.TripletMarginLoss, miners.BatchHardMiner(), margin=MARGIN_OF_TRIPLETS, smooth_loss=True)),
     Row("triplet", {**EUCLIDEAN, "mining": "batch_hard"}, of(losses.TripletMarginLoss, miners.BatchHardMiner())),
     # Ours takes the nearest semi-hard negative of every pair, as FaceNet does; this miner one for each anchor, the same
     # where that has one positive. Their `TripletMarginMiner` takes all of them.

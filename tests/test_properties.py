@@ -69,7 +69,8 @@ def test_tiles_of_any_width_give_the_same_numbers(
     for more in calls:
         call = {**options, **more}
         given = fitting(inputs, more)
-        names = tuple(name for name in wrt if name != "negatives" or given is inputs)
+        names = tuple(name for name in wrt if (name != "negatives" or given is inputs)
+                      and not isinstance(call.get(name), str))
         value, gradients = tiled.value_and_grad(*given, **call, wrt=names)
         with monkeypatch.context() as patch:
             for name in ("tile_width", "class_tile_width"):
@@ -265,7 +266,7 @@ def test_states_and_selections_raise_nothing(library: Library) -> None:
 def hard_options(loss: Loss[...]) -> list[dict[str, Any]]:
     """The defaults, all choices, and factors of the angle that need θ itself."""
     calls = [{}, *(options for options in other_options(loss) if "from_logits" not in options)]
-    calls += [{"margin": 1.5}] if "margin" in array_options(loss) else []
+    calls += [{"margin": 1.5}] if "margin" in array_options(loss) and loss.kinds["margin"].high >= 1.5 else []
     calls += [{"m1": 1.5}, {"m1": 3.0}] if "m1" in loss.defaults else []
     return calls
 
@@ -451,7 +452,8 @@ def test_two_ways_to_the_same_loss(library: Library) -> None:
     centroids = np.stack([library.numpy(x)[label == LABELS].mean(axis=0) for label in LABELS])
     _, first = np.unique(LABELS, return_index=True)
     present = library.array(centroids[first]), library.array(np.searchsorted(LABELS[first], LABELS))
-    triplets = [library.array(library.numpy(x)[library.numpy(rows)]) for rows in anglos.mining.batch_hard(x, y)]
+    triplets, semi_hard = ([library.array(library.numpy(x)[library.numpy(rows)]) for rows in chosen]
+                           for chosen in (anglos.mining.batch_hard(x, y), anglos.mining.semi_hard(x, y)))
     same: list[tuple[Any, list[Any], dict[str, Any], Any, list[Any], dict[str, Any], float]] = [
         (anglos.margin_cross_entropy, [cosines, y], {"m1": 1.2, "m2": 0.3, "m3": 0.1},
          anglos.combined_margin, [x, w, y], {"m1": 1.2, "m2": 0.3, "m3": 0.1}, 1.0),
@@ -467,6 +469,12 @@ def test_two_ways_to_the_same_loss(library: Library) -> None:
          anglos.triplet, [x, y], {"margin": 0.2, "mining": "batch_all", "distance": "cosine"}, 2.0),
         (anglos.triplet, [x, y], {"margin": 0.5, "mean_over": "all"}, anglos.triplet_margin, triplets, {"margin": 0.5},
          1.0),
+        (anglos.triplet, [x, y], {"margin": 0.5, "soft": True}, anglos.triplet_margin, triplets,
+         {"margin": 0.5, "soft": True}, 1.0),
+        (anglos.triplet, [x, y], {"margin": 0.5, "soft": True, "mining": "semi_hard"}, anglos.triplet_margin, semi_hard,
+         {"margin": 0.5, "soft": True}, 1.0),
+        *((anglos.triplet, [x, y], {"margin": "soft", "mining": mining}, anglos.triplet, [x, y],
+           {"margin": 0.0, "soft": True, "mining": mining}, 1.0) for mining in anglos.triplet.kinds["mining"].choices),
         (anglos.batch_coco, [x, y], {"detach_centroids": True, "scale": 5.0}, anglos.coco, [x, *present],
          {"scale": 5.0}, 1.0),
     ]
@@ -474,7 +482,7 @@ def test_two_ways_to_the_same_loss(library: Library) -> None:
         value, gradients = loss.value_and_grad(*inputs, **options)
         wanted, wanted_gradients = other.value_and_grad(*other_inputs, **more)
         np.testing.assert_allclose(float(value), factor * float(wanted), rtol=1e-12, err_msg=loss.name)
-        if other_inputs is triplets or inputs[0] is cosines:
+        if other is anglos.triplet_margin or inputs[0] is cosines:
             continue
         for array, got in zip(leaves(loss, inputs), gradients, strict=True):
             want = next((want for other_array, want in zip(other_inputs, wanted_gradients, strict=False)

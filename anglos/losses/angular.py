@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from anglos import _pairs
+from anglos._angles import cos_sin
 from anglos._arguments import (
     AngularAngle,
     Embeddings,
@@ -40,8 +41,8 @@ def angular(
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
     labels : integer array (B,)
         Any integers: equal ones are one class.
-    alpha : angle in radians above 0, up to 1.15
-        α; the paper's 36° to 55° are 0.63 to 0.96.
+    alpha : angle in radians above 0, up to 1.15, or array ()
+        α. An array is differentiated. The paper's 36° to 55° are 0.63 to 0.96.
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
@@ -79,17 +80,20 @@ def angular(
     >>> round(float(loss), 6), round(math.log(1 + math.exp(-4)), 6)
     (0.01815, 0.01815)
     """
-    return PairRow(partial(_terms, square=math.tan(alpha) ** 2), wants_between=True, ignore_index=ignore_index)
+    return PairRow(partial(_terms, alpha=alpha), wants_between=True, ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, square: float) -> Terms:
+def _terms(backend: Any, tile: PairTile, *, alpha: Any) -> Terms:
     """ℓ_p = ς(h_p), h_p = log Σ_n e^(k (s_an + s_pn)) − c s_ap with k = 4 tan²α and c = 2 (1 + tan²α).
 
     The sum is a product of matrices, of A_an = e^(k s_an) and B_pn = e^(k s_pn). With q_p = σ(h_p) / Σ_n A_an B_pn:
-    ∂ℓ/∂s_ap = −c σ(h_p), ∂ℓ/∂s_an = k A_an Σ_p q_p B_pn, ∂ℓ/∂s_pn = k B_pn Σ_a g_a q_ap A_an.
+    ∂ℓ/∂s_ap = −c σ(h_p), ∂ℓ/∂s_an = k A_an Σ_p q_p B_pn, ∂ℓ/∂s_pn = k B_pn Σ_a g_a q_ap A_an. In t = tan²α:
+    ∂h_p/∂t = 4 Σ_n A_an B_pn (s_an + s_pn) / Σ_n A_an B_pn − 2 s_ap, ∂t/∂α = 2 tan α / cos²α.
     """
     xp, s, between = backend.xp, tile.values, tile.between
     assert between is not None
+    cos, sin = cos_sin(xp, alpha)
+    square = (sin / cos) ** 2
     rate, pull = 4.0 * square, 2.0 * (1.0 + square)
     of_anchor = xp.where(tile.negative, xp.exp(rate * (s - 1.0)), 0.0)
     of_positive = xp.exp(rate * (between - 1.0))
@@ -106,4 +110,11 @@ def _terms(backend: Any, tile: PairTile, *, square: float) -> Terms:
         missed = xp.where(chosen, sigmoid(backend, h), 0.0)
         return rate * of_positive * ((g * missed / safe).T @ of_anchor)
 
-    return Terms(sum_where(xp, chosen, softplus(backend, h)), number(xp, chosen, s), slope, between_slope)
+    def option_slopes() -> dict[str, Any]:
+        missed = xp.where(chosen, sigmoid(backend, h), 0.0)
+        sums = (of_anchor * s) @ of_positive.T + of_anchor @ (of_positive * between).T
+        by_square = xp.sum(missed * (4.0 * sums / safe - 2.0 * s), axis=1)
+        return {"alpha": by_square * 2.0 * sin / cos**3}
+
+    return Terms(sum_where(xp, chosen, softplus(backend, h)), number(xp, chosen, s), slope, option_slopes,
+                 between_slope)

@@ -9,11 +9,11 @@ from anglos._arguments import (
     CircleMargin,
     Embeddings,
     Groups,
-    PositiveNumber,
     Reduction,
     ReferenceEmbeddings,
     ReferenceLabels,
     SampleWeight,
+    Scale,
 )
 from anglos._loss import loss
 from anglos._numerics import log_sum_exp, share, sigmoid, softplus
@@ -24,7 +24,7 @@ from anglos._pair_row import PairRow, PairTile, Terms
       paper="Sun et al. 2020, arXiv:2002.10857")
 def circle(
     embeddings: Embeddings, labels: Groups, /, *,
-    margin: CircleMargin = 0.25, scale: PositiveNumber = 64.0,
+    margin: CircleMargin = 0.25, scale: Scale = 64.0,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
@@ -41,10 +41,11 @@ def circle(
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
     labels : integer array (B,)
         Any integers: equal ones are one class.
-    margin : number from 0 to 1
-        m.
-    scale : positive number
-        γ. The paper has 256 for faces, 64 to 128 for re-identification, and 80 with m = 0.4 for retrieval.
+    margin : number from 0 to 1, or array ()
+        m. An array is differentiated.
+    scale : positive number, or array ()
+        γ. An array is differentiated. The paper has 256 for faces, 64 to 128 for re-identification, and 80 with
+        m = 0.4 for retrieval.
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
@@ -85,18 +86,28 @@ def circle(
     return PairRow(partial(_terms, margin=margin, scale=scale), ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, margin: float, scale: float) -> Terms:
-    """ℓ = ς(L_n + L_p), q = σ(L_n + L_p); ∂ℓ/∂s_n = q w softmax_n, ∂ℓ/∂s_p = −q w softmax_p, w = γ weight."""
+def _terms(backend: Any, tile: PairTile, *, margin: Any, scale: Any) -> Terms:
+    """ℓ = ς(L_n + L_p), q = σ(L_n + L_p), w = γ [..]₊; ∂ℓ/∂s_n = q w softmax_n, ∂ℓ/∂s_p = −q w softmax_p,
+
+    ∂ℓ/∂m = −q Σ w softmax, ∂ℓ/∂γ = q Σ logit/γ softmax, sums over both.
+    """
     xp, s = backend.xp, tile.values
     error = xp.where(tile.positive, 1.0 + margin - s, s + margin)
-    weight = backend.stop_gradient(scale * xp.where(error <= 0.0, 0.0, error))
+    weight = scale * backend.stop_gradient(xp.where(error <= 0.0, 0.0, error))
     logits = weight * xp.where(tile.positive, 1.0 - margin - s, s - margin)
     positives, negatives = (log_sum_exp(xp, logits, mask) for mask in (tile.positive, tile.negative))
     some = (positives != -math.inf) & (negatives != -math.inf)
     total = xp.where(some, xp.where(some, positives, 0.0) + xp.where(some, negatives, 0.0), -math.inf)
 
-    def slope() -> Any:
-        by_logit = share(xp, logits, negatives, tile.negative) - share(xp, logits, positives, tile.positive)
-        return sigmoid(backend, total) * weight * by_logit
+    def shares() -> tuple[Any, Any]:
+        return share(xp, logits, negatives, tile.negative), share(xp, logits, positives, tile.positive)
 
-    return Terms(softplus(backend, total)[:, 0], xp.astype(some, s.dtype)[:, 0], slope)
+    def slope() -> Any:
+        of_negatives, of_positives = shares()
+        return sigmoid(backend, total) * weight * (of_negatives - of_positives)
+
+    def option_slopes() -> dict[str, Any]:
+        by_logit = sigmoid(backend, total) * sum(shares())
+        return {"margin": -xp.sum(by_logit * weight, axis=1), "scale": xp.sum(by_logit * logits, axis=1) / scale}
+
+    return Terms(softplus(backend, total)[:, 0], xp.astype(some, s.dtype)[:, 0], slope, option_slopes)

@@ -6,6 +6,7 @@ from anglos._arguments import FalseNegativePairs, Keys, Queries, Reduction, Samp
 from anglos._contrasts import one_of_many
 from anglos._loss import loss
 from anglos._pair_row import PairRow
+from anglos._row import NAMES
 
 
 @loss(_pairs, formula="ℓ = ½ (CE over rows + CE over columns) of s q·k", paper="Radford et al. 2021, arXiv:2103.00020")
@@ -60,4 +61,4 @@ def clip(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return PairRow(one_of_many, scale, symmetric=True)
+    return PairRow(one_of_many, scale, symmetric=True, names=NAMES)

@@ -37,8 +37,8 @@ def contrastive(
         One row per sample. A zero vector has cosine 0 with all others.
     labels : integer array (B,)
         Any integers: equal ones are one class.
-    margin : number of at least 0
-        m, in units of the distance.
+    margin : number of at least 0, or array ()
+        m, in units of the distance. An array is differentiated.
     squared : bool
         Whether distance and shortfall are squared.
     distance : {"euclidean", "squared_euclidean", "cosine", "angle"}
@@ -85,15 +85,16 @@ def contrastive(
                    ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, margin: float, squared: bool) -> Terms:
-    """½ D² and ½ [m − D]₊², slopes D and −[m − D]₊; or D and [m − D]₊, slopes 1 and −1 where m > D."""
+def _terms(backend: Any, tile: PairTile, *, margin: Any, squared: bool) -> Terms:
+    """½ D² and ½ [m − D]₊², slopes D and −[m − D]₊; or D and [m − D]₊, slopes 1 and −1 where m > D. ∂/∂m = −∂/∂D_n."""
     xp, distance = backend.xp, tile.values
     error = xp.where(tile.positive, distance, margin - distance)
     error = xp.where(tile.positive | tile.negative, xp.where(error <= 0.0, 0.0, error), 0.0)
     value = xp.sum(0.5 * error * error if squared else error, axis=1)
 
-    def slope() -> Any:
-        size = error if squared else xp.astype(error > 0.0, error.dtype)
-        return xp.where(tile.positive, size, -size)
+    def size() -> Any:
+        return error if squared else xp.astype(error > 0.0, error.dtype)
 
-    return Terms(value, number(xp, tile.positive | tile.negative, distance), slope)
+    return Terms(value, number(xp, tile.positive | tile.negative, distance),
+                 lambda: xp.where(tile.positive, size(), -size()),
+                 lambda: {"margin": xp.sum(xp.where(tile.positive, 0.0, size()), axis=1)})

@@ -1,22 +1,21 @@
 """Contrastive loss with hard negatives."""
 
-import math
 from functools import partial
 from typing import Any
 
 from anglos import _pairs
 from anglos._arguments import (
     Embeddings,
+    Factor,
     Groups,
-    NonNegative,
     Part,
-    PositiveNumber,
     Reduction,
     ReferenceEmbeddings,
     ReferenceLabels,
     SampleWeight,
+    Temperature,
 )
-from anglos._contrasts import number
+from anglos._contrasts import by_temperature, number
 from anglos._loss import loss
 from anglos._numerics import log_sum_exp, share, sigmoid, softplus, sum_where
 from anglos._pair_row import PairRow, PairTile, Terms
@@ -26,7 +25,7 @@ from anglos._pair_row import PairRow, PairTile, Terms
       paper="Robinson et al. 2021, arXiv:2010.04592")
 def hcl(
     embeddings: Embeddings, labels: Groups, /, *,
-    temperature: PositiveNumber = 0.5, beta: NonNegative = 1.0, tau_plus: Part = 0.1,
+    temperature: Temperature = 0.5, beta: Factor = 1.0, tau_plus: Part = 0.1,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
@@ -42,12 +41,13 @@ def hcl(
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
     labels : integer array (B,)
         Any integers: equal ones are one class.
-    temperature : positive number
-        τ; the logits are cos θ / τ.
-    beta : number of at least 0
-        β: how much harder negatives weigh. 0 is the debiased contrastive loss of Chuang et al. 2020.
-    tau_plus : number from 0 to 0.99
-        τ⁺: the probability that a negative is of the same class after all.
+    temperature : positive number, or array ()
+        τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature.
+    beta : number of at least 0, or array ()
+        β: how much harder negatives weigh. 0 is the debiased contrastive loss of Chuang et al. 2020. An array is
+        differentiated.
+    tau_plus : number from 0 to 0.99, or array ()
+        τ⁺: the probability that a negative is of the same class after all. An array is differentiated.
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
@@ -85,15 +85,17 @@ def hcl(
     >>> round(float(loss), 6), round(math.log(1 + 2 / math.e), 6)
     (0.551445, 0.551445)
     """
-    return PairRow(partial(_terms, beta=beta, tau_plus=tau_plus, least=-1.0 / temperature), 1.0 / temperature,
-                   ignore_index=ignore_index)
+    scale = 1.0 / temperature
+    return PairRow(partial(_terms, beta=beta, tau_plus=tau_plus, scale=scale), scale,
+                   names=by_temperature(temperature), ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, beta: float, tau_plus: float, least: Any) -> Terms:
+def _terms(backend: Any, tile: PairTile, *, beta: Any, tau_plus: Any, scale: Any) -> Terms:
     """ℓ_p = ς(h_p), h_p = log N + max( log((e^(r − s_p) − τ⁺) / (1 − τ⁺)), −1/τ − s_p ), r = log R.
 
     ∂h_p/∂r = −∂h_p/∂s_p = 1 / (1 − τ⁺ e^(s_p − r)) in the first case, ∂h_p/∂s_p = −1 in the second;
-    ∂r/∂s_n = (1 + β) softmax((1 + β) s)_n − β softmax(β s)_n.
+    ∂r/∂s_n = (1 + β) softmax((1 + β) s)_n − β softmax(β s)_n, ∂r/∂β = Σ_n s_n (softmax((1 + β) s)_n − softmax(β s)_n).
+    ∂h_p/∂τ⁺ = (1 − e^(s_p − r)) / ((1 − τ⁺) (1 − τ⁺ e^(s_p − r))) in the first, ∂h_p/∂τ = 1/τ² in the second.
     """
     xp, z = backend.xp, tile.values
     count = number(xp, tile.negative, z)[:, None]
@@ -102,19 +104,29 @@ def _terms(backend: Any, tile: PairTile, *, beta: float, tau_plus: float, least:
     log_mean = xp.where(some, sharper, 0.0) - xp.where(some, sharp, 0.0)
     chosen = tile.positive & some
     gap = xp.where(chosen, log_mean - z, 0.0)
-    debiased = 1.0 - tau_plus * xp.exp(xp.where(gap < -60.0, 60.0, -gap))  # e⁶⁰ τ⁺ is as good as infinite
-    usable = debiased > 0.0
-    first = gap + xp.log(xp.where(usable, debiased, 1.0)) - math.log1p(-tau_plus)
-    second = least - z
-    reweighted = usable & (first > second)
+    excess = xp.exp(xp.where(gap < -60.0, 60.0, -gap))  # e⁶⁰ τ⁺ is as good as infinite
+    debiased = 1.0 - tau_plus * excess
+    usable = ~(debiased <= 0.0)  # and not "> 0": a NaN must stay one
+    safe = xp.where(usable, debiased, 1.0)
+    first, second = gap + xp.log(safe / (1.0 - tau_plus)), -scale - z
+    reweighted = usable & ~(first <= second)
     h = xp.log(xp.where(some, count, 1.0)) + xp.where(reweighted, first, second)
 
-    def slope() -> Any:
+    def parts() -> tuple[Any, ...]:
+        """∂ℓ/∂h_p, ∂ℓ/∂r by every positive, and the two softmaxes."""
         missed = xp.where(chosen, sigmoid(backend, h), 0.0)
-        rate = xp.where(reweighted, missed / xp.where(usable, debiased, 1.0), 0.0)
-        by_mean = xp.sum(rate, axis=1, keepdims=True)
-        by_negative = (1.0 + beta) * share(xp, (1.0 + beta) * z, sharper, tile.negative) - beta * share(
-            xp, beta * z, sharp, tile.negative)
-        return by_mean * by_negative - xp.where(reweighted, rate, missed)
+        return (missed, xp.where(reweighted, missed / safe, 0.0),
+                share(xp, (1.0 + beta) * z, sharper, tile.negative), share(xp, beta * z, sharp, tile.negative))
 
-    return Terms(sum_where(xp, chosen, softplus(backend, h)), number(xp, chosen, z), slope)
+    def slope() -> Any:
+        missed, rate, of_sharper, of_sharp = parts()
+        by_negative = (1.0 + beta) * of_sharper - beta * of_sharp
+        return xp.sum(rate, axis=1, keepdims=True) * by_negative - xp.where(reweighted, rate, missed)
+
+    def option_slopes() -> dict[str, Any]:
+        missed, rate, of_sharper, of_sharp = parts()
+        return {"beta": xp.sum(rate, axis=1) * xp.sum(z * (of_sharper - of_sharp), axis=1),
+                "tau_plus": xp.sum(rate * (1.0 - excess), axis=1) / (1.0 - tau_plus),
+                "temperature": xp.sum(xp.where(reweighted, 0.0, missed), axis=1) * scale * scale}
+
+    return Terms(sum_where(xp, chosen, softplus(backend, h)), number(xp, chosen, z), slope, option_slopes)

@@ -7,14 +7,14 @@ from typing import Any
 from anglos import _pairs
 from anglos._arguments import (
     Embeddings,
-    FixedCosineMargin,
     Groups,
-    OptionalNonNegative,
-    PositiveNumber,
+    PositiveFactor,
     Reduction,
     ReferenceEmbeddings,
     ReferenceLabels,
     SampleWeight,
+    SharedCosineMargin,
+    Slack,
 )
 from anglos._loss import loss
 from anglos._numerics import log_sum_exp, share, sigmoid, softplus
@@ -25,8 +25,7 @@ from anglos._pair_row import PairRow, PairTile, Terms
       paper="Wang et al. 2019, arXiv:1904.06627")
 def multi_similarity(
     embeddings: Embeddings, labels: Groups, /, *,
-    alpha: PositiveNumber = 2.0, beta: PositiveNumber = 50.0, base: FixedCosineMargin = 0.5,
-    epsilon: OptionalNonNegative = 0.1,
+    alpha: PositiveFactor = 2.0, beta: PositiveFactor = 50.0, base: SharedCosineMargin = 0.5, epsilon: Slack = 0.1,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
@@ -43,14 +42,14 @@ def multi_similarity(
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
     labels : integer array (B,)
         Any integers: equal ones are one class.
-    alpha : positive number
-        α, for positives.
-    beta : positive number
-        β, for negatives.
-    base : cosine from −2 to 2
-        λ.
-    epsilon : number of at least 0, or None
-        ε of the mining. None takes all pairs.
+    alpha : positive number, or array ()
+        α, for positives. An array is differentiated.
+    beta : positive number, or array ()
+        β, for negatives. An array is differentiated.
+    base : cosine from −2 to 2, or array ()
+        λ. An array is differentiated.
+    epsilon : number of at least 0, array (), or None
+        ε of the mining. None takes all pairs. An array is a constant to the gradient: pairs are in or out.
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
@@ -91,20 +90,34 @@ def multi_similarity(
     return PairRow(partial(_terms, alpha=alpha, beta=beta, base=base, epsilon=epsilon), ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, alpha: float, beta: float, base: float, epsilon: float | None) -> Terms:
-    """ℓ = ς(L_p)/α + ς(L_n)/β; ∂ℓ/∂s_p = −σ(L_p) softmax_p, ∂ℓ/∂s_n = σ(L_n) softmax_n."""
+def _terms(backend: Any, tile: PairTile, *, alpha: Any, beta: Any, base: Any, epsilon: Any) -> Terms:
+    """ℓ = ς(L_p)/α + ς(L_n)/β; ∂ℓ/∂s_p = −σ(L_p) softmax_p, ∂ℓ/∂s_n = σ(L_n) softmax_n, and ∂ℓ/∂λ = −Σ of both.
+
+    ∂ℓ/∂α = (σ(L_p) Σ softmax_p z_p − ς(L_p)) / α², z_p = α (λ − s_p); ∂ℓ/∂β likewise.
+    """
     xp, s, positive, negative = backend.xp, tile.values, tile.positive, tile.negative
     if epsilon is not None:
         least = xp.min(xp.where(positive, s, math.inf), axis=1, keepdims=True)
         most = xp.max(xp.where(negative, s, -math.inf), axis=1, keepdims=True)
         # Written so that a NaN stays in.
         positive, negative = positive & ~(s - epsilon >= most), negative & ~(s + epsilon <= least)
+        base = base + 0.0 * epsilon  # NaN for one that was out of range
     pulls, pushes = alpha * (base - s), beta * (s - base)
     pull, push = log_sum_exp(xp, pulls, positive), log_sum_exp(xp, pushes, negative)
 
+    def by_logit() -> tuple[Any, Any]:
+        return (sigmoid(backend, pull) * share(xp, pulls, pull, positive),
+                sigmoid(backend, push) * share(xp, pushes, push, negative))
+
     def slope() -> Any:
-        return sigmoid(backend, push) * share(xp, pushes, push, negative) - sigmoid(backend, pull) * share(
-            xp, pulls, pull, positive)
+        by_pull, by_push = by_logit()
+        return by_push - by_pull
+
+    def option_slopes() -> dict[str, Any]:
+        by_pull, by_push = by_logit()
+        return {"alpha": (xp.sum(by_pull * pulls, axis=1) - softplus(backend, pull)[:, 0]) / (alpha * alpha),
+                "beta": (xp.sum(by_push * pushes, axis=1) - softplus(backend, push)[:, 0]) / (beta * beta),
+                "base": xp.sum(by_pull - by_push, axis=1)}
 
     value = softplus(backend, pull) / alpha + softplus(backend, push) / beta
-    return Terms(value[:, 0], xp.ones_like(s[:, 0]), slope)
+    return Terms(value[:, 0], xp.ones_like(s[:, 0]), slope, option_slopes)

@@ -2,7 +2,7 @@
 
 
 from anglos import _pairs
-from anglos._arguments import FalseNegativePairs, Keys, NonNegative, Queries, Reduction, SampleWeight
+from anglos._arguments import Factor, FalseNegativePairs, Keys, Queries, Reduction, SampleWeight
 from anglos._contrasts import one_of_many
 from anglos._loss import loss
 from anglos._pair_row import PairRow
@@ -11,7 +11,7 @@ from anglos._pair_row import PairRow
 @loss(_pairs, formula="ℓ = −log(e^(q·k) / Σ_j e^(q·k_j)) + λ (|q|² + |k|²)", paper="Sohn 2016 (NIPS)")
 def n_pair(
     queries: Queries, keys: Keys, /, *,
-    regularizer: NonNegative = 0.02, symmetric: bool = False, false_negatives: FalseNegativePairs = None,
+    regularizer: Factor = 0.02, symmetric: bool = False, false_negatives: FalseNegativePairs = None,
     sample_weight: SampleWeight = None, reduction: Reduction = "mean",
 ) -> PairRow:
     """N-pair: softmax cross entropy over the products of a query with all keys, and a price on lengths.
@@ -24,8 +24,8 @@ def n_pair(
         One row per pair. Nothing is normalised.
     keys : array (B, D)
         The positive of each query; to the others it is a negative.
-    regularizer : number of at least 0
-        λ. Without it lengths grow for ever.
+    regularizer : number of at least 0, or array ()
+        λ. An array is differentiated. Without it lengths grow for ever.
     symmetric : bool
         The mean of this loss and of the one with queries and keys exchanged.
     false_negatives : boolean array (B, B), optional
@@ -59,4 +59,5 @@ def n_pair(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return PairRow(one_of_many, normalize=False, symmetric=symmetric, length_penalty=regularizer)
+    return PairRow(one_of_many, normalize=False, symmetric=symmetric, length_penalty=regularizer,
+                   names={"regularizer": ("length_penalty", 1.0)})

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from anglos import _pairs
-from anglos._arguments import Embeddings, FixedCosineMargin, Labels, PositiveNumber, Reduction, Weights
+from anglos._arguments import Embeddings, Labels, Reduction, Scale, SharedCosineMargin, Weights
 from anglos._loss import loss
 from anglos._numerics import log_sum_exp, share, sigmoid, softplus
 from anglos._pair_row import PairRow, PairTile, Terms
@@ -14,7 +14,7 @@ from anglos._pair_row import PairRow, PairTile, Terms
       paper="Kim et al. 2020, arXiv:2003.13911")
 def proxy_anchor(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    scale: PositiveNumber = 32.0, margin: FixedCosineMargin = 0.1,
+    scale: Scale = 32.0, margin: SharedCosineMargin = 0.1,
     ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """Proxy-Anchor: every class prototype is an anchor, the embeddings of the batch its positives and negatives.
@@ -31,10 +31,10 @@ def proxy_anchor(
     labels : integer array (B,)
         0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
         out of range makes the loss NaN.
-    scale : positive number
-        α.
-    margin : cosine from −2 to 2
-        δ.
+    scale : positive number, or array ()
+        α. An array is differentiated.
+    margin : cosine from −2 to 2, or array ()
+        δ. An array is differentiated.
     ignore_index : int
         Samples with this label take no part.
     reduction : {"mean", "sum", "none"}
@@ -67,16 +67,28 @@ def proxy_anchor(
     return PairRow(partial(_terms, scale=scale, margin=margin), ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, scale: float, margin: float) -> Terms:
-    """ℓ = (C/|P⁺|) ς(L_p) + ς(L_n); ∂ℓ/∂s_p = −α (C/|P⁺|) σ(L_p) softmax_p, ∂ℓ/∂s_n = α σ(L_n) softmax_n."""
+def _terms(backend: Any, tile: PairTile, *, scale: Any, margin: Any) -> Terms:
+    """ℓ = (C/|P⁺|) ς(L_p) + ς(L_n); ∂ℓ/∂z_p = (C/|P⁺|) σ(L_p) softmax_p, ∂ℓ/∂z_n = σ(L_n) softmax_n.
+
+    z_p = α (δ − s_p), z_n = α (s_n + δ): ∂ℓ/∂s_p = −α ∂ℓ/∂z_p, ∂ℓ/∂s_n = α ∂ℓ/∂z_n, ∂z/∂δ = α, ∂z/∂α = z/α.
+    """
     xp, s = backend.xp, tile.values
     factor = 1.0 / xp.where(tile.part == 0.0, 1.0, tile.part)
     pulls, pushes = scale * (margin - s), scale * (s + margin)
     pull, push = log_sum_exp(xp, pulls, tile.positive), log_sum_exp(xp, pushes, tile.negative)
 
+    def by_logit() -> tuple[Any, Any]:
+        return (factor * sigmoid(backend, pull) * share(xp, pulls, pull, tile.positive),
+                sigmoid(backend, push) * share(xp, pushes, push, tile.negative))
+
     def slope() -> Any:
-        return scale * (sigmoid(backend, push) * share(xp, pushes, push, tile.negative)
-                        - factor * sigmoid(backend, pull) * share(xp, pulls, pull, tile.positive))
+        by_pull, by_push = by_logit()
+        return scale * (by_push - by_pull)
+
+    def option_slopes() -> dict[str, Any]:
+        by_pull, by_push = by_logit()
+        return {"margin": scale * xp.sum(by_pull + by_push, axis=1),
+                "scale": xp.sum(by_pull * pulls + by_push * pushes, axis=1) / scale}
 
     value = factor * softplus(backend, pull) + softplus(backend, push)
-    return Terms(value[:, 0], xp.ones_like(s[:, 0]), slope)
+    return Terms(value[:, 0], xp.ones_like(s[:, 0]), slope, option_slopes)

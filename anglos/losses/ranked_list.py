@@ -7,13 +7,13 @@ from anglos import _pairs
 from anglos._arguments import (
     Embeddings,
     Groups,
-    NonNegative,
     PairMargin,
-    PositiveNumber,
+    PositiveFactor,
     Reduction,
     ReferenceEmbeddings,
     ReferenceLabels,
     SampleWeight,
+    Sharpness,
 )
 from anglos._contrasts import number
 from anglos._loss import loss
@@ -25,7 +25,7 @@ from anglos._pair_row import PairRow, PairTile, Terms
       paper="Wang et al. 2019, arXiv:1903.03238")
 def ranked_list(
     embeddings: Embeddings, labels: Groups, /, *,
-    alpha: PositiveNumber = 1.2, margin: PairMargin = 0.4, temperature: NonNegative = 10.0,
+    alpha: PositiveFactor = 1.2, margin: PairMargin = 0.4, temperature: Sharpness = 10.0,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
@@ -41,12 +41,12 @@ def ranked_list(
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
     labels : integer array (B,)
         Any integers: equal ones are one class.
-    alpha : positive number
-        α: negatives belong beyond this distance.
-    margin : number of at least 0
-        m: positives belong within α − m.
-    temperature : number of at least 0
-        T: how much more the nearest negatives weigh.
+    alpha : positive number, or array ()
+        α: negatives belong beyond this distance. An array is differentiated.
+    margin : number of at least 0, or array ()
+        m: positives belong within α − m. An array is differentiated.
+    temperature : number of at least 0, or array ()
+        T: how much more the nearest negatives weigh. An array is a constant to the gradient, as the weights are.
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
@@ -89,8 +89,8 @@ def ranked_list(
                    ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, alpha: float, margin: float, temperature: float) -> Terms:
-    """ℓ = Σ_p (D_p − α + m) / |P| + Σ_n w_n (α − D_n); ∂ℓ/∂D_p = 1/|P|, ∂ℓ/∂D_n = −w_n."""
+def _terms(backend: Any, tile: PairTile, *, alpha: Any, margin: Any, temperature: Any) -> Terms:
+    """ℓ = Σ_p (D_p − α + m) / |P| + Σ_n w_n (α − D_n); ∂ℓ/∂D_p = 1/|P|, ∂ℓ/∂D_n = −w_n; ∂ℓ/∂α is less their sum."""
     xp, distance = backend.xp, tile.values
     # Written so that a NaN stays in.
     positive = tile.positive & ~(distance <= alpha - margin)
@@ -100,4 +100,5 @@ def _terms(backend: Any, tile: PairTile, *, alpha: float, margin: float, tempera
     count = number(xp, positive, distance)
     each = xp.astype(positive, distance.dtype) / xp.where(count == 0.0, 1.0, count)[:, None]
     value = xp.sum(each * (distance - alpha + margin) + weight * (alpha - distance), axis=1)
-    return Terms(value, xp.ones_like(value), lambda: each - weight)
+    return Terms(value, xp.ones_like(value), lambda: each - weight,
+                 lambda: {"alpha": xp.sum(weight - each, axis=1), "margin": xp.sum(each, axis=1)})

@@ -16,6 +16,7 @@ from anglos._arguments import (
     TripletMargin,
 )
 from anglos._loss import loss
+from anglos._numerics import hinge_of
 from anglos._pair_row import PairRow
 from anglos._selection import all_soft_terms, all_terms, chosen_terms
 
@@ -23,15 +24,16 @@ from anglos._selection import all_soft_terms, all_terms, chosen_terms
 @loss(_pairs, formula="ℓ = [d(a, p) − d(a, n) + m]₊", paper="Schroff et al. 2015, arXiv:1503.03832")
 def triplet(
     embeddings: Embeddings, labels: Groups, /, *,
-    margin: TripletMargin = 0.2, mining: Mining = "batch_hard", distance: DistanceName = "squared_euclidean",
-    normalize: bool = True, mean_over: Literal["active", "all"] = "active",
+    margin: TripletMargin = 0.2, soft: bool = False, mining: Mining = "batch_hard",
+    distance: DistanceName = "squared_euclidean", normalize: bool = True,
+    mean_over: Literal["active", "all"] = "active",
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """Triplet loss: a positive shall be nearer to its anchor than a negative, by a margin; triplets are chosen in the
     batch.
 
-    ℓ = [d(a, p) − d(a, n) + m]₊, or log(1 + exp(d(a, p) − d(a, n))) with margin="soft". Distance and margin belong
+    ℓ = [d(a, p) − d(a, n) + m]₊, or log(1 + exp(d(a, p) − d(a, n) + m)) with soft=True. Distance and margin belong
     together: on unit vectors m on the squared distance is m/2 on the cosine distance. For triplets of your own see
     `triplet_margin`; for their indices `anglos.mining`.
 
@@ -41,13 +43,17 @@ def triplet(
         One row per sample. A zero vector has cosine 0 with all others.
     labels : integer array (B,)
         Any integers: equal ones are one class.
-    margin : number of at least 0, or "soft"
-        m, in units of the distance.
+    margin : number of at least 0, array (), or "soft"
+        m, in units of the distance. An array is differentiated. "soft" is 0 with soft=True.
+    soft : bool
+        Whether the loss is log(1 + exp(d(a, p) − d(a, n) + m)), which has no end at the margin, in the place of the
+        hinge.
     mining : {"batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest"}
         batch_hard: for every anchor its farthest positive and nearest negative. batch_all: all triplets, without
-        forming them (with margin="soft" they are formed, a few anchors at a time: B³ steps). semi_hard: for every pair
-        of anchor and positive the nearest negative that is farther than the positive, if it is within the margin
-        (FaceNet). semi_hard_or_easiest: that negative, margin or not, and if there is none the farthest (TensorFlow).
+        forming them (for a soft loss they are formed, a few anchors at a time: B³ steps). semi_hard: for every pair of
+        anchor and positive the nearest negative that is farther than the positive, if it is within the margin
+        (FaceNet); for a soft loss at any distance. semi_hard_or_easiest: that negative, margin or not, and if there is
+        none the farthest (TensorFlow).
     distance : {"squared_euclidean", "euclidean", "cosine", "angle"}
         d. "squared_euclidean" is |x − r|², "cosine" 1 − cos θ, "angle" θ in radians. Of two equal embeddings all have
         gradient 0.
@@ -93,9 +99,9 @@ def triplet(
     >>> float(loss), (2 + 7) / 2
     (4.5, 4.5)
     """
-    number, active = None if isinstance(margin, str) else margin, mean_over == "active"
-    terms: Any = partial(chosen_terms, mining=mining, margin=number, active=active)
+    (margin, soft), active = hinge_of(margin, soft), mean_over == "active"
+    terms: Any = partial(chosen_terms, mining=mining, margin=margin, soft=soft, active=active)
     if mining == "batch_all":
-        terms = all_soft_terms if number is None else partial(all_terms, margin=number, active=active)
+        terms = partial(all_soft_terms, margin=margin) if soft else partial(all_terms, margin=margin, active=active)
     return PairRow(terms, distance=distance, normalize=normalize, ignore_index=ignore_index,
-                   triples=mining == "batch_all" and number is None)
+                   triples=mining == "batch_all" and soft)

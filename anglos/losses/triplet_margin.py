@@ -4,22 +4,22 @@ from functools import partial
 from typing import Any
 
 from anglos import _direct
-from anglos._arguments import Anchors, DistanceName, Positives, Reduction, SampleWeight, TripletMargin
+from anglos._arguments import Anchors, DistanceName, Positives, Reduction, RowTripletMargin, SampleWeight
 from anglos._direct import Direct
 from anglos._distances import DISTANCES, OF_UNIT_VECTORS
 from anglos._loss import loss
-from anglos._numerics import hinge, unit_rows, unit_rows_pullback
+from anglos._numerics import hinge, hinge_of, unit_rows, unit_rows_pullback
 
 
 @loss(_direct, formula="ℓ = [d(a, p) − d(a, n) + m]₊ of given triplets", paper="Schroff et al. 2015, arXiv:1503.03832")
 def triplet_margin(
     anchors: Anchors, positives: Positives, negatives: Anchors, /, *,
-    margin: TripletMargin = 0.2, distance: DistanceName = "squared_euclidean", normalize: bool = True,
-    swap: bool = False, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
+    margin: RowTripletMargin = 0.2, soft: bool = False, distance: DistanceName = "squared_euclidean",
+    normalize: bool = True, swap: bool = False, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
 ) -> Direct:
     """Triplet loss of triplets that were chosen before: one per row.
 
-    ℓ = [d(a, p) − d(a, n) + m]₊, or log(1 + exp(d(a, p) − d(a, n))) with margin="soft". The mean is over all rows.
+    ℓ = [d(a, p) − d(a, n) + m]₊, or log(1 + exp(d(a, p) − d(a, n) + m)) with soft=True. The mean is over all rows.
     `triplet` chooses triplets in a batch; `torch.nn.TripletMarginLoss()` is this with margin=1, distance="euclidean"
     and normalize=False, up to the 1e-6 that it adds to differences.
 
@@ -31,8 +31,11 @@ def triplet_margin(
         Of the anchor's class.
     negatives : array (B, D)
         Of another.
-    margin : number of at least 0, or "soft"
-        m, in units of the distance.
+    margin : number of at least 0, array () or (B,), or "soft"
+        m, in units of the distance. An array is differentiated; (B,) is one margin per row. "soft" is 0 with soft=True.
+    soft : bool
+        Whether the loss is log(1 + exp(d(a, p) − d(a, n) + m)), which has no end at the margin, in the place of the
+        hinge.
     distance : {"squared_euclidean", "euclidean", "cosine", "angle"}
         d. "squared_euclidean" is |x − r|², "cosine" 1 − cos θ, "angle" θ in radians. Of two equal embeddings all have
         gradient 0.
@@ -68,33 +71,35 @@ def triplet_margin(
     >>> float(anglos.triplet_margin(*triplet, margin=10.0, normalize=False))
     2.0
     """
-    parts = partial(_parts, margin=None if isinstance(margin, str) else margin, distance=distance, swap=swap,
+    margin, soft = hinge_of(margin, soft)
+    parts = partial(_parts, margin=margin, soft=soft, distance=distance, swap=swap,
                     normalize=normalize or distance in OF_UNIT_VECTORS)
     return Direct(partial(_value, parts), partial(_gradients, parts))
 
 
-def _parts(backend: Any, *points: Any, margin: float | None, distance: str, swap: bool, normalize: bool) -> Any:
-    """The points with 1/|x|; their differences a − p, a − n, p − n; [d_ap − d_an + m]₊; and its slopes in their D²."""
+def _parts(backend: Any, *points: Any, margin: Any, soft: bool, distance: str, swap: bool, normalize: bool) -> Any:
+    """The points with 1/|x|; their differences a − p, a − n, p − n; [d_ap − d_an + m]₊; its slopes in D² and m."""
     xp = backend.xp
     sides = [unit_rows(backend, x) if normalize else (x, None) for x in points]
     a, p, n = (side[0] for side in sides)
     differences = (a - p, a - n, p - n)
     ap, an, pn = (DISTANCES[distance](backend, backend.dot(one, one), 0.0) for one in differences)
     swapped = (pn.value < an.value) & swap
-    value, weight = hinge(backend, ap.value - xp.where(swapped, pn.value, an.value), margin)
+    value, weight = hinge(backend, ap.value - xp.where(swapped, pn.value, an.value) + margin, soft)
     slopes = (weight * ap.slope(), -xp.where(swapped, 0.0, weight * an.slope()),
               -xp.where(swapped, weight * pn.slope(), 0.0))
-    return sides, differences, value, slopes
+    return sides, differences, value, slopes, weight
 
 
-def _value(parts: Any, backend: Any, *points: Any) -> Any:
-    return parts(backend, *points)[2]
+def _value(parts: Any, backend: Any, *inputs: Any) -> Any:
+    return parts(backend, *inputs[:3])[2]
 
 
-def _gradients(parts: Any, backend: Any, g: Any, *points: Any) -> dict[str, Any]:
+def _gradients(parts: Any, backend: Any, g: Any, *inputs: Any) -> dict[str, Any]:
     """∂D²_xr/∂x = 2 (x − r) = −∂D²_xr/∂r."""
-    sides, differences, _, slopes = parts(backend, *points)
+    sides, differences, _, slopes, weight = parts(backend, *inputs[:3])
     ap, an, pn = (2.0 * (g * slope)[:, None] * one for slope, one in zip(slopes, differences, strict=True))
     names = ("anchors", "positives", "negatives")
-    return {name: d_points if inverse is None else unit_rows_pullback(backend, unit, inverse, d_points)
+    points = {name: d_points if inverse is None else unit_rows_pullback(backend, unit, inverse, d_points)
             for name, (unit, inverse), d_points in zip(names, sides, (ap + an, pn - ap, -an - pn), strict=True)}
+    return {**points, "margin": g * weight}
