@@ -33,6 +33,7 @@ OPTION_VALUES: dict[str, list[Any]] = {
     "tau_plus": [0.2],
     "regularizer": [0.1],
     "circle margin": [0.4],
+    "proxy_anchor margin": [0.2],
 }
 # Values, other than the defaults, of options that are no arrays and are not one of a few.
 OTHER_VALUES: dict[str, Any] = {
