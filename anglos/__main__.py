@@ -2,7 +2,10 @@
 
 import argparse
 import ast
+import errno
 import io
+import os
+import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,11 +24,17 @@ from anglos.demo.recipes import PROTOTYPES, RECIPES
 _NOT_DRAWN = ("label_smoothing", "ignore_index", "keep_bytes", "gradient_products", "reduction")
 
 
+class _Parser(argparse.ArgumentParser):
+    def print_help(self, file: Any = None) -> None:
+        """Not by argparse, which passes over what cannot be written."""
+        print(self.format_help(), end="", file=file)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and run what it asks for."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # formulas are Greek, which not every terminal takes
-    parser = argparse.ArgumentParser("python -m anglos", description="Angular-margin and metric-learning losses.")
+    parser = _Parser("python -m anglos", description="Angular-margin and metric-learning losses.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     losses = commands.add_parser("losses", help="the table of losses: formula, defaults, paper")
     losses.set_defaults(run=lambda _: print(losses_table()))
@@ -196,5 +205,24 @@ def _whole(least: int) -> Callable[[str], int]:
     return parse
 
 
+def _end_as_unix_tools_do() -> None:
+    """By SIGPIPE where nobody reads on; with a line and status 1 where nothing can be written."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # no socket is open here
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        if sys.stdout is not None:  # which Python flushes again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(f"anglos: standard output: {error.strerror}") from None
+
+
 if __name__ == "__main__":
-    main()
+    _end_as_unix_tools_do()

@@ -1,5 +1,7 @@
 """`python -m anglos`: the demo learns the same in every library, draws its picture, and says what it lacks."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -211,6 +213,26 @@ def test_cupy_without_a_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "array_api_compat.cupy", cupy)
     with pytest.raises(SystemExit, match="cupy is installed but finds no GPU"):
         main(["demo", "--backend", "cupy"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("command", ["losses", "--help", "plot arcface --help", "plot cosface", pytest.param(
+    "demo --epochs 1 --loss cosface", marks=pytest.mark.slow), pytest.param(
+    "bench --batch 8 --dimension 8 --classes 20 --repeats 1 --library numpy", marks=pytest.mark.slow)])
+def test_it_ends_as_unix_tools_do(command: str, tmp_path: Path) -> None:
+    """Nobody reads; the disk is full; standard output is closed."""
+    def ended(to: str) -> tuple[int, str]:
+        text = f'exec "{sys.executable}" -m anglos {command} {to}'
+        done = subprocess.run(["sh", "-c", text], cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False,
+                              stdout=writing)
+        return done.returncode, done.stderr
+
+    reading, writing = os.pipe()
+    os.close(reading)
+    assert ended("") == (-signal.SIGPIPE, "")
+    assert ended(">/dev/full") == (1, "anglos: standard output: No space left on device\n")
+    assert ended(">&-") == (1, "anglos: standard output: Bad file descriptor\n")
+    os.close(writing)
 
 
 def test_losses_needs_the_core_only() -> None:
