@@ -21,7 +21,7 @@ from anglos._check import (
 from anglos._kinds import has_gradient, kind_of
 from anglos._numerics import float_type
 from anglos._plan import Means, Plan
-from anglos._reduce import Rows, reduce, reduce_pullback, settle_groups, settle_labels, zero_elsewhere
+from anglos._reduce import Rows, masked_rows, reduce, reduce_pullback, settle_groups, settle_labels, zero_elsewhere
 
 Options = ParamSpec("Options")
 First = TypeVar("First", bound=ArrayType)  # of this type the result is taken to be
@@ -135,6 +135,8 @@ class Loss(Generic[Options]):
         elif "labels" in inputs:
             rows, inputs["labels"] = settle_labels(self.name, plan.backend, inputs["labels"], form.classes,
                                                    form.ignore_index, rows.weight)
+        elif "row_mask" in inputs:
+            rows = masked_rows(plan.backend.xp, inputs["row_mask"], rows.weight)
         if rows.counted is not None:
             inputs = {name: zero_elsewhere(plan.backend.xp, self.kinds[name], array, rows.counted)
                       for name, array in inputs.items()}

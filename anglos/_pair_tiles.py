@@ -68,13 +68,15 @@ class Tiles:
         self.labels = inputs.get("reference_labels", inputs.get("labels"))
         self.of_proxies = rows.name == "weights"
         own_noise, self.noise = row.log_noise or (None, None)
+        self.row_mask: Any = None if own is not None else inputs.get("row_mask")  # of what is a column too
         self.swept = (rows.points, None if self.of_proxies else inputs.get("labels"),
-                      None if own is None else own.points, inputs.get("false_negatives"), own_noise)
+                      None if own is None else own.points, inputs.get("false_negatives"), own_noise,
+                      self.row_mask)
         self.between = columns.points @ columns.points.T if row.wants_between else None
         self.part = self._part(rows.points.shape[0]) if self.of_proxies else None
 
     def visit(self, first: Any, x: Array, labels: Array | None, own: Array | None, false_negatives: Array | None,
-              own_noise: Array | None) -> tuple[PairTile, Array, Callable[[], Array] | None]:
+              own_noise: Array | None, row_mask: Array | None) -> tuple[PairTile, Array, Callable[[], Array] | None]:
         """The tile, its S, and of distances the slopes in D² = |x|² + |r|² − 2 S."""
         xp, row, columns = self.backend.xp, self.row, self.sides.columns.points
         similarity, slope = x @ columns.T, None
@@ -94,10 +96,11 @@ class Tiles:
             if row.log_noise is not None:
                 many = self.backend.asarray(columns.shape[0], values, values.dtype)  # which a compiler may not know
                 values = values - xp.log(many) - self._noise(own_noise, values)
-        positive, negative = self._masks(first, x, labels, false_negatives)
+        positive, negative = self._masks(first, x, labels, false_negatives, row_mask)
         return PairTile(values, positive, negative, self.between, self.part), similarity, slope
 
-    def _masks(self, first: Any, x: Array, labels: Array | None, false_negatives: Array | None) -> tuple[Array, Array]:
+    def _masks(self, first: Any, x: Array, labels: Array | None, false_negatives: Array | None, row_mask: Array | None
+               ) -> tuple[Array, Array]:
         xp, ignore_index = self.backend.xp, self.row.ignore_index
         number = (self.backend.numbers(x, self.like) + first)[:, None]
         if self.labels is None:
@@ -110,6 +113,8 @@ class Tiles:
                 if self.sides.own is not None:
                     false_negatives = xp.concat([number != number, false_negatives], axis=1)
                 negative = negative & ~false_negatives
+            if row_mask is not None:
+                negative = negative & row_mask[:, None] & self.row_mask[None, :]
             return positive, negative
         same = (number if labels is None else labels[:, None]) == self.labels[None, :]
         positive, negative = same, ~same

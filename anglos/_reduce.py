@@ -38,8 +38,13 @@ def settle_groups(caller: str, backend: Backend, inputs: dict[str, Array], class
             inputs["embeddings"] = xp.where(inside[:, None], xp.where(counted[:, None], inputs["embeddings"], 0.0),
                                             math.nan)
         return Rows(None, None), inputs
-    weight = xp.ones_like(labels, dtype=xp.float32) if sample_weight is None else sample_weight
-    return Rows(xp.where(counted, weight, 0.0), counted), inputs
+    return masked_rows(xp, counted, sample_weight), inputs
+
+
+def masked_rows(xp: Any, mask: Array, sample_weight: Array | None) -> Rows:
+    """The rows that are not left out."""
+    weight = xp.ones_like(mask, dtype=xp.float32) if sample_weight is None else sample_weight
+    return Rows(xp.where(mask, weight, 0.0), mask)
 
 
 def rows_of(xp: Any, labels: Array, classes: int, ignore_index: int, sample_weight: Array | None
@@ -50,9 +55,8 @@ def rows_of(xp: Any, labels: Array, classes: int, ignore_index: int, sample_weig
     """
     inside = (labels >= 0) & (labels < classes)
     counted = labels != ignore_index
-    weight = xp.ones_like(labels, dtype=xp.float32) if sample_weight is None else sample_weight
-    weight = xp.where(counted, xp.where(inside, weight, math.nan), 0.0)
-    return Rows(weight, counted), xp.where(inside, labels, 0)
+    rows = masked_rows(xp, counted, sample_weight)
+    return Rows(xp.where(counted & ~inside, math.nan, rows.weight), counted), xp.where(inside, labels, 0)
 
 
 def zero_elsewhere(xp: Any, kind: Any, array: Array, counted: Any) -> Array:

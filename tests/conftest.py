@@ -46,6 +46,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "kept": lambda loss: "keep_bytes" in loss.defaults,
     "tiled": lambda loss: loss.engine is not _direct,
     "single": lambda loss: bool(loss.engine.ROWS_ARE_INDEPENDENT),
+    "two_towers": lambda loss: loss.arrays[:2] == ("queries", "keys"),
     "pair": lambda loss: not loss.engine.ROWS_ARE_INDEPENDENT,
 }
 """Which losses of the registry the argument of a test stands for."""

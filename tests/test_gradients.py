@@ -242,6 +242,26 @@ def test_sample_weights_of_ignored_rows_have_gradient_zero(loss: Loss[...]) -> N
         assert library.numpy(got)[2] == 0.0
 
 
+def test_rows_left_out_have_gradient_zero(two_towers: Loss[...]) -> None:
+    """By autograd and by jax.grad, whatever they hold; and the others have that of `value_and_grad`."""
+    keep = np.asarray([True, False, True, True, False, True])
+    for name in ("torch", "jax"):
+        library = LIBRARIES[name]()
+        queries, *others = arrays(two_towers, library)
+        queries, mask = library.array(np.where(keep[:, None], library.numpy(queries), np.nan)), library.array(keep)
+        _, (wanted, *_) = two_towers.value_and_grad(queries, *others, row_mask=mask)
+        for function in (two_towers, two_towers.plain):
+            if name == "torch":
+                leaf = queries.clone().requires_grad_()
+                function(leaf, *others, row_mask=mask).backward()
+                got = leaf.grad
+            else:
+                got = import_module("jax").grad(lambda queries, f=function, rest=others, mask=mask: f(
+                    queries, *rest, row_mask=mask))(queries)
+            np.testing.assert_allclose(library.numpy(got), library.numpy(wanted), rtol=1e-11, atol=1e-13)
+            assert not library.numpy(got)[~keep].any()
+
+
 def test_derivatives_where_two_logits_are_equal() -> None:
     """|x| has no slope at 0, and log(1 + eˣ) has: by autodiff of the value, and to second order."""
     torch: Any = import_module("torch")

@@ -13,6 +13,7 @@ from libraries import LIBRARIES, Library
 from samples import (
     BATCH,
     CLASSES,
+    DIMENSION,
     FROZEN,
     LABELS,
     array_options,
@@ -191,8 +192,12 @@ def test_nothing_to_count_gives_zero(loss: Loss[...], library: Library) -> None:
     calls = [nothing]
     if "labels" in loss.arrays:
         calls.append([*inputs[:-1], library.array(np.full(BATCH, -100))])
+    masked: dict[str, Any] = {}
+    if "row_mask" in loss.defaults:
+        calls.append([library.array(np.full((BATCH, DIMENSION), np.nan))] * 2 + inputs[2:])
+        masked["row_mask"] = library.array(np.zeros(BATCH, dtype=bool))
     for call in calls:
-        value, gradients = loss.value_and_grad(*call)
+        value, gradients = loss.value_and_grad(*call, **(masked if call is not nothing else {}))
         assert float(value) == 0.0
         assert all(not np.any(library.numpy(gradient)) for gradient in gradients)
 
@@ -388,6 +393,38 @@ def test_rows_without_negatives_leave_the_divisor(library: Library) -> None:
     np.testing.assert_allclose(float(anglos.clip(queries, keys, false_negatives=both)), rows.sum() / (BATCH - 1))
     rows = library.numpy(anglos.n_pair(queries, keys, false_negatives=some, reduction="none"))
     np.testing.assert_allclose(float(anglos.n_pair(queries, keys, false_negatives=some)), rows.sum() / BATCH)
+
+
+def test_rows_left_out_of_two_towers(two_towers: Loss[...], library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may as well not be there: value and gradient, in tiles, traced, with weights, in both directions."""
+    loss, keep = two_towers, np.asarray([True, False, True, True, False, True])
+    inputs = [library.numpy(array) for array in arrays(loss, library)]
+    options: dict[str, np.ndarray] = {"sample_weight": np.linspace(0.5, 2.0, BATCH)}
+    if "false_negatives" in loss.defaults:
+        options["false_negatives"] = np.random.default_rng(1).random((BATCH, BATCH)) < 0.3
+    if "key_log_prob" in loss.defaults:
+        options["key_log_prob"] = np.linspace(-1.0, 0.0, BATCH)
+    calls: list[tuple[int, dict[str, Any]]] = [(loss.required, {}), (len(inputs), {})]
+    calls += [(2, {"symmetric": True})] if "symmetric" in loss.defaults else []
+    for count, more in calls:
+        fewer = {name: array[keep] for name, array in options.items()}
+        if "false_negatives" in options and count == 2:
+            fewer["false_negatives"] = fewer["false_negatives"][:, keep]
+        padded = [*(np.where(keep[:, None], array, np.nan) for array in inputs[:2]), *inputs[2:count]]
+        value, gradients = loss.value_and_grad(
+            *map(library.array, [*(array[keep] for array in inputs[:2]), *inputs[2:count]]),
+            **{name: library.array(array) for name, array in fewer.items()}, **more)
+        with monkeypatch.context() as patch:
+            patch.setattr(backend_of(library.array(keep)), "tile_width", lambda *_: 2)
+            method: Any = partial(loss.value_and_grad, **more)
+            traced = import_module("jax").jit(method) if library.name == "jax" else method
+            got, padded_gradients = traced(*map(library.array, padded), row_mask=library.array(keep),
+                                           **{name: library.array(array) for name, array in options.items()})
+        np.testing.assert_allclose(float(got), float(value), rtol=1e-13)
+        for place, (one, other) in enumerate(zip(padded_gradients, gradients, strict=True)):
+            one = library.numpy(one)
+            assert place == 2 or not one[~keep].any()
+            np.testing.assert_allclose(one if place == 2 else one[keep], library.numpy(other), rtol=1e-11, atol=1e-14)
 
 
 def test_targets_of_given_pairs(library: Library) -> None:

@@ -2,7 +2,7 @@
 
 
 from anglos import _pairs
-from anglos._arguments import FalseNegativePairs, Keys, Queries, Reduction, SampleWeight, Scale
+from anglos._arguments import FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight, Scale
 from anglos._contrasts import one_of_many
 from anglos._loss import loss
 from anglos._pair_row import PairRow
@@ -13,7 +13,7 @@ from anglos._row import NAMES
 def clip(
     queries: Queries, keys: Keys, /, *,
     scale: Scale = 1.0 / 0.07, false_negatives: FalseNegativePairs = None,
-    sample_weight: SampleWeight = None, reduction: Reduction = "mean",
+    row_mask: RowMask = None, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
 ) -> PairRow:
     """CLIP: InfoNCE in both directions, with a scale that is usually learnt.
 
@@ -31,6 +31,9 @@ def clip(
         s, the inverse temperature. An array is differentiated: a learnable scale.
     false_negatives : boolean array (B, B), optional
         True where a key is no negative of the query after all, and is left out.
+    row_mask : boolean array (B,), optional
+        True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are
+        compared with nothing, and they leave the mean's divisor.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     reduction : {"mean", "sum", "none"}

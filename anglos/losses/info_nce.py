@@ -2,7 +2,7 @@
 
 
 from anglos import _pairs
-from anglos._arguments import FalseNegatives, Keys, Negatives, Queries, Reduction, SampleWeight, Temperature
+from anglos._arguments import FalseNegatives, Keys, Negatives, Queries, Reduction, RowMask, SampleWeight, Temperature
 from anglos._contrasts import by_temperature, one_of_many
 from anglos._loss import loss
 from anglos._pair_row import PairRow
@@ -12,7 +12,7 @@ from anglos._pair_row import PairRow
 def info_nce(
     queries: Queries, keys: Keys, negatives: Negatives = None, /, *,
     temperature: Temperature = 0.1, symmetric: bool = False, false_negatives: FalseNegatives = None,
-    sample_weight: SampleWeight = None, reduction: Reduction = "mean",
+    row_mask: RowMask = None, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
 ) -> PairRow:
     """InfoNCE: softmax cross entropy over the similarities of a query with its key and with other keys.
 
@@ -36,6 +36,9 @@ def info_nce(
         The mean of this loss and of the one with queries and keys exchanged. Not with `negatives`.
     false_negatives : boolean array (B, B), or (B, M) with `negatives`, optional
         True where a key is no negative of the query after all, and is left out.
+    row_mask : boolean array (B,), optional
+        True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are
+        compared with nothing, and they leave the mean's divisor.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     reduction : {"mean", "sum", "none"}

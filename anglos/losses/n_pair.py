@@ -2,7 +2,7 @@
 
 
 from anglos import _pairs
-from anglos._arguments import Factor, FalseNegativePairs, Keys, Queries, Reduction, SampleWeight
+from anglos._arguments import Factor, FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight
 from anglos._contrasts import one_of_many
 from anglos._loss import loss
 from anglos._pair_row import PairRow
@@ -12,7 +12,7 @@ from anglos._pair_row import PairRow
 def n_pair(
     queries: Queries, keys: Keys, /, *,
     regularizer: Factor = 0.02, symmetric: bool = False, false_negatives: FalseNegativePairs = None,
-    sample_weight: SampleWeight = None, reduction: Reduction = "mean",
+    row_mask: RowMask = None, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
 ) -> PairRow:
     """N-pair: softmax cross entropy over the products of a query with all keys, and a price on lengths.
 
@@ -30,6 +30,9 @@ def n_pair(
         The mean of this loss and of the one with queries and keys exchanged.
     false_negatives : boolean array (B, B), optional
         True where a key is no negative of the query after all, and is left out.
+    row_mask : boolean array (B,), optional
+        True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are
+        compared with nothing, and they leave the mean's divisor.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     reduction : {"mean", "sum", "none"}

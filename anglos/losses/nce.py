@@ -2,7 +2,17 @@
 
 
 from anglos import _pairs
-from anglos._arguments import AnyNumber, KeyLogProb, Keys, NegativeLogProb, NoiseDraws, Queries, Reduction, SampleWeight
+from anglos._arguments import (
+    AnyNumber,
+    KeyLogProb,
+    Keys,
+    NegativeLogProb,
+    NoiseDraws,
+    Queries,
+    Reduction,
+    RowMask,
+    SampleWeight,
+)
 from anglos._contrasts import each_by_itself
 from anglos._loss import loss
 from anglos._pair_row import PairRow
@@ -14,7 +24,7 @@ def nce(
     queries: Queries, keys: Keys, negatives: NoiseDraws, /, *,
     key_log_prob: KeyLogProb = None, negative_log_prob: NegativeLogProb = None, log_normalizer: AnyNumber = 0.0,
     normalize: bool = False,
-    sample_weight: SampleWeight = None, reduction: Reduction = "mean",
+    row_mask: RowMask = None, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
 ) -> PairRow:
     """Noise contrastive estimation: of the key and of every negative by itself, whether it is data or noise.
 
@@ -42,6 +52,9 @@ def nce(
         log Z. An array is differentiated.
     normalize : bool
         Whether q·k is taken of unit vectors.
+    row_mask : boolean array (B,), optional
+        True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are
+        compared with nothing, and they leave the mean's divisor.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     reduction : {"mean", "sum", "none"}

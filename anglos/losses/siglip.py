@@ -3,7 +3,7 @@
 import math
 
 from anglos import _pairs
-from anglos._arguments import AnyNumber, FalseNegativePairs, Keys, Queries, Reduction, SampleWeight
+from anglos._arguments import AnyNumber, FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight
 from anglos._contrasts import each_by_itself
 from anglos._loss import loss
 from anglos._pair_row import PairRow
@@ -13,7 +13,7 @@ from anglos._pair_row import PairRow
 def siglip(
     queries: Queries, keys: Keys, /, *,
     log_scale: AnyNumber = 2.302585092994046, bias: AnyNumber = -10.0, false_negatives: FalseNegativePairs = None,
-    sample_weight: SampleWeight = None, reduction: Reduction = "mean",
+    row_mask: RowMask = None, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
 ) -> PairRow:
     """SigLIP: of every pair of a query and a key by itself, whether they belong together.
 
@@ -32,6 +32,9 @@ def siglip(
         b. An array is differentiated: a learnable bias.
     false_negatives : boolean array (B, B), optional
         True where a key is no negative of the query after all, and is left out.
+    row_mask : boolean array (B,), optional
+        True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are
+        compared with nothing, and they leave the mean's divisor.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     reduction : {"mean", "sum", "none"}
