@@ -44,18 +44,22 @@ def test_selections(mining: str, few: int, library: Library, monkeypatch: pytest
     """By sorting, and by a search for every positive."""
     monkeypatch.setattr("anglos._selection.FEW", few)
     embeddings, labels = batch()
-    for margin in (None, MARGIN) if mining == "semi_hard" else (None,):
+    for margin in (None, MARGIN, library.array(np.asarray(MARGIN))) if mining == "semi_hard" else (None,):
         distances = np.sum((embeddings[:, None] - embeddings) ** 2, axis=-1)
         options = {"normalize": False, **({} if margin is None else {"margin": margin})}
         chosen = getattr(anglos.mining, mining)(library.array(embeddings), library.array(labels), **options)
         triplets = list(zip(*(library.numpy(rows).tolist() for rows in chosen), strict=True))
-        assert triplets == slowly(mining, distances, labels, margin)
+        assert triplets == slowly(mining, distances, labels, None if margin is None else float(margin))
 
 
 @pytest.mark.parametrize("mining", ["batch_all", "batch_hard", "semi_hard", "semi_hard_or_easiest"])
-@pytest.mark.parametrize("margin", [MARGIN, "soft"])
+@pytest.mark.parametrize(("margin", "soft"), [(MARGIN, False), ("soft", False), (MARGIN, True)])
 @pytest.mark.parametrize("mean_over", ["active", "all"])
-def test_triplet_sums_over_its_triplets(mining: str, margin: float | str, mean_over: str, library: Library) -> None:
+def test_triplet_sums_over_its_triplets(
+    mining: str, margin: float | str, soft: bool, mean_over: str, library: Library
+) -> None:
+    """A soft loss has no end at the margin: its semi-hard negatives may be at any distance."""
+    number, is_soft = (0.0, True) if isinstance(margin, str) else (margin, soft)
     embeddings, labels = batch()
     distances = np.sum((embeddings[:, None] - embeddings) ** 2, axis=-1)
     known = labels != -100
@@ -64,12 +68,13 @@ def test_triplet_sums_over_its_triplets(mining: str, margin: float | str, mean_o
         both = (same & ~np.eye(BATCH, dtype=bool))[:, :, None] & (~same & known & known[:, None])[:, None, :]
         chosen = np.argwhere(both)
     else:
-        chosen = np.asarray(slowly(mining, distances, labels, None if margin == "soft" else MARGIN))
+        chosen = np.asarray(slowly(mining, distances, labels, None if is_soft else number))
     a, p, n = chosen.T
-    difference = distances[a, p] - distances[a, n]
-    each = np.logaddexp(0.0, difference) if margin == "soft" else np.maximum(0.0, difference + MARGIN)
+    excess = distances[a, p] - distances[a, n] + number
+    each = np.logaddexp(0.0, excess) if is_soft else np.maximum(0.0, excess)
     divisor = np.count_nonzero(each) if mean_over == "active" else len(each)
-    options: dict[str, Any] = {"mining": mining, "margin": margin, "mean_over": mean_over, "normalize": False}
+    options: dict[str, Any] = {"mining": mining, "margin": margin, "soft": soft, "mean_over": mean_over,
+                               "normalize": False}
     value = anglos.triplet(library.array(embeddings), library.array(labels), **options)
     np.testing.assert_allclose(float(value), each.sum() / divisor, rtol=1e-12)
 
