@@ -1,6 +1,7 @@
 """What the layers of all frameworks share: the shape of the weight, and what a trained one predicts by."""
 
 import numbers
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anglos._check import check_options
@@ -32,6 +33,23 @@ def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[st
             raise ValueError(f"Head: {name} was {describe(number)}; wanted an integer of at least 1")
     check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults)
     return (int(num_classes), *([int(prototypes_per_class)] if prototypes_per_class else []), int(embedding_dim))
+
+
+def check_given(loss: Loss[...], given: Iterable[str], options: Mapping[str, Any]) -> None:
+    """Refuses a call without an option that the layer was made with: the loss's default would take its place.
+
+    None is what `equinox.partition` leaves in the place of an array, and what some losses take for an option.
+    """
+    for name in given:
+        if options.get(name) is None:
+            raise ValueError(f"Head({loss.name}): {name} was given when the head was made, and is now "
+                             f"{'None' if name in options else 'gone'}; wanted it in head.options")
+
+
+def check_attribute(loss: Loss[...] | None, name: str) -> None:
+    """Refuses an option that is set as an attribute of the layer, where nothing would read it."""
+    if loss is not None and name in loss.defaults:
+        raise AttributeError(f"Head({loss.name}): {name} was set as an attribute; wanted head.options[{name!r}]")
 
 
 def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[str, Any]) -> Array:

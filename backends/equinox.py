@@ -6,7 +6,7 @@ import equinox
 import jax
 import jax.numpy as jnp
 
-from anglos._layer import check_head, logits_of
+from anglos._layer import check_given, check_head, logits_of
 from anglos._loss import Loss
 
 
@@ -19,7 +19,9 @@ class Head(equinox.Module):
     static, and compiles anew under `equinox.filter_jit` if it is changed:
     `equinox.tree_at(lambda head: head.options["margin"], head, 0.3)`, of an option that was given. An array does not;
     it is trained with the rest (a learnable scale, say) unless `equinox.partition` or an optimizer's mask leaves it
-    out.
+    out. One that is kept as its logarithm is set by `equinox.tree_at` in the function that is differentiated, to
+    `jnp.exp(log_scale)`. A call without an option that was given, as with one half of a partition, is refused: the
+    loss's default never takes its place.
 
     >>> import anglos, jax
     >>> head = Head(anglos.arcface, num_classes=10, embedding_dim=4, margin=0.3, key=jax.random.key(0))
@@ -30,16 +32,18 @@ class Head(equinox.Module):
     weight: jax.Array
     options: dict[str, Any]
     loss: Loss[...] = equinox.field(static=True)
+    _given: tuple[str, ...] = equinox.field(static=True)
 
     def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *, key: jax.Array,
                  prototypes_per_class: int | None = None, dtype: Any = jnp.float32, **options: Any) -> None:
         shape = check_head(loss, num_classes, embedding_dim, options, prototypes_per_class)
         self.loss, self.options = loss, options
+        self._given = tuple(name for name, option in options.items() if option is not None)
         self.weight = jax.random.normal(key, shape, dtype) * embedding_dim**-0.5
 
     def __call__(self, embeddings: jax.Array, labels: jax.Array) -> jax.Array:
         """The loss of a batch."""
-        value: jax.Array = self.loss(embeddings, self.weight, labels, **self.options)
+        value: jax.Array = self.loss(embeddings, self.weight, labels, **self._options())
         return value
 
     def logits(self, embeddings: jax.Array) -> jax.Array:
@@ -49,5 +53,9 @@ class Head(equinox.Module):
         several prototypes per class cos θ is what the loss makes of theirs. `proxy_anchor`: cos θ. `center`:
         x·c − ½ |c|².
         """
-        scores: jax.Array = logits_of(self.loss, embeddings, self.weight, self.options)
+        scores: jax.Array = logits_of(self.loss, embeddings, self.weight, self._options())
         return scores
+
+    def _options(self) -> dict[str, Any]:
+        check_given(self.loss, self._given, self.options)
+        return self.options

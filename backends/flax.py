@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from anglos._layer import check_head, logits_of
+from anglos._layer import check_attribute, check_given, check_head, logits_of
 from anglos._loss import Loss
 
 
@@ -16,8 +16,10 @@ class Head(nnx.Module):
     `weight` is a parameter of shape (num_classes, embedding_dim), or (num_classes, prototypes_per_class, embedding_dim)
     for a loss that has several per class, drawn from a normal distribution of standard deviation 1/√embedding_dim: rows
     of length about 1. The options go to the loss at every call. A number or a word can be changed between steps
-    (`head.options["margin"] = 0.3`), which compiles anew under jit; an array, or an `nnx.Variable`, does not. An
-    `nnx.Param` (a learnable scale, say) is trained with the rest.
+    (`head.options["margin"] = 0.3`, not `head.margin`), which compiles anew under jit; an array, or an `nnx.Variable`,
+    does not. An `nnx.Param` (a learnable scale, say) is trained with the rest; one that is kept as its logarithm is set
+    in the function that is differentiated: `head.options["scale"] = jnp.exp(log_scale)`. A call without an option that
+    was given is refused: the loss's default never takes its place.
 
     >>> import anglos, jax.numpy as jnp
     >>> from flax import nnx
@@ -34,6 +36,7 @@ class Head(nnx.Module):
         self.weight = nnx.Param(jax.random.normal(rngs.params(), shape, param_dtype) * embedding_dim**-0.5)
         self.options = nnx.Dict({name: nnx.Variable(option) if isinstance(option, jax.Array) else option
                                  for name, option in options.items()})
+        self._given = tuple(name for name, option in given.items() if option is not None)
 
     def __call__(self, embeddings: jax.Array, labels: jax.Array) -> jax.Array:
         """The loss of a batch."""
@@ -50,9 +53,17 @@ class Head(nnx.Module):
         scores: jax.Array = logits_of(self.loss, embeddings, self.weight[...], self._options())
         return scores
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_attribute(vars(self).get("loss"), name)
+        super().__setattr__(name, value)
+
     def _options(self) -> dict[str, Any]:
-        return {name: _array(option) for name, option in self.options.items()}
+        options = {name: _array(option) for name, option in self.options.items()}
+        check_given(self.loss, self._given, options)
+        return options
 
 
 def _array(option: Any) -> Any:
-    return option[...] if isinstance(option, nnx.Variable) else option
+    if not isinstance(option, nnx.Variable):
+        return option
+    return option[...] if hasattr(option, "shape") else option.get_value()  # of a Python number

@@ -2,8 +2,10 @@
 
 import copy
 import doctest
+import inspect
 import pickle
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,210 @@ def test_margin_and_scale_change_between_steps(layer: Loss[...]) -> None:
         head.options[name] = 0.9 * array_options(layer)[name][0] if name in array_options(layer) else 1.1
         wanted = layer(embeddings, head.weight, labels, **head.options)
         assert head(embeddings, labels).item() == wanted.item() != before
+
+
+class Shrunk(torch.nn.Module):  # type: ignore[misc]
+    """A parametrization."""
+
+    def forward(self, original: Any) -> Any:
+        return 0.9 * original
+
+    def right_inverse(self, value: Any) -> Any:
+        return value / 0.9
+
+
+class Wrapper(torch.nn.Module):  # type: ignore[misc]
+    """As tools wrap a module that they do not know."""
+
+    def __init__(self, wrapped: Any) -> None:
+        super().__init__()
+        self.wrapped = wrapped
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.wrapped(*arguments)
+
+
+def pruned(head: Any, name: str) -> Any:
+    import_module("torch.nn.utils.prune").identity(head.tensors, name)
+    return head
+
+
+def shrunk(head: Any, name: str) -> Any:
+    torch.nn.utils.parametrize.register_parametrization(head.tensors, name, Shrunk())
+    return head
+
+
+def replica(head: Any, name: str) -> Any:
+    """As torch.nn.parallel.replicate makes it: what was a parameter is an attribute."""
+    tensors, other = (module._replicate_for_data_parallel() for module in (head.tensors, head))
+    for key, parameter in head.tensors.named_parameters():
+        setattr(tensors, key, parameter * 1.0)
+    other.weight, other.tensors = head.weight * 1.0, tensors
+    return other
+
+
+def wrapped(head: Any, name: str) -> Any:
+    head.tensors = Wrapper(head.tensors)
+    return head
+
+
+def computed(head: Any, name: str) -> Any:
+    """An attribute in the place of the parameter, which some tools for several devices leave."""
+    parameter = head.tensors._parameters.pop(name)
+    head.tensors.flat = torch.nn.Parameter(parameter.detach().clone())
+    setattr(head.tensors, name, head.tensors.flat.view(parameter.shape))
+    return head
+
+
+@pytest.mark.parametrize("tool", [pruned, shrunk, replica, wrapped, computed], ids=lambda tool: tool.__name__)
+def test_an_option_stays_in_use_whatever_a_tool_makes_of_it(layer: Loss[...], tool: Any) -> None:
+    """Its value, and its gradient."""
+    embeddings, labels = batch()
+    for name, option in tensor_options(layer).items():
+        if not option.requires_grad:
+            continue
+        given = option.detach().clone().requires_grad_()
+        head = tool(head_of(layer, **{name: option}), name)
+        value, wanted = head(embeddings, labels), layer(embeddings, head.weight, labels, **{name: given})
+        torch.testing.assert_close(value, wanted, rtol=1e-12, atol=1e-12)
+        (leaf,) = [leaf for key, leaf in head.named_parameters() if key != "weight"] or [option]
+        gradient, wanted = torch.autograd.grad(value, leaf)[0], torch.autograd.grad(wanted, given)[0]
+        torch.testing.assert_close(gradient, (0.9 if tool is shrunk else 1.0) * wanted, rtol=1e-9, atol=1e-12)
+        assert head.logits(embeddings).shape == (BATCH, CLASSES)
+
+
+def test_an_option_is_swapped_by_functional_call(layer: Loss[...]) -> None:
+    embeddings, labels = batch()
+    for name, option in tensor_options(layer).items():
+        head, other = head_of(layer, **{name: option}), 0.9 * option.detach()
+        value = torch.func.functional_call(head, {f"tensors.{name}": other}, (embeddings, labels))
+        assert value.item() == layer(embeddings, head.weight, labels, **{name: other}).item()
+
+
+def test_an_option_that_is_gone_is_refused(layer: Loss[...]) -> None:
+    """In the place of the loss's default, whatever took it away."""
+    embeddings, labels = batch()
+    options = {**gentle(layer), **tensor_options(layer)}
+    for name in options:
+        head = head_of(layer, **options)
+        if name not in head.tensors:
+            del head.options[name]
+        elif name in STATES.get(layer.name, {}):
+            delattr(head.tensors, name)
+        else:
+            setattr(head.tensors, name, None)
+        wanted = rf"^Head\({layer.name}\): {name} was given when the head was made, and is now gone; wanted it in head"
+        for call in (lambda head=head: head(embeddings, labels), lambda head=head: head.logits(embeddings)):
+            with pytest.raises(ValueError, match=wanted):
+                call()
+        head.options[name] = options[name]
+        head(embeddings, labels)
+
+
+def test_an_option_is_no_attribute(layer: Loss[...]) -> None:
+    """It would be read by nobody; an option of `tensors` may come later."""
+    head = head_of(layer)
+    for name in layer.defaults:
+        wanted = rf"^Head\({layer.name}\): {name} was set as an attribute; wanted head\.options\['{name}'\]$"
+        for change in (lambda name=name: setattr(head, name, 0.5),
+                       lambda name=name: head.register_buffer(name, torch.tensor(0.5)),
+                       lambda name=name: head.register_parameter(name, torch.nn.Parameter(torch.tensor(0.5)))):
+            with pytest.raises(AttributeError, match=wanted):
+                change()
+    embeddings, labels = batch()
+    for name, option in tensor_options(layer).items():
+        setattr(head.tensors, name, option)
+        assert head(embeddings, labels).item() == layer(embeddings, head.weight, labels, **dict(head.tensors)).item()
+
+
+def test_a_tensor_with_a_graph_is_refused_and_can_be_an_option(layer: Loss[...]) -> None:
+    embeddings, labels = batch()
+    for name, option in tensor_options(layer).items():
+        leaf = option.detach().log1p().requires_grad_()
+        if not option.requires_grad:
+            head_of(layer, **{name: leaf.expm1()})  # a state, a constant to the gradient
+            continue
+        wanted = rf"^Head\({layer.name}\): {name} was a tensor that requires a gradient, of which only the numbers"
+        for given in (leaf, leaf.expm1()):
+            with pytest.raises(ValueError, match=wanted):
+                head_of(layer, **{name: given})
+        head = head_of(layer, **{name: torch.nn.Parameter(option * 0.5)})
+        with pytest.raises(ValueError, match=wanted):
+            head.tensors[name] = leaf.expm1()
+        for _ in range(2):
+            head.options[name] = leaf.expm1()
+            value = head(embeddings, labels)
+            assert value.item() == layer(embeddings, head.weight, labels, **{name: leaf.expm1()}).item()
+            value.backward()
+            assert leaf.grad is not None
+    with pytest.raises(ValueError, match=r"^Head\(normface\): scale was on device meta, where it has no value; wanted"):
+        Head(anglos.normface, 5, 4, scale=torch.tensor(20.0, device="meta"))
+
+
+@pytest.mark.parametrize("tool", [None, shrunk], ids=["parameter", "parametrization"])
+def test_reset_parameters_restores_what_was_given(layer: Loss[...], tool: Any) -> None:
+    """After deferred initialisation, and after training; by copies too."""
+    options = tensor_options(layer)
+    given = {name: option.detach().clone() for name, option in options.items()}
+    head = head_of(layer, **options)
+    for name in options if tool else ():
+        tool(head, name)
+    keys = set(head.state_dict())
+    copies = [copy.deepcopy(head), *([] if tool and options else [pickle.loads(pickle.dumps(head))])]
+    for one in (head, *copies):
+        for _ in range(2):
+            one.to("meta").to_empty(device="cpu")
+            with torch.no_grad():
+                for tensor in (*one.parameters(), *one.buffers()):
+                    tensor.fill_(0.123)
+            one.reset_parameters()
+            assert one.weight.std() > 0.0
+            for name, value in given.items():
+                torch.testing.assert_close(one.tensors[name].detach(), value, rtol=1e-12, atol=0)
+        assert set(one.state_dict()) == keys
+        for name in options:
+            one.tensors[name] = given[name] * 0.5
+            torch.testing.assert_close(one.tensors[name].detach(), given[name] * 0.5, rtol=1e-12, atol=0)
+
+
+def test_what_something_else_computes_cannot_be_set() -> None:
+    """It would be lost with the next call."""
+    head = pruned(Head(anglos.normface, 5, 4, scale=torch.nn.Parameter(torch.tensor(8.0))), "scale")
+    wanted = r"^Head: scale was set, and is a torch\.Tensor that something else computes; wanted a Parameter, a buffer"
+    for change in (lambda: head.tensors.__setitem__("scale", 3.0), head.reset_parameters):
+        with pytest.raises(TypeError, match=wanted):
+            change()
+
+
+def test_a_bounded_logarithm_trains_and_is_saved() -> None:
+    """The parametrization of the README."""
+    names: dict[str, Any] = {}
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    exec(readme.split("class BoundedExp")[0].split("```python")[-1] + "class BoundedExp"
+         + readme.split("class BoundedExp")[1].split("```")[0], names)
+    embeddings, labels = torch.eye(4), torch.arange(4)
+
+    def made(scale: float) -> Any:
+        head = Head(anglos.normface, 5, 4, scale=torch.nn.Parameter(torch.tensor(scale)))
+        torch.nn.utils.parametrize.register_parametrization(head.tensors, "scale", names["BoundedExp"]())
+        return head
+
+    head = made(80.0)
+    assert head.tensors["scale"].item() == pytest.approx(80.0)
+    optimizer = torch.optim.SGD(head.tensors.parameters(), lr=100.0)
+    with torch.no_grad():
+        head.weight[:4] = torch.eye(4)  # the larger the scale, the less the loss
+        head.weight[4] = 0.0
+    head.tensors["scale"] = 5.0
+    for _ in range(20):
+        optimizer.zero_grad()
+        head(embeddings, labels).backward()
+        optimizer.step()
+    assert 10.0 < head.tensors["scale"].item() < 100.0
+    other = made(20.0)
+    other.load_state_dict(head.state_dict())
+    assert other(embeddings, labels).item() == head(embeddings, labels).item()
+    assert other.tensors["scale"].item() == head.tensors["scale"].item()
 
 
 def test_logits_predict_the_class_of_least_loss(layer: Loss[...]) -> None:
@@ -155,6 +361,140 @@ def test_resize_classes_keeps_rows(layer: Loss[...]) -> None:
     head.resize_classes(3)
     torch.testing.assert_close(head.weight.detach(), kept, rtol=0, atol=0)
     assert head.logits(embeddings).shape == (BATCH, 3)
+
+
+def optimizers() -> list[Any]:
+    """Every one of torch.optim, with every choice that adds to its state or has another implementation."""
+    choices: list[dict[str, Any]] = [
+        {}, {"momentum": 0.9}, {"amsgrad": True}, {"centered": True}, {"initial_accumulator_value": 0.1},
+        {"foreach": True}, {"fused": True}, {"capturable": True}]
+    found = []
+    for kind in vars(torch.optim).values():
+        if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer:
+            known = inspect.signature(kind).parameters
+            found += [pytest.param(kind, choice, id="-".join([kind.__name__, *choice])) for choice in choices
+                      if set(choice) <= set(known) and ("capturable" not in choice or torch.cuda.is_available())]
+    return found
+
+
+# Whose step of a class depends on no other class; and, of these, not on the steps before but by sums that start at 0.
+WITHOUT_CLOCK = {"Adadelta", "Adagrad", "RMSprop", "Rprop", "SGD"}
+APART = {*WITHOUT_CLOCK, "ASGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "SparseAdam"}
+
+
+@pytest.mark.parametrize("of", [anglos.arcface, anglos.subcenter_arcface], ids=lambda of: of.name)
+@pytest.mark.parametrize(("kind", "options"), optimizers())
+def test_every_optimizer_goes_on_with_other_classes(of: Loss[...], kind: Any, options: dict[str, Any]) -> None:
+    """Old classes as if nothing had happened, new ones as at the start; of a state what the new weight would have."""
+    random = torch.Generator().manual_seed(1)
+
+    def made(weight: Any) -> Any:
+        head = head_of(of, len(weight), dtype=torch.float32)
+        with torch.no_grad():
+            head.weight.copy_(weight)
+        return head, kind(head.parameters(), lr=0.01, **options)
+
+    def step(head: Any, optimizer: Any, gradient: Any) -> Any:
+        def closure() -> Any:
+            head.weight.grad = gradient.to_sparse(1) if kind is torch.optim.SparseAdam else gradient.clone()
+            return (head.weight * gradient).sum().detach()
+
+        optimizer.step(closure)
+
+    if kind is torch.optim.Muon and of is anglos.subcenter_arcface:
+        pytest.skip("Muon is for matrices")
+    start = head_of(of, dtype=torch.float32).weight.detach()
+    (head, optimizer), (twin, twin_optimizer) = made(start), made(start)
+    for _ in range(3):
+        gradient = torch.randn(start.shape, generator=random)
+        step(head, optimizer, gradient)
+        step(twin, twin_optimizer, gradient)
+    for count in (CLASSES + 2, 3):
+        head.resize_classes(count, optimizer)
+        gradient = torch.randn(head.weight.shape, generator=random)
+        fresh, fresh_optimizer = made(head.weight)
+        before = head.weight.detach().clone()
+        step(head, optimizer, gradient)
+        step(fresh, fresh_optimizer, gradient)
+        twin_gradient = torch.zeros_like(start)
+        twin_gradient[:3] = gradient[:3]
+        step(twin, twin_optimizer, twin_gradient)
+        assert (head.weight != before).any(dim=-1).all()
+        assert optimizer.param_groups[0]["params"][0] is head.weight
+        state, fresh_state = optimizer.state[head.weight], fresh_optimizer.state[fresh.weight]
+        assert {key: getattr(value, "shape", ()) for key, value in state.items()} == {
+            key: getattr(value, "shape", ()) for key, value in fresh_state.items()}
+        if kind.__name__ in APART:
+            torch.testing.assert_close(head.weight[:3], twin.weight[:3], rtol=0, atol=0)
+        if kind.__name__ in WITHOUT_CLOCK:
+            torch.testing.assert_close(head.weight[CLASSES:], fresh.weight[CLASSES:], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_lbfgs_trains_the_new_weight(search: str | None) -> None:
+    embeddings, labels = batch()
+    head = head_of(anglos.normface, scale=torch.nn.Parameter(torch.tensor(4.0).double()))
+    network = torch.nn.Linear(DIMENSION, DIMENSION).double()
+    parameters = [*network.parameters(), *head.parameters()]
+    optimizer = torch.optim.LBFGS(parameters, lr=0.1, max_iter=4, line_search_fn=search)
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        value = head(network(embeddings), labels)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    head.resize_classes(CLASSES + 2, optimizer)
+    before, weight = closure().item(), head.weight.detach().clone()
+    for _ in range(3):
+        optimizer.step(closure)
+    assert closure().item() < 0.8 * before
+    assert (head.weight != weight).any(dim=-1).all()
+
+
+class Odd(torch.optim.SGD):  # type: ignore[misc]
+    """An optimizer that keeps of its parameters something of its own."""
+
+    def __init__(self, parameters: Any, attribute: Any = None, state: Any = None) -> None:
+        super().__init__(parameters, lr=0.1)
+        if attribute is not None:
+            self.attribute = attribute(self.param_groups[0]["params"])
+        for one in self.param_groups[0]["params"] if state else ():
+            self.state[one]["odd"] = state(one)
+
+
+KEPT_TWICE = "Odd, which has weight in its attribute too; wanted one that has it in param_groups alone"
+ODD: dict[str, tuple[Any, str]] = {
+    "a list": (lambda head: Odd(head.parameters(), lambda all: [list(all)]), KEPT_TWICE),
+    "a dict": (lambda head: Odd(head.parameters(), lambda all: dict.fromkeys(all, 1)), KEPT_TWICE),
+    "an optimizer": (lambda head: Odd(head.parameters(), torch.optim.Adam), KEPT_TWICE),
+    "products of classes": (lambda head: Odd(head.parameters(), state=lambda one: one.new_zeros(5, 5)),
+                            r"Odd, whose odd of weight is a torch\.Tensor of shape \(5, 5\); wanted numbers, and ten"),
+    "blocks": (lambda head: Odd(head.parameters(), state=lambda one: one.new_zeros(2)),
+               r"Odd, whose odd of weight is a torch\.Tensor of shape \(2,\); wanted numbers, and tensors with a row"),
+    "tensors": (lambda head: Odd(head.parameters(), state=lambda one: [one]),
+                "Odd, whose odd of weight is a list; wanted numbers, and tensors with a row for every class or for"),
+    "others": (lambda head: Odd([torch.nn.Parameter(torch.zeros(5, 4))]), "Odd without weight; wanted the one that t"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_optimizer_that_cannot_go_on_is_refused(name: str) -> None:
+    """Before anything is changed."""
+    make, wanted = ODD[name]
+    head = Head(anglos.linear_cross_entropy, 5, 4, bias=torch.nn.Parameter(torch.zeros(5)))
+    optimizer = make(head)
+    before = head.weight, head.tensors["bias"], head.num_classes, dict(optimizer.state), [
+        list(group["params"]) for group in optimizer.param_groups]
+    with pytest.raises((TypeError, ValueError), match=rf"^Head: optimizer was a test_head\.{wanted}"):
+        head.resize_classes(7, optimizer)
+    assert head.weight is before[0]
+    assert head.tensors["bias"] is before[1]
+    assert head.num_classes == before[2]
+    assert optimizer.state.keys() == before[3].keys()
+    assert all(one is other for group, others in zip(optimizer.param_groups, before[4], strict=True)
+               for one, other in zip(group["params"], others, strict=True))
 
 
 def test_state_dict_round_trip_is_exact(layer: Loss[...]) -> None:

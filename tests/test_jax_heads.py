@@ -104,6 +104,97 @@ def test_head_takes_other_options_between_steps(name: str, jax_library: Library)
     assert float(head(embeddings, labels)) == float(wanted) != float(before)
 
 
+def refused(head: Any, name: str, now: str, embeddings: Any, labels: Any) -> None:
+    wanted = rf"^Head\({head.loss.name}\): {name} was given when the head was made, and is now {now}; wanted it in head"
+    with pytest.raises(ValueError, match=wanted):
+        head(embeddings, labels)
+    with pytest.raises(ValueError, match=wanted):
+        head.logits(embeddings)
+
+
+TAKEN: dict[str, Any] = {
+    "popped": lambda head, name: head.options.pop(name),
+    "deleted": lambda head, name: delattr(head.options, name),
+    "replaced": lambda head, name: setattr(head, "options", nnx.Dict({
+        other: option for other, option in head.options.items() if other != name})),
+    "popped by nnx": lambda head, name: nnx.pop(head, lambda path, variable: path[-1] == name),
+}
+
+
+def test_an_option_that_is_gone_is_refused(layer: Loss[...], jax_library: Library) -> None:
+    """In the place of the loss's default, whatever took it away; None of a partition is no choice of that default."""
+    embeddings, _, labels = arrays(layer, jax_library)
+    learnt = {option: jnp.asarray(values[0]) for option, values in array_options(layer).items()}
+    options = {**gentle(layer), **learnt}
+    head, whole = head_of("flax", layer, **options), head_of("equinox", layer, **options)
+    for name, take in zip(options, 3 * list(TAKEN.values()), strict=False):
+        other = nnx.clone(head)
+        (take if name in learnt else TAKEN["popped"])(other, name)
+        refused(other, name, "gone", embeddings, labels)
+        mask = eqx.tree_at(lambda mask, name=name: mask.options[name], jax.tree.map(lambda _: True, whole), False)
+        half, _ = eqx.partition(whole, mask)
+        refused(half, name, "None", embeddings, labels)
+        del half.options[name]
+        refused(half, name, "gone", embeddings, labels)
+
+
+@pytest.mark.parametrize("take", TAKEN)
+def test_an_option_is_gone_however_it_went(take: str, jax_library: Library) -> None:
+    embeddings, _, labels = arrays(anglos.l2_softmax, jax_library)
+    head = head_of("flax", anglos.l2_softmax, scale=jnp.asarray(6.0), bias=jnp.zeros(CLASSES))
+    TAKEN[take](head, "bias")
+    refused(head, "bias", "gone", embeddings, labels)
+
+
+def test_an_option_is_no_attribute(layer: Loss[...], jax_library: Library) -> None:
+    """It would be read by nobody. An Equinox module is frozen as it is."""
+    flax, equinox = head_of("flax", layer), head_of("equinox", layer)
+    for name in layer.defaults:
+        wanted = rf"^Head\({layer.name}\): {name} was set as an attribute; wanted head\.options\['{name}'\]$"
+        for value in (0.5, nnx.Param(np.asarray(0.5))):
+            with pytest.raises(AttributeError, match=wanted):
+                setattr(flax, name, value)
+        with pytest.raises(AttributeError, match=f"cannot assign to field '{name}'"):
+            setattr(equinox, name, 0.5)
+
+
+def test_a_python_number_may_be_learnt(jax_library: Library) -> None:
+    embeddings, _, labels = arrays(anglos.normface, jax_library)
+    head = import_module("anglos.backends.flax").Head(
+        anglos.normface, CLASSES, DIMENSION, rngs=nnx.Rngs(0), param_dtype="float64", scale=nnx.Param(6.0))
+    wanted = anglos.normface(embeddings, head.weight[...], labels, scale=6.0)
+    np.testing.assert_allclose(head(embeddings, labels), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_scale_is_learnt_as_its_logarithm(name: str, jax_library: Library) -> None:
+    """As the docstrings say; with a bound, which is the user's."""
+    embeddings, _, labels = arrays(anglos.normface, jax_library)
+
+    def value(scale: Any, head: Any) -> Any:
+        return anglos.normface(embeddings, head.weight[...], labels, scale=scale)
+
+    if name == "equinox":
+        head = head_of(name, anglos.normface, scale=jnp.asarray(1.0))
+
+        def loss(log_scale: Any) -> Any:
+            return eqx.tree_at(lambda head: head.options["scale"], head, jnp.exp(log_scale))(embeddings, labels)
+
+        got, gradient = jax.value_and_grad(loss)(jnp.asarray(2.0))
+    else:
+        head = head_of(name, anglos.normface)
+        head.log_scale = nnx.Param(jnp.asarray(2.0))
+
+        def loss(head: Any) -> Any:
+            head.options["scale"] = jnp.exp(head.log_scale[...])
+            return head(embeddings, labels)
+
+        got, gradients = nnx.jit(nnx.value_and_grad(loss))(head)
+        gradient = gradients["log_scale"][...]
+    wanted, slope = jax.value_and_grad(lambda log_scale: value(jnp.exp(log_scale), head))(jnp.asarray(2.0))
+    np.testing.assert_allclose([got, gradient], [wanted, slope], rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_head_refuses_and_its_example_runs(name: str, jax_library: Library) -> None:
     with pytest.raises(TypeError, match=r"^Head\(normface\): margin was given, which is none of its options"):

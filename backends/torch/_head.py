@@ -1,13 +1,15 @@
 """The losses against class prototypes as a layer."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from anglos._kinds import describe
-from anglos._layer import check_head, logits_of
+from anglos._layer import check_attribute, check_given, check_head, logits_of
 from anglos._loss import Loss
+
+from ._head_tensors import HeadTensors, Told, assign, check_tensors
+from ._resize import exchange, replacement
 
 # The names under which others saved their weights, and whether as (D, C) in the place of (C, D).
 _SAVED_WEIGHTS = {"weight": False, "W": True, "w": True, "kernel": True, "fc": True, "proxies": False}
@@ -15,58 +17,26 @@ _SAVED_WEIGHTS = {"weight": False, "W": True, "w": True, "kernel": True, "fc": T
 _SAVED_TENSORS = {"batch_mean": "norm_mean", "batch_std": "norm_std", "t": "t", "bias": "bias", "b": "bias"}
 
 
-class HeadTensors(torch.nn.Module):
-    """Options that are tensors: a `torch.nn.Parameter` is learnt, others are buffers. Read and set like a dict's."""
-
-    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
-        super().__init__()
-        for name, tensor in tensors.items():
-            if isinstance(tensor, torch.nn.Parameter):
-                self.register_parameter(name, tensor)
-            else:
-                self.register_buffer(name, tensor.detach().clone())
-
-    def keys(self) -> tuple[str, ...]:
-        return (*self._parameters, *self._buffers)
-
-    def values(self) -> tuple[torch.Tensor, ...]:
-        return tuple(self[name] for name in self.keys())
-
-    def items(self) -> tuple[tuple[str, torch.Tensor], ...]:
-        return tuple((name, self[name]) for name in self.keys())
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.keys())
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.keys()
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        if name not in self:
-            raise KeyError(f"Head: tensors has no {name}; wanted one of {', '.join(self) or 'none'}")
-        tensor: torch.Tensor = getattr(self, name)
-        return tensor
-
-    def __setitem__(self, name: str, value: torch.Tensor | float) -> None:
-        with torch.no_grad():
-            self[name].copy_(torch.as_tensor(value))
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name} of shape {tuple(tensor.shape)}" for name, tensor in self.items())
-
-
-class Head(torch.nn.Module):
+class Head(Told):
     """The last layer of a network: prototypes of the classes, and a loss that compares embeddings with them.
 
     `weight` is a parameter of shape (num_classes, embedding_dim), or (num_classes, prototypes_per_class,
     embedding_dim) for a loss that has several per class, drawn from a normal distribution of standard deviation
     1/√embedding_dim: rows of length about 1. Constants to the loss (as of `angular_triplet`) do not require a gradient.
 
-    The options go to the loss at every call. A number or a word can be changed between steps:
-    `head.options["margin"] = 0.3`. A tensor is moved and saved with the module, as `head.tensors`: a
-    `torch.nn.Parameter` (a learnable scale, say) is trained with the rest; any other is a buffer, such as the state of
-    a loss: `head.tensors["t"] = anglos.curricularface_update(head.tensors["t"], embeddings, head.weight, labels)`.
-    One of shape (1,) stands for a number, because `fully_shard` takes no parameter of shape ().
+    The options go to the loss at every call. A number or a word can be changed between steps by
+    `head.options["margin"] = 0.3`, and by nothing else: `head.margin = 0.3` is refused. A tensor is moved and saved
+    with the module, as `head.tensors`: a `torch.nn.Parameter` (a learnable scale, say) is trained with the rest; any
+    other is a buffer, such as the state of a loss:
+    `head.tensors["t"] = anglos.curricularface_update(head.tensors["t"], embeddings, head.weight, labels)`. One of shape
+    (1,) stands for a number, because `fully_shard` takes no parameter of shape (). A tensor that was computed of
+    parameters is refused, since only its numbers could be kept; set it before every call, and the gradient flows
+    through: `head.options["scale"] = log_scale.exp()`. For a tensor with a bound, or kept as its logarithm, see
+    `torch.nn.utils.parametrize`: `register_parametrization(head.tensors, "scale", ...)`.
+
+    An option that was given stays in use, whatever a tool of PyTorch makes of `head.tensors`: parametrizations,
+    pruning, replicas, `functional_call`. A call that does not find it in `tensors` or `options` is refused; the loss's
+    default never takes its place.
 
     `load_state_dict` also takes what other libraries saved: `W`, `fc` or `proxies` of pytorch-metric-learning, `kernel`
     of AdaFace and CurricularFace, `w` of opensphere, `weight` of insightface (the ranks of PartialFC each save a part:
@@ -84,17 +54,27 @@ class Head(torch.nn.Module):
                  **options: Any) -> None:
         super().__init__()
         shape = check_head(loss, num_classes, embedding_dim, options, prototypes_per_class)
+        tensors = {name: option for name, option in options.items() if isinstance(option, torch.Tensor)}
+        check_tensors(loss, tensors)
         self.loss, self.num_classes, self.embedding_dim = loss, num_classes, embedding_dim
         self.weight = torch.nn.Parameter(torch.empty(shape, device=device, dtype=dtype),
                                          requires_grad=not loss.kinds[loss.arrays[1]].frozen)
-        tensors = {name: option for name, option in options.items() if isinstance(option, torch.Tensor)}
-        self.tensors = HeadTensors(tensors)
+        self.tensors = HeadTensors(loss, tensors)
         self.options = {name: option for name, option in options.items() if name not in tensors}
+        self._given = tuple(options)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the prototypes anew; `tensors` stay as they are."""
-        self._draw(self.weight)
+        """Draw the prototypes anew, and give `tensors` the values that they had at construction.
+
+        Of a head made with `device="meta"`, after `to_empty`; and of one that a checkpoint had nothing of: in the
+        `_init_weights` of a transformers model, say. Tensors on the device meta are refused at construction.
+        """
+        if "weight" in self._parameters:
+            self._draw(self.weight)
+        else:
+            assign(self, "weight", self._draw(torch.empty_like(self.weight)))
+        self.tensors.reset_parameters()
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The loss of a batch; where both have an option, `options` comes before `tensors`."""
@@ -117,40 +97,44 @@ class Head(torch.nn.Module):
         """Have so many classes: the first keep their prototypes, new ones are drawn as at the start.
 
         `weight` becomes another Parameter, and so does a bias of each class, whose new entries are 0. In the optimizer
-        they take the places of the old ones, with their state, which is 0 for new classes; one that is not given goes
-        on with the old. To be called before `DistributedDataParallel`, `fully_shard` or `torch.compile`.
+        they take the places of the old ones, with their state: what it has for each class is kept, and starts for new
+        ones as the optimizer starts it (LBFGS begins its history anew). An optimizer that does not have them, or keeps
+        something else of them than tensors with a row for every class or for none, is refused before anything is
+        changed; one that is not given goes on with the old. To be called before `DistributedDataParallel`,
+        `fully_shard` or `torch.compile`, and before a copy is made for an average of the parameters.
         """
         num_classes, *_ = check_head(self.loss, num_classes, self.embedding_dim, {}, *self.weight.shape[1:-1])
-        if type(self.weight) is not torch.nn.Parameter:
-            raise TypeError(f"Head: weight was {describe(self.weight)}; wanted a Parameter, before fully_shard")
         biases = [name for name in self.tensors if self.loss.kinds[name].shapes == ("C",)]
-        for owner, name in ((self, "weight"), *((self.tensors, name) for name in biases)):
+        places: list[tuple[Any, str]] = [(self, "weight"), *((self.tensors, name) for name in biases)]
+        pairs = []
+        for owner, name in places:
             old = getattr(owner, name)
-            new = _resized(old, num_classes)
-            if name == "weight":
-                self._draw(new[self.num_classes:])
-            if isinstance(old, torch.nn.Parameter):
-                new = torch.nn.Parameter(new, requires_grad=old.requires_grad)
+            if name not in owner._parameters and name not in owner._buffers:
+                raise TypeError(f"Head: {name} was {describe(old)} that something else computes; wanted a Parameter")
+            pairs.append((name, old, replacement(name, old, num_classes)))
+        with torch.no_grad():
+            self._draw(pairs[0][2][self.num_classes:])
+        if optimizer is not None:
+            exchange(optimizer, [pair for pair in pairs if isinstance(pair[1], torch.nn.Parameter)])
+        for (owner, name), (_, _, new) in zip(places, pairs, strict=True):
             setattr(owner, name, new)
-            if optimizer is not None:
-                _exchange(optimizer, old, new)
+        self.tensors.resize(biases, num_classes)
         self.num_classes = num_classes
 
     def extra_repr(self) -> str:
         return ", ".join([self.loss.name, *map(str, self.weight.shape),
                           *(f"{name}={option}" for name, option in self.options.items())])
 
-    def _draw(self, weight: torch.Tensor) -> None:
-        torch.nn.init.normal_(weight, std=self.embedding_dim**-0.5)
+    def told(self, name: str) -> None:
+        check_attribute(vars(self).get("loss"), name)
+
+    def _draw(self, weight: torch.Tensor) -> torch.Tensor:
+        return torch.nn.init.normal_(weight, std=self.embedding_dim**-0.5)
 
     def _all_options(self) -> dict[str, Any]:
-        return {**{name: self._option(name) for name in self.tensors}, **self.options}
-
-    def _option(self, name: str) -> torch.Tensor:
-        tensor = self.tensors[name]
-        if not isinstance(tensor, torch.nn.Parameter):
-            tensor = tensor.clone()  # the next state may be set, or DDP may do so, before the backward pass of this one
-        return tensor.reshape(()) if tensor.shape == (1,) and "" in self.loss.kinds[name].shapes else tensor
+        options = {**self.tensors(), **self.options}
+        check_given(self.loss, self._given, options)
+        return options
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         """With the names and shapes of others made ours; `state_dict` is a copy, and error messages come last."""
@@ -175,19 +159,3 @@ class Head(torch.nn.Module):
         if self.loss.name == "adaface":
             state_dict.pop(prefix + "t", None)  # which its authors save and never use
         super()._load_from_state_dict(state_dict, prefix, *others)
-
-
-def _resized(tensor: torch.Tensor, count: int) -> torch.Tensor:
-    """The first rows, and zeros."""
-    resized = tensor.new_zeros(count, *tensor.shape[1:])
-    resized[:len(tensor)] = tensor.detach()[:count]
-    return resized
-
-
-def _exchange(optimizer: torch.optim.Optimizer, old: torch.Tensor, new: torch.Tensor) -> None:
-    """The new parameter in the place of the old one."""
-    for group in optimizer.param_groups:
-        group["params"] = [new if one is old else one for one in group["params"]]
-    if old in optimizer.state:
-        optimizer.state[new] = {name: _resized(value, len(new)) if getattr(value, "shape", None) == old.shape else value
-                                for name, value in optimizer.state.pop(old).items()}
