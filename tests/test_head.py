@@ -170,9 +170,9 @@ def test_an_option_that_is_gone_is_refused(layer: Loss[...]) -> None:
         else:
             setattr(head.tensors, name, None)
         wanted = rf"^Head\({layer.name}\): {name} was given when the head was made, and is now gone; wanted it in head"
-        for call in (lambda head=head: head(embeddings, labels), lambda head=head: head.logits(embeddings)):
+        for call, inputs in ((head, (embeddings, labels)), (head.logits, (embeddings,))):
             with pytest.raises(ValueError, match=wanted):
-                call()
+                call(*inputs)
         head.options[name] = options[name]
         head(embeddings, labels)
 

@@ -177,10 +177,10 @@ def test_a_scale_is_learnt_as_its_logarithm(name: str, jax_library: Library) -> 
     if name == "equinox":
         head = head_of(name, anglos.normface, scale=jnp.asarray(1.0))
 
-        def loss(log_scale: Any) -> Any:
+        def of_logarithm(log_scale: Any) -> Any:
             return eqx.tree_at(lambda head: head.options["scale"], head, jnp.exp(log_scale))(embeddings, labels)
 
-        got, gradient = jax.value_and_grad(loss)(jnp.asarray(2.0))
+        got, gradient = jax.value_and_grad(of_logarithm)(jnp.asarray(2.0))
     else:
         head = head_of(name, anglos.normface)
         head.log_scale = nnx.Param(jnp.asarray(2.0))

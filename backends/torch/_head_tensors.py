@@ -40,7 +40,8 @@ class HeadTensors(Told):
 
     def __init__(self, loss: Loss[...], tensors: dict[str, torch.Tensor]) -> None:
         super().__init__()
-        self._loss, self._names = loss, ()
+        self._loss = loss
+        self._names: tuple[str, ...] = ()
         for name, tensor in tensors.items():
             if isinstance(tensor, torch.nn.Parameter):
                 self.register_parameter(name, tensor)
@@ -51,7 +52,7 @@ class HeadTensors(Told):
     def told(self, name: str) -> None:
         loss = vars(self).get("_loss")
         if loss is not None and name in loss.defaults and name not in self._names:
-            self._names: tuple[str, ...] = (*self._names, name)
+            self._names = (*self._names, name)
 
     def forward(self) -> dict[str, torch.Tensor]:
         """Copies: a state may be set anew, and a shard be freed, before the backward pass of this call."""
@@ -60,9 +61,10 @@ class HeadTensors(Told):
     def reset_parameters(self) -> None:
         """Restore the values that were given at construction."""
         for name, value in self._initial.items():
-            owner, place = self, name
+            owner: Any = self
+            place = name
             if is_parametrized(self, name):
-                made_by = self.parametrizations[name]  # type: ignore[index]
+                made_by: Any = self.parametrizations[name]  # type: ignore[index]
                 if not all(hasattr(one, "right_inverse") for one in made_by):  # as when it was registered
                     owner, place = made_by, "original"
             assign(owner, place, value)
@@ -72,7 +74,7 @@ class HeadTensors(Told):
         self._initial |= {name: resized(self._initial[name], count) for name in names if name in self._initial}
 
     def items(self) -> tuple[tuple[str, torch.Tensor], ...]:
-        found = [(name, getattr(self, name, None)) for name in self._names]
+        found: list[tuple[str, Any]] = [(name, getattr(self, name, None)) for name in self._names]
         return tuple((name, tensor) for name, tensor in found if tensor is not None)
 
     def keys(self) -> tuple[str, ...]:

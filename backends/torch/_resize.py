@@ -30,7 +30,7 @@ def replacement(name: str, old: torch.Tensor, count: int) -> torch.Tensor:
         raise TypeError(f"Head: {name} was {describe(old)}; wanted a Parameter, before fully_shard")
     if not isinstance(old, torch.nn.Parameter):
         return resized(old, count)
-    if old._backward_hooks or old._post_accumulate_grad_hooks:  # type: ignore[attr-defined]
+    if old._backward_hooks or old._post_accumulate_grad_hooks:
         raise TypeError(f"Head: {name} had hooks, which another Parameter would not have; wanted resize_classes before "
                         "they are registered")
     new = torch.nn.Parameter(resized(old, count), requires_grad=old.requires_grad)
