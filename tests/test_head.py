@@ -243,6 +243,54 @@ def test_reset_parameters_restores_what_was_given(layer: Loss[...], tool: Any) -
             torch.testing.assert_close(one.tensors[name].detach(), given[name] * 0.5, rtol=1e-12, atol=0)
 
 
+def test_a_head_made_on_the_device_meta_is_the_one_asked_for() -> None:
+    """Its tensors keep their values and their device."""
+    with torch.device("meta"):
+        scale, t = torch.nn.Parameter(torch.tensor(20.0, device="cpu")), torch.tensor(0.3, device="cpu")
+        head = Head(anglos.curricularface, 5, 4, scale=scale, t=t)
+        head.tensors["t"] = torch.tensor(0.2, device="cpu")
+        head.tensors["t"] = 0.1
+    assert head.weight.is_meta
+    assert head.tensors["t"].item() == pytest.approx(0.1)
+    head.to_empty(device="cpu").reset_parameters()
+    assert (head.tensors["scale"].item(), head.tensors["t"].item()) == (20.0, t.item())
+    assert 0.0 < head.weight.std() < 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [set(), {"head.weight"}], ids=["backbone", "and weight"])
+def test_from_pretrained_of_a_part_gives_the_head_asked_for(part: set[str], tmp_path: Path) -> None:
+    """As the README says."""
+    transformers = pytest.importorskip("transformers")
+
+    class Model(transformers.PreTrainedModel):  # type: ignore[misc, name-defined]
+        config_class = transformers.PretrainedConfig
+
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.backbone = torch.nn.Linear(4, 4)
+            scale, t = torch.nn.Parameter(torch.tensor(20.0, device="cpu")), torch.tensor(0.3, device="cpu")
+            self.head = Head(anglos.curricularface, 5, 4, scale=scale, t=t)
+            self.post_init()
+
+        def _init_weights(self, module: Any) -> None:
+            super()._init_weights(module)
+            if module in (self.head, self.head.tensors):
+                module.reset_parameters()
+
+    model = Model(transformers.PretrainedConfig())
+    with torch.no_grad():
+        model.head.tensors["scale"] = 7.0
+    saved = {name: value for name, value in model.state_dict().items() if name in part or "backbone" in name}
+    model.save_pretrained(tmp_path, state_dict=saved)
+    other = Model.from_pretrained(tmp_path)
+    assert torch.equal(other.backbone.weight, model.backbone.weight)
+    assert torch.equal(other.head.weight, model.head.weight) is ("head.weight" in part)
+    assert 0.0 < other.head.weight.std() < 1.0
+    assert other.head.tensors["t"].item() == pytest.approx(0.3)
+    assert other.head.tensors["scale"].item() == 20.0
+
+
 def test_what_something_else_computes_cannot_be_set() -> None:
     """It would be lost with the next call."""
     head = pruned(Head(anglos.normface, 5, 4, scale=torch.nn.Parameter(torch.tensor(8.0))), "scale")

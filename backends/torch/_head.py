@@ -67,8 +67,8 @@ class Head(Told):
     def reset_parameters(self) -> None:
         """Draw the prototypes anew, and give `tensors` the values that they had at construction.
 
-        Of a head made with `device="meta"`, after `to_empty`; and of one that a checkpoint had nothing of: in the
-        `_init_weights` of a transformers model, say. Tensors on the device meta are refused at construction.
+        To be called after `to_empty`, and where a checkpoint had no head. Tensors on the device meta have no values to
+        remember, and are refused at construction.
         """
         if "weight" in self._parameters:
             self._draw(self.weight)

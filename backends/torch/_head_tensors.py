@@ -132,7 +132,7 @@ def assign(module: torch.nn.Module, name: str, value: Any) -> None:
     """Have a module's tensor hold these numbers; one that is parametrized, by its `right_inverse`."""
     old = getattr(module, name)
     with torch.no_grad():
-        value = torch.as_tensor(value)
+        value = value if isinstance(value, torch.Tensor) else torch.as_tensor(value, device=old.device)
         if hasattr(old, "placements"):  # a DTensor takes nothing but DTensors
             from torch.distributed.tensor import distribute_tensor
 
