@@ -3,8 +3,9 @@
     S_ij = x_i · r_j,   the values are logits z = scale · S + bias or distances d(S),   ℓ_i = terms(values_i)
 
 Columns are the same embeddings, reference embeddings, keys, or a row's own key followed by negatives; a row is complete
-in its tile, so a loss supplies nothing but its terms and their slope K = ∂ℓ/∂values. With G = g_i K ∂values/∂S:
-∂x = G r and ∂r = Gᵀ x, and for distances of free lengths, D² = |x|² + |r|² − 2 S, −x Σ_j G_ij and −r Σ_i G_ij besides.
+in its tile, so a loss supplies nothing but its terms and their slopes, in its options and K = ∂ℓ/∂values. With
+G = g_i K ∂values/∂S: ∂x = G r and ∂r = Gᵀ x, and for distances of free lengths, D² = |x|² + |r|² − 2 S, −x Σ_j G_ij
+and −r Σ_i G_ij besides.
 """
 
 import math
