@@ -40,7 +40,11 @@ def check_names(loss: str, arrays: tuple[str, ...], required: int, given: int, o
 def check_together(loss: str, values: Mapping[str, Any]) -> None:
     """Options that mean something only with each other."""
     one, other = "reference_embeddings", "reference_labels"
-    if (values.get(one) is None) != (values.get(other) is None):
+    owner = backend_of(values.get("labels"))
+    if owner is not None and _is_dtype(owner.xp, values["labels"].dtype, "real floating"):  # weights of positives
+        if values.get(other) is not None:
+            _refuse(loss, other, TypeError, "was given", "None where labels are weights of positives")
+    elif (values.get(one) is None) != (values.get(other) is None):
         missing, there = (other, one) if values.get(other) is None else (one, other)
         _refuse(loss, missing, TypeError, "was None", f"it together with {there}")
     shape, rows = (tuple(getattr(values.get(name), "shape", ())) for name in ("false_negatives", "queries"))
@@ -106,17 +110,20 @@ def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) 
             continue
         if not backend.accepts(owner):
             refuse(TypeError, f"was a {owner.name} array", f"a {backend.name} array, as {next(iter(arrays))} is one")
-        forms = [form for form in (kind, getattr(kind, "other", None))
-                 if form is not None and _is_dtype(owner.xp, value.dtype, form.dtype)]
-        if not forms:
+        form = kind if _is_dtype(owner.xp, value.dtype, kind.dtype) else getattr(kind, "other", None)
+        if form is None or not _is_dtype(owner.xp, value.dtype, form.dtype):
             refuse(TypeError, f"was of dtype {value.dtype}", str(kind))
-        _check_shape(refuse, name, value, forms[0], sizes, sources)
+        if form is not kind and len(value.shape) not in {len(shape.split()) for shape in form.shapes}:
+            refuse(TypeError, f"was of dtype {value.dtype} and shape {tuple(value.shape)}", str(kind))
+        _check_shape(refuse, name, value, form, sizes, sources)
         if owner is backend and arrays:
             first = next(iter(arrays))
             here, there = backend.device(value), backend.device(arrays[first])
             if here != there:
                 refuse(ValueError, f"was on device {here}", f"device {there}, where {first} is")
         arrays[name], owners[name] = value, owner
+    if "reference_embeddings" not in arrays and sizes.get("N", rows := sizes.get("B")) != rows:
+        _refuse(loss, sources["N"], ValueError, f"was of shape ({rows}, {sizes['N']})", f"({rows}, {rows})")
     assert backend is not None  # every loss takes an array, and refuses anything else in its place
     return Checked(backend, owners, static, sizes)
 
@@ -156,9 +163,9 @@ def _check_shape(refuse: Any, name: str, value: Any, kind: ArrayOf | Number, siz
         if len(letters) == len(shape) and all(sizes.get(letter, size) == size
                                               for letter, size in zip(letters, shape, strict=True)):
             for letter, size in zip(letters, shape, strict=True):
-                if letter in "CDK" and size is None:
+                if letter in "CDKL" and size is None:
                     refuse(ValueError, f"was of shape {shape}", f"{letter} to be known in {spell(kind.shapes)}")
-                if letter in "CDKM" and size == 0:
+                if letter in "CDKLM" and size == 0:
                     refuse(ValueError, f"was of shape {shape}", f"{letter} to be at least 1 in {spell(kind.shapes)}")
                 sizes[letter] = size
                 sources.setdefault(letter, name)
@@ -183,16 +190,6 @@ def check_labels(loss: str, backend: Backend, labels: Any, classes: int, ignore_
             _refuse(loss, "labels", ValueError, f"held {int(labels[where])} at position {where}",
                     f"0 to {classes - 1}, or ignore_index = {ignore_index}")
     return inside and not 0 <= ignore_index < classes
-
-
-def check_groups(loss: str, backend: Backend, name: str, labels: Any) -> None:
-    """Integers that stay apart as the library's own: JAX and NumPy would cut or wrap larger ones."""
-    limits = backend.xp.iinfo(backend.index_type)
-    bounds = backend.bounds(labels) if labels.shape[0] else None
-    for bound in bounds or ():
-        if not limits.min < bound < limits.max:
-            _refuse(loss, name, ValueError, f"held {int(bound)}, or one beyond it",
-                    f"integers between {limits.min} and {limits.max}, which are not wrapped")
 
 
 def check_wrt(loss: str, kinds: Mapping[str, Any], wrt: Any) -> None:

@@ -12,9 +12,9 @@ def by_temperature(temperature: Any) -> dict[str, tuple[str, Any]]:
     return {"temperature": ("scale", -1.0 / (temperature * temperature))}
 
 
-def number(xp: Any, mask: Array, like: Array) -> Array:
-    """How many pairs of every row are in the mask."""
-    return xp.sum(xp.astype(mask, like.dtype), axis=-1)
+def number(xp: Any, tile: PairTile, mask: Array) -> Array:
+    """How many pairs of every row are in the mask; a positive counts by its weight."""
+    return xp.sum(tile.weighted(xp.astype(mask, tile.values.dtype)), axis=-1)
 
 
 def one_of_many(backend: Any, tile: PairTile) -> Terms:

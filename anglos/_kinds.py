@@ -12,7 +12,7 @@ Refuse = Callable[[type[Exception], str, str], NoReturn]
 
 @dataclass(frozen=True)
 class ArrayOf:
-    """An array; the letters of its shape are sizes that arguments share."""
+    """An array; the letters of its shape, or of one of several, are sizes that arguments share."""
 
     shape: str
     dtype: str = "real floating"
@@ -29,11 +29,12 @@ class ArrayOf:
 
     @property
     def shapes(self) -> tuple[str, ...]:
-        return (self.shape,)
+        return tuple(self.shape.split(" or "))
 
     def __str__(self) -> str:
         low, none = (f" of numbers from {self.low:g}" if self.ranged else ""), " or None" if self.optional else ""
-        return f"an array{low} of {self.dtype} dtype and shape {spell(self.shapes)}{none}"
+        other = "" if self.other is None else f", or {self.other}"
+        return f"an array{low} of {self.dtype} dtype and shape {spell(self.shapes)}{none}{other}"
 
     def static(self, refuse: Refuse, value: Any) -> None:
         """The value, which is no array, if it is allowed all the same."""

@@ -13,10 +13,20 @@ class PairTile(NamedTuple):
     values: Array
     positive: Array
     negative: Array
+    weight: Array | None
+    """Of every positive, and 1 of all other pairs; None for 1 throughout."""
     between: Array | None
     """The values of the columns with each other, (N, N), for a row that asks for them."""
     part: Any
     """Of the proxies, the part that has a positive."""
+
+    def weighted(self, terms: Array) -> Array:
+        """Terms of every pair, those of positives times their weights."""
+        return terms if self.weight is None else terms * self.weight
+
+    def weighted_logits(self, xp: Any, logits: Array) -> Array:
+        """Log w + z of positives, whose exponential is w eᶻ."""
+        return logits if self.weight is None else logits + xp.log(self.weight)
 
 
 class Terms(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from anglos._distances import DISTANCES, OF_UNIT_VECTORS
+from anglos._groups import are_weights, share_a_label, takes_part
 from anglos._numerics import Array, float_type, unit_rows, unit_rows_pullback
 from anglos._pair_row import PairRow, PairTile
 
@@ -36,8 +37,9 @@ def sides_of(backend: Any, row: PairRow, inputs: dict[str, Array]) -> Sides:
 
     def side(name: str) -> Side:
         points = xp.astype(inputs[name], dtype, copy=False)
-        if name == "reference_embeddings" and row.ignore_index is not None:
-            points = xp.where((inputs["reference_labels"] != row.ignore_index)[:, None], points, 0.0)
+        if name == "reference_embeddings" and "reference_labels" in inputs and row.ignore_index is not None:
+            part = takes_part(xp, inputs["reference_labels"], row.ignore_index)
+            points = xp.where(part[:, None], points, 0.0)
         if row.normalize or row.distance in OF_UNIT_VECTORS:
             return Side(name, *unit_rows(backend, points))
         return Side(name, points, None)
@@ -65,17 +67,18 @@ class Tiles:
         self.width = backend.tile_width(many, *[many] * row.triples)
         self.like = xp.astype(rows.points[:1, 0], backend.index_type)
         self.numbers = backend.numbers(columns.points, self.like)
-        self.labels = inputs.get("reference_labels", inputs.get("labels"))
+        labels = inputs.get("labels")
+        self.labels = inputs.get("reference_labels", labels)
+        self.weighs = labels is not None and are_weights(xp, labels)
         self.of_proxies = rows.name == "weights"
         own_noise, self.noise = row.log_noise or (None, None)
         self.row_mask: Any = None if own is not None else inputs.get("row_mask")  # of what is a column too
-        self.swept = (rows.points, None if self.of_proxies else inputs.get("labels"),
-                      None if own is None else own.points, inputs.get("false_negatives"), own_noise,
-                      self.row_mask)
+        self.swept = (rows.points, None if self.of_proxies else labels, None if own is None else own.points,
+                      inputs.get("false_negatives", inputs.get("excluded_pairs")), own_noise, self.row_mask)
         self.between = columns.points @ columns.points.T if row.wants_between else None
         self.part = self._part(rows.points.shape[0]) if self.of_proxies else None
 
-    def visit(self, first: Any, x: Array, labels: Array | None, own: Array | None, false_negatives: Array | None,
+    def visit(self, first: Any, x: Array, labels: Array | None, own: Array | None, left_out: Array | None,
               own_noise: Array | None, row_mask: Array | None) -> tuple[PairTile, Array, Callable[[], Array] | None]:
         """The tile, its S, and of distances the slopes in D² = |x|² + |r|² − 2 S."""
         xp, row, columns = self.backend.xp, self.row, self.sides.columns.points
@@ -96,33 +99,46 @@ class Tiles:
             if row.log_noise is not None:
                 many = self.backend.asarray(columns.shape[0], values, values.dtype)  # which a compiler may not know
                 values = values - xp.log(many) - self._noise(own_noise, values)
-        positive, negative = self._masks(first, x, labels, false_negatives, row_mask)
-        return PairTile(values, positive, negative, self.between, self.part), similarity, slope
+        positive, negative, weight = self._masks(first, x, labels, left_out, row_mask)
+        return PairTile(values, positive, negative, weight, self.between, self.part), similarity, slope
 
-    def _masks(self, first: Any, x: Array, labels: Array | None, false_negatives: Array | None, row_mask: Array | None
-               ) -> tuple[Array, Array]:
-        xp, ignore_index = self.backend.xp, self.row.ignore_index
-        number = (self.backend.numbers(x, self.like) + first)[:, None]
+    def _masks(self, first: Any, x: Array, labels: Array | None, left_out: Array | None, row_mask: Array | None
+               ) -> tuple[Array, Array, Array | None]:
+        xp, ignore_index, weight = self.backend.xp, self.row.ignore_index, None
+        number = self.backend.numbers(x, self.like) + first
         if self.labels is None:
-            if self.sides.own is None:
-                positive = number == self.numbers[None, :]
-            else:
-                positive = xp.concat([number == number, (number != number) & (self.numbers[None, :] < 0)], axis=1)
-            negative = ~positive
-            if false_negatives is not None:
-                if self.sides.own is not None:
-                    false_negatives = xp.concat([number != number, false_negatives], axis=1)
-                negative = negative & ~false_negatives
-            if row_mask is not None:
-                negative = negative & row_mask[:, None] & self.row_mask[None, :]
-            return positive, negative
-        same = (number if labels is None else labels[:, None]) == self.labels[None, :]
-        positive, negative = same, ~same
+            return *self._masks_by_position(number[:, None], left_out, row_mask), None
+        if self.weighs:
+            given = self.backend.stop_gradient(xp.astype(labels, x.dtype, copy=False))
+            positive, negative = given > 0.0, given == 0.0
+            weight = xp.where(positive, given, 1.0)
+        else:
+            same = share_a_label(number if labels is None else labels, self.labels, ignore_index)
+            positive, negative = same, ~same
+            if ignore_index is not None:
+                known = takes_part(xp, self.labels, ignore_index)[None, :]
+                positive, negative = positive & known, negative & known
         if self.sides.rows is self.sides.columns:
-            positive = same & (number != self.numbers[None, :])
-        if ignore_index is not None:
-            known = (self.labels != ignore_index)[None, :]
-            positive, negative = positive & known, negative & known
+            others = number[:, None] != self.numbers[None, :]
+            positive, negative = positive & others, negative & others if self.weighs else negative
+        if left_out is not None:
+            positive, negative = positive & ~left_out, negative & ~left_out
+        return positive, negative, weight
+
+    def _masks_by_position(self, number: Array, false_negatives: Array | None, row_mask: Array | None
+                           ) -> tuple[Array, Array]:
+        xp = self.backend.xp
+        if self.sides.own is None:
+            positive = number == self.numbers[None, :]
+        else:
+            positive = xp.concat([number == number, (number != number) & (self.numbers[None, :] < 0)], axis=1)
+        negative = ~positive
+        if false_negatives is not None:
+            if self.sides.own is not None:
+                false_negatives = xp.concat([number != number, false_negatives], axis=1)
+            negative = negative & ~false_negatives
+        if row_mask is not None:
+            negative = negative & row_mask[:, None] & self.row_mask[None, :]
         return positive, negative
 
     def _noise(self, own_noise: Array | None, values: Array) -> Array:

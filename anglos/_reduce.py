@@ -4,7 +4,9 @@ import math
 from typing import Any, NamedTuple
 
 from anglos._backend import Array, Backend
-from anglos._check import check_groups, check_labels
+from anglos._check import check_labels
+from anglos._check_groups import check_groups, check_pair_weights
+from anglos._groups import are_weights, repeat_themselves, takes_part
 
 
 class Rows(NamedTuple):
@@ -27,24 +29,43 @@ def settle_groups(caller: str, backend: Backend, inputs: dict[str, Array], class
                   sample_weight: Array | None) -> tuple[Rows, dict[str, Array]]:
     """The same where labels are compared with each other, and any integer is one, or with the numbers of proxies."""
     xp, inputs = backend.xp, dict(inputs)
+    if are_weights(xp, inputs["labels"]):
+        return Rows(_row_weights(caller, backend, inputs["labels"], sample_weight), None), inputs
+    unseen = []
     for name in {"labels", "reference_labels"} & inputs.keys():
-        check_groups(caller, backend, name, inputs[name])
+        seen = check_groups(caller, backend, name, inputs[name])
         inputs[name] = xp.astype(inputs[name], backend.index_type, copy=False)
+        if not seen and inputs[name].ndim == 2 and 0 not in inputs[name].shape:
+            unseen.append(inputs[name])
     labels = inputs["labels"]
-    counted = labels != ignore_index
+    counted = takes_part(xp, labels, ignore_index)
     if classes is not None:  # rows are the proxies
         if not check_labels(caller, backend, labels, classes, ignore_index):
             inside = (labels >= 0) & (labels < classes) | ~counted
             inputs["embeddings"] = xp.where(inside[:, None], xp.where(counted[:, None], inputs["embeddings"], 0.0),
                                             math.nan)
         return Rows(None, None), inputs
-    return masked_rows(xp, counted, sample_weight), inputs
+    rows = masked_rows(xp, counted, sample_weight)
+    for several in unseen:
+        few = repeat_themselves(several, xp.min(several), xp.max(several))
+        rows = rows._replace(weight=xp.where(few, math.nan, rows.weight))
+    return rows, inputs
 
 
 def masked_rows(xp: Any, mask: Array, sample_weight: Array | None) -> Rows:
     """The rows that are not left out."""
     weight = xp.ones_like(mask, dtype=xp.float32) if sample_weight is None else sample_weight
     return Rows(xp.where(mask, weight, 0.0), mask)
+
+
+def _row_weights(caller: str, backend: Backend, pair_weights: Array, sample_weight: Array | None) -> Array | None:
+    """The weights of rows; NaN where a row's weights of pairs may not be looked at and are wrong."""
+    if check_pair_weights(caller, backend, pair_weights):
+        return sample_weight
+    xp = backend.xp
+    least, most, total = (of(pair_weights, axis=1) for of in (xp.min, xp.max, xp.sum))  # the sum of a NaN is NaN
+    weight = xp.ones_like(least, dtype=xp.float32) if sample_weight is None else sample_weight
+    return xp.where((least >= 0.0) & (most < math.inf) & (total == total), weight, math.nan)
 
 
 def rows_of(xp: Any, labels: Array, classes: int, ignore_index: int, sample_weight: Array | None

@@ -54,7 +54,7 @@ def semi_hard_or_easiest(backend: Any, tile: PairTile, window: Any) -> Chosen:
 
 def _next_negative(backend: Any, tile: PairTile) -> tuple[Chosen, Array]:
     """For every positive the nearest negative that is farther, or else the farthest, and whether it is farther."""
-    most = backend.bounds(number(backend.xp, tile.positive, tile.values))
+    most = backend.bounds(backend.xp.sum(backend.xp.astype(tile.positive, tile.values.dtype), axis=1))
     if most is not None and most[1] <= FEW:
         return _next_negative_of_few(backend, tile, max(int(most[1]), 1))
     xp = backend.xp
@@ -103,13 +103,17 @@ def chosen_terms(backend: Any, tile: PairTile, *, mining: str, margin: Any, soft
     positive = distance if chosen.positive is None else xp.take_along_axis(distance, chosen.positive, axis=1)
     negative = xp.take_along_axis(distance, chosen.negative, axis=1)
     value, weight = hinge(backend, xp.where(chosen.valid, positive - negative + margin, -math.inf), soft)
+    counted = xp.astype((weight > 0.0) & chosen.valid if active and not soft else chosen.valid, weight.dtype)
+    if tile.weight is not None:
+        of_positive = tile.weight if chosen.positive is None else xp.take_along_axis(
+            tile.weight, chosen.positive, axis=1)
+        value, weight, counted = value * of_positive, weight * of_positive, counted * of_positive
 
     def slope() -> Array:
         minus = backend.scatter(weight, chosen.negative, distance)
         return (weight if chosen.positive is None else backend.scatter(weight, chosen.positive, distance)) - minus
 
-    counted = (weight > 0.0) & chosen.valid if active and not soft else chosen.valid
-    return Terms(xp.sum(value, axis=1) + _nan_of(xp, distance), number(xp, counted, distance), slope,
+    return Terms(xp.sum(value, axis=1) + _nan_of(xp, distance), xp.sum(counted, axis=1), slope,
                  lambda: {"margin": xp.sum(weight, axis=1)})
 
 
@@ -117,25 +121,37 @@ def all_terms(backend: Any, tile: PairTile, *, margin: Any, active: bool) -> Ter
     """Of all triplets by hinge, without forming them: the negatives are sorted, and summed up to d_ap + m.
 
     ∂/∂d_ap is how many negatives are nearer than d_ap + m, ∂/∂m their sum, −∂/∂d_an how many positives have d_ap + m
-    beyond d_an.
+    beyond d_an: a positive counts by its weight, and what it adds is multiplied by that.
     """
     xp, distance = backend.xp, tile.values
     negatives = xp.sort(xp.where(tile.negative, distance, math.inf), axis=1)
     reach = distance + margin
     nearer = xp.where(tile.positive, backend.rank(negatives, reach, strict=True), 0)
     sums = xp.cumulative_sum(xp.where(negatives == math.inf, 0.0, negatives), axis=1, include_initial=True)
-    weight = xp.astype(nearer, distance.dtype)
+    weight = tile.weighted(xp.astype(nearer, distance.dtype))
     value = xp.sum(weight * xp.where(tile.positive, reach, 0.0) - xp.where(
-        tile.positive, xp.take_along_axis(sums, nearer, axis=1), 0.0), axis=1)
-    positives = number(xp, tile.positive, distance)
+        tile.positive, tile.weighted(xp.take_along_axis(sums, nearer, axis=1)), 0.0), axis=1)
+    positives = number(xp, tile, tile.positive)
 
     def slope() -> Array:
-        reaches = xp.sort(xp.where(tile.positive, reach, math.inf), axis=1)
-        short = xp.astype(backend.rank(reaches, distance), distance.dtype)
+        reaches = xp.where(tile.positive, reach, math.inf)
+        if tile.weight is None:
+            short = xp.astype(backend.rank(xp.sort(reaches, axis=1), distance), distance.dtype)
+        else:
+            short = _weight_of_first(backend, tile, reaches, distance)
         return weight - xp.where(tile.negative, positives[:, None] - short, 0.0)
 
-    count = xp.sum(weight, axis=1) if active else positives * number(xp, tile.negative, distance)
+    count = xp.sum(weight, axis=1) if active else positives * number(xp, tile, tile.negative)
     return Terms(value + _nan_of(xp, distance), count, slope, lambda: {"margin": xp.sum(weight, axis=1)})
+
+
+def _weight_of_first(backend: Any, tile: PairTile, reaches: Array, distance: Array) -> Array:
+    """The weight of the positives whose reach a distance is not short of."""
+    xp, order = backend.xp, backend.xp.argsort(reaches, axis=1)
+    ordered = xp.take_along_axis(xp.where(tile.positive, tile.weight, 0.0), order, axis=1)
+    sums = xp.cumulative_sum(ordered, axis=1, include_initial=True)
+    passed = backend.rank(xp.take_along_axis(reaches, order, axis=1), distance)
+    return xp.take_along_axis(sums, passed, axis=1)
 
 
 def _nan_of(xp: Any, distance: Array) -> Array:
@@ -149,6 +165,8 @@ def all_soft_terms(backend: Any, tile: PairTile, *, margin: Any) -> Terms:
     valid = tile.positive[:, :, None] & tile.negative[:, None, :]
     excess = distance[:, :, None] - distance[:, None, :] + margin
     value, weight = hinge(backend, xp.where(valid, excess, -math.inf), True)
-    count = number(xp, tile.positive, distance) * number(xp, tile.negative, distance)
+    if tile.weight is not None:
+        value, weight = value * tile.weight[:, :, None], weight * tile.weight[:, :, None]
+    count = number(xp, tile, tile.positive) * number(xp, tile, tile.negative)
     return Terms(xp.sum(value, axis=(1, 2)), count, lambda: xp.sum(weight, axis=2) - xp.sum(weight, axis=1),
                  lambda: {"margin": xp.sum(weight, axis=(1, 2))})

@@ -48,6 +48,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "single": lambda loss: bool(loss.engine.ROWS_ARE_INDEPENDENT),
     "two_towers": lambda loss: loss.arrays[:2] == ("queries", "keys"),
     "pair": lambda loss: not loss.engine.ROWS_ARE_INDEPENDENT,
+    "labelled": lambda loss: "excluded_pairs" in loss.defaults,
 }
 """Which losses of the registry the argument of a test stands for."""
 

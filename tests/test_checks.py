@@ -18,6 +18,8 @@ with warnings.catch_warnings():
     MATRIX = np.matrix(np.ones((6, 4)))
 X, W, Y = np.ones((6, 4)), np.ones((5, 4)), np.asarray([0, 3, 0, 1, 4, 3])
 ANGLE = "wanted an angle in radians from 0 to 3.14159: a number or an array of real floating dtype and shape () or (B,)"
+GROUPS = ("an array of integral dtype and shape (B,) or (B, L), or an array of real floating dtype and shape "
+          "(B, N)")
 SCALAR = "an array of real floating dtype and shape ()"
 ARRAY = "of NumPy, PyTorch, JAX, CuPy or another library of the array API standard"
 
@@ -135,7 +137,25 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (anglos.triplet, (X, Y), {"mining": "hardest"}, "triplet: mining was 'hardest'; wanted one of 'batch_hard', "
      "'batch_all', 'semi_hard', 'semi_hard_or_easiest'"),
     (anglos.mining.batch_hard, (X, Y.tolist()), {},
-     f"mining.batch_hard: labels was a list; wanted an array of integral dtype and shape (B,), {ARRAY}"),
+     f"mining.batch_hard: labels was a list; wanted {GROUPS}, {ARRAY}"),
+    (anglos.supcon, (X, Y.astype(float)), {}, f"supcon: labels was of dtype float64 and shape (6,); wanted {GROUPS}"),
+    (anglos.supcon, (X, Y[:, None] == Y), {}, f"supcon: labels was of dtype bool; wanted {GROUPS}"),
+    (anglos.supcon, (X, np.zeros((6, 0), dtype=int)), {},
+     "supcon: labels was of shape (6, 0); wanted L to be at least 1 in (B,) or (B, L)"),
+    (anglos.supcon, (X, np.eye(6, dtype=int)), {}, "supcon: labels held 6 labels per sample, all from 0 to 1; wanted "
+     "labels of a sample that differ, padded with ignore_index; or weights of positives, of real floating dtype and "
+     "shape (B, N)"),
+    (anglos.circle, (X, np.ones((6, 5))), {}, "circle: labels was of shape (6, 5); wanted (6, 6)"),
+    (anglos.circle, (X, np.ones((6, 5))), {"reference_embeddings": N}, "circle: reference_embeddings was of shape "
+     "(3, 4); wanted (N, D), with N = 5 in labels, D = 4 in embeddings"),
+    (anglos.circle, (X, np.ones((6, 3))), {"reference_embeddings": N, "reference_labels": Y[:3]},
+     "circle: reference_labels was given; wanted None where labels are weights of positives"),
+    (anglos.nt_xent, (X, Y), {"excluded_pairs": np.zeros((6, 5), dtype=bool)},
+     "nt_xent: excluded_pairs was of shape (6, 5); wanted (6, 6)"),
+    (anglos.nt_xent, (X, Y), {"excluded_pairs": np.zeros((6, 6))},
+     "nt_xent: excluded_pairs was of dtype float64; wanted an array of bool dtype and shape (B, N) or None"),
+    (anglos.batch_coco, (X, np.stack([Y, Y + 1], axis=1)), {},
+     "batch_coco: labels was of shape (6, 2); wanted (B,), with B = 6 in embeddings"),
     (anglos.mining.semi_hard, (X, Y), {"margin": "soft"},
      f"mining.semi_hard: margin was 'soft'; wanted a margin on the distance from 0: a number or {SCALAR} or None"),
     (anglos.pair_margin, (Q, Q, Y % 2), {}, "pair_margin: targets held a number of magnitude 0; "

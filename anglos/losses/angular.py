@@ -9,6 +9,7 @@ from anglos._angles import cos_sin
 from anglos._arguments import (
     AngularAngle,
     Embeddings,
+    ExcludedPairs,
     Groups,
     Reduction,
     ReferenceEmbeddings,
@@ -27,6 +28,7 @@ def angular(
     embeddings: Embeddings, labels: Groups, /, *,
     alpha: AngularAngle = 0.7853981633974483,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    excluded_pairs: ExcludedPairs = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """Angular loss: the angle at the negative, in the triangle with anchor and positive, is pushed below α.
@@ -39,19 +41,24 @@ def angular(
     ----------
     embeddings : array (B, D)
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,)
-        Any integers: equal ones are one class.
+    labels : integer array (B,) or (B, L), or real floating array (B, N)
+        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
+        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
+        pair as a positive, 0 for a negative: a factor of its ℓ_ap, also in the mean's divisor. Weights are constants to
+        the gradient.
     alpha : angle in radians above 0, up to 1.15, or array ()
         α. An array is differentiated. The paper's 36° to 55° are 0.63 to 0.96.
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,), optional
-        Their labels.
+    reference_labels : integer array (N,) or (N, K), optional
+        Their labels; None where `labels` are weights.
+    excluded_pairs : boolean array (B, N), optional
+        True where a pair is left out: neither positive nor negative. N = B without references.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int
-        Samples with this label take no part: not as an anchor, a positive or a negative.
+        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
     reduction : {"mean", "sum", "none"}
         The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
         each anchor's, (B,).
@@ -103,18 +110,18 @@ def _terms(backend: Any, tile: PairTile, *, alpha: Any) -> Terms:
     h = xp.where(chosen, xp.log(safe) + 2.0 * rate - pull * s, -math.inf)
 
     def slope() -> Any:
-        missed = xp.where(chosen, sigmoid(backend, h), 0.0)
+        missed = tile.weighted(xp.where(chosen, sigmoid(backend, h), 0.0))
         return rate * of_anchor * ((missed / safe) @ of_positive) - pull * missed
 
     def between_slope(g: Any) -> Any:
-        missed = xp.where(chosen, sigmoid(backend, h), 0.0)
+        missed = tile.weighted(xp.where(chosen, sigmoid(backend, h), 0.0))
         return rate * of_positive * ((g * missed / safe).T @ of_anchor)
 
     def option_slopes() -> dict[str, Any]:
-        missed = xp.where(chosen, sigmoid(backend, h), 0.0)
+        missed = tile.weighted(xp.where(chosen, sigmoid(backend, h), 0.0))
         sums = (of_anchor * s) @ of_positive.T + of_anchor @ (of_positive * between).T
         by_square = xp.sum(missed * (4.0 * sums / safe - 2.0 * s), axis=1)
         return {"alpha": by_square * 2.0 * sin / cos**3}
 
-    return Terms(sum_where(xp, chosen, softplus(backend, h)), number(xp, chosen, s), slope, option_slopes,
-                 between_slope)
+    value = sum_where(xp, chosen, tile.weighted(softplus(backend, h)))
+    return Terms(value, number(xp, tile, chosen), slope, option_slopes, between_slope)

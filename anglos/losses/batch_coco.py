@@ -1,7 +1,7 @@
 """COCO with the class means of the batch."""
 
 from anglos import _centroids
-from anglos._arguments import Embeddings, GradientProducts, Groups, KeepBytes, Reduction, SampleWeight, Scale
+from anglos._arguments import BatchClasses, Embeddings, GradientProducts, KeepBytes, Reduction, SampleWeight, Scale
 from anglos._loss import loss
 from anglos._row import Row
 
@@ -9,7 +9,7 @@ from anglos._row import Row
 @loss(_centroids, formula="z = α cos θ(x, c_k), c_k the mean of the batch's class k",
       paper="Liu, Li, Wang 2017, arXiv:1702.06890")
 def batch_coco(
-    embeddings: Embeddings, labels: Groups, /, *,
+    embeddings: Embeddings, labels: BatchClasses, /, *,
     scale: Scale = 16.0, detach_centroids: bool = False,
     sample_weight: SampleWeight = None, ignore_index: int = -100,
     keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",

@@ -8,6 +8,7 @@ from anglos import _pairs
 from anglos._arguments import (
     CircleMargin,
     Embeddings,
+    ExcludedPairs,
     Groups,
     Reduction,
     ReferenceEmbeddings,
@@ -26,6 +27,7 @@ def circle(
     embeddings: Embeddings, labels: Groups, /, *,
     margin: CircleMargin = 0.25, scale: Scale = 64.0,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    excluded_pairs: ExcludedPairs = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """Circle loss over the pairs of every anchor: the further a similarity is from its optimum, the harder it is
@@ -39,8 +41,10 @@ def circle(
     ----------
     embeddings : array (B, D)
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,)
-        Any integers: equal ones are one class.
+    labels : integer array (B,) or (B, L), or real floating array (B, N)
+        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
+        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
+        pair as a positive, 0 for a negative: a factor of its exponential. Weights are constants to the gradient.
     margin : number from 0 to 1, or array ()
         m. An array is differentiated.
     scale : positive number, or array ()
@@ -49,12 +53,14 @@ def circle(
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,), optional
-        Their labels.
+    reference_labels : integer array (N,) or (N, K), optional
+        Their labels; None where `labels` are weights.
+    excluded_pairs : boolean array (B, N), optional
+        True where a pair is left out: neither positive nor negative. N = B without references.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int
-        Samples with this label take no part: not as an anchor, a positive or a negative.
+        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
     reduction : {"mean", "sum", "none"}
         The mean of all anchors that have a positive and a negative; their sum; or the sum of each anchor's, (B,).
 
@@ -95,12 +101,13 @@ def _terms(backend: Any, tile: PairTile, *, margin: Any, scale: Any) -> Terms:
     error = xp.where(tile.positive, 1.0 + margin - s, s + margin)
     weight = scale * backend.stop_gradient(xp.where(error <= 0.0, 0.0, error))
     logits = weight * xp.where(tile.positive, 1.0 - margin - s, s - margin)
-    positives, negatives = (log_sum_exp(xp, logits, mask) for mask in (tile.positive, tile.negative))
+    weighted = tile.weighted_logits(xp, logits)
+    positives, negatives = (log_sum_exp(xp, weighted, mask) for mask in (tile.positive, tile.negative))
     some = (positives != -math.inf) & (negatives != -math.inf)
     total = xp.where(some, xp.where(some, positives, 0.0) + xp.where(some, negatives, 0.0), -math.inf)
 
     def shares() -> tuple[Any, Any]:
-        return share(xp, logits, negatives, tile.negative), share(xp, logits, positives, tile.positive)
+        return share(xp, weighted, negatives, tile.negative), share(xp, weighted, positives, tile.positive)
 
     def slope() -> Any:
         of_negatives, of_positives = shares()

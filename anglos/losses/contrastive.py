@@ -7,6 +7,7 @@ from anglos import _pairs
 from anglos._arguments import (
     DistanceName,
     Embeddings,
+    ExcludedPairs,
     Groups,
     PairMargin,
     Reduction,
@@ -25,6 +26,7 @@ def contrastive(
     embeddings: Embeddings, labels: Groups, /, *,
     margin: PairMargin = 1.0, squared: bool = True, distance: DistanceName = "euclidean", normalize: bool = True,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    excluded_pairs: ExcludedPairs = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """Contrastive loss: positives are drawn together, negatives are pushed to a distance of the margin.
@@ -35,8 +37,11 @@ def contrastive(
     ----------
     embeddings : array (B, D)
         One row per sample. A zero vector has cosine 0 with all others.
-    labels : integer array (B,)
-        Any integers: equal ones are one class.
+    labels : integer array (B,) or (B, L), or real floating array (B, N)
+        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
+        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
+        pair as a positive, 0 for a negative: a factor of its term, also in the mean's divisor. Weights are constants to
+        the gradient.
     margin : number of at least 0, or array ()
         m, in units of the distance. An array is differentiated.
     squared : bool
@@ -48,12 +53,14 @@ def contrastive(
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,), optional
-        Their labels.
+    reference_labels : integer array (N,) or (N, K), optional
+        Their labels; None where `labels` are weights.
+    excluded_pairs : boolean array (B, N), optional
+        True where a pair is left out: neither positive nor negative. N = B without references.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int
-        Samples with this label take no part: not as an anchor, a positive or a negative.
+        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
     reduction : {"mean", "sum", "none"}
         The mean of all pairs; their sum; or the sum of each anchor's, (B,).
 
@@ -90,11 +97,11 @@ def _terms(backend: Any, tile: PairTile, *, margin: Any, squared: bool) -> Terms
     xp, distance = backend.xp, tile.values
     error = xp.where(tile.positive, distance, margin - distance)
     error = xp.where(tile.positive | tile.negative, xp.where(error <= 0.0, 0.0, error), 0.0)
-    value = xp.sum(0.5 * error * error if squared else error, axis=1)
+    value = xp.sum(tile.weighted(0.5 * error * error if squared else error), axis=1)
 
     def size() -> Any:
-        return error if squared else xp.astype(error > 0.0, error.dtype)
+        return tile.weighted(error if squared else xp.astype(error > 0.0, error.dtype))
 
-    return Terms(value, number(xp, tile.positive | tile.negative, distance),
+    return Terms(value, number(xp, tile, tile.positive | tile.negative),
                  lambda: xp.where(tile.positive, size(), -size()),
                  lambda: {"margin": xp.sum(xp.where(tile.positive, 0.0, size()), axis=1)})

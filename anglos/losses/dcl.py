@@ -6,6 +6,7 @@ from typing import Any
 from anglos import _pairs
 from anglos._arguments import (
     Embeddings,
+    ExcludedPairs,
     Groups,
     Reduction,
     ReferenceEmbeddings,
@@ -24,6 +25,7 @@ def dcl(
     embeddings: Embeddings, labels: Groups, /, *,
     temperature: Temperature = 0.1,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    excluded_pairs: ExcludedPairs = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """Decoupled contrastive loss: NT-Xent without the positive in the denominator. Unbounded below.
@@ -35,19 +37,24 @@ def dcl(
     ----------
     embeddings : array (B, D)
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,)
-        Any integers: equal ones are one class.
+    labels : integer array (B,) or (B, L), or real floating array (B, N)
+        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
+        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
+        pair as a positive, 0 for a negative: a factor of its ℓ_ip, also in the mean's divisor. Weights are constants to
+        the gradient.
     temperature : positive number, or array ()
         τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature.
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,), optional
-        Their labels.
+    reference_labels : integer array (N,) or (N, K), optional
+        Their labels; None where `labels` are weights.
+    excluded_pairs : boolean array (B, N), optional
+        True where a pair is left out: neither positive nor negative. N = B without references.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int
-        Samples with this label take no part: not as an anchor, a positive or a negative.
+        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
     reduction : {"mean", "sum", "none"}
         The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
         each anchor's, (B,).
@@ -84,10 +91,11 @@ def _terms(backend: Any, tile: PairTile) -> Terms:
     xp, z = backend.xp, tile.values
     negatives = log_sum_exp(xp, z, tile.negative)
     some = negatives != -math.inf
-    count = xp.where(some[:, 0], number(xp, tile.positive, z), 0.0)
-    value = count * xp.where(some, negatives, 0.0)[:, 0] - xp.where(some[:, 0], sum_where(xp, tile.positive, z), 0.0)
+    count = xp.where(some[:, 0], number(xp, tile, tile.positive), 0.0)
+    value = count * xp.where(some, negatives, 0.0)[:, 0] - sum_where(xp, tile.positive & some, tile.weighted(z))
 
     def slope() -> Any:
-        return count[:, None] * share(xp, z, negatives, tile.negative) - xp.astype(tile.positive & some, z.dtype)
+        return count[:, None] * share(xp, z, negatives, tile.negative) - tile.weighted(
+            xp.astype(tile.positive & some, z.dtype))
 
     return Terms(value, count, slope)

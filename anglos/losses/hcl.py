@@ -27,6 +27,7 @@ def hcl(
     embeddings: Embeddings, labels: Groups, /, *,
     temperature: Temperature = 0.5, beta: Factor = 1.0, tau_plus: Part = 0.1,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    excluded_pairs: ExcludedPairs = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """Contrastive loss with hard negatives: NT-Xent whose negatives are weighted by their similarity, and debiased.
@@ -39,8 +40,11 @@ def hcl(
     ----------
     embeddings : array (B, D)
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,)
-        Any integers: equal ones are one class.
+    labels : integer array (B,) or (B, L), or real floating array (B, N)
+        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
+        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
+        pair as a positive, 0 for a negative: a factor of its ℓ_ip, also in the mean's divisor. Weights are constants to
+        the gradient.
     temperature : positive number, or array ()
         τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature.
     beta : number of at least 0, or array ()
@@ -51,12 +55,14 @@ def hcl(
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,), optional
-        Their labels.
+    reference_labels : integer array (N,) or (N, K), optional
+        Their labels; None where `labels` are weights.
+    excluded_pairs : boolean array (B, N), optional
+        True where a pair is left out: neither positive nor negative. N = B without references.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int
-        Samples with this label take no part: not as an anchor, a positive or a negative.
+        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
     reduction : {"mean", "sum", "none"}
         The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
         each anchor's, (B,).
@@ -98,7 +104,7 @@ def _terms(backend: Any, tile: PairTile, *, beta: Any, tau_plus: Any, scale: Any
     ∂h_p/∂τ⁺ = (1 − e^(s_p − r)) / ((1 − τ⁺) (1 − τ⁺ e^(s_p − r))) in the first, ∂h_p/∂τ = 1/τ² in the second.
     """
     xp, z = backend.xp, tile.values
-    count = number(xp, tile.negative, z)[:, None]
+    count = number(xp, tile, tile.negative)[:, None]
     some = count > 0.0
     sharper, sharp = (log_sum_exp(xp, b * z, tile.negative) for b in (1.0 + beta, beta))
     log_mean = xp.where(some, sharper, 0.0) - xp.where(some, sharp, 0.0)
@@ -114,7 +120,7 @@ def _terms(backend: Any, tile: PairTile, *, beta: Any, tau_plus: Any, scale: Any
 
     def parts() -> tuple[Any, ...]:
         """∂ℓ/∂h_p, ∂ℓ/∂r by every positive, and the two softmaxes."""
-        missed = xp.where(chosen, sigmoid(backend, h), 0.0)
+        missed = tile.weighted(xp.where(chosen, sigmoid(backend, h), 0.0))
         return (missed, xp.where(reweighted, missed / safe, 0.0),
                 share(xp, (1.0 + beta) * z, sharper, tile.negative), share(xp, beta * z, sharp, tile.negative))
 
@@ -129,4 +135,5 @@ def _terms(backend: Any, tile: PairTile, *, beta: Any, tau_plus: Any, scale: Any
                 "tau_plus": xp.sum(rate * (1.0 - excess), axis=1) / (1.0 - tau_plus),
                 "temperature": xp.sum(xp.where(reweighted, 0.0, missed), axis=1) * scale * scale}
 
-    return Terms(sum_where(xp, chosen, softplus(backend, h)), number(xp, chosen, z), slope, option_slopes)
+    value = sum_where(xp, chosen, tile.weighted(softplus(backend, h)))
+    return Terms(value, number(xp, tile, chosen), slope, option_slopes)

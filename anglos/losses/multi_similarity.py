@@ -27,6 +27,7 @@ def multi_similarity(
     embeddings: Embeddings, labels: Groups, /, *,
     alpha: PositiveFactor = 2.0, beta: PositiveFactor = 50.0, base: SharedCosineMargin = 0.5, epsilon: Slack = 0.1,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    excluded_pairs: ExcludedPairs = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """Multi-similarity loss, with the mining of its paper.
@@ -40,8 +41,10 @@ def multi_similarity(
     ----------
     embeddings : array (B, D)
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,)
-        Any integers: equal ones are one class.
+    labels : integer array (B,) or (B, L), or real floating array (B, N)
+        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
+        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
+        pair as a positive, 0 for a negative: a factor of its exponential. Weights are constants to the gradient.
     alpha : positive number, or array ()
         α, for positives. An array is differentiated.
     beta : positive number, or array ()
@@ -53,12 +56,14 @@ def multi_similarity(
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,), optional
-        Their labels.
+    reference_labels : integer array (N,) or (N, K), optional
+        Their labels; None where `labels` are weights.
+    excluded_pairs : boolean array (B, N), optional
+        True where a pair is left out: neither positive nor negative. N = B without references.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int
-        Samples with this label take no part: not as an anchor, a positive or a negative.
+        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
     reduction : {"mean", "sum", "none"}
         The mean of all anchors; their sum; or the sum of each anchor's, (B,).
 
@@ -103,10 +108,11 @@ def _terms(backend: Any, tile: PairTile, *, alpha: Any, beta: Any, base: Any, ep
         positive, negative = positive & ~(s - epsilon >= most), negative & ~(s + epsilon <= least)
         base = base + 0.0 * epsilon  # NaN for one that was out of range
     pulls, pushes = alpha * (base - s), beta * (s - base)
-    pull, push = log_sum_exp(xp, pulls, positive), log_sum_exp(xp, pushes, negative)
+    weighted = tile.weighted_logits(xp, pulls)
+    pull, push = log_sum_exp(xp, weighted, positive), log_sum_exp(xp, pushes, negative)
 
     def by_logit() -> tuple[Any, Any]:
-        return (sigmoid(backend, pull) * share(xp, pulls, pull, positive),
+        return (sigmoid(backend, pull) * share(xp, weighted, pull, positive),
                 sigmoid(backend, push) * share(xp, pushes, push, negative))
 
     def slope() -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 from anglos import _pairs
 from anglos._arguments import (
     Embeddings,
+    ExcludedPairs,
     Groups,
     Reduction,
     ReferenceEmbeddings,
@@ -25,6 +26,7 @@ def nt_xent(
     embeddings: Embeddings, labels: Groups, /, *,
     temperature: Temperature = 0.5,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    excluded_pairs: ExcludedPairs = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """NT-Xent: for every pair of one class, softmax cross entropy of its similarity against those of all negatives.
@@ -38,19 +40,24 @@ def nt_xent(
     ----------
     embeddings : array (B, D)
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,)
-        Any integers: equal ones are one class.
+    labels : integer array (B,) or (B, L), or real floating array (B, N)
+        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
+        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
+        pair as a positive, 0 for a negative: a factor of its ℓ_ip, also in the mean's divisor. Weights are constants to
+        the gradient.
     temperature : positive number, or array ()
         τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature.
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,), optional
-        Their labels.
+    reference_labels : integer array (N,) or (N, K), optional
+        Their labels; None where `labels` are weights.
+    excluded_pairs : boolean array (B, N), optional
+        True where a pair is left out: neither positive nor negative. N = B without references.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int
-        Samples with this label take no part: not as an anchor, a positive or a negative.
+        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
     reduction : {"mean", "sum", "none"}
         The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
         each anchor's, (B,).
@@ -89,10 +96,10 @@ def _terms(backend: Any, tile: PairTile) -> Terms:
     xp, z = backend.xp, tile.values
     negatives = log_sum_exp(xp, z, tile.negative)
     excess = xp.where(tile.positive, negatives - z, -math.inf)
-    count = xp.where(negatives[:, 0] == -math.inf, 0.0, number(xp, tile.positive, z))
+    count = xp.where(negatives[:, 0] == -math.inf, 0.0, number(xp, tile, tile.positive))
 
     def slope() -> Any:
-        missed = xp.where(tile.positive, sigmoid(backend, excess), 0.0)
+        missed = tile.weighted(xp.where(tile.positive, sigmoid(backend, excess), 0.0))
         return xp.sum(missed, axis=1, keepdims=True) * share(xp, z, negatives, tile.negative) - missed
 
-    return Terms(sum_where(xp, tile.positive, softplus(backend, excess)), count, slope)
+    return Terms(sum_where(xp, tile.positive, tile.weighted(softplus(backend, excess))), count, slope)

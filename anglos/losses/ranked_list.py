@@ -6,6 +6,7 @@ from typing import Any
 from anglos import _pairs
 from anglos._arguments import (
     Embeddings,
+    ExcludedPairs,
     Groups,
     PairMargin,
     PositiveFactor,
@@ -27,6 +28,7 @@ def ranked_list(
     embeddings: Embeddings, labels: Groups, /, *,
     alpha: PositiveFactor = 1.2, margin: PairMargin = 0.4, temperature: Sharpness = 10.0,
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    excluded_pairs: ExcludedPairs = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """Ranked list loss: positives within a ball, negatives outside a larger one, the nearest of them first.
@@ -39,8 +41,11 @@ def ranked_list(
     ----------
     embeddings : array (B, D)
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,)
-        Any integers: equal ones are one class.
+    labels : integer array (B,) or (B, L), or real floating array (B, N)
+        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
+        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
+        pair as a positive, 0 for a negative: a factor of its term in the mean over p, divided by their sum. Weights are
+        constants to the gradient.
     alpha : positive number, or array ()
         α: negatives belong beyond this distance. An array is differentiated.
     margin : number of at least 0, or array ()
@@ -50,12 +55,14 @@ def ranked_list(
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,), optional
-        Their labels.
+    reference_labels : integer array (N,) or (N, K), optional
+        Their labels; None where `labels` are weights.
+    excluded_pairs : boolean array (B, N), optional
+        True where a pair is left out: neither positive nor negative. N = B without references.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int
-        Samples with this label take no part: not as an anchor, a positive or a negative.
+        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
     reduction : {"mean", "sum", "none"}
         The mean of all anchors; their sum; or the sum of each anchor's, (B,).
 
@@ -97,8 +104,8 @@ def _terms(backend: Any, tile: PairTile, *, alpha: Any, margin: Any, temperature
     negative = tile.negative & ~(distance >= alpha)
     logits = temperature * (alpha - distance)
     weight = backend.stop_gradient(share(xp, logits, log_sum_exp(xp, logits, negative), negative))
-    count = number(xp, positive, distance)
-    each = xp.astype(positive, distance.dtype) / xp.where(count == 0.0, 1.0, count)[:, None]
+    count = number(xp, tile, positive)
+    each = tile.weighted(xp.astype(positive, distance.dtype)) / xp.where(count == 0.0, 1.0, count)[:, None]
     value = xp.sum(each * (distance - alpha + margin) + weight * (alpha - distance), axis=1)
     return Terms(value, xp.ones_like(value), lambda: each - weight,
                  lambda: {"alpha": xp.sum(weight - each, axis=1), "margin": xp.sum(each, axis=1)})

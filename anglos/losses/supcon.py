@@ -6,6 +6,7 @@ from typing import Any, Literal
 from anglos import _pairs
 from anglos._arguments import (
     Embeddings,
+    ExcludedPairs,
     Groups,
     Reduction,
     ReferenceEmbeddings,
@@ -24,6 +25,7 @@ def supcon(
     embeddings: Embeddings, labels: Groups, /, *,
     temperature: Temperature = 0.1, form: Literal["out", "in"] = "out",
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    excluded_pairs: ExcludedPairs = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """Supervised contrastive loss: softmax over all other samples, with every sample of the same class a right answer.
@@ -36,8 +38,11 @@ def supcon(
     ----------
     embeddings : array (B, D)
         One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,)
-        Any integers: equal ones are one class.
+    labels : integer array (B,) or (B, L), or real floating array (B, N)
+        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
+        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
+        pair as a positive, 0 for a negative: a factor of its term in the mean over P, divided by their sum. Weights are
+        constants to the gradient.
     temperature : positive number, or array ()
         τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature.
     form : {"out", "in"}
@@ -45,12 +50,14 @@ def supcon(
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,), optional
-        Their labels.
+    reference_labels : integer array (N,) or (N, K), optional
+        Their labels; None where `labels` are weights.
+    excluded_pairs : boolean array (B, N), optional
+        True where a pair is left out: neither positive nor negative. N = B without references.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int
-        Samples with this label take no part: not as an anchor, a positive or a negative.
+        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
     reduction : {"mean", "sum", "none"}
         The mean of all anchors that have a positive; their sum; or the sum of each anchor's, (B,).
 
@@ -89,12 +96,13 @@ def _terms(backend: Any, tile: PairTile, *, form: str) -> Terms:
     ∂ℓ/∂z_j = e^(z_j − L) − 1[p]/|P| or e^(z_j − L) − 1[p] e^(z_j − L_P).
     """
     xp, z, everyone = backend.xp, tile.values, tile.positive | tile.negative
-    count = number(xp, tile.positive, z)
+    count = number(xp, tile, tile.positive)
+    weighted = tile.weighted_logits(xp, z)
     positives = xp.where(count == 0.0, 1.0, count)
     total = log_sum_exp(xp, z, everyone)
-    right = log_sum_exp(xp, z, tile.positive)
+    right = log_sum_exp(xp, weighted, tile.positive)
     if form == "out":
-        hit = (sum_where(xp, tile.positive, z) / positives)[:, None]
+        hit = (sum_where(xp, tile.positive, tile.weighted(z)) / positives)[:, None]
     else:
         hit = right - xp.log(positives)[:, None]
     some = count > 0.0
@@ -102,9 +110,9 @@ def _terms(backend: Any, tile: PairTile, *, form: str) -> Terms:
 
     def slope() -> Any:
         if form == "out":
-            wanted = xp.astype(tile.positive, z.dtype) / positives[:, None]
+            wanted = tile.weighted(xp.astype(tile.positive, z.dtype)) / positives[:, None]
         else:
-            wanted = share(xp, z, right, tile.positive)
+            wanted = share(xp, weighted, right, tile.positive)
         return xp.where(some[:, None], share(xp, z, total, everyone) - wanted, 0.0)
 
     return Terms(value, xp.astype(some, z.dtype), slope)

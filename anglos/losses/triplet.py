@@ -7,6 +7,7 @@ from anglos import _pairs
 from anglos._arguments import (
     DistanceName,
     Embeddings,
+    ExcludedPairs,
     Groups,
     Mining,
     Reduction,
@@ -28,6 +29,7 @@ def triplet(
     distance: DistanceName = "squared_euclidean", normalize: bool = True,
     mean_over: Literal["active", "all"] = "active",
     reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
+    excluded_pairs: ExcludedPairs = None,
     sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
 ) -> PairRow:
     """Triplet loss: a positive shall be nearer to its anchor than a negative, by a margin; triplets are chosen in the
@@ -41,8 +43,11 @@ def triplet(
     ----------
     embeddings : array (B, D)
         One row per sample. A zero vector has cosine 0 with all others.
-    labels : integer array (B,)
-        Any integers: equal ones are one class.
+    labels : integer array (B,) or (B, L), or real floating array (B, N)
+        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
+        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
+        pair as a positive, 0 for a negative: a factor of its triplets, also in the mean's divisor; what is selected
+        depends only on whether it is 0. Weights are constants to the gradient.
     margin : number of at least 0, array (), or "soft"
         m, in units of the distance. An array is differentiated. "soft" is 0 with soft=True.
     soft : bool
@@ -65,12 +70,14 @@ def triplet(
     reference_embeddings : array (N, D), optional
         What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
         devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,), optional
-        Their labels.
+    reference_labels : integer array (N,) or (N, K), optional
+        Their labels; None where `labels` are weights.
+    excluded_pairs : boolean array (B, N), optional
+        True where a pair is left out: neither positive nor negative. N = B without references.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int
-        Samples with this label take no part: not as an anchor, a positive or a negative.
+        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
     reduction : {"mean", "sum", "none"}
         The mean of the triplets that `mean_over` names; their sum; or the sum of each anchor's, (B,).
 

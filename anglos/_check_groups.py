@@ -1,0 +1,41 @@
+"""Checks of labels that are compared with each other, and of weights of positives in their place."""
+
+import math
+from typing import Any
+
+from anglos._backend import Backend
+from anglos._check import _refuse
+from anglos._groups import repeat_themselves
+
+
+def check_groups(loss: str, backend: Backend, name: str, labels: Any) -> bool:
+    """Whether all are known to be integers that stay apart as the library's own; others are refused, if readable.
+
+    JAX and NumPy would cut or wrap larger ones. Where a sample has several, they must be able to differ, as those of a
+    matrix of zeros and ones are not.
+    """
+    limits = backend.xp.iinfo(backend.index_type)
+    bounds = backend.bounds(labels) if labels.shape[0] else None
+    if labels.ndim == 2 and bounds is not None and repeat_themselves(labels, int(bounds[0]), int(bounds[1])):
+        _refuse(loss, name, ValueError, f"held {labels.shape[1]} labels per sample, all from {int(bounds[0])} to "
+                f"{int(bounds[1])}", "labels of a sample that differ, padded with ignore_index; or weights of "
+                "positives, of real floating dtype and shape (B, N)")
+    for bound in bounds or ():
+        if not limits.min < bound < limits.max:
+            _refuse(loss, name, ValueError, f"held {int(bound)}, or one beyond it",
+                    f"integers between {limits.min} and {limits.max}, which are not wrapped")
+    return bounds is not None
+
+
+def check_pair_weights(loss: str, backend: Backend, weights: Any) -> bool:
+    """Whether weights of positives are known to be from 0 and finite; others are refused, if readable."""
+    if 0 in weights.shape:
+        return True
+    bounds = backend.bounds(weights)
+    if bounds is None:
+        return False
+    low, high = bounds
+    if not 0.0 <= low <= high < math.inf:
+        _refuse(loss, "labels", ValueError, f"held {low if not low >= 0.0 else high:g}",
+                "weights of positives from 0, and finite")
+    return True
