@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from libraries import LIBRARIES, Library
+from samples import array_options
 
 import anglos
 from anglos import Loss
@@ -206,6 +207,21 @@ def test_gradient_is_that_of_the_value(called: Any, options: dict[str, Any]) -> 
         assert form != "weights" or seconds[0][-1] is None
 
 
+def test_gradient_in_options(labelled: Loss[...]) -> None:
+    """By autodiff of the value; weights multiply there too."""
+    torch: Any = pytest.importorskip("torch")
+    called: Any = labelled
+    names = {name: values[0] for name, values in array_options(labelled).items() if name != "sample_weight"}
+    for more in ({}, {"mining": "batch_all"}) if labelled.name == "triplet" else ({},):
+        pairs = Pairs("weights", references=True, excluded=True)
+        numbers = {name: np.asarray(value) for name, value in names.items()}
+        _, gradients = pairs.call(called.value_and_grad, LIBRARIES["numpy"](), **numbers, **more, wrt=tuple(names))
+        tensors = {name: torch.tensor(number, requires_grad=True) for name, number in numbers.items()}
+        value = pairs.call(called.plain, LIBRARIES["torch"](), **tensors, **more)
+        for got, want in zip(gradients, torch.autograd.grad(value, list(tensors.values())), strict=True):
+            np.testing.assert_allclose(got, want.numpy(), rtol=1e-9, atol=1e-11)
+
+
 def test_tiles_give_the_same_numbers(labelled: Loss[...], library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     for form in ("labels", "weights"):
         pairs = Pairs(form, references=True, excluded=True)
@@ -298,13 +314,13 @@ def of_weights(loss: Any) -> tuple[Callable[..., Any], tuple[Any, ...], Any, Any
 
 
 @pytest.mark.parametrize("loss_of_weights", [anglos.supcon, anglos.triplet], ids=str)
-def test_jit_and_vmap(loss_of_weights: Any) -> None:
+def test_jit_and_vmap(loss_of_weights: Any, jax_library: Library) -> None:
     jax: Any = pytest.importorskip("jax")
     of, arrays, wanted, gradient = of_weights(loss_of_weights)
     value, slope = jax.jit(jax.value_and_grad(of))(*arrays)
     np.testing.assert_allclose(float(value), float(wanted), rtol=1e-12)
     np.testing.assert_allclose(np.asarray(slope), gradient, rtol=1e-10, atol=1e-12)
-    twice = jax.vmap(jax.grad(of))(*(np.stack([array, array]) for array in arrays))
+    twice = jax.vmap(jax.grad(of))(*(jax.numpy.asarray([array, array]) for array in arrays))
     np.testing.assert_allclose(np.asarray(twice), [gradient] * 2, rtol=1e-10, atol=1e-12)
 
 

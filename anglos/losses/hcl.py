@@ -6,6 +6,7 @@ from typing import Any
 from anglos import _pairs
 from anglos._arguments import (
     Embeddings,
+    ExcludedPairs,
     Factor,
     Groups,
     Part,
