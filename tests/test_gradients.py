@@ -167,6 +167,24 @@ def test_excluded_classes(loss_of: str) -> None:
         torch.testing.assert_close(other, results[0])
 
 
+def test_bound_of_hcl(torch_library: Library) -> None:
+    """One of two pairs is so alike that N_g, less the part of its class, would be negative: the bound is taken."""
+    torch: Any = import_module("torch")
+    embeddings, labels = arrays(anglos.hcl, torch_library)
+    embeddings[2] = embeddings[0]
+    options = {"temperature": 0.5, "beta": 0.5, "tau_plus": 0.6}
+    tensors = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in options.values()]
+    tensors.append(embeddings.requires_grad_())
+
+    def call(function: Any) -> Any:
+        return function(embeddings, labels, **dict(zip(options, tensors, strict=False)))
+
+    assert torch.autograd.gradcheck(lambda *_: call(anglos.hcl), tensors)
+    for got, want in zip(torch.autograd.grad(call(anglos.hcl), tensors),
+                         torch.autograd.grad(call(anglos.hcl.plain), tensors), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("past_pi", ["smooth", "linear", "shifted", "reflect", "clamp", "easy"])
 @pytest.mark.parametrize("options", [{"margin": 0.8}, {"m1": 1.0, "m2": 0.8}, {"m1": 1.3, "m2": 0.8},
                                      {"m1": 3.0, "m2": 0.8}], ids=str)
