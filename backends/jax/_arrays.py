@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 from anglos._backend import Backend
 from anglos._plan import Plan
 
-from ._derivatives import differentiable
+from ._derivatives import differentiable, usual_promotion
 
 
 class Jax(Backend):
@@ -105,3 +106,8 @@ class Jax(Backend):
 
     def differentiable(self, plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, tuple[Any, ...]]:
         return differentiable(plan, arrays)
+
+    def plain(self, arrays: tuple[jax.Array, ...]) -> AbstractContextManager[Any]:
+        return usual_promotion()
+
+    untracked = plain

@@ -1,7 +1,8 @@
 """Every loss is a custom_vjp, inside shard_map and on meshes with explicit axes too."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -10,16 +11,27 @@ from anglos._kinds import has_gradient
 from anglos._plan import Plan
 
 
+@contextmanager
+def usual_promotion() -> Iterator[None]:
+    """Around our own arithmetic: a user who is strict about ranks and types means his."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+# Each enters by itself: JAX may trace any of them long after the call, as for the gradient of a scan.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@usual_promotion()
 def _differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:
     return plan.forward(arrays)
 
 
+@usual_promotion()
 def _forward(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, Any]:
     per_row, residuals = plan.forward(arrays)
     return (per_row, residuals), (arrays, residuals)
 
 
+@usual_promotion()
 def _backward(plan: Plan, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]:
     (arrays, residuals), (g, _) = saved, cotangents
     # All of them: under jit, what nobody uses is not computed.
