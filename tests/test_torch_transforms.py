@@ -1,15 +1,31 @@
 """Transformed, exported, traced, or made of nothing: a loss goes through what PyTorch does to a function."""
 
+import io
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import pytest
 from libraries import Library
-from samples import BATCH, arrays, float_arrays, gentle, leaves, per_class
+from samples import (
+    BATCH,
+    CLASSES,
+    DIMENSION,
+    arrays,
+    float_arrays,
+    gentle,
+    hard_embeddings,
+    leaves,
+    made,
+    per_class,
+)
 
 from anglos import Loss
+from anglos._kinds import ArrayOf
 
 torch: Any = import_module("torch")
+make_fx: Any = import_module("torch.fx.experimental.proxy_tensor").make_fx
+Head: Any = import_module("anglos.backends.torch").Head
 
 
 def places(loss: Loss[...]) -> tuple[int, ...]:
@@ -51,6 +67,84 @@ def test_forward_mode_is_refused(loss: Loss[...], torch_library: Library) -> Non
         torch.func.jvp(lambda a: loss(a, *rest), (first,), (first,))
     with pytest.raises(NotImplementedError, match=rf"^{loss.name}: .* wanted anglos.{loss.name}.plain"):
         torch.func.hessian(lambda a: loss(a, *rest))(first)
+
+
+def hard(loss: Loss[...], library: Library, batch: int) -> list[Any]:
+    """Arrays of another batch size in float32, with a zero row, a long and a short one; and prototypes likewise."""
+    random, (embeddings, weights, _) = np.random.default_rng(2), hard_embeddings()
+    vectors = np.concatenate([embeddings[[6, 8, 7]], random.normal(size=(batch, DIMENSION))])[:batch]
+    named = {"embeddings": vectors, "weights": weights, "logits": random.normal(size=(batch, CLASSES)),
+             "labels": np.arange(batch) % 3}
+    named |= {name: random.normal(size=(batch, DIMENSION)) for name in ("keys", "positives", "negatives")}
+    return [library.array(array.astype("float32") if array.dtype.kind == "f" else array)
+            for array in made(loss, named)]
+
+
+traced = pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+"""PyTorch warns of sizes that are compared, and of what it has made since."""
+
+
+@traced
+def test_a_trace_serves_other_numbers_and_sizes(loss: Loss[...], torch_library: Library) -> None:
+    """Of torch.jit: no number of the batch that was traced is in it, nor a branch that it took; gradients too."""
+    inputs = arrays(loss, torch_library, dtype="float32")
+    graph = torch.jit.trace(lambda *a: loss(*a), tuple(inputs))
+    for batch in (BATCH, 9, 1):
+        given = hard(loss, torch_library, batch)
+        torch.testing.assert_close(graph(*given), loss(*given), rtol=1e-5, atol=1e-6)
+    others = arrays(loss, torch_library, seed=1, dtype="float32")
+    for array in leaves(loss, others):
+        array.requires_grad_()
+    gradients = torch.autograd.grad(graph(*others), leaves(loss, others))
+    torch.testing.assert_close(gradients, loss.value_and_grad(*others)[1], rtol=1e-4, atol=1e-5)
+
+
+class Scores(torch.nn.Module):
+    """The logits of a head as a module."""
+
+    def __init__(self, loss: Loss[...]) -> None:
+        super().__init__()
+        several = {"prototypes_per_class": 3} if loss.kinds.get("weights") == ArrayOf("C K D") else {}
+        self.head = Head(loss, CLASSES, DIMENSION, **several)
+
+    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+        return self.head.logits(embeddings)
+
+
+@traced
+def test_traced_logits(layer: Loss[...], torch_library: Library) -> None:
+    scores = Scores(layer)
+    graph = torch.jit.trace(scores, torch.randn(BATCH, DIMENSION))
+    for batch in (BATCH, 9, 1):
+        embeddings = hard(layer, torch_library, batch)[0]
+        torch.testing.assert_close(graph(embeddings), scores(embeddings), rtol=1e-5, atol=1e-5)
+
+
+@traced
+@pytest.mark.slow
+def test_older_onnx_exporter(layer: Loss[...], torch_library: Library) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    scores, file = Scores(layer), io.BytesIO()
+    torch.onnx.export(scores, (torch.randn(BATCH, DIMENSION),), file, dynamo=False, input_names=["embeddings"],
+                      dynamic_axes={"embeddings": {0: "B"}})
+    session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    for batch in (BATCH, 9, 1):
+        embeddings = hard(layer, torch_library, batch)[0]
+        (found,) = session.run(None, {"embeddings": embeddings.numpy()})
+        torch.testing.assert_close(torch.tensor(found), scores(embeddings).detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pre_dispatch", [False, True])
+def test_make_fx_of_a_value(loss: Loss[...], torch_library: Library, pre_dispatch: bool) -> None:
+    """Which NumPy would compute: no number is read, and the graph can be differentiated."""
+    inputs = arrays(loss, torch_library, dtype="float32")
+    graph = make_fx(lambda *a: loss(*a), pre_dispatch=pre_dispatch)(*inputs)
+    given = hard(loss, torch_library, BATCH)
+    torch.testing.assert_close(graph(*given), loss(*given), rtol=1e-5, atol=1e-6)
+    for array in leaves(loss, given):
+        array.requires_grad_()
+    graph(*given).backward()
 
 
 @pytest.mark.slow

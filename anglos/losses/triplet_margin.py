@@ -1,5 +1,6 @@
 """Triplet loss of given triplets."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -84,7 +85,7 @@ def _parts(backend: Any, *points: Any, margin: Any, soft: bool, distance: str, s
     a, p, n = (side[0] for side in sides)
     differences = (a - p, a - n, p - n)
     ap, an, pn = (DISTANCES[distance](backend, backend.dot(one, one), 0.0) for one in differences)
-    swapped = (pn.value < an.value) & swap
+    swapped = pn.value < (an.value if swap else -math.inf)
     value, weight = hinge(backend, ap.value - xp.where(swapped, pn.value, an.value) + margin, soft)
     slopes = (weight * ap.slope(), -xp.where(swapped, 0.0, weight * an.slope()),
               -xp.where(swapped, weight * pn.slope(), 0.0))

@@ -13,7 +13,7 @@ from anglos._plan import Plan
 from . import _namespace as xp
 from ._autograd import Differentiable, Untransformed, WithHint, without_autocast
 from ._head import Head
-from ._tensors import Tensors
+from ._tensors import Tensors, graph_is_made
 
 __all__ = ["Head", "PyTorch", "backend"]
 
@@ -28,8 +28,10 @@ class PyTorch(Tensors):
             plan = plan.for_value_only()
         transformed = torch._C._are_functorch_transforms_active()
         compiling = torch.compiler.is_compiling()
-        if compiling and not differentiated and not transformed:
-            with without_autocast(arrays):  # which dynamo does not trace in a Function that nobody differentiates
+        tracing = graph_is_made() and not compiling
+        # Dynamo does not trace `without_autocast` in a Function that nobody differentiates; torch.jit traces none.
+        if tracing or (compiling and not differentiated and not transformed):
+            with without_autocast(arrays):
                 return plan.forward(arrays)
         if (torch.compiler.is_dynamo_compiling() and differentiated and not transformed
                 and plan.means.keep_bytes < _bytes_of_pairs(arrays)):

@@ -9,12 +9,27 @@ import torch
 from anglos._backend import Backend
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
+_PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
+
+
+def graph_is_made() -> bool:
+    """Whether a graph for other numbers comes of the arithmetic: a compiler's, or torch.jit's, whose sizes are tensors.
+
+    The older ONNX exporter makes one of the second kind.
+    """
+    return torch.compiler.is_compiling() or torch._C._is_tracing()
+
+
+def _seen_by_a_mode() -> bool:
+    """Whether each operation goes through one, as make_fx's; before the dispatch there is a stack of others."""
+    return bool(torch._C._len_torch_dispatch_stack()
+                or torch._C._dispatch_tls_is_dispatch_key_included(_PRE_DISPATCH))
 
 
 def recorded() -> bool:
-    """Whether somebody may differentiate, map or compile the arithmetic, so that no tensor is changed in place."""
-    return (torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-            or torch.autograd.forward_ad._current_level >= 0)
+    """Whether somebody may differentiate, map or trace the arithmetic, so that no tensor is changed in place."""
+    return (torch.is_grad_enabled() or graph_is_made() or torch._C._are_functorch_transforms_active()
+            or torch.autograd.forward_ad._current_level >= 0 or _seen_by_a_mode())
 
 
 class Tensors(Backend):
@@ -24,7 +39,7 @@ class Tensors(Backend):
     """Numbers in a tensor up to which NumPy computes a call."""
 
     def signature(self, array: torch.Tensor) -> Any:
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or type(array) not in _PLAIN:
+        if graph_is_made() or torch._C._are_functorch_transforms_active() or type(array) not in _PLAIN:
             return None  # a compiler would guard what is kept
         return torch.Tensor, array.dtype, array.shape, array.device
 
@@ -38,10 +53,10 @@ class Tensors(Backend):
         return torch.arange(count, dtype=like.dtype, device=like.device)
 
     def readable(self, array: torch.Tensor) -> bool:
-        if torch.compiler.is_compiling() or not array.is_cpu:
+        if graph_is_made() or not array.is_cpu:
             return False
         # A FakeTensor or DTensor has a type of its own; what vmap and grad have wrapped has not.
-        traced = torch._C._len_torch_dispatch_stack() or torch._C._functorch.is_functorch_wrapped_tensor(array)
+        traced = torch._C._functorch.is_functorch_wrapped_tensor(array) or _seen_by_a_mode()
         return type(array) in _PLAIN and not traced
 
     def bounds(self, array: torch.Tensor) -> tuple[Any, ...] | None:
@@ -51,7 +66,7 @@ class Tensors(Backend):
         return self.readable(array) and bool((array > bound).all())
 
     def class_tile_width(self, like: torch.Tensor, rows: int, dimension: int, classes: int, keep: bool) -> int:
-        if like.device.type != "cpu" or torch.compiler.is_compiling():
+        if like.device.type != "cpu" or graph_is_made():
             # Kept exponentials have one shift, which several tiles could not agree on without waiting for the GPU.
             return classes if keep else max(1, (1 << 24) // max(rows, dimension))
         # All threads share a tile: smaller products would not keep them busy. Over more than 2¹⁶ classes, as rows of
@@ -59,7 +74,7 @@ class Tensors(Backend):
         return max(1, min(1 << 16, (1 << 24) // (rows + 4 * dimension)))
 
     def tiles(self, count: int, width: int) -> list[tuple[int, int]]:
-        if not torch.compiler.is_compiling():
+        if not graph_is_made():
             return super().tiles(count, width)
         # Every tile becomes a part of the graph, so they are few. The sizes of a batch are compared, not read:
         # the graph then serves every batch that needs as many.
@@ -70,7 +85,7 @@ class Tensors(Backend):
 
     def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
         # A compiler makes one pass of the factors and what follows, and one graph serves batches on either side.
-        return not torch.compiler.is_compiling() and super().makes_unit(prototypes, dimension, rows)
+        return not graph_is_made() and super().makes_unit(prototypes, dimension, rows)
 
     def changes_arrays(self) -> bool:
         return not recorded()
