@@ -188,9 +188,14 @@ class Backend:
         unit = direction if factor is None else direction * factor
         return vectors - unit * self.dot(unit, vectors)[..., None]
 
-    def largest(self, array: Array, count: int) -> Array:
-        """So many of the largest numbers along the first axis, in any order."""
-        return self.xp.sort(array, axis=0, descending=True)[:count, ...]
+    def largest(self, array: Array, count: int) -> tuple[Array, Array]:
+        """So many of the largest numbers along the first axis, in any order, and their places."""
+        places = self.xp.argsort(array, axis=0, descending=True)[:count, ...]
+        return self.xp.take_along_axis(array, places, axis=0), places
+
+    def same_number(self, array: Array, again: Array) -> Array:
+        """The array, with the derivatives of the one that was computed again, and may be rounded otherwise."""
+        return array + (again - self.stop_gradient(again))
 
     def clip(self, x: Array, low: float | None, high: float | None = None) -> Array:
         """The elements, within limits."""

@@ -75,7 +75,7 @@ class HardestTripletHinge(NamedTuple):
         return xp.max(rest, axis=0), xp.take(tile.classes(), xp.argmax(rest, axis=0), axis=0)
 
     def combine(self, xp: Any, a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
-        first = a[0] >= b[0]
+        first = (a[0] > b[0]) | ((a[0] == b[0]) & (a[1] < b[1])) | (a[0] != a[0])  # tiles come in any order
         return xp.where(first, a[0], b[0]), xp.where(first, a[1], b[1])
 
     def value(self, backend: Any, gathered: tuple[Array, Array], own_logit: Array, classes: int

@@ -12,7 +12,7 @@ from anglos._numerics import Array, float_type
 from anglos._pair_row import PairRow
 from anglos._row import Row, unchanged
 from anglos._spares import Spares
-from anglos._tiles import batch_of, class_bias, directions_of, in_type, visit_tile
+from anglos._tiles import batch_of, class_bias, directions_of, in_type, length_of, visit_tile
 
 
 def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[str, Any],
@@ -70,9 +70,9 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
         row = _without_margin(backend, row, inputs)
         inputs = in_type(backend, inputs)
         directions = directions_of(backend, inputs)
-        visit = visit_tile(backend, row, batch_of(backend, row, inputs, directions), directions.unit, None,
-                           inputs["labels"], 0, inputs["weights"], class_bias(row),
-                           Spares(backend, several=False))
+        batch = batch_of(backend, row, inputs, directions, length_of(backend, row, inputs, directions))
+        visit = visit_tile(backend, row, batch, directions.unit, None, inputs["labels"], 0, inputs["weights"],
+                           class_bias(row), Spares(backend, several=False))
         return visit.tile.logits.T
 
 
@@ -82,7 +82,7 @@ def _without_margin(backend: Any, row: Any, inputs: dict[str, Array]) -> Row:
     −½ |x − c|² is x·c − ½ |c|² but for a number that all classes share.
     """
     if isinstance(row, Row):
-        return row._replace(target=unchanged, rest=None, statistic=None, straight_through=False)
+        return row._replace(target=unchanged, rest=None, statistic=None, nearest=None, straight_through=False)
     if isinstance(row, PairRow):
         return Row(row.scale)
     weights = inputs["weights"]

@@ -19,6 +19,8 @@ class PairTile(NamedTuple):
     """The values of the columns with each other, (N, N), for a row that asks for them."""
     part: Any
     """Of the proxies, the part that has a positive."""
+    chosen: tuple[Array, ...] = ()
+    """What the row chose of the tile, if it chooses."""
 
     def weighted(self, terms: Array) -> Array:
         """Terms of every pair, those of positives times their weights."""
@@ -60,6 +62,8 @@ class PairRow:
     wants_between: bool = False
     triples: bool = False
     """Whether `terms` holds N numbers for every pair, so that tiles must be smaller."""
+    choose: Callable[[Any, PairTile], tuple[Array, ...]] | None = None
+    """Of a tile, arrays (A, n) that are constants to the gradient: made once, and kept for it."""
     ignore_index: int | None = None
     names: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     """For an option of the loss that is a field of the row: the field, and its slope in the option."""

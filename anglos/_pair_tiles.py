@@ -59,7 +59,8 @@ def sides_of(backend: Any, row: PairRow, inputs: dict[str, Array]) -> Sides:
 class Tiles:
     """How to make the values and the masks of a tile."""
 
-    def __init__(self, backend: Any, row: PairRow, inputs: dict[str, Array], sides: Sides) -> None:
+    def __init__(self, backend: Any, row: PairRow, inputs: dict[str, Array], sides: Sides,
+                 chosen: tuple[Array, ...] = ()) -> None:
         self.backend, self.row, self.sides = backend, row, sides
         xp, (rows, columns, own) = backend.xp, sides
         self.free_lengths = row.distance is not None and rows.inverse is None
@@ -74,15 +75,16 @@ class Tiles:
         own_noise, self.noise = row.log_noise or (None, None)
         self.row_mask: Any = None if own is not None else inputs.get("row_mask")  # of what is a column too
         self.swept = (rows.points, None if self.of_proxies else labels, None if own is None else own.points,
-                      inputs.get("false_negatives", inputs.get("excluded_pairs")), own_noise, self.row_mask)
+                      inputs.get("false_negatives", inputs.get("excluded_pairs")), own_noise, self.row_mask, *chosen)
         self.between = columns.points @ columns.points.T if row.wants_between else None
         self.part = self._part(rows.points.shape[0]) if self.of_proxies else None
 
     def visit(self, first: Any, x: Array, labels: Array | None, own: Array | None, left_out: Array | None,
-              own_noise: Array | None, row_mask: Array | None) -> tuple[PairTile, Array, Callable[[], Array] | None]:
+              own_noise: Array | None, row_mask: Array | None, *chosen: Array
+              ) -> tuple[PairTile, Array, Callable[[], Array] | None]:
         """The tile, its S, and of distances the slopes in D² = |x|² + |r|² − 2 S."""
         xp, row, columns = self.backend.xp, self.row, self.sides.columns.points
-        similarity, slope = x @ columns.T, None
+        similarity, slope = self.backend.product(x, columns.T), None
         if own is not None:
             similarity = xp.concat([xp.sum(x * own, axis=-1)[:, None], similarity], axis=1)
         if row.distance is not None:
@@ -100,7 +102,10 @@ class Tiles:
                 many = self.backend.asarray(columns.shape[0], values, values.dtype)  # which a compiler may not know
                 values = values - xp.log(many) - self._noise(own_noise, values)
         positive, negative, weight = self._masks(first, x, labels, left_out, row_mask)
-        return PairTile(values, positive, negative, weight, self.between, self.part), similarity, slope
+        tile = PairTile(values, positive, negative, weight, self.between, self.part, chosen)
+        if row.choose is not None and not chosen:
+            tile = tile._replace(chosen=row.choose(self.backend, tile))
+        return tile, similarity, slope
 
     def _masks(self, first: Any, x: Array, labels: Array | None, left_out: Array | None, row_mask: Array | None
                ) -> tuple[Array, Array, Array | None]:

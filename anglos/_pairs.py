@@ -28,19 +28,19 @@ def forward(backend: Any, row: PairRow, inputs: dict[str, Array], means: Any, me
     if 0 in (sides.rows.points.shape[0], sides.columns.points.shape[0]):
         nothing = xp.sum(sides.rows.points[:, :0], axis=-1)
         return nothing, (nothing, nothing, nothing, nothing)[: 4 if row.symmetric else 1]
-    tiles = Tiles(backend, row, inputs, sides)
+    tiles = Tiles(backend, row, inputs, sides, _chosen(row, memo.get("chosen", ())))
 
-    def visit(first: Any, *slices: Any) -> tuple[Any, tuple[Array, Array]]:
+    def visit(first: Any, *slices: Any) -> tuple[Any, tuple[Array, ...]]:
         tile, _, _ = tiles.visit(first, *slices)
         terms = row.terms(backend, tile)
         column = _COLUMNS.gather(backend, _by_column(xp, tile), None) if row.symmetric else ()
-        return column, (terms.value, terms.count)
+        return column, (terms.value, terms.count, *tile.chosen)
 
     def combine(a: Any, b: Any) -> Any:
         return _COLUMNS.combine(xp, a, b) if row.symmetric else ()
 
-    columns, (value, count) = backend.sweep(visit, combine, tiles.swept, tiles.width)
-    residuals: tuple[Array, ...] = (count,)
+    columns, (value, count, *chosen) = backend.sweep(visit, combine, tiles.swept, tiles.width)
+    residuals: tuple[Array, ...] = (count, *chosen)
     if row.symmetric:
         own_logit = row.scale * xp.sum(sides.rows.points * sides.columns.points, axis=-1)
         column_value, of_columns = _COLUMNS.value(backend, columns, own_logit, count.shape[0])
@@ -58,7 +58,7 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
     xp, sides = backend.xp, sides_of(backend, row, inputs)
     if 0 in (sides.rows.points.shape[0], sides.columns.points.shape[0]):
         return {name: xp.zeros_like(inputs[name]) for name in needs}
-    tiles = Tiles(backend, row, inputs, sides)
+    tiles = Tiles(backend, row, inputs, sides, _chosen(row, residuals))
     columns = sides.columns.points
     fields = {row.names[name][0] for name in needs if name in row.names}
     options = needs - {side.name for side in sides if side is not None}
@@ -118,6 +118,11 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
             field_name, slope = row.names[name]
             gradients[name] = gradients[name] + xp.sum(by_field[field_name] * slope)
     return gradients
+
+
+def _chosen(row: PairRow, residuals: Any) -> tuple[Array, ...]:
+    """What the rows chose, of the residuals."""
+    return () if row.choose is None else tuple(residuals[1:])
 
 
 def count(residuals: Any) -> Array:

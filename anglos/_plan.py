@@ -61,16 +61,18 @@ class Plan:
             self.backend, row, inputs, self.means, memo)
         return result
 
-    def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...] | None,
-                 needs: frozenset[str], memo: dict[str, Any] | None = None) -> dict[str, Array]:
+    def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...],
+                 needs: frozenset[str], memo: dict[str, Any] | None = None, anew: bool = False) -> dict[str, Array]:
         """∂(Σ g_i ℓ_i) for the inputs named in `needs`, each in its input's shape and dtype.
 
-        Without residuals they are computed anew: a second derivative must see how they depend on the inputs.
+        Anew: residuals are computed again, since a second derivative must see how they depend on the inputs; but what
+        the forward pass chose stays chosen.
         """
-        memo = {} if memo is None or residuals is None else memo
+        memo = {} if memo is None or anew else memo
         (row, inputs), xp = memo.get("row") or self._row(arrays), self.backend.xp
-        if residuals is None:
-            residuals = self.loss.engine.forward(self.backend, row, inputs, Means(), {})[1]
+        if anew:
+            memo["chosen"] = residuals
+            residuals = self.loss.engine.forward(self.backend, row, inputs, Means(), memo)[1]
         gradients: dict[str, Array] = self.loss.engine.backward(
             self.backend, row, inputs, residuals, g, needs, self.means, memo)
         for name, array in zip(self.names, arrays, strict=True):

@@ -7,7 +7,7 @@ are written here, once. Tiles have shape (T, B): a slice of the weights is conti
 hold the other classes; what concerns the label's class has size B.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from anglos._numerics import Array, add_sums, unit_rows_pullback
 from anglos._row import Row, by_length, unchanged
@@ -21,6 +21,8 @@ from anglos._tiles import (
     in_type,
     keeps_product,
     kept_and_width,
+    length_of,
+    own_joins,
     statistic_of,
     visit_tile,
 )
@@ -45,9 +47,15 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     spares = Spares(backend, several)
     prototypes = None if several else prototypes_of(backend, row, weights, dtype, labels.shape[0], spares)
     directions = directions_of(backend, inputs, prototypes)
-    batch = batch_of(backend, row, inputs, directions)
-    statistic = statistic_of(backend, row, batch, directions.unit, inputs)
-    memo["batch"], memo["prototypes"] = (batch, statistic, width), prototypes
+    before = _saved(row, memo["chosen"]) if "chosen" in memo else None
+    if before is not None:
+        directions = directions._replace(cosines=backend.same_number(before.directions.cosines, directions.cosines))
+    length = length_of(backend, row, inputs, directions)
+    if before is not None and length is not None:
+        length = backend.same_number(before.length, length)
+    batch = batch_of(backend, row, inputs, directions, length)
+    statistic = statistic_of(backend, row, batch, directions.unit, inputs) if before is None else before.statistic
+    memo["batch"], memo["prototypes"] = (batch, width), prototypes
     one_shift = several and exponentials and row.gate is None and backend.readable(batch.logit)
     wants_one_shift = several and exponentials and not keeps_product(row)  # to keep exponentials of several tiles
     keep = keep and (one_shift or not wants_one_shift)
@@ -57,17 +65,23 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     # Nobody changes what an only tile has kept, but for curves, and for a factor that is still to be multiplied by.
     once = prototypes is not None and prototypes.factor is None and room is not None and not keeps_product(row)
 
+    # The products by which choices were made.
+    decided = before.kept if before is not None and (keeps_product(row) or not exponentials) else None
+    memo["decided"] = decided
+
     def gathered(labels: Array, arrays: Any, width: int, spares: Spares, inverses: Any = None, **shift: Array) -> Any:
         def gather(first: Any, weights: Array, bias: Array | None, room: Array | None) -> tuple[Any, tuple[()]]:
             visit = visit_tile(backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares,
-                               room, prototypes=prototypes, inverses=inverses)
+                               room if decided is None else None, None if decided is None else room,
+                               prototypes=prototypes, inverses=inverses, again=decided is not None)
             if once:
                 memo["visit"] = visit
             return reduction.gather(backend, visit.tile, batch.logit, **shift), ()
 
         return backend.sweep(gather, lambda a, b: reduction.combine(xp, a, b), arrays, width)[0]
 
-    every = labels, (weights, class_bias(row), room), width, spares, memo.get("inverses")
+    products = room if decided is None else decided
+    every = labels, (weights, class_bias(row), products), width, spares, memo.get("inverses")
     rest = None
     if one_shift:
         # One shift for all tiles, and no running maximum: right unless a sum leaves the range of the type.
@@ -83,13 +97,36 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     if rest is None:
         rest, room = gathered(*every), None if wants_one_shift else room
     loss, residuals = reduction.value(backend, rest, batch.logit, weights.shape[0])
+    if before is not None and not exponentials:
+        residuals = tuple(map(backend.same_number, before.of_reduction, residuals))
     if row.regularizer is not None:
         loss = loss + row.regularizer(xp, batch.length)[0]
     if row.gate is not None:
         plain = row.scale * batch.embedding_length * batch.weight_length * batch.cos
-        passed = row.gate(xp, rest.shift, batch.logit, plain)
+        passed = row.gate(xp, rest.shift, batch.logit, plain) if before is None else before.passed
         loss, residuals = xp.where(passed, loss, backend.stop_gradient(loss)), (*residuals, passed)
-    return loss, (*directions, *residuals, *(() if room is None else (room,)))
+    return loss, (*directions, *(one for one in (length, statistic) if one is not None), *residuals,
+                  *(() if room is None else (room,)))
+
+
+class _Saved(NamedTuple):
+    """What `forward` returns for the gradient."""
+
+    directions: Directions
+    length: Array | None
+    statistic: Array | None
+    of_reduction: tuple[Array, ...]
+    passed: Array | None
+    kept: Array | None
+
+
+def _saved(row: Row, residuals: Any) -> _Saved:
+    directions, others = Directions(*residuals[:5]), list(residuals[5:])
+    length = others.pop(0) if row.asks_for_length else None
+    statistic = None if row.statistic is None and row.nearest is None else others.pop(0)
+    kept = others.pop() if others[-1].ndim > 1 else None
+    passed = None if row.gate is None else others.pop()
+    return _Saved(directions, length, statistic, tuple(others), passed, kept)
 
 
 def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str],
@@ -102,11 +139,11 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     other's length: what the length changes beyond the cosine, 0 where F is the cosine.
     """
     xp, labels, reduction, classes = backend.xp, inputs["labels"], row.reduction, inputs["weights"].shape[0]
-    directions, residuals = Directions(*residuals[:5]), residuals[5:]
-    *residuals, kept = residuals if residuals[-1].ndim > 1 else (*residuals, None)
-    batch, statistic, width = memo.get("batch") or batch_again(backend, row, inputs, directions, means.keep_bytes)
-    if row.gate is not None:
-        *residuals, passed = residuals
+    directions, length, statistic, residuals, passed, kept = _saved(row, residuals)
+    decided = memo.get("decided")
+    kept = kept if decided is None else decided
+    batch, width = memo.get("batch") or batch_again(backend, row, inputs, directions, length, means.keep_bytes)
+    if passed is not None:
         g = xp.where(passed, g, 0.0)
     terms_are_kept = kept is not None and hasattr(reduction, "row_factor") and not keeps_product(row)
     slope_of = reduction.kept_slope if terms_are_kept else reduction.rest_slope
@@ -119,7 +156,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     spares = Spares(backend, classes > width)
     product = backend.bfloat16_product if means.gradient_products == "bfloat16" else backend.product
     # The label's slope among the others' saves calls, but where its weight has a gradient along itself as well.
-    own_inside = classes <= width and backend.own_inside(classes, labels.shape[0]) and (
+    own_inside = classes <= width and own_joins(backend, inputs) and (
         row.normalize_weights or row.target is unchanged)
 
     own_pull = own_slope * batch.target.slope
@@ -146,7 +183,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
              ) -> tuple[dict[str, Array], tuple[Any, Any]]:
         visit = memo.get("visit") or visit_tile(
             backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares, kept=kept,
-            prototypes=memo.get("prototypes"), inverses=memo.get("inverses"))
+            prototypes=memo.get("prototypes"), inverses=memo.get("inverses"), again=decided is not None)
         slopes = slope_of(backend, residuals, visit.tile, classes)
         d_bias = None
         if "bias" in fields and class_bias(row) is not None:

@@ -40,8 +40,10 @@ class Row(NamedTuple):
     """Whether φ or the regulariser depends on |x|."""
     rest: Callable[[Any, Array, Any], Curve] | None = None
     """η, if it is not cos θ: (backend, cos θ of a tile, the row statistic)."""
-    statistic: Callable[[Any, Array, Callable[[int], Array]], Any] | None = None
-    """What η needs to know of a row: (backend, cos θ_y, k ↦ the k-th largest cosine of the rest)."""
+    statistic: Callable[[Any, Array], Any] | None = None
+    """What η compares cosines with: (backend, cos θ_y); a constant to the gradient."""
+    nearest: int | None = None
+    """How many of the nearest other classes η treats otherwise; its row statistic is then which of a tile they are."""
     merge: Callable[[Any, Array], tuple[Array, Array]] | None = None
     """Of several prototypes per class: (backend, cosines (·, K, ...)) -> the class's, and its slopes in them."""
     regularizer: Callable[[Any, Array], tuple[Array, Array]] | None = None
@@ -53,6 +55,11 @@ class Row(NamedTuple):
     ignore_index: int | None = None
     names: Mapping[str, tuple[str, float]] = NAMES
     """For an option of the loss that is a field of the row: the field, and its slope in the option."""
+
+    @property
+    def asks_for_length(self) -> bool:
+        """Whether |x| matters to the loss."""
+        return self.wants_length or not self.normalize_embeddings
 
 
 def by_length(xp: Any, row: Row, batch: Any, own_slope: Array) -> Array | None:

@@ -22,7 +22,7 @@ class Chosen(NamedTuple):
     valid: Array
 
 
-def batch_hard(backend: Any, tile: PairTile, window: Any) -> Chosen:
+def batch_hard(backend: Any, tile: PairTile, window: Any = None) -> Chosen:
     """The farthest positive and the nearest negative; the first of equals."""
     xp = backend.xp
     positive, negative = (xp.where(tile.positive, tile.values, -math.inf),
@@ -99,7 +99,7 @@ CHOICES: dict[str, Callable[[Any, PairTile, Any], Chosen]] = {
 def chosen_terms(backend: Any, tile: PairTile, *, mining: str, margin: Any, soft: bool, active: bool) -> Terms:
     """Of one negative per positive. With w = 1[excess > 0], or σ of it: ∂/∂d_ap = ∂/∂m = w, ∂/∂d_an = −w."""
     xp, distance = backend.xp, tile.values
-    chosen = CHOICES[mining](backend, tile, None if soft else margin)
+    chosen = Chosen(*tile.chosen) if tile.chosen else CHOICES[mining](backend, tile, None if soft else margin)
     positive = distance if chosen.positive is None else xp.take_along_axis(distance, chosen.positive, axis=1)
     negative = xp.take_along_axis(distance, chosen.negative, axis=1)
     value, weight = hinge(backend, xp.where(chosen.valid, positive - negative + margin, -math.inf), soft)

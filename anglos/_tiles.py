@@ -43,12 +43,20 @@ def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes
     unit, inverse = unit_rows(backend, inputs["embeddings"])
     if prototypes is not None and prototypes.are_unit:
         own_unit = _of_label(backend, inputs, prototypes.points)
-        inside = backend.own_inside(inputs["weights"].shape[0], inputs["labels"].shape[0])
-        own_inverse = None if inside else _of_label(backend, inputs, prototypes.pullback_factor)
+        own_inverse = None if own_joins(backend, inputs) else _of_label(backend, inputs, prototypes.pullback_factor)
     else:
         own_unit, own_inverse = unit_rows(backend, _of_label(backend, inputs, inputs["weights"]))
     across = unit if own_unit.ndim == 2 else unit[:, None, :]
     return Directions(unit, inverse, own_unit, own_inverse, backend.dot(across, own_unit))
+
+
+def own_joins(backend: Any, inputs: dict[str, Array]) -> bool:
+    """Whether the label's class joins the others in the products of the gradient.
+
+    Not one of several prototypes: which of them it is was chosen by the directions' cosines, not by those of a tile.
+    """
+    weights, rows = inputs["weights"], inputs["labels"].shape[0]
+    return bool(weights.ndim == 2 and backend.own_inside(weights.shape[0], rows))
 
 
 class Batch(NamedTuple):
@@ -68,18 +76,19 @@ class Batch(NamedTuple):
     logit: Array
 
 
-def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions) -> Batch:
+def length_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions) -> Any:
+    """|x|, (B,), where the loss asks for it."""
+    return backend.dot(inputs["embeddings"], directions.unit) if row.asks_for_length else None
+
+
+def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions, length: Any) -> Batch:
     """Lengths, cosine, φ and logit of the label's class."""
     xp, (unit, _, own_unit, _, cosines), mix = backend.xp, directions, None
-    x = points = unit
-    if row.wants_length or not row.normalize_embeddings:
-        x = inputs["embeddings"]
-    length = backend.dot(x, unit) if x is not unit else None
-    own_points: Array = own_unit
+    points, own_points = unit, own_unit
     embedding_length: Any = 1.0
     weight_length: Any = 1.0
     if not row.normalize_embeddings:
-        points, embedding_length = x, length
+        points, embedding_length = inputs["embeddings"], length
     if not row.normalize_weights:
         own_points = _of_label(backend, inputs, inputs["weights"])
         weight_length = backend.dot(own_points, own_unit)
@@ -132,10 +141,12 @@ def keeps_product(row: Row) -> bool:
 
 def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any, labels: Array, first: Any,
                weights: Array, bias: Array | None, spares: Spares, room: Array | None = None, kept: Array | None = None,
-               prototypes: Prototypes | None = None, inverses: dict[int, Array] | None = None) -> Visit:
+               prototypes: Prototypes | None = None, inverses: dict[int, Array] | None = None,
+               again: bool = False) -> Visit:
     """The logits of a tile with all that led to them; products go to the room, or were kept from a visit before.
 
-    Prototypes are given of an only tile, with all classes.
+    Prototypes are given of an only tile, with all classes. Again: kept products are computed once more for their
+    derivatives.
     """
     xp, whole = backend.xp, prototypes is not None
     keeps = keeps_product(row)
@@ -148,64 +159,85 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
     if kept is not None:
         kept = xp.reshape(kept, shape)
     logits = kept
-    if kept is None:
+    if kept is None or again:
         scale, others = (1.0, unit) if keeps else (row.scale, batch.points)
         logits = products(backend, prototypes, others, scale,
                           spares.take("product", points, *shape) if room is None else xp.reshape(room, shape))
     if keeps:
-        cos = logits
+        cos = logits = backend.same_number(kept, logits) if again else logits
         if row.merge is not None:
             cosines = xp.reshape(cos, (*weights.shape[:2], cos.shape[1]))
             cos, mix = row.merge(backend, cosines)
         value = cos
         if row.rest is not None:
             cos = backend.clip(cos, -1.0, 1.0)
+            if row.nearest is not None:
+                statistic = _among(backend, statistic, first, cos)
             rest = _curve(backend, row, cos, row.rest(backend, cos, statistic))
             value = rest.value
         logits = row.scale * batch.embedding_length * value
-    if kept is None or keeps:
+    if kept is None or keeps or again:
         if bias is not None:
             logits = backend.plus(logits, bias[:, None], out=logits)
         elif row.bias is not None:
             logits = backend.plus(logits, row.bias, out=logits)
-    spare = logits if kept is None or keeps else spares.take("product", points, *shape)
+    if again and not keeps:
+        logits = backend.same_number(kept, logits)
+    spare = logits if kept is None or keeps or again else spares.take("product", points, *shape)
     return Visit(prototypes, cosines, mix, cos, rest, tile_of(backend, logits, labels, first, spare, whole))
 
 
 def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict[str, Array]) -> Any:
-    """The row statistic; the k-th largest cosine costs a sweep of its own."""
-    if row.statistic is None:
-        return None
+    """The row statistic, or the classes that are nearest, which cost a sweep of their own; constants to the gradient.
+
+    Made once, in the forward pass: cosines that are computed again may be rounded otherwise, and choose others.
+    """
+    if row.nearest is not None:
+        return _nearest(backend, row, unit, inputs, min(row.nearest, inputs["weights"].shape[0]))
+    return None if row.statistic is None else backend.stop_gradient(row.statistic(backend, batch.cos))
+
+
+def _nearest(backend: Any, row: Row, unit: Array, inputs: dict[str, Array], count: int) -> Array:
+    """The numbers of the other classes of largest cosine, (k, B)."""
     xp, labels = backend.xp, inputs["labels"]
 
-    def largest(count: int) -> Array:
-        count = min(count, inputs["weights"].shape[0])
+    def visit(first: Any, weights: Array) -> tuple[tuple[Array, Array], tuple[()]]:
+        prototypes = prototypes_of(backend, row, weights, unit.dtype, labels.shape[0], spares)
+        tile = tile_of(backend, products(backend, prototypes, unit), labels, first)
+        cos = tile.with_own(tile.logits, -2.0)
+        values, places = backend.largest(cos, min(count, cos.shape[0]))
+        classes = xp.astype(places, labels.dtype) + first
+        # As many as asked for, however small the tile: lax.scan wants one shape.
+        missing = count - values.shape[0]
+        return (xp.concat([values, *[xp.zeros_like(values[:1, ...]) - 2.0] * missing], axis=0),
+                xp.concat([classes, *[xp.zeros_like(classes[:1, ...]) - 1] * missing], axis=0)), ()
 
-        def visit(first: Any, weights: Array) -> tuple[Array, tuple[()]]:
-            prototypes = prototypes_of(backend, row, weights, unit.dtype, labels.shape[0], spares)
-            tile = tile_of(backend, products(backend, prototypes, unit), labels, first)
-            cos = tile.with_own(tile.logits, -2.0)
-            # As many as asked for, however small the tile: lax.scan wants one shape.
-            nothing = [xp.zeros_like(cos[:1, ...]) - 2.0] * max(count - prototypes.points.shape[0], 0)
-            return backend.largest(xp.concat([cos, *nothing], axis=0), count), ()
+    def combine(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+        cos, classes = (xp.concat(both, axis=0) for both in zip(a, b, strict=True))
+        cos, places = backend.largest(cos, count)
+        return cos, xp.take_along_axis(classes, places, axis=0)
 
-        classes = inputs["weights"].shape[0]
-        width = backend.class_tile_width(unit, *unit.shape, classes, False)
-        spares = Spares(backend, classes > width)
-        ranked, _ = backend.sweep(visit, lambda a, b: backend.largest(xp.concat([a, b], axis=0), count),
-                                  (inputs["weights"],), width)
-        return xp.min(ranked, axis=0)
-
-    return row.statistic(backend, batch.cos, largest)
+    classes = inputs["weights"].shape[0]
+    width = backend.class_tile_width(unit, *unit.shape, classes, False)
+    spares = Spares(backend, classes > width)
+    (_, numbers), _ = backend.sweep(visit, combine, (inputs["weights"],), width)
+    return numbers
 
 
-def batch_again(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions, keep_bytes: int
-                ) -> tuple[Batch, Any, int]:
-    """The batch, its statistic, and the width of a tile, where nobody remembers them."""
+def _among(backend: Any, nearest: Array, first: Any, tile: Array) -> Array:
+    """Which classes of a tile, from the first on, are among the nearest, (k, B): (T, B)."""
+    among = backend.xp.zeros_like(tile)
+    for number in range(nearest.shape[0]):
+        among = backend.with_own(nearest[number, ...], first, among, 1.0)
+    return among > 0.0
+
+
+def batch_again(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions, length: Any,
+                keep_bytes: int) -> tuple[Batch, int]:
+    """The batch, and the width of a tile, where nobody remembers them."""
     inputs = in_type(backend, inputs)
-    batch = batch_of(backend, row, inputs, directions)
-    statistic = statistic_of(backend, row, batch, directions.unit, inputs)
-    return batch, statistic, kept_and_width(backend, inputs, keep_bytes)[1]
+    batch = batch_of(backend, row, inputs, directions, length)
+    return batch, kept_and_width(backend, inputs, keep_bytes)[1]
 
 
 def per_class(bias: Any) -> bool:

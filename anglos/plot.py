@@ -146,7 +146,7 @@ def _lines(row: Row, lengths: list[float]) -> list[_Line]:
     labels = ["φ"] if len(lengths) == 1 else [f"φ, |x| = {length:g}" for length in lengths]
     with np.errstate(all="ignore"):  # as around a call
         curves = [row.target(backend, cos, np.full_like(cos, length)) for length in lengths]
-        if row.rest is not None and row.statistic is None:
+        if row.rest is not None and row.statistic is None and row.nearest is None:
             labels, curves = [*labels, "η, other classes"], [*curves, row.rest(backend, cos, None)]
     return [_Line(label, np.broadcast_to(curve.value, cos.shape), -sin * (1.0 if row.straight_through else curve.slope))
             for label, curve in zip(labels, curves, strict=True)]

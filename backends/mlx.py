@@ -12,6 +12,7 @@ from anglos._plan import Plan
 class _Namespace:
     """The standard's functions, where MLX's own take other arguments."""
 
+    argsort = staticmethod(lambda x, axis=-1, descending=False: mx.argsort(-x if descending else x, axis))
     argmax = staticmethod(lambda x, axis: mx.argmax(x, axis) if x.size else mx.sum(x, axis).astype(mx.uint32))
     astype = staticmethod(lambda x, dtype, copy=True: x.astype(dtype))
     clip = staticmethod(lambda x, low=None, high=None: mx.clip(x, low, high))
@@ -70,9 +71,9 @@ def _differentiable(plan: Plan) -> Any:
     """
     needs = frozenset(name for name in plan.names if has_gradient(plan.loss.kinds[name]))
 
-    def gradients(g: mx.array, arrays: tuple[mx.array, ...], residuals: tuple[mx.array, ...] | None
+    def gradients(g: mx.array, arrays: tuple[mx.array, ...], residuals: tuple[mx.array, ...], anew: bool = False
                   ) -> tuple[mx.array, ...]:
-        found = plan.backward(g, arrays, residuals, needs)
+        found = plan.backward(g, arrays, residuals, needs, anew=anew)
         return tuple(found[name] if name in found else mx.zeros_like(array)
                      for name, array in zip(plan.names, arrays, strict=True))
 
@@ -91,7 +92,8 @@ def _differentiable(plan: Plan) -> Any:
     @gradient.vjp
     def gradient_vjp(inputs: Any, cotangents: Any, outputs: Any) -> Any:
         g, arrays, residuals = inputs
-        _, pulled = mx.vjp(lambda g, *arrays: gradients(g, arrays, None), [g, *arrays], list(cotangents))
+        _, pulled = mx.vjp(lambda g, *arrays: gradients(g, arrays, residuals, anew=True), [g, *arrays],
+                           list(cotangents))
         return pulled[0], tuple(pulled[1:]), tuple(map(mx.zeros_like, residuals))
 
     return value

@@ -84,8 +84,9 @@ class NumPy(Backend):
     def dot(self, a: Any, b: Any) -> Any:
         return np.vecdot(a, b)
 
-    def largest(self, array: Any, count: int) -> Any:
-        return np.partition(array, len(array) - count, axis=0)[len(array) - count:]
+    def largest(self, array: Any, count: int) -> tuple[Any, Any]:
+        places = np.argpartition(array, len(array) - count, axis=0)[len(array) - count:]
+        return np.take_along_axis(array, places, axis=0), places
 
     def clip(self, x: Any, low: float | None, high: float | None = None) -> Any:
         x = x if low is None else np.maximum(x, low)

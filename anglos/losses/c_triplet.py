@@ -26,6 +26,8 @@ def c_triplet(
     """C-triplet loss: the label's prototype nearer than each of the others, by a squared distance m.
 
     ℓ = Σ_{j≠y} [m + d_y − d_j]₊, with d = |x̂ − ŵ|² = 2 − 2 cos θ: the sum over classes, not their mean.
+    Where the gradient computes the logits again (see `keep_bytes`), a class whose bracket is 0, to rounding, may count
+    for the label's prototype and not for its own, or the other way round; with `hardest` it cannot.
 
     Parameters
     ----------

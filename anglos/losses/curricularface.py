@@ -38,8 +38,9 @@ def curricularface(
     """CurricularFace: ArcFace in which hard other classes count for more as training goes on.
 
     A class j is hard where cos θ_j > cos(θ_y + m): there η = cos θ_j (t + cos θ_j), else cos θ_j. t follows the
-    mean of cos θ_y,
-    from 0: `t = anglos.curricularface_update(t, embeddings, weights, labels)` before each step.
+    mean of cos θ_y, from 0: `t = anglos.curricularface_update(t, embeddings, weights, labels)` before each step.
+    Where the gradient computes the logits again (see `keep_bytes`), a class whose cosine is the threshold, to rounding,
+    may be hard for the loss and not for its gradient, or the other way round.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def curricularface(
                statistic=partial(_threshold, margin=margin))
 
 
-def _threshold(backend: Any, cos: Any, largest: Any, *, margin: Any) -> Any:
+def _threshold(backend: Any, cos: Any, *, margin: Any) -> Any:
     """cos(θ_y + m), without its continuation past π."""
     return turned_cosine(backend, cos, shift=margin, past_pi="reflect").value
 

@@ -37,8 +37,7 @@ def inter_topk(
     """Inter-top-k penalty: ArcFace in which the k nearest other classes are brought nearer by an angle m′.
 
     η = cos(max(θ_j − m′, 0)) for the k other classes of largest cosine, else cos θ_j. Which they are is a constant
-    to the
-    gradient; classes as near as the k-th count all.
+    to the gradient; of classes that are equally near, to rounding, any may be among the k.
 
     Parameters
     ----------
@@ -99,14 +98,14 @@ def inter_topk(
     (1.313262, 1.313262)
     """
     return Row(scale, partial(added, margin=margin, past_pi=past_pi), CrossEntropy(label_smoothing),
-               rest=partial(_rest, penalty=penalty), statistic=lambda backend, cos, largest: largest(int(k)))
+               rest=partial(_rest, penalty=penalty), nearest=int(k))
 
 
-def _rest(backend: Any, cos: Any, threshold: Any, *, penalty: Any) -> Curve:
+def _rest(backend: Any, cos: Any, near: Any, *, penalty: Any) -> Curve:
     """η = cos(θ − m′), η′ = sin(θ − m′) / sin θ, ∂η/∂m′ = sin(θ − m′) for the nearest, and 1, 0, 0 where θ < m′."""
     xp, (sin, divisor) = backend.xp, sines(backend, cos)
     cos_penalty, sin_penalty = cos_sin(xp, penalty)
-    near, beyond = cos >= threshold, cos > cos_penalty
+    beyond = cos > cos_penalty
     turned = xp.where(beyond, 1.0, cos * cos_penalty + sin * sin_penalty)
     slope = xp.where(beyond, 0.0, cos_penalty - cos * sin_penalty / divisor)
     by_penalty = xp.where(beyond, 0.0, sin * cos_penalty - cos * sin_penalty)

@@ -36,7 +36,8 @@ def multi_similarity(
     ℓ = (1/α) log(1 + Σ_p exp(−α (s_p − λ))) + (1/β) log(1 + Σ_n exp(β (s_n − λ))), s = cos θ; p over the positives
     that are less similar than the most similar negative, n over the negatives that are more similar than the least
     similar positive, both give or take ε. All anchors are in the mean, as in the paper: one without a positive or a
-    negative has, mined, the loss 0.
+    negative has, mined, the loss 0. The gradient computes similarities again: a pair at equality, to rounding, may be
+    mined for the loss and not for its gradient, or the other way round.
 
     Parameters
     ----------

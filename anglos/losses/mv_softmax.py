@@ -37,8 +37,9 @@ def mv_softmax(
     """MV-Softmax: softmax cross entropy with a margin, in which hard other classes count for more.
 
     φ = cos θ − m (am) or cos(θ + m) (arc). A class j is hard where cos θ_j > φ(θ_y): there η = (t + 1) cos θ_j + t,
-    else cos θ_j.
-    Which classes are hard is a constant to the gradient.
+    else cos θ_j. Which classes are hard is a constant to the gradient. Where the gradient computes the logits again
+    (see `keep_bytes`), a class whose cosine is the threshold, to rounding, may be hard for the loss and not for its
+    gradient, or the other way round.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def mv_softmax(
     """
     target = partial(subtracted, margin=margin) if kind == "am" else partial(added, margin=margin, past_pi=past_pi)
     return Row(scale, target, CrossEntropy(label_smoothing), rest=partial(_rest, t=t),
-               statistic=lambda backend, cos, largest: target(backend, cos, None).value)
+               statistic=lambda backend, cos: target(backend, cos, None).value)
 
 
 def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> Curve:

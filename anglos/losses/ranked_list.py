@@ -35,7 +35,8 @@ def ranked_list(
 
     ℓ = mean_p [D_p − (α − m)]₊ + Σ_n w_n [α − D_n]₊: p over the positives further away than α − m, n over the
     negatives nearer than α, w_n = softmax(T (α − D_n)) over those, constants to the gradient. D = |x̂ − r̂|.
-    All anchors are in the mean; one without a positive only pushes.
+    All anchors are in the mean; one without a positive only pushes. The gradient computes distances again: a pair at
+    α or α − m, to rounding, may count for the loss and not for its gradient, or the other way round.
 
     Parameters
     ----------

@@ -33,7 +33,9 @@ def subcenter_arcface(
 ) -> Row:
     """Sub-center ArcFace: ArcFace with K prototypes per class, of which the nearest counts.
 
-    cos θ_j = max_k x̂·ŵ_jk; then as `arcface`. The gradient goes to the nearest prototype alone (of equals, the first).
+    cos θ_j = max_k x̂·ŵ_jk; then as `arcface`. The gradient goes to the nearest prototype alone; of those that are
+    equally near, to rounding, to any one. Where the gradient computes the logits again (see `keep_bytes`), first and
+    second derivatives may take different ones.
 
     Parameters
     ----------

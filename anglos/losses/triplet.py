@@ -19,7 +19,7 @@ from anglos._arguments import (
 from anglos._loss import loss
 from anglos._numerics import hinge_of
 from anglos._pair_row import PairRow
-from anglos._selection import all_soft_terms, all_terms, chosen_terms
+from anglos._selection import all_soft_terms, all_terms, batch_hard, chosen_terms
 
 
 @loss(_pairs, formula="ℓ = [d(a, p) − d(a, n) + m]₊", paper="Schroff et al. 2015, arXiv:1503.03832")
@@ -37,7 +37,9 @@ def triplet(
 
     ℓ = [d(a, p) − d(a, n) + m]₊, or log(1 + exp(d(a, p) − d(a, n) + m)) with soft=True. Distance and margin belong
     together: on unit vectors m on the squared distance is m/2 on the cosine distance. For triplets of your own see
-    `triplet_margin`; for their indices `anglos.mining`.
+    `triplet_margin`; for their indices `anglos.mining`. Value and derivatives take the same hardest triplets; the
+    semi-hard ones are selected again for the gradient, which computes distances again, and may be others where two
+    distances are equal to rounding.
 
     Parameters
     ----------
@@ -110,5 +112,5 @@ def triplet(
     terms: Any = partial(chosen_terms, mining=mining, margin=margin, soft=soft, active=active)
     if mining == "batch_all":
         terms = partial(all_soft_terms, margin=margin) if soft else partial(all_terms, margin=margin, active=active)
-    return PairRow(terms, distance=distance, normalize=normalize, ignore_index=ignore_index,
-                   triples=mining == "batch_all" and soft)
+    return PairRow(terms, distance=distance, normalize=normalize, triples=mining == "batch_all" and soft,
+                   choose=batch_hard if mining == "batch_hard" else None, ignore_index=ignore_index)

@@ -69,8 +69,11 @@ class Differentiable(torch.autograd.Function):
         # The residuals carry no graph: where this gradient is itself differentiated they would give a wrong
         # second derivative without a word, so they are computed anew.
         anew = torch.is_grad_enabled() or batched or "small" in memo
+        if "small" in memo:
+            small, _, numbers = memo["small"]
+            residuals = tuple([None if number is None else _tensor(small, number) for number in numbers])
         with without_autocast(arrays), torch.set_grad_enabled(torch.is_grad_enabled() or batched):
-            gradients = plan.backward(g, arrays, None if anew else residuals, needs, memo)
+            gradients = plan.backward(g, arrays, residuals, needs, memo, anew)
         return None, None, *(gradients.get(name) for name in plan.names)
 
 

@@ -124,8 +124,8 @@ class Tensors(Backend):
             return torch.linalg.vector_norm(a, dim=-1).square_()  # one pass
         return torch.sum(a * b, dim=-1)
 
-    def largest(self, array: torch.Tensor, count: int) -> torch.Tensor:
-        return torch.topk(array, count, dim=0, sorted=False).values
+    def largest(self, array: torch.Tensor, count: int) -> Any:
+        return torch.topk(array, count, dim=0, sorted=False)
 
     def with_own(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any, whole: bool = False) -> Any:
         if recorded():
