@@ -57,7 +57,7 @@ def batch() -> tuple[Any, Any]:
 
 def gradients(model: Any) -> dict[str, Any]:
     found = {name.removeprefix("module."): one.grad for name, one in model.named_parameters() if one.requires_grad}
-    return {name: one.full_tensor() if hasattr(one, "full_tensor") else one for name, one in found.items()}
+    return {name: None if one is None else whole(one) for name, one in found.items()}
 
 
 def ddp(model: Any) -> Any:
@@ -70,7 +70,8 @@ def fsdp_of_the_whole(model: Any) -> Any:
 
 
 def fsdp_of_the_head(model: Any) -> Any:
-    """Alone; the gradients of the backbone are nobody's business but ours."""
+    """Alone, and its tensors apart; the gradients of the backbone are nobody's business but ours."""
+    import_module("torch.distributed.fsdp").fully_shard(model.head.tensors)
     import_module("torch.distributed.fsdp").fully_shard(model.head)
     for parameter in model.backbone.parameters():
         parameter.register_post_accumulate_grad_hook(lambda one: dist.all_reduce(one.grad.div_(RANKS)))
@@ -129,6 +130,22 @@ def of_sharded_layer(mine: slice) -> dict[str, Any]:
             "is sharded": torch.tensor(hasattr(model.head.weight, "full_tensor"))}
 
 
+def of_deferred_layer(loss: Loss[...]) -> dict[str, Any]:
+    """Options after a sharded layer was made on the device meta and reset, and after one was set."""
+    head = head_of(loss, **tensor_options(loss, (1,))).to("meta")
+    if dist.is_initialized():
+        import_module("torch.distributed.fsdp").fully_shard(head)
+    head.to_empty(device="cpu").reset_parameters()
+    found = {name: whole(tensor).clone() for name, tensor in head.tensors.items()}
+    for name in head.tensors:
+        head.tensors[name] = 0.5
+    return {**found, **{f"{name}, set": whole(tensor) for name, tensor in head.tensors.items()}}
+
+
+def whole(tensor: Any) -> Any:
+    return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach()
+
+
 def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=RANKS)
@@ -140,6 +157,7 @@ def work(rank: int, folder: str) -> None:
         found |= {f"{how} {loss.name}": of_layer(loss, wrap, mine) for loss in LAYERS}
     found |= {f"references {loss.name}": of_references(loss, mine) for loss in WITH_REFERENCES}
     found |= {"states": of_states(mine), "sharded": of_sharded_layer(mine)}
+    found |= {f"deferred {loss.name}": of_deferred_layer(loss) for loss in LAYERS}
     torch.save(found, f"{folder}/{rank}")
     dist.destroy_process_group()
 
@@ -167,6 +185,11 @@ def test_references_of_all_ranks(compared: Loss[...], ranks: list[dict[str, Any]
     wanted = of_references(compared, slice(None))
     for found in ranks:
         torch.testing.assert_close(found[f"references {compared.name}"], wanted, rtol=1e-12, atol=1e-13)
+
+
+def test_a_deferred_layer_has_the_options_it_was_made_with(layer: Loss[...], ranks: list[dict[str, Any]]) -> None:
+    for found in ranks:
+        torch.testing.assert_close(found[f"deferred {layer.name}"], of_deferred_layer(layer), rtol=0, atol=0)
 
 
 def test_states_are_those_of_the_first_rank_under_ddp(ranks: list[dict[str, Any]]) -> None:

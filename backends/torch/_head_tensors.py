@@ -107,7 +107,7 @@ class HeadTensors(Told):
         if not isinstance(tensor, torch.Tensor):
             return tensor
         is_number = tensor.shape == (1,) and "" in self._loss.kinds[name].shapes
-        return tensor.clone().reshape(()) if is_number else tensor.clone()
+        return (tensor.reshape(()) if is_number else tensor).clone()  # last: of a view fully_shard warns
 
 
 def check_tensors(loss: Loss[...], tensors: dict[str, torch.Tensor]) -> None:
