@@ -149,6 +149,17 @@ def test_an_option_stays_in_use_whatever_a_tool_makes_of_it(layer: Loss[...], to
         assert head.logits(embeddings).shape == (BATCH, CLASSES)
 
 
+def test_logits_are_of_the_weight_that_a_tool_computes() -> None:
+    """Without a call of the head between."""
+    head, (embeddings, _) = head_of(anglos.arcface), batch()
+    import_module("torch.nn.utils.prune").identity(head, "weight")
+    with torch.no_grad():
+        head.weight_orig.mul_(-1.0)
+    wanted = head.logits(embeddings)
+    torch.testing.assert_close(wanted, 64.0 * torch.nn.functional.cosine_similarity(
+        embeddings[:, None], head.weight_orig[None], dim=-1))
+
+
 def test_an_option_is_swapped_by_functional_call(layer: Loss[...]) -> None:
     embeddings, labels = batch()
     for name, option in tensor_options(layer).items():

@@ -90,6 +90,10 @@ class Head(Told):
 
         After `fully_shard(head)` call `torch.distributed.fsdp.register_fsdp_forward_method(head, "logits")` once.
         """
+        if "weight" not in self._parameters:  # pruning, say, computes it anew before `forward` alone
+            for key, hook in self._forward_pre_hooks.items():
+                if key not in self._forward_pre_hooks_with_kwargs:
+                    hook(self, (embeddings,))
         scores: torch.Tensor = logits_of(self.loss, embeddings, self.weight, self._all_options())
         return scores.clone(memory_format=torch.contiguous_format)  # no view, which fully_shard warns of
 
