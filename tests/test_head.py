@@ -422,6 +422,22 @@ def test_resize_classes_keeps_rows(layer: Loss[...]) -> None:
     assert head.logits(embeddings).shape == (BATCH, 3)
 
 
+def test_resize_classes_resizes_what_there_is_of_each_class(layer: Loss[...]) -> None:
+    """As a new class would have it, and so that reset_parameters restores it."""
+    embeddings, labels = batch()
+    starts = {"bias": 0.0, "class_weight": 1.0}
+    names = [name for name in layer.defaults if getattr(layer.kinds[name], "shapes", ()) == ("C",)]
+    head = head_of(layer, **{name: torch.linspace(0.5, 1.5, CLASSES, dtype=torch.float64) for name in names})
+    head.resize_classes(7)
+    for _ in range(2):
+        head(embeddings, labels + 2)
+        for name in names:
+            wanted = torch.tensor([0.5, 0.75, 1.0, 1.25, 1.5, starts[name], starts[name]], dtype=torch.float64)
+            torch.testing.assert_close(head.tensors[name], wanted)
+            head.tensors[name] = 3.0
+        head.reset_parameters()
+
+
 def optimizers() -> list[Any]:
     """Every one of torch.optim, with every choice that adds to its state or has another implementation."""
     choices: list[dict[str, Any]] = [

@@ -13,6 +13,8 @@ from ._resize import exchange, replacement
 
 # The names under which others saved their weights, and whether as (D, C) in the place of (C, D).
 _SAVED_WEIGHTS = {"weight": False, "W": True, "w": True, "kernel": True, "fc": True, "proxies": False}
+# What options that have a number for each class are for a new one.
+_NEW_CLASSES = {"bias": 0.0, "class_weight": 1.0}
 # What else they saved, and what it is called here.
 _SAVED_TENSORS = {"batch_mean": "norm_mean", "batch_std": "norm_std", "t": "t", "bias": "bias", "b": "bias"}
 
@@ -100,29 +102,31 @@ class Head(Told):
     def resize_classes(self, num_classes: int, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Have so many classes: the first keep their prototypes, new ones are drawn as at the start.
 
-        `weight` becomes another Parameter, and so does a bias of each class, whose new entries are 0. In the optimizer
-        they take the places of the old ones, with their state: what it has for each class is kept, and starts for new
-        ones as the optimizer starts it (LBFGS begins its history anew). An optimizer that does not have them, or keeps
-        something else of them than tensors with a row for every class or for none, is refused before anything is
-        changed; one that is not given goes on with the old. To be called before `DistributedDataParallel`,
-        `fully_shard` or `torch.compile`, and before a copy is made for an average of the parameters.
+        `weight` becomes another Parameter, and so does a bias of each class, which is 0 for new ones (a weight of each
+        class is 1). In the optimizer they take the places of the old ones, with their state: what it has for each class
+        is kept, and starts for new ones as the optimizer starts it (LBFGS begins its history anew). An optimizer that
+        does not have them, or keeps something else of them than tensors with a row for every class or for none, is
+        refused before anything is changed; one that is not given goes on with the old. To be called before
+        `DistributedDataParallel`, `fully_shard` or `torch.compile`, and before a copy is made for an average of the
+        parameters.
         """
         num_classes, *_ = check_head(self.loss, num_classes, self.embedding_dim, {}, *self.weight.shape[1:-1])
-        biases = [name for name in self.tensors if self.loss.kinds[name].shapes == ("C",)]
-        places: list[tuple[Any, str]] = [(self, "weight"), *((self.tensors, name) for name in biases)]
+        names = [name for name in self.tensors if self.loss.kinds[name].shapes == ("C",)]
+        places: list[tuple[Any, str, float]] = [
+            (self, "weight", 0.0), *((self.tensors, name, _NEW_CLASSES[name]) for name in names)]
         pairs = []
-        for owner, name in places:
+        for owner, name, start in places:
             old = getattr(owner, name)
             if name not in owner._parameters and name not in owner._buffers:
                 raise TypeError(f"Head: {name} was {describe(old)} that something else computes; wanted a Parameter")
-            pairs.append((name, old, replacement(name, old, num_classes)))
+            pairs.append((name, old, replacement(name, old, num_classes, start)))
         with torch.no_grad():
             self._draw(pairs[0][2][self.num_classes:])
         if optimizer is not None:
             exchange(optimizer, [pair for pair in pairs if isinstance(pair[1], torch.nn.Parameter)])
-        for (owner, name), (_, _, new) in zip(places, pairs, strict=True):
+        for (owner, name, _), (_, _, new) in zip(places, pairs, strict=True):
             setattr(owner, name, new)
-        self.tensors.resize(biases, num_classes)
+        self.tensors.remember_classes({name: start for _, name, start in places[1:]}, num_classes)
         self.num_classes = num_classes
 
     def extra_repr(self) -> str:

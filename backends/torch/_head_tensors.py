@@ -69,9 +69,10 @@ class HeadTensors(Told):
                     owner, place = made_by, "original"
             assign(owner, place, value)
 
-    def resize(self, names: list[str], count: int) -> None:
-        """Have so many numbers, one for each class, to restore."""
-        self._initial |= {name: resized(self._initial[name], count) for name in names if name in self._initial}
+    def remember_classes(self, starts: dict[str, float], count: int) -> None:
+        """Have so many numbers to restore, one for each class; new ones as given."""
+        for name in self._initial.keys() & starts:
+            self._initial[name] = resized(self._initial[name], count, starts[name])
 
     def items(self) -> tuple[tuple[str, torch.Tensor], ...]:
         found: list[tuple[str, Any]] = [(name, getattr(self, name, None)) for name in self._names]

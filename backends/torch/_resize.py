@@ -24,16 +24,16 @@ def resized(tensor: torch.Tensor, count: int, start: Any = 0.0) -> torch.Tensor:
     return new
 
 
-def replacement(name: str, old: torch.Tensor, count: int) -> torch.Tensor:
-    """A Parameter or a buffer of so many rows in the place of the old one."""
+def replacement(name: str, old: torch.Tensor, count: int, start: float) -> torch.Tensor:
+    """A Parameter or a buffer of so many rows in the place of the old one; any beyond its own as given."""
     if type(old) not in (torch.Tensor, torch.nn.Parameter):
         raise TypeError(f"Head: {name} was {describe(old)}; wanted a Parameter, before fully_shard")
     if not isinstance(old, torch.nn.Parameter):
-        return resized(old, count)
+        return resized(old, count, start)
     if old._backward_hooks or old._post_accumulate_grad_hooks:
         raise TypeError(f"Head: {name} had hooks, which another Parameter would not have; wanted resize_classes before "
                         "they are registered")
-    new = torch.nn.Parameter(resized(old, count), requires_grad=old.requires_grad)
+    new = torch.nn.Parameter(resized(old, count, start), requires_grad=old.requires_grad)
     vars(new).update(vars(old))
     return new
 
