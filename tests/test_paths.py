@@ -25,6 +25,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     keep_bytes, width = PATHS[request.param]
     for loss in TILED:
         monkeypatch.setitem(loss.settled, "keep_bytes", keep_bytes)
+        monkeypatch.setattr(loss, "forms", {})  # in which calls before have remembered the default, and these would
     monkeypatch.setattr(backend_of(LIBRARIES["torch"]().array(np.zeros(1))), "small", 0)
     for name in ("numpy", "torch", "jax") if width else ():
         backend: Any = backend_of(LIBRARIES[name]().array(np.zeros(1)))
