@@ -1,4 +1,5 @@
 import os
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,16 @@ from libraries import LIBRARIES, Library
 
 import anglos
 from anglos import _direct, _prototypes
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", metavar="SEED", help="run the tests in a random order, the same for every worker")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seed = config.getoption("--shuffle")
+    if seed is not None:
+        random.Random(seed).shuffle(items)
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.gpu) if name == "cupy" else name for name in LIBRARIES])
