@@ -26,6 +26,7 @@ class Pairs:
 
     def __init__(self, form: str, references: bool, excluded: bool) -> None:
         random = np.random.default_rng(5)
+        pair: Any
         self.x = random.normal(size=(BATCH, DIMENSION))
         self.r = random.normal(size=(COLUMNS, DIMENSION)) if references else self.x
         columns = COLUMN_LABELS if references else ROW_LABELS
@@ -37,9 +38,8 @@ class Pairs:
             self.labels = ROW_LABELS
             shared = [[len(set(one) & set(other) - {NONE}) for other in columns.tolist()]
                       for one in ROW_LABELS.tolist()]
-            known = [{*map(int, labels)} != {NONE} for labels in ROW_LABELS], [
-                {*map(int, labels)} != {NONE} for labels in columns]
-            self.weight, pair = (np.asarray(shared) > 0).astype(float), np.outer(*known)
+            self.weight = (np.asarray(shared) > 0).astype(float)
+            pair = np.outer((ROW_LABELS != NONE).any(axis=1), (columns != NONE).any(axis=1))
         if not references:
             pair = pair & ~np.eye(BATCH, dtype=bool)
         self.options: dict[str, Any] = {}
@@ -344,3 +344,25 @@ def test_mlx() -> None:
         value, slope = mx.value_and_grad(of)(*given)
         np.testing.assert_allclose(value.item(), float(wanted), rtol=1e-5)
         np.testing.assert_allclose(np.asarray(slope), gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["labels", "weights"])
+def test_onnx(form: str) -> None:
+    """A graph for a batch of any size."""
+    ndx: Any = pytest.importorskip("ndonnx")
+    runtime: Any = pytest.importorskip("onnxruntime")
+    pairs = Pairs(form, references=False, excluded=True)
+    arrays = {"x": pairs.x, "labels": pairs.labels, "excluded": pairs.options["excluded_pairs"]}
+    shapes = {"x": ("B", DIMENSION), "labels": ("B", 2) if form == "labels" else ("B", "B"), "excluded": ("B", "B")}
+    for loss in (anglos.supcon, anglos.multi_similarity, anglos.triplet):
+        call: Any = loss
+        inputs = {name: ndx.argument(shape=shapes[name], dtype=getattr(ndx, str(array.dtype)))
+                  for name, array in arrays.items()}
+        value, (gradient,) = call.value_and_grad(inputs["x"], inputs["labels"], excluded_pairs=inputs["excluded"])
+        graph = ndx.build(inputs, {"value": value, "gradient": gradient})
+        session = runtime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+        got = session.run(None, arrays)
+        wanted, (slope,) = pairs.call(call.value_and_grad, LIBRARIES["numpy"]())
+        np.testing.assert_allclose(got[0], wanted, rtol=1e-12)
+        np.testing.assert_allclose(got[1], slope, rtol=1e-11, atol=1e-13)
