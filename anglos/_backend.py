@@ -36,6 +36,13 @@ class Backend:
         """The integers that labels become."""
         return self.xp.int64
 
+    def as_index(self, labels: Array) -> Array:
+        """Labels as such integers; one that is larger than all of them becomes the largest, and is not wrapped."""
+        index = self.xp.astype(labels, self.index_type, copy=False)
+        if labels.dtype != index.dtype and self.xp.isdtype(labels.dtype, "unsigned integer"):
+            index = self.xp.where(index < 0, self.xp.iinfo(index.dtype).max, index)
+        return index
+
     def accepts(self, other: "Backend") -> bool:
         """Whether arrays of the other library may stand beside this one's."""
         return other is self

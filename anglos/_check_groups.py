@@ -8,15 +8,15 @@ from anglos._check import _refuse
 from anglos._groups import repeat_themselves
 
 
-def check_groups(loss: str, backend: Backend, name: str, labels: Any) -> bool:
+def check_groups(loss: str, backend: Backend, name: str, labels: Any, index: Any) -> bool:
     """Whether all are known to be integers that stay apart as the library's own; others are refused, if readable.
 
-    JAX and NumPy would cut or wrap larger ones. Where a sample has several, they must be able to differ, as those of a
-    matrix of zeros and ones are not.
+    Larger ones than the index, which they have become, could not be told apart. Where a sample has several, they must
+    be able to differ, as those of a matrix of zeros and ones are not.
     """
     limits = backend.xp.iinfo(backend.index_type)
     bounds = backend.bounds(labels) if labels.shape[0] else None
-    if labels.ndim == 2 and bounds is not None and repeat_themselves(labels, int(bounds[0]), int(bounds[1])):
+    if labels.ndim == 2 and bounds is not None and repeat_themselves(index, int(bounds[0]), int(bounds[1])):
         _refuse(loss, name, ValueError, f"held {labels.shape[1]} labels per sample, all from {int(bounds[0])} to "
                 f"{int(bounds[1])}", "labels of a sample that differ, padded with ignore_index; or weights of "
                 "positives, of real floating dtype and shape (B, N)")

@@ -19,7 +19,7 @@ class Rows(NamedTuple):
 def settle_labels(caller: str, backend: Backend, labels: Array, classes: int, ignore_index: int,
                   sample_weight: Array | None) -> tuple[Rows, Array]:
     """Which rows count and how much, and labels that can be looked up; refused where they can be read and are wrong."""
-    labels = backend.xp.astype(labels, backend.index_type, copy=False)
+    labels = backend.as_index(labels)
     if check_labels(caller, backend, labels, classes, ignore_index):
         return Rows(sample_weight, None), labels
     return rows_of(backend.xp, labels, classes, ignore_index, sample_weight)
@@ -33,10 +33,10 @@ def settle_groups(caller: str, backend: Backend, inputs: dict[str, Array], class
         return Rows(_row_weights(caller, backend, inputs["labels"], sample_weight), None), inputs
     unseen = []
     for name in {"labels", "reference_labels"} & inputs.keys():
-        seen = check_groups(caller, backend, name, inputs[name])
-        inputs[name] = xp.astype(inputs[name], backend.index_type, copy=False)
-        if not seen and inputs[name].ndim == 2 and 0 not in inputs[name].shape:
-            unseen.append(inputs[name])
+        given, inputs[name] = inputs[name], backend.as_index(inputs[name])
+        seen = check_groups(caller, backend, name, given, inputs[name])
+        if not seen and 0 not in inputs[name].shape:
+            unseen.append(name)
     labels = inputs["labels"]
     counted = takes_part(xp, labels, ignore_index)
     if classes is not None:  # rows are the proxies
@@ -46,7 +46,11 @@ def settle_groups(caller: str, backend: Backend, inputs: dict[str, Array], class
                                             math.nan)
         return Rows(None, None), inputs
     rows = masked_rows(xp, counted, sample_weight)
-    for several in unseen:
+    if "labels" in unseen:
+        beyond = labels == xp.iinfo(labels.dtype).max
+        beyond = beyond if labels.ndim == 1 else xp.any(beyond, axis=1)
+        rows = rows._replace(weight=xp.where(beyond, math.nan, rows.weight))
+    for several in (inputs[name] for name in unseen if inputs[name].ndim == 2):
         few = repeat_themselves(several, xp.min(several), xp.max(several))
         rows = rows._replace(weight=xp.where(few, math.nan, rows.weight))
     return rows, inputs

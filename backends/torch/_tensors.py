@@ -60,7 +60,12 @@ class Tensors(Backend):
         return type(array) in _PLAIN and not traced
 
     def bounds(self, array: torch.Tensor) -> tuple[Any, ...] | None:
-        return tuple(one.item() for one in torch.aminmax(array.detach())) if self.readable(array) else None
+        if not self.readable(array):
+            return None
+        offset = 0
+        if array.dtype in (torch.uint16, torch.uint32, torch.uint64):  # which PyTorch cannot compare
+            array, offset = array.to(torch.int64) ^ -2**63, 2**63
+        return tuple(one.item() + offset for one in torch.aminmax(array.detach()))
 
     def surely_above(self, array: torch.Tensor, bound: Any) -> bool:
         return self.readable(array) and bool((array > bound).all())
