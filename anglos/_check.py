@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from anglos._backend import Backend
 from anglos._dispatch import backend_of
-from anglos._kinds import ArrayOf, Number, Signs, describe, has_gradient, spell
+from anglos._kinds import ArrayOf, Number, Signs, describe, has_gradient, is_dtype, spell
 
 # Equal numbers of two types, as 1 and True, are apart by their types; what lies in a tuple would not be.
 _PLAIN = frozenset((type(None), bool, int, float, str))
@@ -41,9 +41,11 @@ def check_together(loss: str, values: Mapping[str, Any]) -> None:
     """Options that mean something only with each other."""
     one, other = "reference_embeddings", "reference_labels"
     owner = backend_of(values.get("labels"))
-    if owner is not None and _is_dtype(owner.xp, values["labels"].dtype, "real floating"):  # weights of positives
+    if owner is not None and is_dtype(owner.xp, values["labels"].dtype, "real floating"):  # weights, no classes
         if values.get(other) is not None:
             _refuse(loss, other, TypeError, "was given", "None where labels are weights of positives")
+        if (ignored := values.get("ignore_index", -100)) != -100:
+            _refuse(loss, "ignore_index", ValueError, f"was {describe(ignored)}", "labels that are integers with it")
     elif (values.get(one) is None) != (values.get(other) is None):
         missing, there = (other, one) if values.get(other) is None else (one, other)
         _refuse(loss, missing, TypeError, "was None", f"it together with {there}")
@@ -93,8 +95,22 @@ def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any])
     return checked._replace(arrays=arrays)
 
 
+def kinds_of(kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The kinds of what was given, where one kind of array may stand in the place of another."""
+    others = {name: other for name in values if (other := getattr(kinds[name], "other", None)) is not None}
+    return {**kinds, **{name: other for name, other in others.items() if _is_of(values[name], other)}}
+
+
+def _is_of(value: Any, kind: ArrayOf) -> bool:
+    """Whether an array has the type, and as many axes as one of the shapes."""
+    owner = backend_of(value)
+    return owner is not None and is_dtype(owner.xp, value.dtype, kind.dtype) and any(
+        len(value.shape) == len(shape.split()) for shape in kind.shapes)
+
+
 def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
     """The same without a look at the numbers in arrays: in the place of each is the library that it is of."""
+    kinds = kinds_of(kinds, values)
     found = dict.fromkeys(owner for owner in map(backend_of, values.values()) if owner is not None)
     backend = next((one for one in found if all(map(one.accepts, found))), next(iter(found), None))
     arrays: dict[str, Any] = {}
@@ -110,12 +126,11 @@ def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) 
             continue
         if not backend.accepts(owner):
             refuse(TypeError, f"was a {owner.name} array", f"a {backend.name} array, as {next(iter(arrays))} is one")
-        form = kind if _is_dtype(owner.xp, value.dtype, kind.dtype) else getattr(kind, "other", None)
-        if form is None or not _is_dtype(owner.xp, value.dtype, form.dtype):
-            refuse(TypeError, f"was of dtype {value.dtype}", str(kind))
-        if form is not kind and len(value.shape) not in {len(shape.split()) for shape in form.shapes}:
-            refuse(TypeError, f"was of dtype {value.dtype} and shape {tuple(value.shape)}", str(kind))
-        _check_shape(refuse, name, value, form, sizes, sources)
+        if not is_dtype(owner.xp, value.dtype, kind.dtype):
+            other = getattr(kind, "other", None)
+            shape = "" if other is None or not is_dtype(owner.xp, value.dtype, other.dtype) else tuple(value.shape)
+            refuse(TypeError, f"was of dtype {value.dtype}" + (f" and shape {shape}" if shape else ""), str(kind))
+        _check_shape(refuse, name, value, kind, sizes, sources)
         if owner is backend and arrays:
             first = next(iter(arrays))
             here, there = backend.device(value), backend.device(arrays[first])
@@ -147,13 +162,6 @@ def check_contents(loss: str, kinds: Mapping[str, Any], backend: Backend, owners
         else:
             kind.check_range(partial(_refuse, loss, name), "held", *bounds)
     return arrays
-
-
-def _is_dtype(xp: Any, dtype: Any, kind: str) -> bool:
-    try:
-        return bool(xp.isdtype(dtype, kind))
-    except (TypeError, ValueError):  # one that the library did not define itself, as NumPy's bfloat16
-        return False
 
 
 def _check_shape(refuse: Any, name: str, value: Any, kind: ArrayOf | Number, sizes: dict[str, int],

@@ -200,6 +200,14 @@ def has_gradient(kind: Any) -> bool:
     return bool(getattr(kind, "shapes", ())) and kind.dtype == "real floating" and not kind.frozen
 
 
+def is_dtype(xp: Any, dtype: Any, kind: str) -> bool:
+    """Whether a type is of a kind of the standard's."""
+    try:
+        return bool(xp.isdtype(dtype, kind))
+    except (TypeError, ValueError):  # one that the library did not define itself, as NumPy's bfloat16
+        return False
+
+
 def describe(value: Any) -> str:
     """A value in a message: itself if that is short, else its type."""
     if value is None or isinstance(value, (str, int, float)):

@@ -1,7 +1,7 @@
 """The Loss object: from a call to its checks, its backend, and its engine; and the registry of all losses."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import update_wrapper
 from types import ModuleType
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
@@ -15,6 +15,7 @@ from anglos._check import (
     check_names,
     check_together,
     check_wrt,
+    kinds_of,
     ranged_of,
     signature,
 )
@@ -124,7 +125,7 @@ class Loss(Generic[Options]):
                 form = form._replace(plan=form.plan.settled(arrays))
                 self.forms[key] = form
         plan = form.plan
-        inputs = check_contents(self.name, self.kinds, plan.backend, form.owners, form.ranged, values)
+        inputs = check_contents(self.name, form.kinds, plan.backend, form.owners, form.ranged, values)
         for name, number in form.numbers.items():
             like = inputs[self.arrays[0]]
             with plan.backend.errstate():
@@ -132,9 +133,9 @@ class Loss(Generic[Options]):
         rows = Rows(inputs.pop("sample_weight", None), None)
         if "labels" in inputs and not self.engine.ROWS_ARE_INDEPENDENT:
             rows, inputs = settle_groups(self.name, plan.backend, inputs, form.classes, form.ignore_index, rows.weight)
-        elif "labels" in inputs:
+        elif "labels" in inputs and form.kinds["labels"].dtype == "integral":
             rows, inputs["labels"] = settle_labels(self.name, plan.backend, inputs["labels"], form.classes,
-                                                   form.ignore_index, rows.weight)
+                                                   form.ignore_index, rows.weight, inputs.get("class_weight"))
         elif "row_mask" in inputs:
             rows = masked_rows(plan.backend.xp, inputs["row_mask"], rows.weight)
         if rows.counted is not None:
@@ -144,11 +145,12 @@ class Loss(Generic[Options]):
 
     def _form(self, values: dict[str, Any], wrt: tuple[str, ...] | None) -> "_Form":
         check_together(self.name, values)
-        backend, owners, given, sizes = check_kinds(self.name, self.kinds, values)
+        kinds = kinds_of(self.kinds, values)
+        backend, owners, given, sizes = check_kinds(self.name, kinds, values)
         static = {name: value for name, value in {**self.settled, **given}.items() if name not in owners}
         if wrt is None:
             wrt = tuple(name for name in self.with_gradient if name in owners)
-        check_wrt(self.name, self.kinds, wrt)
+        check_wrt(self.name, kinds, wrt)
         numbers = {name: static.pop(name, None) for name in wrt if name not in owners}
         for name, number in numbers.items():
             if number is None or isinstance(number, str):
@@ -160,8 +162,9 @@ class Loss(Generic[Options]):
             static["ignore_index"] = ignore_index
         means = Means(**{name: static.pop(name) for name in Means._fields if name in static})
         names = tuple(name for name in (*owners, *numbers) if name != "sample_weight")
-        plan = Plan(self, backend, names, tuple(static.items()), means)
-        return _Form(plan, owners, ranged_of(self.kinds, owners), numbers, tuple(wrt),
+        with_gradient = frozenset(name for name in names if has_gradient(kinds[name]))
+        plan = Plan(self, backend, names, tuple(static.items()), with_gradient, means)
+        return _Form(plan, kinds, owners, ranged_of(kinds, owners), numbers, tuple(wrt),
                      frozenset(wrt) - {"sample_weight"}, sizes.get("C"), reduction, ignore_index)
 
 
@@ -169,6 +172,7 @@ class _Form(NamedTuple):
     """What every call with arrays of these types and shapes and with these options has in common."""
 
     plan: Plan
+    kinds: Mapping[str, Any]
     owners: dict[str, Backend]
     """The library of every array."""
     ranged: list[str]

@@ -29,6 +29,8 @@ class Plan:
     backend: Backend
     names: tuple[str, ...]
     options: tuple[tuple[str, Any], ...]
+    with_gradient: frozenset[str]
+    """Of the names, those of what the loss may be differentiated by."""
     means: Means
     shapes: tuple[Any, ...] | None = None
     """Of the arrays, if they are settled: a scale or a bias may depend on the number of classes."""

@@ -14,15 +14,21 @@ class Rows(NamedTuple):
 
     weight: Array | None
     counted: Array | None
+    terms: Array | None = None
+    """What a row adds to the mean's divisor, times its weight, where the engine does not say; None for 1."""
 
 
 def settle_labels(caller: str, backend: Backend, labels: Array, classes: int, ignore_index: int,
-                  sample_weight: Array | None) -> tuple[Rows, Array]:
+                  sample_weight: Array | None, class_weight: Array | None = None) -> tuple[Rows, Array]:
     """Which rows count and how much, and labels that can be looked up; refused where they can be read and are wrong."""
     labels = backend.as_index(labels)
     if check_labels(caller, backend, labels, classes, ignore_index):
-        return Rows(sample_weight, None), labels
-    return rows_of(backend.xp, labels, classes, ignore_index, sample_weight)
+        rows = Rows(sample_weight, None)
+    else:
+        rows, labels = rows_of(backend.xp, labels, classes, ignore_index, sample_weight)
+    if class_weight is not None:
+        rows = rows._replace(terms=backend.xp.take(backend.stop_gradient(class_weight), labels, axis=0))
+    return rows, labels
 
 
 def settle_groups(caller: str, backend: Backend, inputs: dict[str, Array], classes: int | None, ignore_index: int,
@@ -106,6 +112,7 @@ def reduce(xp: Any, per_row: Array, rows: Rows, reduction: str, count: Array | N
 def reduce_pullback(xp: Any, per_row: Array, rows: Rows, reduction: str, count: Array | None = None
                     ) -> tuple[Array, Array | None]:
     """∂/∂ℓ_i = w_i and ∂/∂w_i = ℓ_i; for the mean L, w_i / Σ w n and (ℓ_i − n_i L) / Σ w n."""
+    count = rows.terms if count is None else count
     divisor = _divisor(xp, per_row, rows, count) if reduction == "mean" else 1
     if rows.weight is None:
         each = xp.full_like(per_row, 1.0 / divisor) if isinstance(divisor, int) else xp.ones_like(per_row) / divisor
@@ -120,9 +127,10 @@ def reduce_pullback(xp: Any, per_row: Array, rows: Rows, reduction: str, count: 
 
 
 def _divisor(xp: Any, per_row: Array, rows: Rows, count: Array | None) -> Any:
+    count = rows.terms if count is None else count
     if rows.weight is None and count is None and per_row.shape[0] is not None:
         return max(per_row.shape[0], 1)
-    number = xp.ones_like(per_row) if count is None else count
+    number = xp.ones_like(per_row) if count is None else xp.astype(count, per_row.dtype, copy=False)
     if rows.weight is not None:
         number = number * xp.astype(rows.weight, per_row.dtype, copy=False)
         if rows.counted is not None and count is not None:

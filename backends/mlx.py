@@ -5,7 +5,6 @@ from typing import Any
 import mlx.core as mx
 
 from anglos._backend import Backend
-from anglos._kinds import has_gradient
 from anglos._plan import Plan
 
 
@@ -69,11 +68,9 @@ def _differentiable(plan: Plan) -> Any:
 
     The gradient takes them as they are, the gradient of the gradient computes them anew.
     """
-    needs = frozenset(name for name in plan.names if has_gradient(plan.loss.kinds[name]))
-
     def gradients(g: mx.array, arrays: tuple[mx.array, ...], residuals: tuple[mx.array, ...], anew: bool = False
                   ) -> tuple[mx.array, ...]:
-        found = plan.backward(g, arrays, residuals, needs, anew=anew)
+        found = plan.backward(g, arrays, residuals, plan.with_gradient, anew=anew)
         return tuple(found[name] if name in found else mx.zeros_like(array)
                      for name, array in zip(plan.names, arrays, strict=True))
 

@@ -16,7 +16,7 @@ import pytest
 from libraries import LIBRARIES, Library
 
 import anglos
-from anglos import _direct, _prototypes
+from anglos import _direct, _linear, _prototypes
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,9 +51,9 @@ def jax_library() -> Library:
 
 KINDS: dict[str, Callable[[Any], bool]] = {
     "loss": lambda loss: True,
-    "head": lambda loss: loss.engine is _prototypes and "weights" in loss.arrays,
+    "head": lambda loss: loss.engine in (_prototypes, _linear) and "weights" in loss.arrays,
     "layer": lambda loss: loss.arrays[:1] == ("embeddings",) and loss.arrays[2:] == ("labels",),
-    "prototype": lambda loss: loss.engine is _prototypes,
+    "prototype": lambda loss: loss.engine in (_prototypes, _linear),
     "kept": lambda loss: "keep_bytes" in loss.defaults,
     "tiled": lambda loss: loss.engine is not _direct,
     "single": lambda loss: bool(loss.engine.ROWS_ARE_INDEPENDENT),

@@ -116,6 +116,7 @@ OTHER_REFUSED: list[tuple[Any, dict[str, Any], str]] = [
 
 
 Q, N = np.ones((6, 4)), np.ones((3, 4))
+T, N5 = np.eye(5)[Y], np.ones((6, 5))
 PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (anglos.info_nce, (Q,), {}, "info_nce: the arrays were 1; wanted 2 or 3: queries, keys, negatives"),
     (anglos.info_nce, (Q, Q[:5]), {},
@@ -158,6 +159,17 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      "batch_coco: labels was of shape (6, 2); wanted (B,), with B = 6 in embeddings"),
     (anglos.mining.semi_hard, (X, Y), {"margin": "soft"},
      f"mining.semi_hard: margin was 'soft'; wanted a margin on the distance from 0: a number or {SCALAR} or None"),
+    (anglos.cross_entropy, (N5, T - 0.5), {}, "cross_entropy: labels held -0.5; "
+     "wanted an array of numbers from 0 of real floating dtype and shape (B, C)"),
+    (anglos.linear_cross_entropy, (X, W, T[:, :4]), {}, "linear_cross_entropy: labels was of shape (6, 4); "
+     "wanted (B, C), with B = 6 in embeddings, C = 5 in weights"),
+    (anglos.linear_cross_entropy, (X, W, T[:, 0]), {}, "linear_cross_entropy: labels was of dtype float64 and shape "
+     "(6,); wanted an array of integral dtype and shape (B,), or an array of numbers from 0 of real floating dtype and "
+     "shape (B, C)"),
+    (anglos.linear_cross_entropy, (X, W, T), {"ignore_index": 0},
+     "linear_cross_entropy: ignore_index was 0; wanted labels that are integers with it"),
+    (anglos.cross_entropy, (N5, Y), {"class_weight": -np.ones(5)}, "cross_entropy: class_weight held -1; "
+     "wanted an array of numbers from 0 of real floating dtype and shape (C,) or None"),
     (anglos.pair_margin, (Q, Q, Y % 2), {}, "pair_margin: targets held a number of magnitude 0; "
      "wanted an array of 1 and -1, of integral or real floating dtype and shape (B,)"),
     (anglos.pair_margin, (Q, Q, Q[:, 0] * [1, -1, 1, -1, 0.5, 1]), {},

@@ -236,6 +236,37 @@ def test_parity(row: Row, situation: str) -> None:
             torch.testing.assert_close(got, wanted, rtol=0, atol=row.tolerance * wanted.abs().max().item())
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("soft", [False, True])
+def test_targets_and_class_weights_are_torch_s(soft: bool, weighted: bool, smoothing: float, reduction: str) -> None:
+    """Value, gradient and gradient penalty, in targets too; on logits and of a linear layer, kept or not."""
+    generator = torch.Generator().manual_seed(0)
+    x, w, b, t, weight = (torch.rand(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in (
+        (7, 3), (CLASSES, 3), (CLASSES,), (7, CLASSES), (CLASSES,)))
+    labels = t if soft else torch.tensor([0, 2, -100, 1, 2, 2, 0])
+    leaves = [x, w, b, *([t] if soft else [])]
+    options: dict[str, Any] = {"label_smoothing": smoothing, "reduction": reduction}
+    given = weight.detach() if weighted else None
+    results = []
+    linear: Any = partial(anglos.linear_cross_entropy, class_weight=given, **options)
+    linear_plain: Any = partial(anglos.linear_cross_entropy.plain, class_weight=given, **options)
+    calls: list[Callable[[], Any]] = [
+        lambda: functional.cross_entropy(functional.linear(x, w, b), labels, weight=given, **options),
+        lambda: anglos.cross_entropy(functional.linear(x, w, b), labels, class_weight=given, **options),
+        lambda: anglos.cross_entropy.plain(functional.linear(x, w, b), labels, class_weight=given, **options),
+        lambda: linear(x, w, labels, bias=b), lambda: linear(x, w, labels, bias=b, keep_bytes=0),
+        lambda: linear_plain(x, w, labels, bias=b)]
+    for call in calls:
+        value = call()
+        gradients = torch.autograd.grad(value.sum(), leaves, create_graph=True)
+        results.append((value, *gradients, *torch.autograd.grad(sum((g**2).sum() for g in gradients), leaves)))
+    for result in results[1:]:
+        for got, wanted in zip(result, results[0], strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-13)
+
+
 @pytest.mark.parametrize("row", OPTAX_ROWS, ids=[row.ours for row in OPTAX_ROWS])
 def test_parity_with_optax(row: Row, jax_library: Library) -> None:
     arrays = [jax_library.array(array.numpy()) for array in inputs(row, "random")[0]]

@@ -441,6 +441,69 @@ def test_rows_left_out_of_two_towers(two_towers: Loss[...], library: Library, mo
             np.testing.assert_allclose(one if place == 2 else one[keep], library.numpy(other), rtol=1e-11, atol=1e-14)
 
 
+@pytest.mark.parametrize("width", [2, 64])
+@pytest.mark.parametrize("of_labels", [True, False])
+def test_targets_and_class_weights(
+    library: Library, of_labels: bool, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the formula, in every library; learnt smoothing too; the mean is divided by ω_y, or by B."""
+    x, w, y = (library.numpy(array) for array in arrays(anglos.linear_cross_entropy, library))
+    random = np.random.default_rng(3)
+    given = y if of_labels else random.random((BATCH, CLASSES)) * (random.random((BATCH, CLASSES)) < 0.7)
+    bias, class_weight = random.normal(size=CLASSES), np.asarray([0.5, 0.0, 2.0, 1.0, 0.3])
+    sample_weight = np.linspace(0.5, 2.0, BATCH)
+    targets = np.eye(CLASSES)[y] if of_labels else given
+    monkeypatch.setattr(backend_of(library.array(x)), "class_tile_width", lambda *_: width)
+    options: dict[str, Any] = {name: library.array(value) for name, value in {
+        "class_weight": class_weight, "sample_weight": sample_weight}.items()}
+    options["label_smoothing"] = 0.2
+
+    def wanted(x: np.ndarray, w: np.ndarray, bias: np.ndarray, targets: np.ndarray, smoothing: float) -> float:
+        z = x @ w.T + bias
+        mass = class_weight * ((1.0 - smoothing) * targets + smoothing / CLASSES)
+        rows = np.sum(mass * (np.log(np.sum(np.exp(z), axis=1, keepdims=True)) - z), axis=1)
+        count = class_weight[y] if of_labels else 1.0
+        return float(np.sum(sample_weight * rows) / np.sum(sample_weight * count))
+
+    place: Any = [x, w, bias, targets, 0.2]
+    names = ["embeddings", "weights", "bias", *([] if of_labels else ["labels"])]
+    value, gradients = anglos.linear_cross_entropy.value_and_grad(
+        *map(library.array, (x, w, given)), bias=library.array(bias), **options, wrt=tuple(names))
+    logits, of_logits = library.array(x @ w.T + bias), [name for name in names if name.startswith("label")]
+    direct, direct_gradients = anglos.cross_entropy.value_and_grad(
+        logits, library.array(given), **options, wrt=("logits", *of_logits))
+    np.testing.assert_allclose([float(value), float(direct)], wanted(*place), rtol=1e-12)
+    np.testing.assert_allclose(library.numpy(direct_gradients[0]).T @ x, library.numpy(gradients[1]), rtol=1e-10,
+                               atol=1e-14)
+    for name, gradient in [*zip(names, gradients, strict=True), *zip(of_logits, direct_gradients[1:], strict=True)]:
+        at = ["embeddings", "weights", "bias", "labels", "label_smoothing"].index(name)
+        step = 1e-5 * random.normal(size=np.shape(place[at]))
+        ahead, behind = (wanted(*[one + sign * step if i == at else one for i, one in enumerate(place)])
+                         for sign in (1.0, -1.0))
+        np.testing.assert_allclose(ahead - behind, 2.0 * np.sum(library.numpy(gradient) * step), rtol=1e-6, atol=1e-12)
+
+
+def test_one_hot_targets_are_labels(library: Library) -> None:
+    """To the last digits of a loss of 1e-12; and excluded classes without a part in the target stay excluded."""
+    x, w = np.tile(np.eye(5)[:1], (3, 1)), np.outer([30.0, 2.0, 1.0, 0.0, -3.0], np.eye(5)[0])
+    labels, targets = np.zeros(3, dtype=np.int64), np.tile(np.eye(5)[:1], (3, 1))
+    cases: list[tuple[Any, list[np.ndarray]]] = [
+        (anglos.linear_cross_entropy, [x, w]), (anglos.cross_entropy, [x @ w.T])]
+    for loss, inputs in cases:
+        floats = [library.cast(library.array(array), "float32") for array in inputs]
+        value, gradients = loss.value_and_grad(*floats, library.array(labels))
+        same, others = loss.value_and_grad(*floats, library.cast(library.array(targets), "float32"))
+        np.testing.assert_allclose([float(value), float(same)], 1.0440422e-12, rtol=1e-6)
+        for got, want in zip(others, gradients, strict=True):
+            np.testing.assert_allclose(library.numpy(got), library.numpy(want), rtol=1e-6)
+    excluded = library.array(np.asarray([[0.3, 1.0, -np.inf]]))
+    value, (gradient,) = anglos.cross_entropy.value_and_grad(excluded, library.array(np.asarray([[0.4, 0.6, 0.0]])))
+    wanted, (other,) = anglos.cross_entropy.value_and_grad(
+        library.array(np.asarray([[0.3, 1.0]])), library.array(np.asarray([[0.4, 0.6]])))
+    np.testing.assert_allclose(float(value), float(wanted), rtol=1e-14)
+    np.testing.assert_allclose(library.numpy(gradient), [[*library.numpy(other)[0], 0.0]], rtol=1e-13)
+
+
 def test_targets_of_given_pairs(library: Library) -> None:
     """Integers or not, refused or NaN if they are not ±1; a zero vector has cosine 0 and gradient 0."""
     anchors, others, targets = arrays(anglos.pair_margin, library)

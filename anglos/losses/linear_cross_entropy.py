@@ -1,13 +1,14 @@
 """Linear layer and softmax cross entropy in one."""
 
-from anglos import _prototypes
+from anglos import _linear
 from anglos._arguments import (
     Bias,
+    ClassWeight,
     Embeddings,
     GradientProducts,
     KeepBytes,
-    Labels,
     LabelSmoothing,
+    LabelsOrProbabilities,
     Reduction,
     SampleWeight,
     Weights,
@@ -17,12 +18,13 @@ from anglos._reductions import CrossEntropy
 from anglos._row import Row
 
 
-@loss(_prototypes, formula="z = x·w + b", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
+@loss(_linear, formula="z = x·w + b", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
 def linear_cross_entropy(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
+    embeddings: Embeddings, weights: Weights, labels: LabelsOrProbabilities, /, *,
     bias: Bias = None,
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
+    class_weight: ClassWeight = None, label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None,
+    ignore_index: int = -100, keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full",
+    reduction: Reduction = "mean",
 ) -> Row:
     """Softmax cross entropy of a linear layer, without holding its logits.
 
@@ -35,17 +37,21 @@ def linear_cross_entropy(
         One row per sample.
     weights : array (C, D)
         One row per class.
-    labels : integer array (B,)
+    labels : integer array (B,), or array (B, C)
         0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
+        out of range makes its row NaN. Of real floating dtype, (B, C): probabilities t of the classes, numbers of at
+        least 0 that need not add up to 1, for ℓ = −Σ_j t_j log softmax(z)_j. They are differentiated if asked for.
     bias : array (C,), optional
         b. It is differentiated.
+    class_weight : array (C,), optional
+        ω, numbers of at least 0 by which the terms of every class are multiplied, smoothed ones too, as PyTorch's
+        `weight`: the mean of labels is divided by the sum of ω_y, that of probabilities by B. A constant.
     label_smoothing : number from 0 to 1
         Probability mass spread evenly over all classes, as in PyTorch.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
+        Rows with this label count for nothing and leave the mean's divisor. Of no meaning to probabilities.
     keep_bytes : integer from 0
         If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
     gradient_products : {"full", "bfloat16"}

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 
-from anglos._kinds import has_gradient
 from anglos._plan import Plan
 
 
@@ -35,8 +34,7 @@ def _forward(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, Any]:
 def _backward(plan: Plan, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]:
     (arrays, residuals), (g, _) = saved, cotangents
     # All of them: under jit, what nobody uses is not computed.
-    needs = frozenset(name for name in plan.names if has_gradient(plan.loss.kinds[name]))
-    gradients = plan.backward(g, arrays, residuals, needs)
+    gradients = plan.backward(g, arrays, residuals, plan.with_gradient)
     return (tuple(_over_devices(gradients[name], array) if name in gradients else None
                   for name, array in zip(plan.names, arrays, strict=True)),)
 

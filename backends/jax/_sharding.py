@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from anglos import _prototypes
+from anglos import _linear, _prototypes
 from anglos._kinds import describe
 from anglos._loss import Loss, Options, _Call
 from anglos._numerics import add_sums
@@ -33,7 +33,7 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...]) 
     >>> jax.jit(arcface)(jnp.eye(4), jnp.ones((10, 4)), jnp.asarray([0, 1, 2, 3])).shape
     ()
     """
-    if not isinstance(loss, Loss) or loss.engine is not _prototypes:
+    if not isinstance(loss, Loss) or loss.engine not in (_prototypes, _linear):
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
     if not isinstance(mesh, Mesh):

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from anglos._kinds import has_gradient
 from anglos._plan import Plan
 
 _NUMPY = find_spec("numpy") is not None
@@ -56,7 +55,7 @@ class Differentiable(torch.autograd.Function):
         saved = ctx.saved_tensors  # once: torch.utils.checkpoint unpacks a tensor only once
         arrays, residuals = saved[:count], saved[count:]
         needs = frozenset(name for name, need in zip(plan.names, ctx.needs_input_grad[2:], strict=True)
-                          if need and has_gradient(plan.loss.kinds[name]))
+                          if need and name in plan.with_gradient)
         memo = ctx.memo or {}
         # As is_grads_batched makes it.
         compiling = torch.compiler.is_compiling()
