@@ -539,6 +539,18 @@ class Odd(torch.optim.SGD):  # type: ignore[misc]
             self.state[one]["odd"] = state(one)
 
 
+def test_a_state_without_some_of_the_axes_goes_on() -> None:
+    """As other libraries keep it; of the class, if that can be told by its shape."""
+    head = Head(anglos.subcenter_arcface, 5, 4, prototypes_per_class=3)
+    for axes in ((), (0,), (1,), (0, 2), (1, 2), (0, 1, 2)):
+        optimizer = Odd(head.parameters(), state=lambda one, axes=axes: torch.ones([one.shape[axis] for axis in axes]))
+        head.resize_classes(7, optimizer)
+        state = optimizer.state[head.weight]["odd"]
+        assert state.shape == tuple((7, 3, 4)[axis] for axis in axes)
+        assert state.sum() == torch.ones([(5, 3, 4)[axis] for axis in axes]).sum()
+        head.resize_classes(5)
+
+
 KEPT_TWICE = "Odd, which has weight in its attribute too; wanted one that has it in param_groups alone"
 ODD: dict[str, tuple[Any, str]] = {
     "a list": (lambda head: Odd(head.parameters(), lambda all: [list(all)]), KEPT_TWICE),

@@ -1,5 +1,6 @@
 """Another number of classes: a parameter, and what an optimizer keeps of it."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -106,5 +107,6 @@ def _has_classes(shape: torch.Size, whole: torch.Size) -> bool | None:
         return shape[0] == whole[0] if means and whole[0] > 1 else None
     if math.prod(shape) == 1:
         return False
-    first, last = shape == whole[:len(shape)], shape == whole[-len(shape):]
-    return None if first == last else first
+    found = {0 in axes for axes in itertools.combinations(range(len(whole)), len(shape))  # without some of the axes
+             if shape == tuple(whole[axis] for axis in axes)}
+    return found.pop() if len(found) == 1 else None
