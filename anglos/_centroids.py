@@ -3,7 +3,7 @@
 from typing import Any
 
 from anglos import _prototypes
-from anglos._numerics import Array, float_type
+from anglos._numerics import Array, float_type, largest_finite
 from anglos._row import Row
 
 ROWS_ARE_INDEPENDENT = False
@@ -49,7 +49,7 @@ def _with_centroids(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[R
     if row.detach_centroids:
         centroids = backend.stop_gradient(centroids)
     # Not −∞: it is also the own logit of an embedding that is ignored.
-    bias = xp.where(members[:, 0] == 0.0, -0.25 * float(xp.finfo(x.dtype).max), xp.zeros_like(members[:, 0]))
+    bias = xp.where(members[:, 0] == 0.0, -0.25 * largest_finite(xp, x.dtype), xp.zeros_like(members[:, 0]))
     return row._replace(bias=bias), {**inputs, "weights": centroids, "labels": places}, share
 
 

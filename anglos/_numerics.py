@@ -1,6 +1,7 @@
 """Small functions that are exact and finite everywhere, each beside its derivative."""
 
 import math
+import sys
 from typing import Any
 
 Array = Any
@@ -15,6 +16,16 @@ def float_type(xp: Any, *arrays: Array) -> Any:
     if dtype == xp.float32 or dtype == xp.float64:
         return dtype
     return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
+
+
+def smallest_normal(xp: Any, dtype: Any) -> float:
+    """Of the type, or of Python's numbers, where those of the type reach farther: NumPy's longdouble."""
+    return max(float(xp.finfo(dtype).smallest_normal), sys.float_info.min)
+
+
+def largest_finite(xp: Any, dtype: Any) -> float:
+    """Likewise."""
+    return min(float(xp.finfo(dtype).max), sys.float_info.max)
 
 
 def unit_rows(backend: Any, x: Array) -> tuple[Array, Array]:
@@ -33,7 +44,7 @@ def near_rows(backend: Any, x: Array) -> tuple[Array, Array | None, Array]:
     if backend.readable(x) and backend.in_range(square := backend.dot(x, x)):
         return x, None, (1.0 / xp.sqrt(square))[..., None]
     largest = xp.max(xp.abs(x), axis=-1, keepdims=True)
-    usable = largest > 1e8 * float(xp.finfo(x.dtype).smallest_normal)
+    usable = largest > 1e8 * smallest_normal(xp, x.dtype)
     largest = xp.where(usable, largest, 1.0)
     near = x / largest
     # A where inside the root: the derivative of √0 would be infinite, and 0·∞ is NaN under autodiff.

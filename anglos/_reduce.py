@@ -115,8 +115,7 @@ def reduce_pullback(xp: Any, per_row: Array, rows: Rows, reduction: str, count: 
     count = rows.terms if count is None else count
     divisor = _divisor(xp, per_row, rows, count) if reduction == "mean" else 1
     if rows.weight is None:
-        each = xp.full_like(per_row, 1.0 / divisor) if isinstance(divisor, int) else xp.ones_like(per_row) / divisor
-        return each, None
+        return xp.full_like(per_row, 1.0) / divisor, None
     weight, d_weight = xp.astype(rows.weight, per_row.dtype, copy=False) / divisor, per_row
     if reduction == "mean":
         mean = reduce(xp, per_row, rows, "mean", count)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, beyond_larger, sigmoid, softplus
+from anglos._numerics import Array, beyond_larger, largest_finite, sigmoid, softplus
 
 
 class Tile(NamedTuple):
@@ -182,7 +182,7 @@ def _gather(backend: Any, tile: Tile, shift: Array | None, total: Array | None =
     xp, rest = backend.xp, tile.with_own(tile.logits, -math.inf)
     if shift is None:
         # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
-        shift = backend.clip(xp.max(rest, axis=0), float(xp.finfo(rest.dtype).min))
+        shift = backend.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
     return LogSumExp(shift, xp.sum(backend.exponential(rest, shift), axis=0), total)
 
 

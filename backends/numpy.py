@@ -51,6 +51,13 @@ class NumPy(Backend):
         np.add.at(whole, places, values[rows])
         return whole
 
+    def scatter(self, weights: Any, columns: Any, like: Any) -> Any:
+        if like.dtype.itemsize <= 8:  # more than bincount can add
+            return super().scatter(weights, columns, like)
+        total = np.zeros_like(like)
+        np.add.at(total, (np.arange(len(like))[:, None], columns), weights)
+        return total
+
     def own_inside(self, classes: int, rows: int) -> bool:
         return classes * rows < 1 << 15  # it needs another tile
 

@@ -277,6 +277,33 @@ def hard_options(loss: Loss[...]) -> list[dict[str, Any]]:
     return calls
 
 
+def test_longdouble_of_numpy(loss: Loss[...], numpy: Library) -> None:
+    """Every choice, in value and gradient as float64; a mean's gradient to more digits; hard inputs; one class."""
+    for options in [{}, *other_options(loss), *([{"from_logits": False}] if loss.name == "entropy" else [])]:
+        given = fitting(arrays(loss, numpy), options)
+        if options.get("from_logits") is False:
+            given = [np.eye(3)]
+        longer = [array if array.dtype.kind == "i" else array.astype(np.longdouble) for array in given]
+        wanted, close = loss.value_and_grad(*given, **options)
+        value, gradients = loss.value_and_grad(*longer, **options)
+        assert {value.dtype, *(gradient.dtype for gradient in gradients)} == {np.dtype(np.longdouble)}
+        np.testing.assert_allclose(value, wanted, rtol=1e-12)
+        total, of_total = loss.value_and_grad(*longer, **options, reduction="sum")
+        for gradient, other, each in zip(gradients, close, of_total, strict=True):
+            np.testing.assert_allclose(gradient, other, rtol=1e-9, atol=1e-11)
+            if total != 0.0:
+                error = np.abs(gradient - each * (value / total)).max()
+                assert error <= 16 * np.finfo(np.longdouble).eps * np.abs(gradient).max(), options
+    embeddings, weights, labels = hard_embeddings()
+    named = {"embeddings": embeddings, "weights": weights, "labels": labels, "logits": 1e4 * np.eye(18, 5)}
+    alone = {**named, "weights": weights[:1], "logits": embeddings[:, :1], "labels": 0 * labels}
+    for some in (named, alone):
+        value, gradients = loss.value_and_grad(*(array if array.dtype.kind == "i" else array.astype(np.longdouble)
+                                                 for array in made(loss, some)))
+        assert np.isfinite(value)
+        assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
 def test_zero_vectors_have_cosine_and_gradient_zero(library: Library) -> None:
     embeddings = library.array(np.asarray([[0.0, 0.0], [1.0, 0.0]]))
     weights = library.array(np.asarray([[1.0, 1.0], [0.0, 0.0]]))

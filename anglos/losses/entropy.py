@@ -7,6 +7,7 @@ from anglos import _direct
 from anglos._arguments import Logits, Reduction, SampleWeight
 from anglos._direct import Direct
 from anglos._loss import loss
+from anglos._numerics import smallest_normal
 
 
 @loss(_direct, formula="ℓ = −Σ_j p_j log p_j", paper="Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x")
@@ -92,4 +93,4 @@ def _of_probabilities_pullback(backend: Any, g: Any, p: Any) -> dict[str, Any]:
 
 
 def _floored_log(xp: Any, p: Any) -> Any:
-    return xp.log(xp.where(p == 0.0, float(xp.finfo(p.dtype).smallest_normal), p))
+    return xp.log(xp.where(p == 0.0, smallest_normal(xp, p.dtype), p))

@@ -20,6 +20,7 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._loss import loss
+from anglos._numerics import smallest_normal
 from anglos._reductions import Binary
 from anglos._row import Curve, Row
 
@@ -134,7 +135,7 @@ def sphereface2_bias(num_classes: int, *, variant: str = "C", margin: float = 0.
 
 def _g(xp: Any, cos: Any, t: float) -> tuple[Any, Any]:
     """G = 2 ((v + 1)/2)ᵗ − 1, g′ = t ((v + 1)/2)^(t − 1)."""
-    half = xp.clip((cos + 1.0) / 2.0, float(xp.finfo(cos.dtype).smallest_normal), None)
+    half = xp.clip((cos + 1.0) / 2.0, smallest_normal(xp, cos.dtype), None)
     return 2.0 * half**t - 1.0, t * half ** (t - 1.0)
 
 
