@@ -53,3 +53,14 @@ DISTANCES: dict[str, Callable[[Any, Array, Any], Distance]] = {
 
 OF_UNIT_VECTORS = ("cosine", "angle")
 """Those that do not depend on lengths."""
+
+
+def of_given(backend: Any, distance: str, side: tuple[Array, Array | None], other: tuple[Array, Array | None]
+             ) -> tuple[Array, Distance]:
+    """Of rows x, r with their 1/|x|, None where they are not normalised: x − r, and d; a zero vector has cosine 0."""
+    difference = side[0] - other[0]
+    square = backend.dot(difference, difference)
+    for inverse in (side[1], other[1]):
+        if inverse is not None:
+            square = square + backend.xp.astype(inverse[:, 0] == 0.0, square.dtype)
+    return difference, DISTANCES[distance](backend, square, 0.0)

@@ -7,7 +7,7 @@ from typing import Any
 from anglos import _direct
 from anglos._arguments import Anchors, DistanceName, GivenPairMargin, PairTargets, Reduction, SampleWeight
 from anglos._direct import Direct
-from anglos._distances import DISTANCES, OF_UNIT_VECTORS
+from anglos._distances import OF_UNIT_VECTORS, of_given
 from anglos._loss import loss
 from anglos._numerics import unit_rows, unit_rows_pullback
 
@@ -84,12 +84,8 @@ def _parts(backend: Any, anchors: Any, others: Any, targets: Any, *options: Any,
     """The points with 1/|x|; x − r; ½ D² or ½ [m − D]₊², or without the square; and the slopes in D² and in m."""
     xp = backend.xp
     sides: list[Any] = [unit_rows(backend, x) if normalize else (x, None) for x in (anchors, others)]
-    difference = sides[0][0] - sides[1][0]
-    square = backend.dot(difference, difference)
-    for _, inverse in sides if normalize else ():  # 2 − 2 cos θ, also of a zero vector
-        square = square + xp.astype(inverse[:, 0] == 0.0, square.dtype)
-    apart = DISTANCES[distance](backend, square, 0.0)
-    sign = xp.astype(targets, square.dtype, copy=False)
+    difference, apart = of_given(backend, distance, *sides)
+    sign = xp.astype(targets, difference.dtype, copy=False)
     sign = xp.where(xp.abs(sign) == 1.0, sign, math.nan)
     error = xp.where(sign > 0.0, apart.value, margin - apart.value)
     error = xp.where(error <= 0.0, 0.0, error)

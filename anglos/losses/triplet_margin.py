@@ -7,7 +7,7 @@ from typing import Any
 from anglos import _direct
 from anglos._arguments import Anchors, DistanceName, Positives, Reduction, RowTripletMargin, SampleWeight
 from anglos._direct import Direct
-from anglos._distances import DISTANCES, OF_UNIT_VECTORS
+from anglos._distances import OF_UNIT_VECTORS, of_given
 from anglos._loss import loss
 from anglos._numerics import hinge, hinge_of, unit_rows, unit_rows_pullback
 
@@ -82,9 +82,9 @@ def _parts(backend: Any, *points: Any, margin: Any, soft: bool, distance: str, s
     """The points with 1/|x|; their differences a − p, a − n, p − n; [d_ap − d_an + m]₊; its slopes in D² and m."""
     xp = backend.xp
     sides = [unit_rows(backend, x) if normalize else (x, None) for x in points]
-    a, p, n = (side[0] for side in sides)
-    differences = (a - p, a - n, p - n)
-    ap, an, pn = (DISTANCES[distance](backend, backend.dot(one, one), 0.0) for one in differences)
+    a, p, n = sides
+    differences, (ap, an, pn) = zip(*(of_given(backend, distance, *pair) for pair in ((a, p), (a, n), (p, n))),
+                                    strict=True)
     swapped = pn.value < (an.value if swap else -math.inf)
     value, weight = hinge(backend, ap.value - xp.where(swapped, pn.value, an.value) + margin, soft)
     slopes = (weight * ap.slope(), -xp.where(swapped, 0.0, weight * an.slope()),
