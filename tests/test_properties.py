@@ -559,7 +559,8 @@ def test_targets_of_given_pairs(library: Library) -> None:
         np.testing.assert_allclose(library.numpy(rows)[::3], np.where(signs > 0, apart, 3.0 - apart)[::3], rtol=1e-14)
         assert not library.numpy(d_nothing)[::3].any()
         assert np.abs(library.numpy(d_others)[::3]).max() < 1e-15
-        rows = anglos.triplet_margin(anchors, nothing, anchors, distance=distance, margin=0.0, reduction="none")
+        triplets: dict[str, Any] = {"distance": distance, "margin": 0.0, "reduction": "none"}
+        rows = anglos.triplet_margin(anchors, nothing, anchors, **triplets)
         np.testing.assert_allclose(library.numpy(rows)[::3], apart, rtol=1e-14)
         rows, gradients = anglos.pair_margin.value_and_grad(anchors, anchors, targets, **options, reduction="none")
         np.testing.assert_array_equal(library.numpy(rows), np.where(signs > 0, 0.0, 3.0))
