@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, sines
+from anglos._numerics import Array, is_number, sines
 
 
 class Turned(NamedTuple):
@@ -20,14 +20,14 @@ def turned_cosine(backend: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0
     """Cos t for t = factor·θ + shift while t ≤ π, and beyond it what `past_pi` names."""
     xp, (sin, divisor) = backend.xp, sines(backend, cos)
     multiple_cos, multiple_sin, multiple_ratio, theta = cos, sin, 1.0, None
-    single = _is_number(factor) and factor == 1.0
+    single = is_number(factor) and factor == 1.0
     if not single:
         multiple_cos, multiple_sin, multiple_ratio, theta = _multiple_angle(xp, cos, sin, divisor, factor)
     cos_shift, sin_shift = cos_sin(xp, shift)
     cos_t = multiple_cos * cos_shift - multiple_sin * sin_shift
     ratio_t = multiple_ratio * cos_shift + multiple_cos * sin_shift / divisor  # sin t / sin θ
     by_shift: Any = 0.0
-    if not (_is_number(shift) and _is_number(factor)):
+    if not (is_number(shift) and is_number(factor)):
         by_shift = -(multiple_sin * cos_shift + multiple_cos * sin_shift)  # −sin t
     turn = Turned(cos_t, ratio_t if single else factor * ratio_t, by_shift, 0.0 if theta is None else theta * by_shift)
 
@@ -41,7 +41,7 @@ def turned_cosine(backend: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0
     else:
         passes = xp.floor((factor * theta + shift) / math.pi)
     here, there = PAST_PI[past_pi](xp, cos, passes, turn, factor, shift)
-    return Turned(*(within if _is_number(within) else xp.where(here, beyond, within)
+    return Turned(*(within if is_number(within) else xp.where(here, beyond, within)
                     for beyond, within in zip(there, turn, strict=True)))
 
 
@@ -96,7 +96,7 @@ def _multiple_angle(xp: Any, cos: Array, sin: Array, divisor: Array, factor: Any
 
     An integer m needs no θ: cos mθ and sin mθ / sin θ are the Chebyshev polynomials T_m and U_{m−1} of cos θ.
     """
-    if _is_number(factor) and int(factor) == factor:  # of one that is a variable torch.compile misjudges factor % 1.0
+    if is_number(factor) and int(factor) == factor:  # of one that is a variable torch.compile misjudges factor % 1.0
         multiple_cos, ratio = cos, 1.0
         for _ in range(int(factor) - 1):  # the addition theorems for kθ + θ
             sin_squared = (1.0 - cos) * (1.0 + cos)
@@ -107,12 +107,8 @@ def _multiple_angle(xp: Any, cos: Array, sin: Array, divisor: Array, factor: Any
     return xp.cos(factor * theta), multiple_sin, multiple_sin / divisor, theta
 
 
-def _is_number(option: Any) -> bool:
-    return type(option) in (int, float)  # and not NumPy's float64, which 1 / margin makes of an array
-
-
 def cos_sin(xp: Any, angle: Any) -> tuple[Any, Any]:
     """Cos and sin of a number or an array."""
-    if _is_number(angle):
+    if is_number(angle):
         return math.cos(angle), math.sin(angle)
     return xp.cos(angle), xp.sin(angle)

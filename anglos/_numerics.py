@@ -7,6 +7,11 @@ from typing import Any
 Array = Any
 
 
+def is_number(option: Any) -> bool:
+    """Whether an option is a number, which nobody differentiates; else it is an array, which may be traced."""
+    return type(option) in (int, float)  # and not NumPy's float64, which 1 / margin makes of an array
+
+
 def float_type(xp: Any, *arrays: Array) -> Any:
     """The type in which the arithmetic is done: that of the arrays together, and float32 at least."""
     dtype = arrays[0].dtype  # not cached: torch.compile would guard what is not there yet

@@ -10,7 +10,7 @@ hold the other classes; what concerns the label's class has size B.
 from typing import Any, NamedTuple
 
 from anglos._numerics import Array, add_sums, unit_rows_pullback
-from anglos._row import Row, by_length, unchanged
+from anglos._row import Row, by_length, by_option, unchanged
 from anglos._spares import Spares
 from anglos._tiles import (
     Directions,
@@ -100,7 +100,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     if before is not None and not exponentials:
         residuals = tuple(map(backend.same_number, before.of_reduction, residuals))
     if row.regularizer is not None:
-        loss = loss + row.regularizer(xp, batch.length)[0]
+        loss = loss + row.regularizer(xp, batch.length).value
     if row.gate is not None:
         plain = row.scale * batch.embedding_length * batch.weight_length * batch.cos
         passed = row.gate(xp, rest.shift, batch.logit, plain) if before is None else before.passed
@@ -149,7 +149,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     slope_of = reduction.kept_slope if terms_are_kept else reduction.rest_slope
     own_slope = reduction.own_slope(backend, residuals, classes)
     row_factor = reduction.row_factor(xp, residuals, own_slope) if terms_are_kept else None
-    reach, fields = g * row.scale, {row.names[name][0] for name in needs & row.names.keys()}
+    reach, fields = g * row.scale, {field for name in needs & row.names.keys() for field, _ in row.names[name]}
     # Where there is a row factor no cosines are kept: of the sums below it meets those of points and bias alone.
     reach_rest = reach if row_factor is None else reach * row_factor
     g_rest = g * row_factor if row_factor is not None and "bias" in fields else g
@@ -189,13 +189,12 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         if "bias" in fields and class_bias(row) is not None:
             d_bias = backend.add_own(labels, first, slopes @ g_rest, g * own_slope)
         sums = {"bias": xp.sum(slopes, axis=0)} if "bias" in fields and d_bias is None else {}
+        for name in needs & visit.option_slopes.keys():
+            sums[f"by {name}"] = xp.sum(slopes * visit.option_slopes[name], axis=0)
         if visit.rest is not None:
             rest_slope, slopes = slopes, slopes * visit.rest.slope
             if "scale" in fields or not row.normalize_embeddings:
                 sums["along"] = xp.sum(rest_slope * visit.rest.value - slopes * visit.cos, axis=0)
-            for name, slope in visit.rest.option_slopes.items():
-                if name in needs:
-                    sums[name] = xp.sum(rest_slope * slope, axis=0)
         if visit.mix is not None and "scale" in fields:  # which meets the class's cosine, not what its slopes add up to
             sums["along"] = xp.sum(slopes * (visit.cos - xp.sum(visit.mix * visit.cosines, axis=1)), axis=0)
         if own_inside:
@@ -229,6 +228,8 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         by_own = own_pull[..., None] * batch.own_points
         d_points = d_points * reach_rest[:, None] + (by_own if batch.mix is None else xp.sum(by_own, axis=1))
     by_field = {}
+    if fields - {"scale", "bias"}:
+        by_field = {field: g * slope for field, slope in reduction.field_slopes(backend, residuals).items()}
     if "scale" in fields:  # which is a normal number of its type
         by_field["scale"] = backend.dot(batch.points, d_points) / row.scale + g * stretch * batch.embedding_length
     if "bias" in fields:
@@ -242,11 +243,8 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
         if lengthening is not None:
             d_embeddings = d_embeddings + directions.unit * (g * lengthening)[:, None]
         gradients["embeddings"] = d_embeddings
-    for name in needs & row.names.keys():
-        gradients[name] = by_field[row.names[name][0]] * row.names[name][1]
     for name in needs - gradients.keys():
-        own = own_slope * batch.weight_length * batch.target.option_slopes.get(name, 0.0)
-        gradients[name] = reach * batch.embedding_length * (own + sums.get(name, 0.0))
+        gradients[name] = by_option(xp, row, batch, name, g, own_slope, sums.get(f"by {name}"), by_field)
     return gradients
 
 

@@ -4,7 +4,8 @@ Each reduction is a monoid over tiles of classes (`gather` one, `combine` two), 
 slopes need, and the slopes of the loss in the label's logit (`own_slope`) and in the others of a tile (`rest_slope`,
 0 at the label's). Those that gather exponentials leave them in the place of the logits, and can take the slopes from
 them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None. With a factor
-all slopes of a row add up to 0: the others' are to the label's as e_j is to −Σ e.
+all slopes of a row add up to 0: the others' are to the label's as e_j is to −Σ e. One whose fields may be arrays has
+the slopes of the loss in them: `field_slopes`.
 """
 
 import math
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array, beyond_larger, largest_finite, sigmoid, softplus
+from anglos._numerics import Array, beyond_larger, is_number, largest_finite, sigmoid, softplus
 
 
 class Tile(NamedTuple):
@@ -54,10 +55,15 @@ class CrossEntropy(NamedTuple):
     Written ς(L − z_y), L the log-sum-exp of the rest, it keeps every digit of a small loss.
     """
 
-    label_smoothing: float = 0.0
+    label_smoothing: Any = 0.0
+
+    @property
+    def smooths(self) -> bool:
+        """Whether any label is smoothed, as far as is known."""
+        return not (is_number(self.label_smoothing) and self.label_smoothing == 0.0)
 
     def gather(self, backend: Any, tile: Tile, own_logit: Array, shift: Array | None = None) -> LogSumExp:
-        total = sum_of_rest(backend.xp, tile, tile.logits) if self.label_smoothing else None
+        total = sum_of_rest(backend.xp, tile, tile.logits) if self.smooths else None
         return _gather(backend, tile, shift, total)
 
     def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
@@ -65,18 +71,23 @@ class CrossEntropy(NamedTuple):
 
     def value(self, backend: Any, gathered: LogSumExp, own_logit: Array, classes: int
               ) -> tuple[Array, tuple[Array, ...]]:
-        """ℓ; −log p_y = ς(L − z_y), L, z_y, and the rest's Σ e^(z − shift), to be divided by."""
+        """ℓ; −log p_y = ς(L − z_y), L, z_y, the rest's Σ e^(z − shift), to be divided by, and z_y − mean_j z_j."""
         rest, total = _finish(backend, gathered)
         excess = rest - own_logit
-        loss = surprise = softplus(backend, excess)
-        if self.label_smoothing:
-            loss = surprise + self.label_smoothing * (own_logit - (gathered.sum + own_logit) / classes)
-        return loss, (surprise, rest, own_logit, total)
+        surprise = softplus(backend, excess)
+        if not self.smooths:
+            return surprise, (surprise, rest, own_logit, total)
+        above_mean = own_logit - (gathered.sum + own_logit) / classes
+        return surprise + self.label_smoothing * above_mean, (surprise, rest, own_logit, total, above_mean)
+
+    def field_slopes(self, backend: Any, residuals: tuple[Array, ...]) -> dict[str, Array]:
+        """∂ℓ/∂ε = z_y − mean_j z_j."""
+        return {"label_smoothing": residuals[4]}
 
     def own_slope(self, backend: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
         slope = _label_slope(backend.xp, residuals)
-        return slope + self.label_smoothing * (1.0 - 1.0 / classes) if self.label_smoothing else slope
+        return slope + self.label_smoothing * (1.0 - 1.0 / classes) if self.smooths else slope
 
     def rest_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = p_j − ε/C."""
@@ -86,16 +97,16 @@ class CrossEntropy(NamedTuple):
 
     def kept_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
         """The same, with p_j = (1 − p_y) e_j / Σ e."""
-        if not self.label_smoothing:
+        if not self.smooths:
             return tile.logits
         share = -_label_slope(backend.xp, residuals) / residuals[3]
         return self._smoothed(tile.logits * share, tile, classes)
 
     def row_factor(self, xp: Any, residuals: tuple[Array, ...], own_slope: Array) -> Array | None:
-        return None if self.label_smoothing else -own_slope / residuals[3]
+        return None if self.smooths else -own_slope / residuals[3]
 
     def _smoothed(self, p: Array, tile: Tile, classes: int) -> Array:
-        return tile.with_own(p - self.label_smoothing / classes, 0.0) if self.label_smoothing else p
+        return tile.with_own(p - self.label_smoothing / classes, 0.0) if self.smooths else p
 
 
 class ExcludedPositive(NamedTuple):
@@ -134,8 +145,8 @@ class ExcludedPositive(NamedTuple):
 class Binary(NamedTuple):
     """ℓ = λ₊ ς(−z_y) + λ₋ Σ_{j≠y} ς(z_j): of every class by itself, whether it is this one."""
 
-    positive: float = 1.0
-    negative: float = 1.0
+    positive: Any = 1.0
+    negative: Any = 1.0
 
     def gather(self, backend: Any, tile: Tile, own_logit: Array) -> Array:
         return sum_of_rest(backend.xp, tile, softplus(backend, tile.logits))
@@ -143,15 +154,21 @@ class Binary(NamedTuple):
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
 
-    def value(self, backend: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
-        return self.positive * softplus(backend, -own_logit) + self.negative * gathered, (own_logit,)
+    def value(self, backend: Any, gathered: Array, own_logit: Array, classes: int
+              ) -> tuple[Array, tuple[Array, Array, Array]]:
+        """ℓ; z_y, ς(−z_y), and Σ ς(z_j)."""
+        own = softplus(backend, -own_logit)
+        return self.positive * own + self.negative * gathered, (own_logit, own, gathered)
 
-    def own_slope(self, backend: Any, residuals: tuple[Array], classes: int) -> Array:
+    def field_slopes(self, backend: Any, residuals: tuple[Array, Array, Array]) -> dict[str, Array]:
+        """∂ℓ/∂λ₊ = ς(−z_y), ∂ℓ/∂λ₋ = Σ ς(z_j)."""
+        return {"positive": residuals[1], "negative": residuals[2]}
+
+    def own_slope(self, backend: Any, residuals: tuple[Array, Array, Array], classes: int) -> Array:
         """∂ℓ/∂z_y = −λ₊ σ(−z_y)."""
-        (own_logit,) = residuals
-        return -self.positive * sigmoid(backend, -own_logit)
+        return -self.positive * sigmoid(backend, -residuals[0])
 
-    def rest_slope(self, backend: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Any, residuals: tuple[Array, Array, Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = λ₋ σ(z_j)."""
         return tile.with_own(self.negative * sigmoid(backend, tile.logits), 0.0)
 

@@ -1,11 +1,12 @@
 """What comes of a batch, and of a batch and a tile of classes, before any loss is taken."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from anglos._numerics import Array, float_type, unit_rows
 from anglos._reductions import Tile, tile_of
-from anglos._row import Curve, Row, unchanged
+from anglos._row import NO_OPTIONS, Curve, Row, curve_of, unchanged
 from anglos._spares import Spares
 from anglos._weights import Prototypes, products, prototypes_of
 
@@ -92,11 +93,12 @@ def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Direc
     if not row.normalize_weights:
         own_points = _of_label(backend, inputs, inputs["weights"])
         weight_length = backend.dot(own_points, own_unit)
-    cos = cosines
+    cos, merged = cosines, None
     if row.merge is not None:
-        cos, mix = row.merge(backend, cosines)
+        merged = row.merge(backend, cosines)
+        cos, mix = merged.value, merged.slope
     cos = backend.clip(cos, -1.0, 1.0)
-    target = _curve(backend, row, cos, row.target(backend, cos, length))
+    target = curve_of(backend, row, row.target, cos, length, merged)
     if row.target is unchanged and not (row.normalize_embeddings and row.normalize_weights):
         # Not by way of lengths and cosine: a zero vector of free length has a slope, and its cosine has none.
         logit = row.scale * backend.dot(points, own_points)
@@ -105,13 +107,6 @@ def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Direc
     if row.bias is not None:
         logit = logit + (xp.take(row.bias, inputs["labels"], axis=0) if per_class(row.bias) else row.bias)
     return Batch(points, own_points, length, embedding_length, weight_length, cos, mix, target, logit)
-
-
-def _curve(backend: Any, row: Row, cos: Array, curve: Curve) -> Curve:
-    """The curve, or for a straight-through gradient its value with slope 1: so for all who differentiate it."""
-    if not row.straight_through:
-        return curve
-    return curve._replace(value=cos + backend.stop_gradient(curve.value - cos), slope=1.0)
 
 
 def _of_label(backend: Any, inputs: dict[str, Array], prototypes: Array) -> Array:
@@ -131,6 +126,8 @@ class Visit(NamedTuple):
     mix: Array | None
     cos: Array | None
     rest: Curve | None
+    option_slopes: Mapping[str, Any]
+    """Of η, or of the merge where there is no η."""
     tile: Tile
 
 
@@ -154,7 +151,7 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
                                              first, inverses)
     points = prototypes.points
     shape = points.shape[0], labels.shape[0]
-    cosines, mix, rest = None, None, None
+    cosines, mix, rest, option_slopes = None, None, None, NO_OPTIONS
     cos: Any = None
     if kept is not None:
         kept = xp.reshape(kept, shape)
@@ -167,14 +164,14 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
         cos = logits = backend.same_number(kept, logits) if again else logits
         if row.merge is not None:
             cosines = xp.reshape(cos, (*weights.shape[:2], cos.shape[1]))
-            cos, mix = row.merge(backend, cosines)
+            cos, mix, option_slopes, _ = row.merge(backend, cosines)
         value = cos
         if row.rest is not None:
             cos = backend.clip(cos, -1.0, 1.0)
             if row.nearest is not None:
                 statistic = _among(backend, statistic, first, cos)
-            rest = _curve(backend, row, cos, row.rest(backend, cos, statistic))
-            value = rest.value
+            rest = curve_of(backend, row, row.rest, cos, statistic)
+            value, option_slopes = rest.value, rest.option_slopes
         logits = row.scale * batch.embedding_length * value
     if kept is None or keeps or again:
         if bias is not None:
@@ -184,7 +181,8 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
     if again and not keeps:
         logits = backend.same_number(kept, logits)
     spare = logits if kept is None or keeps or again else spares.take("product", points, *shape)
-    return Visit(prototypes, cosines, mix, cos, rest, tile_of(backend, logits, labels, first, spare, whole))
+    tile = tile_of(backend, logits, labels, first, spare, whole)
+    return Visit(prototypes, cosines, mix, cos, rest, option_slopes, tile)
 
 
 def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict[str, Array]) -> Any:

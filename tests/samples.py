@@ -6,7 +6,7 @@ import numpy as np
 from libraries import Array, Library
 
 from anglos import Loss
-from anglos._kinds import ArrayOf
+from anglos._kinds import ArrayOf, Number, Pair
 
 BATCH, CLASSES, DIMENSION = 6, 5, 4
 LABELS = np.asarray([0, 3, 0, 1, 4, 3])
@@ -34,6 +34,11 @@ OPTION_VALUES: dict[str, list[Any]] = {
     "regularizer": [0.1],
     "circle margin": [0.4],
     "proxy_anchor margin": [0.2],
+    "label_smoothing": [0.3],
+    "balance": [0.6],
+    "gamma": [2.0],
+    "h": [0.5],
+    "negative_weight": [0.5],
 }
 # Values, other than the defaults, of options that are no arrays and are not one of a few.
 OTHER_VALUES: dict[str, Any] = {
@@ -42,8 +47,20 @@ OTHER_VALUES: dict[str, Any] = {
     "tau_plus": 0.3, "epsilon": 0.3, "regularizer": 0.1, "soft": True,
 }
 
+# The numbers that may not be arrays, with what the docstring says of it.
+NUMBERS_ONLY = {
+    ("inter_topk", "k"): "it decides the shape of arrays",
+    ("magface", "norm_range"): "that the first is the smaller is checked before any arithmetic",
+    ("magface", "margin_range"): "for the same reason",
+}
+
 # Part of the value is a constant to the gradient: compare with autodiff of `plain`, which knows, not with differences.
 FROZEN = {"adaface", "angular_triplet", "circle", "circle_softmax", "ranked_list"}
+
+
+def known_values(loss: Loss[...], name: str) -> list[Any]:
+    """Of an option: those for this loss, or else those for all."""
+    return OPTION_VALUES.get(f"{loss.name} {name}") or OPTION_VALUES[name]
 
 
 def array_options(loss: Loss[...]) -> dict[str, list[Any]]:
@@ -53,10 +70,17 @@ def array_options(loss: Loss[...]) -> dict[str, list[Any]]:
         kind = loss.kinds[name]
         if getattr(kind, "dtype", "") == "real floating" and not kind.frozen and name != "reference_embeddings" and (
                 kind.shapes):
-            per_class = kind.shapes == ("C",)
-            known = OPTION_VALUES.get(f"{loss.name} {name}") or OPTION_VALUES[name]
-            values[name] = [np.linspace(-1.0, 1.0, CLASSES)] if per_class else known[: len(kind.shapes)]
+            known = [np.linspace(-1.0, 1.0, CLASSES)] if kind.shapes == ("C",) else known_values(loss, name)
+            values[name] = known[: len(kind.shapes)]
     return values
+
+
+def numbers(loss: Loss[...]) -> dict[str, float]:
+    """A value for every option that may be a number or an array and has a gradient; others must be on the list."""
+    kinds = {name: loss.kinds[name] for name in loss.defaults if isinstance(loss.kinds[name], (Number, Pair))}
+    fixed = {name for name, kind in kinds.items() if not getattr(kind, "shapes", ())}
+    assert fixed == {name for owner, name in NUMBERS_ONLY if owner == loss.name}
+    return {name: known_values(loss, name)[0] for name, kind in kinds.items() if name not in fixed and not kind.frozen}
 
 
 def other_options(loss: Loss[...]) -> list[dict[str, Any]]:

@@ -70,9 +70,9 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((X, W, Y), {"scale": math.inf}, ValueError,
      "scale was inf; wanted a scale above 0: a number or an array of real floating dtype and shape ()"),
     ((X, W, Y), {"label_smoothing": 1.5}, ValueError,
-     "label_smoothing was 1.5; wanted a probability from 0 to 1: a number"),
-    ((X, W, Y), {"label_smoothing": np.asarray(0.1)}, TypeError,
-     "label_smoothing was a numpy.ndarray; wanted a probability from 0 to 1: a number"),
+     f"label_smoothing was 1.5; wanted a probability from 0 to 1: a number or {SCALAR}"),
+    ((X, W, Y), {"label_smoothing": np.asarray(1.5)}, ValueError,
+     f"label_smoothing held 1.5; wanted a probability from 0 to 1: a number or {SCALAR}"),
     ((X, W, Y), {"reduction": "avg"}, ValueError, "reduction was 'avg'; wanted one of 'none', 'sum', 'mean'"),
     ((X, W, Y), {"reduction": None}, ValueError, "reduction was None; wanted one of 'none', 'sum', 'mean'"),
     ((X, W, Y), {"past_pi": "keep"}, ValueError,
@@ -82,9 +82,11 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((X, W, Y), {"sample_weight": np.ones(5)}, ValueError,
      "sample_weight was of shape (5,); wanted (B,), with B = 6 in embeddings"),
     ((X, W, Y), {"wrt": ("labels",)}, ValueError,
-     "wrt was ('labels',); wanted a tuple of names out of embeddings, weights, margin, scale, sample_weight"),
+     "wrt was ('labels',); wanted a tuple of names out of embeddings, weights, margin, scale, label_smoothing, "
+     "sample_weight"),
     ((X, W, Y), {"wrt": "weights"}, ValueError,
-     "wrt was 'weights'; wanted a tuple of names out of embeddings, weights, margin, scale, sample_weight"),
+     "wrt was 'weights'; wanted a tuple of names out of embeddings, weights, margin, scale, label_smoothing, "
+     "sample_weight"),
 ]
 
 

@@ -10,12 +10,14 @@ from libraries import LIBRARIES, Library
 from samples import (
     BATCH,
     FROZEN,
+    NUMBERS_ONLY,
     array_options,
     arrays,
     fitting,
     float_arrays,
     gentle,
     leaves,
+    numbers,
     other_options,
     references,
 )
@@ -25,11 +27,12 @@ from anglos import Loss
 
 
 def calls(loss: Loss[...]) -> list[dict[str, Any]]:
-    """Calls that between them make every option an array, in every form it may take, and take every choice."""
-    learnt = [{name: value} for name, values in array_options(loss).items() for value in values]
-    others = other_options(loss)
-    return [{}, *learnt, *others, *({**call, **one} for call in others if {"mining", "soft"} & call.keys()
-                                    for one in learnt)]
+    """Calls that make every option an array, in every form it may take, and take every choice, alone and with those."""
+    learnt = array_options(loss)
+    alone = [{name: np.asarray(value)} for name, values in learnt.items() for value in values]
+    together = {name: np.asarray(values[0]) for name, values in learnt.items()}
+    choices = other_options(loss)
+    return [{}, *alone, *choices, *({**together, **choice} for choice in choices)]
 
 
 def test_value_and_grad_is_autodiff_of_plain(loss: Loss[...], torch_library: Library) -> None:
@@ -41,8 +44,7 @@ def test_value_and_grad_is_autodiff_of_plain(loss: Loss[...], torch_library: Lib
         if options.get("from_logits") is False:
             inputs = [torch.softmax(inputs[0].detach(), dim=-1).requires_grad_()]
         learnt = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True)
-                  for name, value in options.items()
-                  if name in array_options(loss) and value is not None and not isinstance(value, str)}
+                  for name, value in options.items() if isinstance(value, np.ndarray)}
         options = {**gentle(loss), **options}
         more = references(loss, torch_library) if options in ({}, {"distance": "angle"}) else {}
         for name in set(more) & {"reference_embeddings"}:
@@ -59,6 +61,23 @@ def test_value_and_grad_is_autodiff_of_plain(loss: Loss[...], torch_library: Lib
                 assert got.shape == want.shape
                 torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10,
                                            msg=lambda text, name=name, options=options: f"{name} {options}\n{text}")
+
+
+def test_every_number_may_be_learnt(loss: Loss[...], numpy: Library) -> None:
+    """Against a central difference; the few that may not be arrays say why."""
+    for (owner, _), reason in NUMBERS_ONLY.items():
+        assert owner != loss.name or reason in str(loss.__doc__)
+    inputs = arrays(loss, numpy)
+    for name, number in numbers(loss).items():
+        if loss.name in FROZEN:
+            continue
+
+        def at(number: float, name: str = name) -> float:
+            return float(loss(*inputs, **{**gentle(loss), name: number}))
+
+        _, (slope,) = loss.value_and_grad(*inputs, **{**gentle(loss), name: number}, wrt=(name,))
+        difference = (at(number + 1e-6) - at(number - 1e-6)) / 2e-6
+        np.testing.assert_allclose(float(slope), difference, rtol=1e-6, atol=1e-8, err_msg=name)
 
 
 def test_gradcheck_to_second_order(loss: Loss[...], torch_library: Library) -> None:
@@ -82,15 +101,23 @@ def test_gradcheck_to_second_order(loss: Loss[...], torch_library: Library) -> N
 def test_gradient_penalty_is_that_of_autodiff(loss: Loss[...], torch_library: Library) -> None:
     """A cache that leaks into the second derivative shows here: 895 where 348 is right was once measured."""
     torch: Any = import_module("torch")
-    penalties = []
-    for function in (loss, loss.plain):
-        inputs = arrays(loss, torch_library)
-        tensors = [array.requires_grad_() for array in leaves(loss, inputs)]
-        gradients = torch.autograd.grad(function(*inputs, **gentle(loss)), tensors, create_graph=True)
-        penalty = sum((gradient**2).sum() for gradient in gradients)
-        penalties.append(torch.autograd.grad(penalty, tensors))
-    for got, want in zip(*penalties, strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+    # Straight-through slopes have no derivative. A detached mean of one has cosine 1, where a clip ends autodiff.
+    without = {("gradient", "straight_through"), ("detach_centroids", True), ("from_logits", False)}
+    together = [options for options in calls(loss) if len(options) > 1]
+    for options in [{}, *(one for one in together if not any(one.get(name) == value for name, value in without))]:
+        penalties = []
+        for function in (loss, loss.plain):
+            inputs = fitting(arrays(loss, torch_library), options)
+            learnt = {name: torch.tensor(value, requires_grad=True) for name, value in options.items()
+                      if isinstance(value, np.ndarray)}
+            tensors = [*(array.requires_grad_() for array in leaves(loss, inputs)), *learnt.values()]
+            value = function(*inputs, **{**gentle(loss), **options, **learnt})
+            gradients = torch.autograd.grad(value, tensors, create_graph=True)
+            penalty = sum((gradient**2).sum() for gradient in gradients)
+            penalties.append(torch.autograd.grad(penalty, tensors))
+        for got, want in zip(*penalties, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9,
+                                       msg=lambda text, options=options: f"{options}\n{text}")
 
 
 def test_jax_check_grads_to_second_order_under_jit(loss: Loss[...], jax_library: Library) -> None:

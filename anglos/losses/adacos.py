@@ -46,8 +46,8 @@ def adacos(
     scale : positive number, or array (), optional
         s, a constant to the gradient. None is the paper's fixed one and the start of the other, √2 log(C − 1); with
         fewer than three classes √2 log 2.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int

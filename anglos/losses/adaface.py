@@ -8,11 +8,11 @@ from anglos import _prototypes
 from anglos._arguments import (
     Angle,
     Embeddings,
+    Factor,
     GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
-    NonNegative,
     NormState,
     Reduction,
     SampleWeight,
@@ -21,7 +21,7 @@ from anglos._arguments import (
 )
 from anglos._check import check_values
 from anglos._loss import loss
-from anglos._numerics import sines
+from anglos._numerics import is_number, sines
 from anglos._reductions import CrossEntropy
 from anglos._row import Curve, Row
 
@@ -30,7 +30,7 @@ from anglos._row import Curve, Row
       paper="Kim et al. 2022, arXiv:2204.00964")
 def adaface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: Angle = 0.4, h: NonNegative = 0.333, scale: Scale = 64.0, norm_mean: NormState = None,
+    margin: Angle = 0.4, h: Factor = 0.333, scale: Scale = 64.0, norm_mean: NormState = None,
     norm_std: NormState = None,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
     keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
@@ -50,18 +50,18 @@ def adaface(
     labels : integer array (B,)
         0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
         out of range makes its row NaN.
-    margin : angle in radians from 0 to π; a number, or an array ()
+    margin : angle in radians from 0 to π; a number, or an array () or (B,)
         m: an angle and a cosine at once.
-    h : number of at least 0
-        How much the length matters; 0 is CosFace.
+    h : number of at least 0, or array ()
+        How much the length matters; 0 is CosFace. An array is differentiated.
     scale : positive number, or array ()
         s. An array is differentiated: a learnable scale.
     norm_mean : positive number, or array (), optional
         State: the running mean μ of lengths, from `anglos.adaface_update`. None: the mean of the batch.
     norm_std : positive number, or array (), optional
         State: their running standard deviation σ. None: that of the batch (unbiased; 0 for one row).
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
@@ -135,14 +135,20 @@ def _statistics(xp: Any, length: Any) -> tuple[Any, Any]:
 
 
 def _target(backend: Any, cos: Any, length: Any, *, margin: Any, h: Any, mean: Any, std: Any) -> Curve:
-    """φ = cos(θ − m ẑ) − m ẑ − m, φ′ = sin(θ − m ẑ) / sin θ, ∂φ/∂m = ẑ sin(θ − m ẑ) − ẑ − 1."""
+    """φ = cos(θ − m ẑ) − m ẑ − m, φ′ = sin(θ − m ẑ) / sin θ, ∂φ/∂m = ẑ sin(θ − m ẑ) − ẑ − 1.
+
+    ∂φ/∂h = m (sin(θ − m ẑ) − 1) ∂ẑ/∂h, with ∂ẑ/∂h = (|x| − μ)/σ between −1 and 1.
+    """
     xp, length = backend.xp, backend.stop_gradient(length)
     batch_mean, batch_std = _statistics(xp, length)
     mean, std = batch_mean if mean is None else mean, batch_std if std is None else std
-    z = xp.clip(h * (xp.clip(length, 0.001, 100.0) - mean) / (std + 0.001), -1.0, 1.0)
+    quality = (xp.clip(length, 0.001, 100.0) - mean) / (std + 0.001)
+    z = xp.clip(h * quality, -1.0, 1.0)
     sin, divisor = sines(backend, cos)
     angle = xp.atan2(sin, cos) - margin * z
     inside = (angle > 0.0) & (angle < math.pi)
     sin_angle = xp.where(inside, xp.sin(angle), 0.0)
-    return Curve(xp.cos(xp.clip(angle, 0.0, math.pi)) - margin * (z + 1.0), sin_angle / divisor,
-                 {"margin": z * sin_angle - z - 1.0})
+    option_slopes = {"margin": z * sin_angle - z - 1.0}
+    if not is_number(h):
+        option_slopes["h"] = margin * (sin_angle - 1.0) * xp.where(xp.abs(h * quality) < 1.0, quality, 0.0)
+    return Curve(xp.cos(xp.clip(angle, 0.0, math.pi)) - margin * (z + 1.0), sin_angle / divisor, option_slopes)

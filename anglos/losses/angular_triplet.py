@@ -5,9 +5,9 @@ from typing import Any
 
 from anglos import _prototypes
 from anglos._arguments import (
+    AngleFactor,
     Annealing,
     Embeddings,
-    FixedFactorFromOne,
     GradientProducts,
     KeepBytes,
     Labels,
@@ -28,7 +28,7 @@ from anglos.losses.sphereface import annealed
       paper="KaleidoZhouYN, Angular-Triplet-Loss (code)")
 def angular_triplet(
     embeddings: Embeddings, prototypes: Prototypes, labels: Labels, /, *,
-    margin: FixedFactorFromOne = 1.0, annealing: Annealing = 0.0, semi_hard: bool = True,
+    margin: AngleFactor = 1.0, annealing: Annealing = 0.0, semi_hard: bool = True,
     sample_weight: SampleWeight = None, ignore_index: int = -100,
     keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
@@ -49,8 +49,8 @@ def angular_triplet(
     labels : integer array (B,)
         0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
         out of range makes its row NaN.
-    margin : number from 1 to 10
-        m, the factor of the angle. 1 is no margin.
+    margin : factor of the angle from 1 to 10; a number, or an array () or (B,)
+        m. 1 is no margin. An array is differentiated.
     annealing : number of at least 0, or array ()
         λ.
     semi_hard : bool
@@ -94,9 +94,8 @@ def angular_triplet(
                gate=partial(_semi_hard, margin=margin) if semi_hard else None)
 
 
-def _semi_hard(xp: Any, largest: Any, own: Any, own_without_margin: Any, *, margin: float) -> Any:
-    wrong = own < largest
-    return wrong if margin == 1.0 else wrong & (own_without_margin >= largest)
+def _semi_hard(xp: Any, largest: Any, own: Any, own_without_margin: Any, *, margin: Any) -> Any:
+    return (own < largest) & ((margin == 1.0) | (own_without_margin >= largest))
 
 
 def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replace: Any) -> Any:

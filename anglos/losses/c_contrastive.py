@@ -36,8 +36,8 @@ def c_contrastive(
     labels : integer array (B,)
         0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
         out of range makes its row NaN.
-    margin : squared distance from 0 to 4
-        m: 2 is an angle of 90°.
+    margin : squared distance from 0 to 4; a number, or an array () or (B,)
+        m: 2 is an angle of 90°. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
@@ -72,4 +72,4 @@ def c_contrastive(
     >>> round(float(anglos.c_contrastive(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=1.5)), 6)
     0.5
     """
-    return Row(reduction=ContrastiveHinge(margin))
+    return Row(reduction=ContrastiveHinge(margin), names={"margin": (("margin", 1.0),)})

@@ -38,8 +38,8 @@ def c_triplet(
     labels : integer array (B,)
         0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
         out of range makes its row NaN.
-    margin : squared distance from 0 to 4
-        m.
+    margin : squared distance from 0 to 4; a number, or an array () or (B,)
+        m. An array is differentiated.
     hardest : bool
         Take only the nearest other class (of equals, the first).
     sample_weight : array (B,), optional
@@ -76,4 +76,5 @@ def c_triplet(
     >>> round(float(anglos.c_triplet(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=1.5)), 6)
     0.5
     """
-    return Row(reduction=HardestTripletHinge(margin) if hardest else TripletHinge(margin))
+    return Row(reduction=HardestTripletHinge(margin) if hardest else TripletHinge(margin),
+               names={"margin": (("margin", 1.0),)})

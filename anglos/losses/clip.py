@@ -6,7 +6,6 @@ from anglos._arguments import FalseNegativePairs, Keys, Queries, Reduction, RowM
 from anglos._contrasts import one_of_many
 from anglos._loss import loss
 from anglos._pair_row import PairRow
-from anglos._row import NAMES
 
 
 @loss(_pairs, formula="ℓ = ½ (CE over rows + CE over columns) of s q·k", paper="Radford et al. 2021, arXiv:2103.00020")
@@ -64,4 +63,4 @@ def clip(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return PairRow(one_of_many, scale, symmetric=True, names=NAMES)
+    return PairRow(one_of_many, scale, symmetric=True, names={"scale": ("scale", 1.0)})

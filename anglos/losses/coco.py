@@ -42,8 +42,8 @@ def coco(
     scale : positive number, or array (), optional
         s. An array is differentiated. None: the least with which the label's probability can reach 0.9999,
         `anglos.suggest_scale(C, 0.9999)`, and 1 at least.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int

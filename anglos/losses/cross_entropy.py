@@ -32,8 +32,8 @@ def cross_entropy(
     class_weight : array (C,), optional
         ω, numbers of at least 0 by which the terms of every class are multiplied, smoothed ones too, as PyTorch's
         `weight`: the mean of labels is divided by the sum of ω_y, that of probabilities by B. A constant.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
@@ -69,19 +69,21 @@ def cross_entropy(
     return Direct(partial(softmax_value, softmax), partial(softmax_gradients, softmax))
 
 
-def softmax_value(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> Any:
+def softmax_value(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any, *options: Any) -> Any:
     """The loss of every row."""
     (loss, _), _ = _parts(softmax, backend, logits, labels)
     return loss
 
 
-def softmax_gradients(softmax: CrossEntropy, backend: Any, g: Any, logits: Any, labels: Any) -> dict[str, Any]:
+def softmax_gradients(softmax: CrossEntropy, backend: Any, g: Any, logits: Any, labels: Any, *options: Any
+                      ) -> dict[str, Any]:
     """∂(Σ g_i ℓ_i)."""
     (_, residuals), tile = _parts(softmax, backend, logits, labels)
     classes = logits.shape[1]
     slopes = tile.with_own(softmax.rest_slope(backend, residuals, tile, classes),
                            softmax.own_slope(backend, residuals, classes))
-    return {"logits": (g * slopes).T}
+    by_field = softmax.field_slopes(backend, residuals) if softmax.smooths else {}
+    return {"logits": (g * slopes).T, **{name: g * slope for name, slope in by_field.items()}}
 
 
 def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tuple[Any, Tile]:

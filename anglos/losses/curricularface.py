@@ -59,8 +59,8 @@ def curricularface(
         State: the running mean of cos θ_y. It is a constant to the gradient.
     past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
         φ where θ + m > π, as in `arcface`.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int

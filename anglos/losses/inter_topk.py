@@ -49,7 +49,7 @@ def inter_topk(
         0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
         out of range makes its row NaN.
     k : integer of at least 1
-        How many classes; more than C − 1 are all.
+        How many classes; more than C − 1 are all. No array: it decides the shape of arrays.
     penalty : angle in radians from 0 to π; a number, or an array () or (B,)
         m′.
     margin : angle in radians from 0 to π; a number, or an array () or (B,)
@@ -58,8 +58,8 @@ def inter_topk(
         s. An array is differentiated: a learnable scale.
     past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
         φ where θ + m > π, as in `arcface`.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int

@@ -45,8 +45,8 @@ def l2_softmax(
         log(p (C − 2) / (1 − p)) for the mean probability p = 0.9 of the label.
     bias : array (C,), optional
         b. It is differentiated.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int

@@ -46,8 +46,8 @@ def linear_cross_entropy(
     class_weight : array (C,), optional
         ω, numbers of at least 0 by which the terms of every class are multiplied, smoothed ones too, as PyTorch's
         `weight`: the mean of labels is divided by the sum of ω_y, that of probabilities by B. A constant.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int

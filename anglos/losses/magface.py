@@ -8,11 +8,11 @@ from anglos._angles import turned_cosine
 from anglos._arguments import (
     AngleRange,
     Embeddings,
+    Factor,
     GradientProducts,
     KeepBytes,
     Labels,
     LabelSmoothing,
-    NonNegative,
     NormRange,
     PastPi,
     Reduction,
@@ -28,7 +28,7 @@ from anglos._row import Curve, Row
 @loss(_prototypes, formula="φ = cos(θ + m(|x|)), + λ(1/|x| + |x|/u²)", paper="Meng et al. 2021, arXiv:2103.06627")
 def magface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    norm_range: NormRange = (10.0, 110.0), margin_range: AngleRange = (0.45, 0.8), regularizer: NonNegative = 35.0,
+    norm_range: NormRange = (10.0, 110.0), margin_range: AngleRange = (0.45, 0.8), regularizer: Factor = 35.0,
     scale: Scale = 64.0, past_pi: PastPi = "smooth",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
     keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
@@ -49,17 +49,18 @@ def magface(
         0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
         out of range makes its row NaN.
     norm_range : two positive numbers
-        l and u.
+        l and u. No arrays: that the first is the smaller is checked before any arithmetic.
     margin_range : two angles in radians from 0 to π
-        m(l) and m(u).
-    regularizer : number of at least 0
-        λ. The paper's analysis asks for at least s m′ u² l² / (u² − l²), 22.6 with these defaults.
+        m(l) and m(u). No arrays, for the same reason.
+    regularizer : number of at least 0, or array ()
+        λ. The paper's analysis asks for at least s m′ u² l² / (u² − l²), 22.6 with these defaults. An
+        array is differentiated.
     scale : positive number, or array ()
         s. An array is differentiated: a learnable scale.
     past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
         φ where θ + m > π, as in `arcface`.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
@@ -119,9 +120,11 @@ def _target(backend: Any, cos: Any, length: Any, *, norms: tuple[float, float], 
     return Curve(curve.value, curve.slope, length_slope=backend.xp.where(inside, curve.by_shift * rise, 0.0))
 
 
-def _regularizer(xp: Any, length: Any, *, norms: tuple[float, float], weight: Any) -> tuple[Any, Any]:
-    """λ (1/a + a/u²), and its slope λ (1/u² − 1/a²) between l and u."""
+def _regularizer(xp: Any, length: Any, *, norms: tuple[float, float], weight: Any) -> Curve:
+    """λ (1/a + a/u²), its slope λ (1/u² − 1/a²) between l and u, and 1/a + a/u² in λ."""
     shortest, longest = norms
     a = xp.clip(length, shortest, longest)
     inside = (length > shortest) & (length < longest)
-    return weight * (1.0 / a + a / longest**2), xp.where(inside, weight * (1.0 / longest**2 - 1.0 / a**2), 0.0)
+    price = 1.0 / a + a / longest**2
+    slope = xp.where(inside, weight * (1.0 / longest**2 - 1.0 / a**2), 0.0)
+    return Curve(weight * price, slope, {"regularizer": price})

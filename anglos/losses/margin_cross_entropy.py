@@ -5,18 +5,18 @@ from functools import partial
 from typing import Any
 
 from anglos import _direct
-from anglos._angles import turned_cosine
+from anglos._angles import Turned, turned_cosine
 from anglos._arguments import (
+    Angle,
+    AnyAngleFactor,
+    CosineMargin,
     Cosines,
-    FixedAngle,
-    FixedAngleFactor,
-    FixedCosineMargin,
     Labels,
     LabelSmoothing,
     PastPi,
-    PositiveNumber,
     Reduction,
     SampleWeight,
+    Scale,
 )
 from anglos._direct import Direct
 from anglos._loss import loss
@@ -27,16 +27,16 @@ from anglos.losses.cross_entropy import softmax_gradients, softmax_value
 @loss(_direct, formula="φ = cos(m₁θ + m₂) − m₃ of given cosines", paper="Deng et al. 2019, arXiv:1801.07698, eq. 4")
 def margin_cross_entropy(
     cosines: Cosines, labels: Labels, /, *,
-    m1: FixedAngleFactor = 1.0, m2: FixedAngle = 0.5, m3: FixedCosineMargin = 0.0, scale: PositiveNumber = 64.0,
+    m1: AnyAngleFactor = 1.0, m2: Angle = 0.5, m3: CosineMargin = 0.0, scale: Scale = 64.0,
     past_pi: PastPi = "smooth",
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
     reduction: Reduction = "mean",
 ) -> Direct:
     """Softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃), from a matrix of cosines.
 
-    For those who compute the cosines themselves; `combined_margin` starts from embeddings and weights, need not hold
-    the matrix, and takes margins and scales that are arrays. The function of this name in Paddle, with its options
-    margin1, margin2, margin3; there the cosine rises again past π, as with past_pi="reflect".
+    For those who compute the cosines themselves; `combined_margin` starts from embeddings and weights, and need not
+    hold the matrix. The function of this name in Paddle, with its options margin1, margin2, margin3; there the cosine
+    rises again past π, as with past_pi="reflect".
 
     Parameters
     ----------
@@ -46,18 +46,18 @@ def margin_cross_entropy(
     labels : integer array (B,)
         0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
         out of range makes its row NaN.
-    m1 : number above 0, up to 10
-        m₁, a factor of the angle.
-    m2 : angle in radians, from 0 to π
+    m1 : number above 0, up to 10; a number, or an array () or (B,)
+        m₁, a factor of the angle. An array is differentiated, as are those of the other options.
+    m2 : angle in radians, from 0 to π; a number, or an array () or (B,)
         m₂, added to the angle.
-    m3 : cosine from −2 to 2
+    m3 : cosine from −2 to 2; a number, or an array () or (B,)
         m₃, subtracted from the cosine.
-    scale : positive number
-        s.
+    scale : positive number, or array ()
+        s. An array is differentiated: a learnable scale.
     past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
         How the label's logit goes on where m₁θ + m₂ > π, as in `arcface`.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
@@ -88,25 +88,33 @@ def margin_cross_entropy(
     >>> round(float(loss), 6), round(math.log(2), 6)
     (0.693147, 0.693147)
     """
-    margin = partial(turned_cosine, factor=m1, shift=m2, past_pi=past_pi)
-    parts = partial(_logits, margin=margin, m3=m3, scale=scale)
+    parts = partial(_cosines, margin=partial(turned_cosine, factor=m1, shift=m2, past_pi=past_pi), m3=m3)
     softmax = CrossEntropy(label_smoothing)
-    return Direct(partial(_value, parts, softmax), partial(_gradients, parts, softmax))
+    return Direct(partial(_value, parts, softmax, scale), partial(_gradients, parts, softmax, scale))
 
 
-def _logits(backend: Any, cosines: Any, labels: Any, *, margin: Any, m3: float, scale: float) -> tuple[Any, Any]:
-    """Z = s cos θ, the label's s (cos(m₁θ + m₂) − m₃), and ∂z/∂cos θ."""
+def _cosines(backend: Any, cosines: Any, labels: Any, *, margin: Any, m3: Any) -> tuple[Any, Any, Turned]:
+    """F = cos θ, the label's cos(m₁θ + m₂) − m₃; which is the label's; and its slopes."""
     xp, own = backend.xp, backend.is_own(labels, 0, cosines.T).T
     cos = xp.sum(xp.where(own, cosines, 0.0), axis=1)
     turned = margin(backend, xp.where(xp.abs(cos) == math.inf, math.nan, xp.clip(cos, -1.0, 1.0)))
-    return (scale * xp.where(own, (turned.value - m3)[:, None], cosines),
-            scale * xp.where(own, turned.slope[:, None], xp.ones_like(cosines)))
+    return xp.where(own, (turned.value - m3)[:, None], cosines), own, turned
 
 
-def _value(parts: Any, softmax: CrossEntropy, backend: Any, cosines: Any, labels: Any) -> Any:
-    return softmax_value(softmax, backend, parts(backend, cosines, labels)[0], labels)
+def _value(parts: Any, softmax: CrossEntropy, scale: Any, backend: Any, cosines: Any, labels: Any, *options: Any
+           ) -> Any:
+    return softmax_value(softmax, backend, scale * parts(backend, cosines, labels)[0], labels)
 
 
-def _gradients(parts: Any, softmax: CrossEntropy, backend: Any, g: Any, cosines: Any, labels: Any) -> dict[str, Any]:
-    logits, slopes = parts(backend, cosines, labels)
-    return {"cosines": slopes * softmax_gradients(softmax, backend, g, logits, labels)["logits"]}
+def _gradients(parts: Any, softmax: CrossEntropy, scale: Any, backend: Any, g: Any, cosines: Any, labels: Any,
+               *options: Any) -> dict[str, Any]:
+    """∂ℓ/∂F = s ∂ℓ/∂z, ∂ℓ/∂s = Σ_j F_j ∂ℓ/∂z_j, without what is excluded."""
+    xp, (values, own, turned) = backend.xp, parts(backend, cosines, labels)
+    gradients = softmax_gradients(softmax, backend, g, scale * values, labels)
+    d_logits = gradients.pop("logits")
+    if options:
+        d_own = scale * xp.sum(xp.where(own, d_logits, 0.0), axis=1)
+        by_scale = xp.sum(d_logits * xp.where(values == -math.inf, 0.0, values), axis=1)
+        gradients |= {"m1": d_own * turned.by_factor, "m2": d_own * turned.by_shift, "m3": -d_own, "scale": by_scale}
+    return {"cosines": scale * d_logits * xp.where(own, turned.slope[:, None], xp.ones_like(cosines)),
+            **gradients}

@@ -40,8 +40,8 @@ def normface(
         out of range makes its row NaN.
     scale : positive number, or array ()
         s. An array is differentiated: the paper learns it, from 10. Learn its logarithm to keep it positive.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int

@@ -11,15 +11,16 @@ from anglos._arguments import (
     KeepBytes,
     Labels,
     LabelSmoothing,
-    PositiveNumber,
+    PositiveFactor,
     Reduction,
     SampleWeight,
     Scale,
     SubWeights,
 )
 from anglos._loss import loss
+from anglos._numerics import is_number
 from anglos._reductions import CrossEntropy
-from anglos._row import Row
+from anglos._row import Curve, Row
 from anglos.losses.cosface import subtracted
 
 
@@ -27,7 +28,7 @@ from anglos.losses.cosface import subtracted
       paper="Qian et al. 2019, arXiv:1909.05235")
 def soft_triple(
     embeddings: Embeddings, weights: SubWeights, labels: Labels, /, *,
-    scale: Scale = 20.0, gamma: PositiveNumber = 10.0, margin: CosineMargin = 0.01,
+    scale: Scale = 20.0, gamma: PositiveFactor = 10.0, margin: CosineMargin = 0.01,
     label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
     keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
@@ -48,12 +49,12 @@ def soft_triple(
         out of range makes its row NaN.
     scale : positive number, or array ()
         s, the paper's λ. An array is differentiated: a learnable scale.
-    gamma : positive number
-        γ: how sharply the nearest centre is preferred.
+    gamma : positive number, or array ()
+        γ: how sharply the nearest centre is preferred. An array is differentiated.
     margin : cosine from −2 to 2; a number, or an array () or (B,)
         m, the paper's δ.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
@@ -93,10 +94,12 @@ def soft_triple(
                gamma=gamma))
 
 
-def _soft(backend: Any, cosines: Any, *, gamma: float) -> tuple[Any, Any]:
-    """S = Σ p_k s_k with p = softmax(γ s), ∂S/∂s_k = p_k (1 + γ (s_k − S))."""
+def _soft(backend: Any, cosines: Any, *, gamma: Any) -> Curve:
+    """S = Σ p_k s_k with p = softmax(γ s), ∂S/∂s_k = p_k (1 + γ (s_k − S)), ∂S/∂γ = Σ p_k (s_k − S)²."""
     xp = backend.xp
     p = xp.exp(gamma * (cosines - xp.max(cosines, axis=1, keepdims=True)))
     p = p / xp.sum(p, axis=1, keepdims=True)
     similarity = xp.sum(p * cosines, axis=1, keepdims=True)
-    return xp.squeeze(similarity, axis=1), p * (1.0 + gamma * (cosines - similarity))
+    above = cosines - similarity
+    by_gamma = {} if is_number(gamma) else {"gamma": xp.sum(p * above * above, axis=1)}
+    return Curve(xp.squeeze(similarity, axis=1), p * (1.0 + gamma * above), by_gamma)

@@ -5,32 +5,32 @@ from functools import partial
 from typing import Any, Literal
 
 from anglos import _prototypes
-from anglos._angles import turned_cosine
 from anglos._arguments import (
     Embeddings,
     GradientProducts,
     KeepBytes,
     Labels,
-    LabelSmoothing,
-    PositiveNumber,
+    PositiveFactor,
+    Probability,
     Reduction,
     SampleWeight,
     ScalarBias,
+    Scale,
     SphereFace2Margin,
     Weights,
 )
 from anglos._loss import loss
-from anglos._numerics import smallest_normal
-from anglos._reductions import Binary
-from anglos._row import Curve, Row
+from anglos._numerics import is_number
+from anglos._row import Row
+from anglos._sphereface2 import bias_of_arrays, least_bias, rest, target, weighted
 
 
 @loss(_prototypes, formula="z_y = s·g(φ) + b, z_j = s·g(η) + b, g(v) = 2((v + 1)/2)ᵗ − 1",
       paper="Wen et al. 2022, arXiv:2108.01513")
 def sphereface2(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    variant: Literal["C", "A", "M"] = "C", margin: SphereFace2Margin = None, scale: PositiveNumber = 40.0,
-    balance: LabelSmoothing = 0.7, t: PositiveNumber = 3.0, bias: ScalarBias = None,
+    variant: Literal["C", "A", "M"] = "C", margin: SphereFace2Margin = None, scale: Scale = 40.0,
+    balance: Probability = 0.7, t: PositiveFactor = 3.0, bias: ScalarBias = None,
     gradient: Literal["paper", "exact", "straight_through"] = "paper",
     sample_weight: SampleWeight = None, ignore_index: int = -100,
     keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
@@ -55,18 +55,18 @@ def sphereface2(
         Where the margin is: on the cosine, added to the angle, or a factor of it.
     margin : number from 0 to π, or array () or (B,), optional
         m: for C subtracted from g, for A an angle in radians, for M a factor. None: 0.4, 0.5, 1.7.
-    scale : positive number
-        s, the paper's r.
-    balance : number from 0 to 1
-        λ, the weight of the label's class.
-    t : positive number
-        Of g: how much similarities are drawn apart.
+    scale : positive number, or array ()
+        s, the paper's r. An array is differentiated: a learnable scale.
+    balance : number from 0 to 1, or array ()
+        λ, the weight of the label's class. An array is differentiated.
+    t : positive number, or array ()
+        Of g: how much similarities are drawn apart. An array is differentiated.
     bias : number, or array (), optional
-        b. An array is differentiated. None: `sphereface2_bias(C, ...)`, at which the loss of right angles is least
-        (with the default margin, if that is an array).
+        b. An array is differentiated. None: `sphereface2_bias(C, ...)`, at which the loss of right angles is least. It
+        follows options that are arrays, and their gradients go through it; of margins (B,) it takes the default.
     gradient : {"paper", "exact", "straight_through"}
-        "paper" takes the slope of A and M as g′(cos θ_y), the margin a constant (for C this is exact);
-        "straight_through" takes every slope as 1, as the authors' code does.
+        "paper" takes the slope of A and M in cos θ_y as g′(cos θ_y) (for C this is exact); "straight_through" takes
+        every slope in a cosine as 1, as the authors' code does. Those in options are exact.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
@@ -105,13 +105,17 @@ def sphereface2(
     (0.313262, 0.313262)
     """
     margin = _MARGINS[variant] if margin is None else margin
+    by_bias: dict[str, Any] = {"bias": 1.0}
     if bias is None:
-        number = margin if isinstance(margin, float) else _MARGINS[variant]
-        bias = sphereface2_bias(weights.shape[0], variant=variant, margin=number, scale=scale, balance=balance, t=t)
-    shift = margin if variant == "C" else 0.0
-    target = partial(_target, variant=variant, margin=margin, t=t, exact=gradient == "exact")
-    return Row(scale, target, Binary(balance / scale, (1.0 - balance) / scale), bias, rest=partial(_rest,
-               margin=shift, t=t), straight_through=gradient == "straight_through")
+        shared = _MARGINS[variant] if getattr(margin, "ndim", 0) == 1 else margin
+        options: dict[str, Any] = {"margin": shared, "scale": scale, "balance": balance, "t": t}
+        by_numbers = all(map(is_number, options.values()))
+        bias, by_bias = (sphereface2_bias(weights.shape[0], variant=variant, **options), {}) if by_numbers else (
+            bias_of_arrays(weights.shape[0], variant, **options))
+    binary, names = weighted(balance, scale, by_bias)
+    return Row(scale, partial(target, variant=variant, margin=margin, t=t, exact=gradient == "exact"), binary, bias,
+               rest=partial(rest, variant=variant, margin=margin, t=t), names=names,
+               straight_through=gradient == "straight_through")
 
 
 _MARGINS = {"C": 0.4, "A": 0.5, "M": 1.7}
@@ -128,32 +132,6 @@ def sphereface2_bias(num_classes: int, *, variant: str = "C", margin: float = 0.
     shift = margin if variant == "C" else 0.0
     own, other = (float(scale * (2 * ((cos + 1) / 2) ** t - 1 + sign * shift)) for cos, sign in ((own_cos, -1),
     (0.0, 1)))
-    z = balance / ((1 - balance) * max(num_classes - 1, 1))
-    # dL/db = 0 is a quadratic equation in e^b; this root is written without cancellation.
-    return math.log(2.0 * z) - other - math.log(1.0 - z + math.sqrt((1 - z) ** 2 + 4 * z * math.exp(own - other)))
-
-
-def _g(xp: Any, cos: Any, t: float) -> tuple[Any, Any]:
-    """G = 2 ((v + 1)/2)ᵗ − 1, g′ = t ((v + 1)/2)^(t − 1)."""
-    half = xp.clip((cos + 1.0) / 2.0, smallest_normal(xp, cos.dtype), None)
-    return 2.0 * half**t - 1.0, t * half ** (t - 1.0)
-
-
-def _target(backend: Any, cos: Any, length: Any, *, variant: str, margin: Any, t: float, exact: bool) -> Curve:
-    """C: g(v) − m and g′(v). A, M: g(φ) with φ = cos t; g′(φ) φ′ if exact, else g′(v), the margin a constant."""
-    value, slope = _g(backend.xp, cos, t)
-    if variant == "C":
-        return Curve(value - margin, slope, {"margin": -1.0})
-    angle = {"shift": margin} if variant == "A" else {"factor": margin}
-    turned = turned_cosine(backend, cos, past_pi="clamp", **angle)
-    shifted, shifted_slope = _g(backend.xp, turned.value, t)
-    by_margin = {"margin": shifted_slope * (turned.by_shift if variant == "A" else turned.by_factor)}
-    if exact:
-        return Curve(shifted, shifted_slope * turned.slope, by_margin)
-    return Curve(value + backend.stop_gradient(shifted - value), slope, {"margin": 0.0 * by_margin["margin"]})
-
-
-def _rest(backend: Any, cos: Any, statistic: Any, *, margin: Any, t: float) -> Curve:
-    """η = g(v) + m, η′ = g′(v), ∂η/∂m = 1."""
-    value, slope = _g(backend.xp, cos, t)
-    return Curve(value + margin, slope, {"margin": 1.0})
+    number: float = least_bias(math, lambda condition, a, b: a if condition else b, own, other,
+                               balance / ((1.0 - balance) * max(num_classes - 1, 1)))
+    return number

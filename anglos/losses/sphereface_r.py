@@ -54,8 +54,8 @@ def sphereface_r(
         s. None: the length of the embedding, |x| (no feature normalisation).
     gradient : {"exact", "straight_through"}
         "straight_through" replaces φ′ by 1 (insightface since 2022-12, opensphere): not the value's gradient.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int

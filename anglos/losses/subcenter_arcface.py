@@ -20,7 +20,7 @@ from anglos._arguments import (
 )
 from anglos._loss import loss
 from anglos._reductions import CrossEntropy
-from anglos._row import Row
+from anglos._row import Curve, Row
 from anglos.losses.arcface import added
 
 
@@ -54,8 +54,8 @@ def subcenter_arcface(
         φ where θ + m > π, as in `arcface`.
     gradient : {"exact", "straight_through"}
         "straight_through" replaces φ′ by 1 (insightface since 2022-12, opensphere): not the value's gradient.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
@@ -96,7 +96,7 @@ def subcenter_arcface(
                straight_through=gradient == "straight_through")
 
 
-def _nearest(backend: Any, cosines: Any) -> tuple[Any, Any]:
+def _nearest(backend: Any, cosines: Any) -> Curve:
     """S = max_k s_k, ∂S/∂s_k = 1 for the first of the largest."""
     xp, nearest = backend.xp, cosines[:, 0, ...]
     marks = [xp.ones_like(nearest)]
@@ -104,4 +104,4 @@ def _nearest(backend: Any, cosines: Any) -> tuple[Any, Any]:
         nearer = cosines[:, k, ...] > nearest
         nearest = xp.where(nearer, cosines[:, k, ...], nearest)
         marks = [*(xp.where(nearer, 0.0, mark) for mark in marks), xp.astype(nearer, nearest.dtype)]
-    return xp.max(cosines, axis=1), xp.stack(marks, axis=1)
+    return Curve(xp.max(cosines, axis=1), xp.stack(marks, axis=1))

@@ -7,10 +7,10 @@ from anglos import _prototypes
 from anglos._arguments import (
     CosineMargin,
     Embeddings,
+    Factor,
     GradientProducts,
     KeepBytes,
     Labels,
-    NonNegative,
     Reduction,
     SampleWeight,
     ScalarBias,
@@ -19,14 +19,14 @@ from anglos._arguments import (
 )
 from anglos._loss import loss
 from anglos._reductions import Binary
-from anglos._row import Row
+from anglos._row import NAMES, Row
 from anglos.losses.cosface import subtracted
 
 
 @loss(_prototypes, formula="z = s·φ − b, φ = cos θ − m", paper="Zhou et al. 2023 (ICCV)")
 def uniface(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: CosineMargin = 0.4, scale: Scale = 64.0, bias: ScalarBias = None, negative_weight: NonNegative = 1.0,
+    margin: CosineMargin = 0.4, scale: Scale = 64.0, bias: ScalarBias = None, negative_weight: Factor = 1.0,
     sample_weight: SampleWeight = None, ignore_index: int = -100,
     keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
 ) -> Row:
@@ -49,8 +49,8 @@ def uniface(
         s. An array is differentiated: a learnable scale.
     bias : number, or array (), optional
         b: the threshold is b/s. An array is differentiated. None: log(10 C), the paper's start.
-    negative_weight : number of at least 0
-        l.
+    negative_weight : number of at least 0, or array ()
+        l. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
@@ -93,4 +93,4 @@ def uniface(
     if bias is None:
         bias = math.log(10.0 * weights.shape[0])
     return Row(scale, partial(subtracted, margin=margin), Binary(1.0, negative_weight), bias=-bias,
-               names={"scale": ("scale", 1.0), "bias": ("bias", -1.0)})
+               names={**NAMES, "bias": (("bias", -1.0),), "negative_weight": (("negative", 1.0),)})

@@ -14,7 +14,7 @@ from anglos._arguments import (
 )
 from anglos._loss import loss
 from anglos._reductions import CrossEntropy
-from anglos._row import Row
+from anglos._row import NAMES, Row
 
 
 @loss(_prototypes, formula="z = κ·cos θ", paper="Hasnat et al. 2017, arXiv:1706.04264")
@@ -40,8 +40,8 @@ def vmf(
         out of range makes its row NaN.
     concentration : positive number, or array ()
         κ. An array is differentiated: the paper learns it, from 16.
-    label_smoothing : number from 0 to 1
-        Probability mass spread evenly over all classes, as in PyTorch.
+    label_smoothing : number from 0 to 1, or array ()
+        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
     sample_weight : array (B,), optional
         Factor of every row's loss; the mean is divided by their sum.
     ignore_index : int
@@ -77,4 +77,5 @@ def vmf(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(concentration, reduction=CrossEntropy(label_smoothing), names={"concentration": ("scale", 1.0)})
+    return Row(concentration, reduction=CrossEntropy(label_smoothing),
+               names={**NAMES, "concentration": (("scale", 1.0),)})
