@@ -67,6 +67,14 @@ class Backend:
         """0 .. n − 1 for the rows of the array, in the type of `like`, and beside it."""
         return self.arange(array.shape[0], like)
 
+    def unfit(self, array: Array) -> tuple[str, str] | None:
+        """What an array is, and what is wanted instead, if it is of a kind that no loss can compute with."""
+        return None
+
+    def hint(self, array: Array) -> str:
+        """What to do with an array where none is wanted, if there is something."""
+        return ""
+
     def device(self, array: Array) -> Any:
         """Where the array lives; None where that is the library's own business."""
         return array_api_compat.device(array)

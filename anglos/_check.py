@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from anglos._backend import Backend
-from anglos._dispatch import backend_of
+from anglos._dispatch import backend_of, hint, unwrapped
 from anglos._kinds import ArrayOf, Number, Signs, describe, has_gradient, is_dtype, spell
+from anglos._numerics import float_type
 
 # Equal numbers of two types, as 1 and True, are apart by their types; what lies in a tuple would not be.
 _PLAIN = frozenset((type(None), bool, int, float, str))
@@ -61,8 +62,9 @@ def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], 
     """Names of options, and the values of those that are no arrays."""
     check_names(loss, arrays, len(arrays), len(arrays), options, known)
     for name, value in options.items():
+        value = unwrapped(value)
         if backend_of(value) is None:
-            kinds[name].static(partial(_refuse, loss, name), value)
+            kinds[name].static(partial(_refuse_value, loss, name, value), value)
 
 
 def check_defaults(loss: str, kinds: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,9 +91,11 @@ def signature(arrays: tuple[Any, ...], options: Mapping[str, Any], wrt: Any) -> 
 
 def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
     """Every value against its kind; arrays against each other."""
+    values = {name: unwrapped(value) for name, value in values.items()}
     checked = check_kinds(loss, kinds, values)
-    arrays = check_contents(
-        loss, kinds, checked.backend, checked.arrays, ranged_of(kinds, checked.arrays), values)
+    owners = checked.arrays
+    arrays = check_contents(loss, kinds, checked.backend, owners, ranged_of(kinds, owners),
+                            integers_of(kinds, owners, values), values)
     return checked._replace(arrays=arrays)
 
 
@@ -104,7 +108,7 @@ def kinds_of(kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str
 def _is_of(value: Any, kind: ArrayOf) -> bool:
     """Whether an array has the type, and as many axes as one of the shapes."""
     owner = backend_of(value)
-    return owner is not None and is_dtype(owner.xp, value.dtype, kind.dtype) and any(
+    return owner is not None and not owner.unfit(value) and is_dtype(owner.xp, value.dtype, kind.dtype) and any(
         len(value.shape) == len(shape.split()) for shape in kind.shapes)
 
 
@@ -122,11 +126,13 @@ def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) 
         kind, owner = kinds[name], backend_of(value)
         refuse = partial(_refuse, loss, name)
         if owner is None or backend is None or not getattr(kind, "shapes", ()):
-            static[name] = kind.static(refuse, value)
+            static[name] = kind.static(partial(_refuse_value, loss, name, value), value)
             continue
         if not backend.accepts(owner):
             refuse(TypeError, f"was a {owner.name} array", f"a {backend.name} array, as {next(iter(arrays))} is one")
-        if not is_dtype(owner.xp, value.dtype, kind.dtype):
+        if (unfit := owner.unfit(value)) is not None:
+            refuse(TypeError, f"was {unfit[0]}", unfit[1])
+        if not (is_dtype(owner.xp, value.dtype, kind.dtype) or _is_integer(owner.xp, value, kind)):
             other = getattr(kind, "other", None)
             shape = "" if other is None or not is_dtype(owner.xp, value.dtype, other.dtype) else tuple(value.shape)
             refuse(TypeError, f"was of dtype {value.dtype}" + (f" and shape {shape}" if shape else ""), str(kind))
@@ -148,9 +154,17 @@ def ranged_of(kinds: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[str]:
     return [name for name in arrays if kinds[name].ranged]
 
 
+def integers_of(kinds: Mapping[str, Any], owners: Mapping[str, Backend], values: Mapping[str, Any]) -> list[str]:
+    """The arrays of an integer that stand for numbers."""
+    return [name for name, owner in owners.items() if _is_integer(owner.xp, values[name], kinds[name])]
+
+
 def check_contents(loss: str, kinds: Mapping[str, Any], backend: Backend, owners: Mapping[str, Backend],
-                   ranged: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+                   ranged: Sequence[str], integers: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays as the backend's own; the numbers of some of them against their kinds."""
+    if integers:  # in the type of the arithmetic, as a number would be
+        dtype = float_type(backend.xp, values[next(iter(owners))])
+        values = {**values, **{name: owners[name].xp.astype(values[name], dtype) for name in integers}}
     arrays = {name: values[name] if owner is backend else backend.adopt(values[name])
               for name, owner in owners.items()}
     for name in ranged:
@@ -162,6 +176,11 @@ def check_contents(loss: str, kinds: Mapping[str, Any], backend: Backend, owners
         else:
             kind.check_range(partial(_refuse, loss, name), "held", *bounds)
     return arrays
+
+
+def _is_integer(xp: Any, value: Any, kind: Any) -> bool:
+    """Whether it is a 0-d array of an integer, which is a number too."""
+    return isinstance(kind, Number) and len(value.shape) == 0 and is_dtype(xp, value.dtype, "integral")
 
 
 def _check_shape(refuse: Any, name: str, value: Any, kind: ArrayOf | Number, sizes: dict[str, int],
@@ -210,3 +229,7 @@ def check_wrt(loss: str, kinds: Mapping[str, Any], wrt: Any) -> None:
 
 def _refuse(loss: str, name: str, kind: type[Exception], was: str, wanted: str) -> NoReturn:
     raise kind(f"{loss}: {name} {was}; wanted {wanted}")
+
+
+def _refuse_value(loss: str, name: str, value: Any, kind: type[Exception], was: str, wanted: str) -> NoReturn:
+    _refuse(loss, name, kind, was, wanted + hint(value))

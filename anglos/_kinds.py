@@ -105,12 +105,14 @@ class Number:
             if value != self.word:
                 refuse(ValueError, f"was {value!r}", str(self))
             return value
-        if isinstance(value, bool) or not isinstance(value, (float, int, numbers.Real)):
+        real = isinstance(value, (float, int, numbers.Real))
+        symbolic = not real and hasattr(value, "__sym_float__")  # of torch.export; float() would make it a constant
+        if isinstance(value, bool) or not (real or symbolic):
             refuse(TypeError, f"was {describe(value)}", str(self))
         try:
-            number = float(value)
+            number = value.__sym_float__() if symbolic else float(value)
         except OverflowError:
-            number = math.inf if value > 0 else -math.inf  # type: ignore[operator]
+            number = math.inf if value > 0 else -math.inf
         self.check_range(refuse, "was", number, number)
         return number
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anglos._check import check_options
-from anglos._dispatch import backend_of
+from anglos._dispatch import backend_of, unwrapped
 from anglos._kinds import describe
 from anglos._loss import Loss
 from anglos._numerics import Array, float_type
@@ -57,7 +57,8 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
 
     What the library differentiates. Arrays of margins, which are no part of it, may be those of another batch.
     """
-    options = {name: option for name, option in options.items()
+    embeddings = unwrapped(embeddings)
+    options = {name: option for name, option in ((name, unwrapped(option)) for name, option in options.items())
                if backend_of(option) is None or "B" not in loss.kinds[name].shapes}
     backend = backend_of(embeddings)
     labels = None if backend is None else backend.xp.zeros(

@@ -15,10 +15,12 @@ from anglos._check import (
     check_names,
     check_together,
     check_wrt,
+    integers_of,
     kinds_of,
     ranged_of,
     signature,
 )
+from anglos._dispatch import unwrapped
 from anglos._kinds import has_gradient, kind_of
 from anglos._numerics import float_type
 from anglos._plan import Means, Plan
@@ -116,6 +118,8 @@ class Loss(Generic[Options]):
         values = {**dict(zip(self.arrays, arrays, strict=False)), **options}
         key = signature(arrays, options, wrt)
         form = None if key is None else self.forms.get(key)
+        if key is None:
+            values = {name: unwrapped(value) for name, value in values.items()}
         if form is None:
             check_names(self.name, self.arrays, self.required, len(arrays), options, self.defaults)
             form = self._form(values, wrt)
@@ -125,7 +129,7 @@ class Loss(Generic[Options]):
                 form = form._replace(plan=form.plan.settled(arrays))
                 self.forms[key] = form
         plan = form.plan
-        inputs = check_contents(self.name, form.kinds, plan.backend, form.owners, form.ranged, values)
+        inputs = check_contents(self.name, form.kinds, plan.backend, form.owners, form.ranged, form.integers, values)
         for name, number in form.numbers.items():
             like = inputs[self.arrays[0]]
             with plan.backend.errstate():
@@ -164,8 +168,8 @@ class Loss(Generic[Options]):
         names = tuple(name for name in (*owners, *numbers) if name != "sample_weight")
         with_gradient = frozenset(name for name in names if has_gradient(kinds[name]))
         plan = Plan(self, backend, names, tuple(static.items()), with_gradient, means)
-        return _Form(plan, kinds, owners, ranged_of(kinds, owners), numbers, tuple(wrt),
-                     frozenset(wrt) - {"sample_weight"}, sizes.get("C"), reduction, ignore_index)
+        return _Form(plan, kinds, owners, ranged_of(kinds, owners), integers_of(kinds, owners, values), numbers,
+                     tuple(wrt), frozenset(wrt) - {"sample_weight"}, sizes.get("C"), reduction, ignore_index)
 
 
 class _Form(NamedTuple):
@@ -177,6 +181,8 @@ class _Form(NamedTuple):
     """The library of every array."""
     ranged: list[str]
     """Arrays whose numbers are checked at every call."""
+    integers: list[str]
+    """Arrays of an integer, which stand for numbers."""
     numbers: dict[str, float]
     """That are to be differentiated by, and become arrays."""
     wrt: tuple[str, ...]

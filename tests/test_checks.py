@@ -3,6 +3,7 @@
 import math
 import warnings
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((X, W, Y), {"margin": None}, TypeError, f"margin was None; {ANGLE}"),
     ((X, W, Y), {"margin": np.full(5, 0.5)}, ValueError,
      "margin was of shape (5,); wanted () or (B,), with B = 6 in embeddings"),
-    ((X, W, Y), {"margin": np.asarray(1)}, TypeError, f"margin was of dtype int64; {ANGLE}"),
+    ((X, W, Y), {"margin": np.asarray([1] * 6)}, TypeError, f"margin was of dtype int64; {ANGLE}"),
     ((X, W, Y), {"scale": 0}, ValueError,
      "scale was 0; wanted a scale above 0: a number or an array of real floating dtype and shape ()"),
     ((X, W, Y), {"scale": math.inf}, ValueError,
@@ -321,3 +322,43 @@ def test_labels_that_cannot_be_held_are_refused() -> None:
         anglos.supcon(jax.numpy.asarray(X), Y + 2**33)
     with jax.enable_x64(False), pytest.raises(ValueError, match=r"^arcface: labels held 2147483647 at position 0"):
         anglos.arcface(jax.numpy.asarray(X), jax.numpy.asarray(W), Y + 2**32)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "uint8", "int64"])
+def test_an_integer_is_a_number(library: Library, dtype: str) -> None:
+    """In every option that may be an array; its gradient has the type of the arithmetic."""
+    x, w, y = arrays(anglos.arcface, library)
+    for loss, options in ((anglos.arcface, {"scale": 3, "margin": 1}), (anglos.sphereface2, {"bias": 2}),
+                          (anglos.triplet, {"margin": 1})):
+        inputs = (x, w, y) if "weights" in loss.arrays else (x, y)
+        wrt = tuple(options)
+        integers: Any = {name: library.array(np.asarray(number, dtype)) for name, number in options.items()}
+        wanted, of_numbers = loss.value_and_grad(*inputs, wrt=wrt, **options)
+        value, of_integers = loss.value_and_grad(*inputs, wrt=wrt, **integers)
+        np.testing.assert_allclose(library.numpy(value), library.numpy(wanted), rtol=1e-13)
+        for got, gradient in zip(of_integers, of_numbers, strict=True):
+            assert got.dtype == gradient.dtype == x.dtype
+            np.testing.assert_allclose(library.numpy(got), library.numpy(gradient), rtol=1e-12)
+    nothing = library.array(np.asarray(0, dtype))
+    if library.name == "strict":  # which has no adapter, so that it is not looked at
+        assert np.isnan(library.numpy(anglos.arcface(x, w, y, scale=nothing)))
+    else:
+        with pytest.raises(ValueError, match=r"^arcface: scale held 0; wanted a scale above 0: "):
+            anglos.arcface(x, w, y, scale=nothing)
+    for refused, what in ((np.asarray(True), "bool"), (np.ones(6, dtype), dtype)):
+        with pytest.raises(TypeError, match=rf"^arcface: margin was of dtype [\w.]*{what}; wanted an angle in radians"):
+            anglos.arcface(x, w, y, margin=library.array(refused))
+
+
+def test_where_the_array_lies(numpy: Library) -> None:
+    """Of a variable of another library the message says by what name it is had; not what a mask would be lost by."""
+    x, w, y = arrays(anglos.arcface, numpy)
+    for name in ("value", "data", "values"):
+        with pytest.raises(TypeError, match=rf"^arcface: weights was a .*; wanted .* \(its \.{name} is an array\)$"):
+            anglos.arcface(x, SimpleNamespace(**{name: w}), y)
+        with pytest.raises(TypeError, match=rf"^arcface: scale was a .*; wanted .* \(its \.{name} is an array\)$"):
+            anglos.arcface(x, w, y, scale=SimpleNamespace(**{name: np.asarray(3.0)}))
+    with pytest.raises(TypeError, match=r" \(its \.numpy\(\) is an array\)$"):
+        anglos.arcface(x, SimpleNamespace(numpy=lambda: w), y)
+    with pytest.raises(TypeError, match=r"of the array API standard$"):
+        anglos.arcface(np.ma.masked_array(x), w, y)

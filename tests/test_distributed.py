@@ -25,6 +25,8 @@ WITH_REFERENCES = [loss for loss in anglos.LOSSES.values() if "reference_embeddi
 # Every rank has the same number of pairs of each kind, so that the mean of the ranks' means is that of all.
 LABELS = [0, 1, 2, 0, 1, 2, 1, 2, 0, 1, 2, 0]
 
+WHOLE = r": weights was a .*DTensor; wanted a tensor that is whole on every rank: full_tensor\(\); after fully_shard "
+
 
 class Model(torch.nn.Module):  # type: ignore[misc]
     """A backbone and a layer; with `gather`, the layer sees the embeddings of all ranks."""
@@ -126,6 +128,11 @@ def of_sharded_layer(mine: slice) -> dict[str, Any]:
     after = states.get_model_state_dict(model, options=options)
     with pytest.raises(TypeError, match=r"^Head: weight was a .*DTensor; wanted a Parameter, before fully_shard$"):
         model.head.resize_classes(9)
+    with pytest.raises(TypeError, match=WHOLE):
+        anglos.arcface(x[mine, :DIMENSION], model.head.weight, labels[mine])
+    with pytest.raises(TypeError, match=WHOLE):
+        anglos.curricularface_update(0.0, x[mine, :DIMENSION], model.head.weight, labels[mine])
+    anglos.arcface(x[mine, :DIMENSION], model.head.weight.full_tensor(), labels[mine])
     return {"logits": logits, "weight": before.get("head.weight"), "loaded": after.get("head.weight"),
             "is sharded": torch.tensor(hasattr(model.head.weight, "full_tensor"))}
 

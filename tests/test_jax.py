@@ -261,3 +261,72 @@ def test_rev_over_rev(loss: Loss[...], jax_library: Library) -> None:
     for gradient in (jax.grad(lambda x: loss(x, *others, **gentle(loss))),
                      lambda x: loss.value_and_grad(x, *others, **gentle(loss))[1][0]):
         np.testing.assert_allclose(penalty(gradient), wanted, rtol=0, atol=1e-10)
+
+
+class Wrapped:
+    """An array to jax.numpy, and nothing else."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __jax_array__(self) -> Any:
+        return self.array
+
+
+@pytest.mark.parametrize("kind", ["Wrapped", "Param", "Variable"])
+def test_wrapped_arrays(loss: Loss[...], kind: str, jax_library: Library) -> None:
+    """Whatever is an array to jax.numpy is one here, wherever it stands."""
+    wrap: Any = Wrapped if kind == "Wrapped" else getattr(
+        pytest.importorskip("flax.nnx", reason="flax is not installed"), kind)
+    inputs = arrays(loss, jax_library)
+    options = {name: jnp.asarray(values[0]) for name, values in array_options(loss).items()}
+    wrt = (*float_arrays(loss), *options)
+    wanted = loss.value_and_grad(*inputs, wrt=wrt, **options)
+    wrapped: Any = {name: wrap(option) for name, option in options.items()}
+    value, gradients = loss.value_and_grad(*map(wrap, inputs), wrt=wrt, **wrapped)
+    for got, want in zip((value, *gradients), (wanted[0], *wanted[1]), strict=True):
+        assert isinstance(got, jax.Array)
+        np.testing.assert_array_equal(got, want)
+    # Beside NumPy's arrays, of which JAX's alone are wrapped.
+    np.testing.assert_array_equal(loss(wrap(inputs[0]), *map(np.asarray, inputs[1:]), **wrapped),
+                                  loss(inputs[0], *map(np.asarray, inputs[1:]), **options))
+    if kind != "Wrapped":  # a pytree
+        gradient = jax.jit(jax.grad(lambda first: loss(first, *inputs[1:], **wrapped)))(wrap(inputs[0]))
+        assert type(gradient) is wrap
+        np.testing.assert_allclose(gradient[...], gradients[0], rtol=0, atol=1e-11)
+
+
+def test_wrapped_arrays_of_updates_mining_and_logits(jax_library: Library) -> None:
+    x, w, y = arrays(anglos.arcface, jax_library)
+    calls = {
+        "adacos_update": (jnp.asarray(9.0), x, w, y), "adaface_update": (jnp.asarray(20.0), jnp.asarray(100.0), x),
+        "angular_triplet_update": (w, x, y, y > 0), "center_update": (w, x, y),
+        "curricularface_update": (jnp.asarray(0.1), x, w, y)}
+    assert set(calls) == {name for name in dir(anglos) if name.endswith("_update")}
+    for name, given in calls.items():
+        update = getattr(anglos, name)
+        for got, want in zip(jax.tree.leaves(update(*map(Wrapped, given))), jax.tree.leaves(update(*given)),
+                             strict=True):
+            np.testing.assert_array_equal(got, want)
+    for mine in (anglos.mining.batch_hard, anglos.mining.semi_hard, anglos.mining.semi_hard_or_easiest):
+        for rows, same in zip(mine(Wrapped(x), Wrapped(y)), mine(x, y), strict=True):
+            np.testing.assert_array_equal(rows, same)
+    logits_of: Any = import_module("anglos._layer").logits_of
+    np.testing.assert_array_equal(
+        logits_of(anglos.arcface, Wrapped(x), Wrapped(w), {"margin": 0.3, "scale": Wrapped(jnp.asarray(3.0))}),
+        logits_of(anglos.arcface, x, w, {"margin": 0.3, "scale": 3.0}))
+
+
+def test_traced_numbers(jax_library: Library) -> None:
+    """An integer is a number; what must be known while JAX traces is refused by what to do."""
+    x, w, y = arrays(anglos.arcface, jax_library)
+    assert jax.jit(anglos.arcface)(x, w, y, scale=64) == pytest.approx(float(anglos.arcface(x, w, y, scale=64)))
+    assert np.isnan(jax.jit(anglos.arcface)(x, w, y, scale=0))
+    for loss, options in ((anglos.inter_topk, {"k": 2}), (anglos.arcface, {"keep_bytes": 0}),
+                          (anglos.magface, {"norm_range": (1.0, 2.0)}), (anglos.arcface, {"label_smoothing": 0.1}),
+                          (anglos.curricularface, {"ignore_index": 0})):
+        with pytest.raises(TypeError, match=r"^\w+: \w+ was .* \(traced by JAX: under .* name it in static_argnames\)"):
+            jax.jit(loss)(x, w, y, **options)
+        jax.jit(loss, static_argnames=tuple(options))(x, w, y, **options)
+    with pytest.raises(ValueError, match=r"^triplet: normalize was .*one of True, False \(traced by JAX: "):
+        jax.jit(anglos.triplet)(x, y, normalize=True)

@@ -95,8 +95,8 @@ def test_updates_mining_and_tiles(jax_library: Library, monkeypatch: pytest.Monk
         monkeypatch.setattr(backend, width, lambda *_: 2)
     for loss in (anglos.curricularface, anglos.inter_topk, anglos.proxy_anchor):
         jax.jit(jax.grad(loss, argnums=(0, 1)))(x, w, y)
-    for loss in (anglos.supcon, anglos.triplet):
-        jax.jit(jax.grad(loss))(x, y)
+    for pair in (anglos.supcon, anglos.triplet):
+        jax.jit(jax.grad(pair))(x, y)
 
 
 def test_heads(jax_library: Library) -> None:

@@ -221,3 +221,48 @@ def test_many_gradients_at_once(width: int, torch_library: Library, monkeypatch:
     for number in range(BATCH):
         one_by_one = torch.autograd.grad(rows[number], tensors, retain_graph=True)
         torch.testing.assert_close([gradient[number] for gradient in batched], list(one_by_one))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of layouts that may change
+def test_tensors_that_are_no_arrays_of_numbers(torch_library: Library) -> None:
+    """Each is refused by what it is and what it should be, after a dense one of the same shape and type too."""
+    x, w, y = arrays(anglos.arcface, torch_library, dtype="float32")
+    anglos.arcface(x, w, y)
+    rows = [x[:2], x[2:3]]
+    for weights, message in (
+            (w.to_sparse(), r"was a tensor of torch\.sparse_coo; wanted a dense one: to_dense\(\)"),
+            (w.to_sparse_csr(), r"was a tensor of torch\.sparse_csr; wanted a dense one: to_dense\(\)"),
+            (w.to_mkldnn(), r"was a tensor of torch\._mkldnn; wanted a dense one: to_dense\(\)"),
+            (w.to(torch.complex64), r"was of dtype torch\.complex64; wanted an array of real floating dtype .*"),
+            (w.to(torch.float8_e4m3fn), r"was a tensor of torch\.float8_e4m3fn; wanted one of a type that .*float\(\)"),
+            (torch.nested.nested_tensor(rows), r"was a nested tensor; wanted a dense tensor: to_padded_tensor\(\), .*"),
+            (torch.nested.nested_tensor(rows, layout=torch.jagged),
+             r"was a .*NestedTensor; wanted a dense tensor: to_padded_tensor\(\), or values\(\) of a jagged one"),
+            (torch.nn.UninitializedParameter(), r"was a .*UninitializedParameter; wanted it with a shape: .*"),
+            (torch.float32, r"was a torch\.dtype; wanted an array of .*"), (w.shape, r"was a torch\.Size; wanted .*")):
+        with pytest.raises(TypeError, match=rf"^arcface: weights {message}$"):
+            anglos.arcface(x, weights, y)
+
+
+def test_tensors_of_other_types(torch_library: Library) -> None:
+    x, w, y = arrays(anglos.arcface, torch_library)
+    value = anglos.arcface(x, w, y)
+    for kind in (torch.nn.Buffer, type("Own", (torch.nn.Parameter,), {}), lambda one: torch._neg_view(-one)):
+        weights = kind(w)
+        torch.testing.assert_close(anglos.arcface(x, weights, y), value, check_dtype=False)
+    assert anglos.arcface(x.to("meta"), w.to("meta"), y.to("meta")).is_meta
+
+
+def test_a_size_that_may_change_as_a_scale(torch_library: Library) -> None:
+    """Exported without a look at the Python code, where it is a SymInt; and compiled again for another integer."""
+    x, w, y = arrays(anglos.arcface, torch_library)
+
+    class Module(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any, w: Any, y: Any) -> Any:
+            return anglos.arcface(x, w, y, scale=x.shape[0])
+
+    batch = torch.export.Dim("batch", min=2, max=100)
+    for strict in (False, True):
+        shapes = {0: batch}, None, {0: batch}
+        exported = torch.export.export(Module(), (x, w, y), dynamic_shapes=shapes, strict=strict)
+        torch.testing.assert_close(exported.module()(x[:4], w, y[:4]), anglos.arcface(x[:4], w, y[:4], scale=4))

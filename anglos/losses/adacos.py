@@ -103,10 +103,11 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
     >>> round(math.sqrt(2) * math.log(2), 6)
     0.980258
     """
-    backend, arrays, _, sizes = check_values(
+    backend, arrays, static, sizes = check_values(
         "adacos_update", {**adacos.kinds}, {"embeddings": embeddings, "weights": weights, "labels": labels,
                                             "scale": scale})
-    xp, scale = backend.xp, _first_scale(weights) if scale is None else scale
+    xp, scale = backend.xp, arrays.get("scale", static.get("scale"))
+    scale = _first_scale(arrays["weights"]) if scale is None else scale
     rows, arrays["labels"] = settle_labels("adacos_update", backend, arrays["labels"], sizes["C"], -100, None)
     if sizes["B"] == 0:
         return scale

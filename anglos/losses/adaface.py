@@ -20,6 +20,7 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._check import check_values
+from anglos._dispatch import unwrapped
 from anglos._loss import loss
 from anglos._numerics import is_number, sines
 from anglos._reductions import CrossEntropy
@@ -116,9 +117,10 @@ def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: f
     >>> float(mean), round(float(std), 4)
     (13.0, 50.7071)
     """
-    backend, _, _, _ = check_values("adaface_update", adaface.kinds, {"embeddings": embeddings})
-    xp = backend.xp
-    if embeddings.shape[0] == 0:
+    backend, arrays, _, sizes = check_values("adaface_update", adaface.kinds, {"embeddings": embeddings})
+    xp, embeddings = backend.xp, arrays["embeddings"]
+    norm_mean, norm_std = unwrapped(norm_mean), unwrapped(norm_std)
+    if sizes["B"] == 0:
         return norm_mean, norm_std
     with backend.plain((embeddings,)):
         mean, std = _statistics(xp, xp.sqrt(xp.sum(embeddings * embeddings, axis=-1)))

@@ -20,6 +20,7 @@ from anglos._arguments import (
     Weights,
 )
 from anglos._check import check_values
+from anglos._dispatch import unwrapped
 from anglos._loss import loss
 from anglos._numerics import unit_rows
 from anglos._reduce import reduce, settle_labels
@@ -126,7 +127,7 @@ def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *,
     backend, arrays, _, sizes = check_values(
         "curricularface_update", curricularface.kinds, {"embeddings": embeddings, "weights": weights, "labels": labels})
     rows, labels = settle_labels("curricularface_update", backend, arrays["labels"], sizes["C"], -100, None)
-    xp = backend.xp
+    xp, t = backend.xp, unwrapped(t)
     with backend.plain(tuple(arrays.values())):
         unit, _ = unit_rows(backend, arrays["embeddings"])
         own, _ = unit_rows(backend, xp.take(arrays["weights"], labels, axis=0))

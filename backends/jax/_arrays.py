@@ -34,6 +34,11 @@ class Jax(Backend):
     def arange(self, count: int, like: jax.Array) -> jax.Array:
         return jnp.arange(count, dtype=like.dtype)
 
+    def hint(self, array: jax.Array) -> str:
+        if isinstance(array, jax.core.Tracer):
+            return " (traced by JAX: under jax.jit name it in static_argnames)"
+        return super().hint(array)
+
     def device(self, array: jax.Array) -> None:
         return None
 

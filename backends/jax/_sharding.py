@@ -56,7 +56,7 @@ class _ClassSharded(Loss[Options]):
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> _Call:
         call = super()._prepare(arrays, options, wrt)
-        name, classes, shards = self.arrays[1], arrays[1].shape[0], self.backend.shards
+        name, classes, shards = self.arrays[1], call.form.classes, self.backend.shards
         if classes % shards:
             raise ValueError(f"{self.name}: {name} held {classes} classes; wanted a multiple of {shards}, the devices "
                              f"along {', '.join(self.backend.axes)}")

@@ -7,8 +7,18 @@ from typing import Any
 import torch
 
 from anglos._backend import Backend
+from anglos._kinds import describe
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
+# Class among the bases -> what is wanted in its place.
+_UNFIT = {
+    "DTensor": "a tensor that is whole on every rank: full_tensor(); after fully_shard the parameters of a module are "
+               "such inside its forward",
+    "ShardedTensor": "a tensor that is whole on every rank: gather() it",
+    "NestedTensor": "a dense tensor: to_padded_tensor(), or values() of a jagged one",
+    "MaskedTensor": "a tensor without a mask: to_tensor()",
+    "UninitializedTensorMixin": "it with a shape: materialize() it, as the first call of a lazy module does",
+}
 _PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
 
 
@@ -41,7 +51,25 @@ class Tensors(Backend):
     def signature(self, array: torch.Tensor) -> Any:
         if graph_is_made() or torch._C._are_functorch_transforms_active() or type(array) not in _PLAIN:
             return None  # a compiler would guard what is kept
-        return torch.Tensor, array.dtype, array.shape, array.device
+        if array.layout is not torch.strided:
+            return None
+        try:
+            return torch.Tensor, array.dtype, array.shape, array.device
+        except RuntimeError:  # a nested tensor's
+            return None
+
+    def unfit(self, array: torch.Tensor) -> tuple[str, str] | None:
+        if type(array) not in _PLAIN:
+            for base in type(array).__mro__:
+                if base.__name__ in _UNFIT:
+                    return describe(array), _UNFIT[base.__name__]
+        if array.is_nested:
+            return "a nested tensor", _UNFIT["NestedTensor"]
+        if array.layout is not torch.strided:
+            return f"a tensor of {array.layout}", "a dense one: to_dense()"
+        if array.dtype.itemsize == 1 and array.is_floating_point():
+            return f"a tensor of {array.dtype}", "one of a type that PyTorch computes with: float()"
+        return None
 
     def device(self, array: torch.Tensor) -> torch.device:
         return array.device
