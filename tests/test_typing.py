@@ -91,12 +91,12 @@ x, w, y = np.ones((2, 3)), np.ones((4, 3)), np.zeros(2, dtype=np.int64)
 anglos.arcface(x, w, y, margin=np.full(2, 0.5), scale=np.float32(30.0), sample_weight=None)
 anglos.arcface(x, w, y, margin="0.5")  # "margin" to "__call__" of "Loss" has incompatible type "str"
 anglos.arcface(x, w, y, margin=[0.5, 0.5])  # has incompatible type "list[float]"
-anglos.arcface(x, w, y, label_smoothing="0.1")  # has incompatible type "str"; expected "float"
+anglos.arcface(x, w, y, label_smoothing="0.1")  # has incompatible type "str"; expected "float | Array"
 anglos.arcface(x, w, y, past_pi="keep")  # expected "Literal['smooth',
 anglos.arcface(x, w)  # Too few arguments
 anglos.arcface(x, w, labels=y)  # labels
 anglos.triplet(x, y, mining="hard")  # expected "Literal['batch_hard',
-anglos.triplet(x, y, margin="sft")  # expected "float | Literal['soft']"
+anglos.triplet(x, y, margin="sft")  # expected "float | Array | Literal['soft']"
 anglos.arcface.value_and_grad(x, w, y, wrt=("weights", "scale"), scale=30.0)
 anglos.arcface.value_and_grad(x, w, y, wrt="weights")  # No overload variant
 loss: anglos.Loss[...] = anglos.LOSSES["arcface"]
