@@ -73,7 +73,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
         def gather(first: Any, weights: Array, bias: Array | None, room: Array | None) -> tuple[Any, tuple[()]]:
             visit = visit_tile(backend, row, batch, directions.unit, statistic, labels, first, weights, bias, spares,
                                room if decided is None else None, None if decided is None else room,
-                               prototypes=prototypes, inverses=inverses, again=decided is not None)
+                               prototypes=prototypes, inverses=inverses, again=decided is not None and room is not None)
             if once:
                 memo["visit"] = visit
             return reduction.gather(backend, visit.tile, batch.logit, **shift), ()
