@@ -12,7 +12,7 @@ z_y and −m_j in the others; and ∂ℓ/∂t_j = (1 − ε) ω_j (lse z − z_j
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from anglos._numerics import Array
+from anglos._numerics import Array, add_sums
 
 
 class Masses(NamedTuple):
@@ -65,8 +65,13 @@ def masses_of(backend: Any, labels: Array, class_weight: Array | None, label_smo
         targets = xp.astype(labels, dtype, copy=False)
         label, is_own, mass = mass_of(backend, targets, class_weight, label_smoothing, targets)
         others = xp.where(is_own, 0.0, mass)
+
+        def sweep(visit: Any, *arrays: Array) -> Any:  # where classes are sharded, every device has its own
+            return backend.sweep(visit, add_sums, (others.T, *arrays), classes)
+
         return Masses(label, xp.sum(xp.where(is_own, mass, 0.0), axis=1), xp.sum(others, axis=1),
-                      lambda a: others @ a, lambda b: others.T @ b)
+                      lambda a: sweep(lambda first, m, a: ({"sum": m.T @ a}, ()), a)[0]["sum"],
+                      lambda b: sweep(lambda first, m: ({}, (m @ b,)))[1][0])
     own_weight, spread = xp.take(class_weight, labels, axis=0), label_smoothing / classes
 
     def of_classes(a: Array) -> Array:

@@ -132,6 +132,17 @@ def test_class_sharded(prototype: Loss[...], mesh: Any, monkeypatch: pytest.Monk
     assert not whole_weights(assert_steps_are_equal(prototype, inputs, step, where, options))
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_class_sharded_targets_and_class_weights(soft: bool, mesh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow(monkeypatch)
+    loss: Loss[...] = anglos.linear_cross_entropy
+    random = np.random.default_rng(1)
+    inputs, options = inputs_of(loss), {"class_weight": random.random(CLASSES), "label_smoothing": 0.2}
+    inputs[2] = random.random((BATCH, CLASSES)) if soft else inputs[2]
+    step = descent(class_sharded(loss, mesh, "devices"), 2, options)
+    assert not whole_weights(assert_steps_are_equal(loss, inputs, step, placed(loss, inputs, mesh, "both"), options))
+
+
 def test_class_sharded_to_second_order(prototype: Loss[...], mesh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if prototype is anglos.cosface:  # one of them in narrow tiles, which compile for long
         narrow(monkeypatch)

@@ -482,8 +482,7 @@ def test_targets_and_class_weights(
     targets = np.eye(CLASSES)[y] if of_labels else given
     monkeypatch.setattr(backend_of(library.array(x)), "class_tile_width", lambda *_: width)
     options: dict[str, Any] = {name: library.array(value) for name, value in {
-        "class_weight": class_weight, "sample_weight": sample_weight}.items()}
-    options["label_smoothing"] = 0.2
+        "class_weight": class_weight, "sample_weight": sample_weight, "label_smoothing": np.asarray(0.2)}.items()}
 
     def wanted(x: np.ndarray, w: np.ndarray, bias: np.ndarray, targets: np.ndarray, smoothing: float) -> float:
         z = x @ w.T + bias
@@ -493,7 +492,7 @@ def test_targets_and_class_weights(
         return float(np.sum(sample_weight * rows) / np.sum(sample_weight * count))
 
     place: Any = [x, w, bias, targets, 0.2]
-    names = ["embeddings", "weights", "bias", *([] if of_labels else ["labels"])]
+    names = ["embeddings", "weights", "bias", *([] if of_labels else ["labels"]), "label_smoothing"]
     value, gradients = anglos.linear_cross_entropy.value_and_grad(
         *map(library.array, (x, w, given)), bias=library.array(bias), **options, wrt=tuple(names))
     logits, of_logits = library.array(x @ w.T + bias), [name for name in names if name.startswith("label")]
