@@ -411,6 +411,19 @@ def test_invariants(library: Library) -> None:
                                library.numpy(anglos.linear_cross_entropy(*inputs, label_smoothing=0.2)), rtol=1e-13)
 
 
+@pytest.mark.parametrize("variant", ["C", "A", "M"])
+def test_the_bias_of_sphereface2_is_the_least(variant: Any) -> None:
+    """At right angles the loss has slope 0 in it, for any number of classes and any weight of the label's."""
+    for classes in (2, 5, 100):
+        embeddings, weights, labels = np.eye(1, classes + 1, classes), np.eye(classes, classes + 1), np.zeros(1, int)
+        for balance in (0.1, 0.5, 0.9):
+            options = {"margin": 0.4, "balance": balance}
+            bias = anglos.sphereface2_bias(classes, variant=variant, **options)
+            _, (slope,) = anglos.sphereface2.value_and_grad(
+                embeddings, weights, labels, variant=variant, bias=bias, wrt=("bias",), **options)
+            assert abs(float(slope)) < 1e-14
+
+
 @pytest.mark.parametrize("mining", ["batch_all", "batch_hard", "semi_hard", "semi_hard_or_easiest"])
 def test_no_selection_passes_a_nan_by(mining: Any, library: Library) -> None:
     embeddings, labels = arrays(anglos.triplet, library)
