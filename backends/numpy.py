@@ -54,8 +54,7 @@ class NumPy(Backend):
     def scatter(self, weights: Any, columns: Any, like: Any) -> Any:
         if like.dtype.itemsize <= 8:  # more than bincount can add
             return super().scatter(weights, columns, like)
-        total = np.zeros_like(like)
-        np.add.at(total, (np.arange(len(like))[:, None], columns), weights)
+        np.add.at(total := np.zeros_like(like), (np.arange(len(like))[:, None], columns), weights)
         return total
 
     def own_inside(self, classes: int, rows: int) -> bool:

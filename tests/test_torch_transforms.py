@@ -99,7 +99,7 @@ def test_a_trace_serves_other_numbers_and_sizes(loss: Loss[...], torch_library: 
     torch.testing.assert_close(gradients, loss.value_and_grad(*others)[1], rtol=1e-4, atol=1e-5)
 
 
-class Scores(torch.nn.Module):
+class Scores(torch.nn.Module):  # type: ignore[misc]
     """The logits of a head as a module."""
 
     def __init__(self, loss: Loss[...]) -> None:

@@ -13,7 +13,8 @@ from anglos._plan import Plan
 from . import _namespace as xp
 from ._autograd import Differentiable, Untransformed, WithHint, without_autocast
 from ._head import Head
-from ._tensors import Tensors, graph_is_made
+from ._seen import graph_is_made
+from ._tensors import Tensors
 
 __all__ = ["Head", "PyTorch", "backend"]
 

@@ -1,0 +1,75 @@
+"""What a tensor is, and who sees what is done with it."""
+
+from typing import Any
+
+import torch
+
+from anglos._kinds import describe
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+# Class among the bases -> what is wanted in its place.
+_UNFIT = {
+    "DTensor": "a tensor that is whole on every rank: full_tensor(); after fully_shard the parameters of a module are "
+               "such inside its forward",
+    "ShardedTensor": "a tensor that is whole on every rank: gather() it",
+    "NestedTensor": "a dense tensor: to_padded_tensor(), or values() of a jagged one",
+    "MaskedTensor": "a tensor without a mask: to_tensor()",
+    "UninitializedTensorMixin": "it with a shape: materialize() it, as the first call of a lazy module does",
+}
+_PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
+
+
+def graph_is_made() -> bool:
+    """Whether a graph for other numbers comes of the arithmetic: a compiler's, or torch.jit's, whose sizes are tensors.
+
+    The older ONNX exporter makes one of the second kind.
+    """
+    return torch.compiler.is_compiling() or torch._C._is_tracing()
+
+
+def _seen_by_a_mode() -> bool:
+    """Whether each operation goes through one, as make_fx's; before the dispatch there is a stack of others."""
+    return bool(torch._C._len_torch_dispatch_stack()
+                or torch._C._dispatch_tls_is_dispatch_key_included(_PRE_DISPATCH))
+
+
+def recorded() -> bool:
+    """Whether somebody may differentiate, map or trace the arithmetic, so that no tensor is changed in place."""
+    return (torch.is_grad_enabled() or graph_is_made() or torch._C._are_functorch_transforms_active()
+            or torch.autograd.forward_ad._current_level >= 0 or _seen_by_a_mode())
+
+
+def signature(array: torch.Tensor) -> Any:
+    """As `Backend.signature`."""
+    if graph_is_made() or torch._C._are_functorch_transforms_active() or type(array) not in _PLAIN:
+        return None  # a compiler would guard what is kept
+    if array.layout is not torch.strided:
+        return None
+    try:
+        return torch.Tensor, array.dtype, array.shape, array.device
+    except RuntimeError:  # a nested tensor's
+        return None
+
+
+def unfit(array: torch.Tensor) -> tuple[str, str] | None:
+    """As `Backend.unfit`."""
+    if type(array) not in _PLAIN:
+        for base in type(array).__mro__:
+            if base.__name__ in _UNFIT:
+                return describe(array), _UNFIT[base.__name__]
+    if array.is_nested:
+        return "a nested tensor", _UNFIT["NestedTensor"]
+    if array.layout is not torch.strided:
+        return f"a tensor of {array.layout}", "a dense one: to_dense()"
+    if array.dtype.itemsize == 1 and array.is_floating_point():
+        return f"a tensor of {array.dtype}", "one of a type that PyTorch computes with: float()"
+    return None
+
+
+def readable(array: torch.Tensor) -> bool:
+    """As `Backend.readable`."""
+    if graph_is_made() or not array.is_cpu:
+        return False
+    # A FakeTensor or DTensor has a type of its own; what vmap and grad have wrapped has not.
+    traced = torch._C._functorch.is_functorch_wrapped_tensor(array) or _seen_by_a_mode()
+    return type(array) in _PLAIN and not traced
