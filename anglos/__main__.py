@@ -1,18 +1,17 @@
 """The command line: `python -m anglos losses`, and `plot`, `demo` and `bench` in its place."""
 
 import argparse
-import ast
 import errno
 import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from anglos._command_words import json_file, literal, one_of, option, png_file, some_of, whole
 from anglos._loss import LOSSES, Loss
 from anglos._table import losses_table
 from anglos.bench.problem import BYTES, HEADS, Problem
@@ -44,12 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _add_plot(plots.add_parser(loss.name, description=f"{loss.name}: {loss.formula}"), loss)
     demo = commands.add_parser("demo", help="five losses, one sphere each: train on real digits, draw a picture")
     demo.set_defaults(run=_demo)
-    demo.add_argument("--loss", type=_names(RECIPES), action="extend", metavar="NAME[,NAME]",
+    demo.add_argument("--loss", type=some_of(RECIPES), action="extend", metavar="NAME[,NAME]",
                       help=f"which of {', '.join(RECIPES)} (default: the first {len(PROTOTYPES)})")
     demo.add_argument("--backend", choices=BACKENDS, default="numpy", help="the array library (default: numpy)")
-    demo.add_argument("--epochs", type=_whole(1), default=40, metavar="N", help="times over the digits (default: 40)")
-    demo.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of all that is random (default: 0)")
-    demo.add_argument("--out", type=_png, default="anglos-demo.png", metavar="PNG",
+    demo.add_argument("--epochs", type=whole(1), default=40, metavar="N", help="times over the digits (default: 40)")
+    demo.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of all that is random (default: 0)")
+    demo.add_argument("--out", type=png_file, default="anglos-demo.png", metavar="PNG",
                       help="where the picture goes (default: %(default)s)")
     _add_bench(commands.add_parser("bench", help="a loss in every library, beside its peers: measure time and memory"))
     parsed, unknown = parser.parse_known_args(arguments)
@@ -66,12 +65,12 @@ def _add_plot(parser: argparse.ArgumentParser, loss: Loss[...]) -> None:
             continue
         choices = getattr(loss.kinds[name], "choices", ())
         parser.add_argument(*dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}")), dest=name,
-                            type=_option(loss.kinds[name]), default=argparse.SUPPRESS,
+                            type=option(loss.kinds[name]), default=argparse.SUPPRESS,
                             metavar="|".join(map(str, choices)) or name.upper(), help=f"default: {default}")
     if {"norm_range", "norm_mean"} & loss.defaults.keys():
-        parser.add_argument("--length", type=_literal, default=argparse.SUPPRESS, metavar="LENGTHS",
+        parser.add_argument("--length", type=literal, default=argparse.SUPPRESS, metavar="LENGTHS",
                             help="of the embedding, up to three with commas: one line each")
-    parser.add_argument("--out", type=_png, default=f"anglos-{loss.name}.png", metavar="PNG",
+    parser.add_argument("--out", type=png_file, default=f"anglos-{loss.name}.png", metavar="PNG",
                         help="where the picture goes (default: %(default)s)")
 
 
@@ -97,20 +96,20 @@ def _demo(parsed: argparse.Namespace) -> None:
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_bench, parser=parser)
-    parser.add_argument("--loss", type=_name(HEADS), default="arcface", metavar="NAME",
+    parser.add_argument("--loss", type=one_of(HEADS), default="arcface", metavar="NAME",
                         help="a loss of embeddings, weights (C, D) and labels (default: %(default)s)")
     for name, least, default, what in (("batch", 1, 256, "B, embeddings"), ("dimension", 1, 512, "D"),
                                        ("classes", 2, 20_000, "C"), ("repeats", 1, 3, "of which the median is shown")):
-        parser.add_argument(f"--{name}", type=_whole(least), default=default, metavar="N",
+        parser.add_argument(f"--{name}", type=whole(least), default=default, metavar="N",
                             help=f"{what} (default: {default:,})")
     parser.add_argument("--dtype", choices=BYTES, default="float32", help="of embeddings and weights")
-    parser.add_argument("--library", type=_names(LIBRARIES), action="extend", metavar="NAME[,NAME]",
+    parser.add_argument("--library", type=some_of(LIBRARIES), action="extend", metavar="NAME[,NAME]",
                         help=f"which of {', '.join(LIBRARIES)} (default: all that are installed)")
-    parser.add_argument("--json", type=_json, nargs="?", const="-", metavar="JSON",
+    parser.add_argument("--json", type=json_file, nargs="?", const="-", metavar="JSON",
                         help="where the numbers go; without a file, or with -, in the place of the table")
-    parser.add_argument("--plot", type=_png, metavar="PNG",
+    parser.add_argument("--plot", type=png_file, metavar="PNG",
                         help="measure from 1,000 classes on as well, a row until its step takes 10 s, and draw it all")
-    parser.add_argument("--classes-max", type=_whole(1000), metavar="N", help="where --plot ends (default: --classes)")
+    parser.add_argument("--classes-max", type=whole(1000), metavar="N", help="where --plot ends (default: --classes)")
 
 
 def _bench(parsed: argparse.Namespace) -> None:
@@ -149,60 +148,6 @@ def _needs(extra: str, command: str = "demo") -> Iterator[None]:
         name = (missing.name or extra).partition(".")[0]
         raise SystemExit(f"anglos {command}: {name} is not installed; pip install 'anglos[{extra}]', "
                          f"or in a clone pip install -e '.[{extra}]'") from None
-
-
-def _option(kind: Any) -> Callable[[str], Any]:
-    """Text to a value of a kind (`_arguments.py`), refused in its words."""
-    def refuse(error: type[Exception], was: str, wanted: str) -> NoReturn:
-        raise argparse.ArgumentTypeError(f"{was}; wanted {wanted}")
-
-    return lambda text: kind.static(refuse, _literal(text))
-
-
-def _literal(text: str) -> Any:
-    """A number, several with commas, True, False or None; all else is a word."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def _names(known: Collection[str]) -> Callable[[str], list[str]]:
-    def parse(text: str) -> list[str]:
-        return [_name(known)(name) for name in text.split(",")]
-
-    return parse
-
-
-def _name(known: Collection[str]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in known:
-            raise argparse.ArgumentTypeError(f"was {text!r}; wanted one of {', '.join(known)}")
-        return text
-
-    return parse
-
-
-def _json(text: str) -> str:
-    if text != "-" and (Path(text).suffix != ".json" or not Path(text).parent.is_dir()):
-        raise argparse.ArgumentTypeError(f"was {text!r}; wanted a file ending in .json, in a folder that exists, or -")
-    return text
-
-
-def _png(text: str) -> str:
-    path = Path(text)
-    if path.suffix != ".png" or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"was {text!r}; wanted a file ending in .png, in a folder that exists")
-    return text
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"was {text!r}; wanted a whole number of at least {least}")
-        return int(text)
-
-    return parse
 
 
 def _end_as_unix_tools_do() -> None:
