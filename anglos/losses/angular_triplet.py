@@ -95,7 +95,8 @@ def angular_triplet(
 
 
 def _semi_hard(xp: Any, largest: Any, own: Any, own_without_margin: Any, *, margin: Any) -> Any:
-    return (own < largest) & ((margin == 1.0) | (own_without_margin >= largest))
+    without = margin * xp.ones_like(own) == 1.0  # an array: torch.jit traces no tensor | bool
+    return (own < largest) & (without | (own_without_margin >= largest))
 
 
 def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replace: Any) -> Any:
