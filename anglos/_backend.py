@@ -8,93 +8,20 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import array_api_compat
+from anglos._library import Array, Library
 
 if TYPE_CHECKING:
     from anglos._plan import Plan
 
-Array = Any
 
-
-class Backend:
-    """An array library: its namespace `xp`, and the handful of things the standard does not settle."""
+class Backend(Library):
+    """An array library, and the arithmetic that engines ask of it."""
 
     tile_elements = 1 << 20
     """Of a tile of pairs: about what stays in a processor's cache."""
 
     tiles_at_once = 1
     """How many tiles of a sweep are computed at the same time, at least."""
-
-    def __init__(self, name: str, xp: Any) -> None:
-        self.name, self.xp = name, xp
-
-    def __repr__(self) -> str:
-        return f"<anglos backend {self.name}>"
-
-    @property
-    def index_type(self) -> Any:
-        """The integers that labels become."""
-        return self.xp.int64
-
-    def as_index(self, labels: Array) -> Array:
-        """Labels as such integers; one that is larger than all of them becomes the largest, and is not wrapped."""
-        index = self.xp.astype(labels, self.index_type, copy=False)
-        if labels.dtype != index.dtype and self.xp.isdtype(labels.dtype, "unsigned integer"):
-            index = self.xp.where(index < 0, self.xp.iinfo(index.dtype).max, index)
-        return index
-
-    def accepts(self, other: "Backend") -> bool:
-        """Whether arrays of the other library may stand beside this one's."""
-        return other is self
-
-    def signature(self, array: Array) -> Any:
-        """All that tells it from other arrays but its numbers, to be compared; None where that is not to be kept."""
-        return None
-
-    def adopt(self, array: Array) -> Array:
-        """An accepted array of another library as one of this one."""
-        return self.xp.asarray(array)
-
-    def asarray(self, number: float, like: Array, dtype: Any) -> Array:
-        """A number as a 0-d array, beside `like`."""
-        return self.xp.asarray(number, dtype=dtype, device=self.device(like))
-
-    def arange(self, count: int, like: Array) -> Array:
-        """0 .. count − 1, beside `like`."""
-        return self.xp.arange(count, dtype=like.dtype, device=self.device(like))
-
-    def numbers(self, array: Array, like: Array) -> Array:
-        """0 .. n − 1 for the rows of the array, in the type of `like`, and beside it."""
-        return self.arange(array.shape[0], like)
-
-    def unfit(self, array: Array) -> tuple[str, str] | None:
-        """What an array is, and what is wanted instead, if it is of a kind that no loss can compute with."""
-        return None
-
-    def hint(self, array: Array) -> str:
-        """What to do with an array where none is wanted, if there is something."""
-        return ""
-
-    def device(self, array: Array) -> Any:
-        """Where the array lives; None where that is the library's own business."""
-        return array_api_compat.device(array)
-
-    def readable(self, array: Array) -> bool:
-        """Whether values can be looked at for free; not so under a trace, or on another device."""
-        return False
-
-    def bounds(self, array: Array) -> tuple[float, float] | None:
-        """The least and the largest value, or None where they cannot be read."""
-        return None
-
-    def are_classes(self, labels: Array, classes: int) -> bool | None:
-        """Whether all labels are from 0 to classes − 1; None where they cannot be read."""
-        bounds = self.bounds(labels)
-        return None if bounds is None else bool(bounds[0] >= 0 and bounds[1] < classes)
-
-    def stop_gradient(self, array: Array) -> Array:
-        """The array as a constant, where the library differentiates."""
-        return array
 
     def sum_by_label(self, values: Array, labels: Array, classes: int) -> Array:
         """Σ of the rows (B, D) with each label: (C, D)."""

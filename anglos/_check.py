@@ -10,9 +10,6 @@ from anglos._dispatch import backend_of, hint, unwrapped
 from anglos._kinds import ArrayOf, Number, Signs, describe, has_gradient, is_dtype, spell
 from anglos._numerics import float_type
 
-# Equal numbers of two types, as 1 and True, are apart by their types; what lies in a tuple would not be.
-_PLAIN = frozenset((type(None), bool, int, float, str))
-
 
 class Checked(NamedTuple):
     """The backend, the arrays apart from the other values, and the sizes that the letters of shapes stand for."""
@@ -70,23 +67,6 @@ def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], 
 def check_defaults(loss: str, kinds: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults as the values that a call would take from them."""
     return {name: kinds[name].static(partial(_refuse, loss, name), value) for name, value in defaults.items()}
-
-
-def signature(arrays: tuple[Any, ...], options: Mapping[str, Any], wrt: Any) -> Any:
-    """What a call's checks depend on but for the numbers in its arrays; None where that cannot be told."""
-    if wrt is not None and not (type(wrt) is tuple and {str}.issuperset(map(type, wrt))):
-        return None
-    signatures: list[Any] = []
-    for value in (*arrays, *options.values()):
-        if type(value) in _PLAIN:
-            one: Any = type(value), value
-        else:
-            owner = backend_of(value)
-            one = None if owner is None else owner.signature(value)
-        if one is None:
-            return None
-        signatures.append(one)
-    return wrt, *options, *signatures
 
 
 def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
@@ -200,23 +180,6 @@ def _check_shape(refuse: Any, name: str, value: Any, kind: ArrayOf | Number, siz
     known = [f"{letter} = {sizes[letter]} in {sources[letter]}"
              for letter in dict.fromkeys(" ".join(kind.shapes).split()) if letter in sizes]
     refuse(ValueError, f"was of shape {shape}", spell(kind.shapes) + (f", with {', '.join(known)}" if known else ""))
-
-
-def check_labels(loss: str, backend: Backend, labels: Any, classes: int, ignore_index: int) -> bool:
-    """Whether all labels are known to be classes; one that is neither that nor ignored is refused, if readable."""
-    if labels.shape[0] == 0:
-        return True
-    inside = backend.are_classes(labels, classes)
-    if inside is None:
-        return False
-    if not inside:
-        xp = backend.xp
-        outside = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
-        if bool(xp.any(outside)):
-            where = int(xp.argmax(xp.astype(outside, backend.index_type)))
-            _refuse(loss, "labels", ValueError, f"held {int(labels[where])} at position {where}",
-                    f"0 to {classes - 1}, or ignore_index = {ignore_index}")
-    return inside and not 0 <= ignore_index < classes
 
 
 def check_wrt(loss: str, kinds: Mapping[str, Any], wrt: Any) -> None:

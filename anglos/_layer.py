@@ -4,6 +4,7 @@ import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from anglos._batch import batch_of, class_bias, directions_of, in_type, length_of
 from anglos._check import check_options
 from anglos._dispatch import backend_of, unwrapped
 from anglos._kinds import describe
@@ -12,7 +13,7 @@ from anglos._numerics import Array, float_type
 from anglos._pair_row import PairRow
 from anglos._row import Row, unchanged
 from anglos._spares import Spares
-from anglos._tiles import batch_of, class_bias, directions_of, in_type, length_of, visit_tile
+from anglos._tiles import visit_tile
 
 
 def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[str, Any],

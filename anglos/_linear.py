@@ -6,12 +6,12 @@ z_ij = x_i · w_j + b_j. What targets add is linear in the logits, and needs non
 from typing import Any
 
 from anglos import _prototypes
+from anglos._batch import in_type
 from anglos._numerics import Array
 from anglos._plan import Means
 from anglos._reductions import CrossEntropy
 from anglos._row import Row
 from anglos._targets import Masses, are_targets, each, likeliest, masses_of, target_slope
-from anglos._tiles import in_type
 
 ROWS_ARE_INDEPENDENT = True
 count = _prototypes.count

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from anglos._arguments import Array as ArrayType
-from anglos._backend import Array, Backend
+from anglos._backend import Backend
 from anglos._check import (
     check_contents,
     check_defaults,
@@ -18,13 +18,13 @@ from anglos._check import (
     integers_of,
     kinds_of,
     ranged_of,
-    signature,
 )
 from anglos._dispatch import unwrapped
 from anglos._kinds import has_gradient, kind_of
+from anglos._library import Array
 from anglos._numerics import float_type
-from anglos._plan import Means, Plan
-from anglos._reduce import Rows, masked_rows, reduce, reduce_pullback, settle_groups, settle_labels, zero_elsewhere
+from anglos._plan import Means, Plan, signature
+from anglos._reduce import Rows, reduce, reduce_pullback, settle
 
 Options = ParamSpec("Options")
 First = TypeVar("First", bound=ArrayType)  # of this type the result is taken to be
@@ -134,17 +134,8 @@ class Loss(Generic[Options]):
             like = inputs[self.arrays[0]]
             with plan.backend.errstate():
                 inputs[name] = plan.backend.asarray(number, like, float_type(plan.backend.xp, like))
-        rows = Rows(inputs.pop("sample_weight", None), None)
-        if "labels" in inputs and not self.engine.ROWS_ARE_INDEPENDENT:
-            rows, inputs = settle_groups(self.name, plan.backend, inputs, form.classes, form.ignore_index, rows.weight)
-        elif "labels" in inputs and form.kinds["labels"].dtype == "integral":
-            rows, inputs["labels"] = settle_labels(self.name, plan.backend, inputs["labels"], form.classes,
-                                                   form.ignore_index, rows.weight, inputs.get("class_weight"))
-        elif "row_mask" in inputs:
-            rows = masked_rows(plan.backend.xp, inputs["row_mask"], rows.weight)
-        if rows.counted is not None:
-            inputs = {name: zero_elsewhere(plan.backend.xp, self.kinds[name], array, rows.counted)
-                      for name, array in inputs.items()}
+        rows, inputs = settle(self.name, plan.backend, form.kinds, inputs, self.engine.ROWS_ARE_INDEPENDENT,
+                              form.classes, form.ignore_index)
         return _Call(plan, tuple(inputs.values()), rows, form)
 
     def _form(self, values: dict[str, Any], wrt: tuple[str, ...] | None) -> "_Form":

@@ -1,10 +1,13 @@
 """The plan of a call: all but its arrays, and how its engine is asked for the value and the gradient."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anglos._backend import Array, Backend
+from anglos._backend import Backend
+from anglos._dispatch import backend_of
+from anglos._library import Array
 from anglos._numerics import float_type
 
 if TYPE_CHECKING:
@@ -12,6 +15,10 @@ if TYPE_CHECKING:
 
 # What an engine calls them.
 _ALIASES = {"prototypes": "weights"}
+
+
+# Equal numbers of two types, as 1 and True, are apart by their types; what lies in a tuple would not be.
+_PLAIN = frozenset((type(None), bool, int, float, str))
 
 
 class Means(NamedTuple):
@@ -103,3 +110,20 @@ class Plan:
                 options[name] = inputs[name]
         row = loss.function(*positional, **{**loss.common, **options})
         return row, {_ALIASES.get(name, name): array for name, array in inputs.items()}
+
+
+def signature(arrays: tuple[Any, ...], options: Mapping[str, Any], wrt: Any) -> Any:
+    """What a call's checks depend on but for the numbers in its arrays; None where that cannot be told."""
+    if wrt is not None and not (type(wrt) is tuple and {str}.issuperset(map(type, wrt))):
+        return None
+    signatures: list[Any] = []
+    for value in (*arrays, *options.values()):
+        if type(value) in _PLAIN:
+            one: Any = type(value), value
+        else:
+            owner = backend_of(value)
+            one = None if owner is None else owner.signature(value)
+        if one is None:
+            return None
+        signatures.append(one)
+    return wrt, *options, *signatures

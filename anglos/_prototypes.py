@@ -7,31 +7,18 @@ are written here, once. Tiles have shape (T, B): a slice of the weights is conti
 hold the other classes; what concerns the label's class has size B.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from anglos._batch import batch_of, class_bias, directions_of, in_type, length_of, own_joins
 from anglos._numerics import Array, add_sums, unit_rows_pullback
 from anglos._row import Row, by_length, by_option, unchanged
+from anglos._saved import saved_of
 from anglos._spares import Spares
-from anglos._tiles import (
-    Directions,
-    batch_again,
-    batch_of,
-    class_bias,
-    directions_of,
-    in_type,
-    keeps_product,
-    kept_and_width,
-    length_of,
-    own_joins,
-    statistic_of,
-    visit_tile,
-)
+from anglos._tiles import batch_again, keeps_product, kept_and_width, pilots_of, statistic_of, visit_tile
 from anglos._weights import prototypes_of, prototypes_pullback
 
 ROWS_ARE_INDEPENDENT = True
 
-_PILOTS = 256
-"""So many classes tell where the logits of all are."""
 _ABOVE = 20.0
 """How far above the pilots' largest logit the shift is: sums may be e^±43 in float32, and the rest is rather above."""
 
@@ -47,7 +34,7 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     spares = Spares(backend, several)
     prototypes = None if several else prototypes_of(backend, row, weights, dtype, labels.shape[0], spares)
     directions = directions_of(backend, inputs, prototypes)
-    before = _saved(row, memo["chosen"]) if "chosen" in memo else None
+    before = saved_of(row, memo["chosen"]) if "chosen" in memo else None
     if before is not None:
         directions = directions._replace(cosines=backend.same_number(before.directions.cosines, directions.cosines))
     length = length_of(backend, row, inputs, directions)
@@ -85,12 +72,9 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     rest = None
     if one_shift:
         # One shift for all tiles, and no running maximum: right unless a sum leaves the range of the type.
-        step = max(1, weights.shape[0] // _PILOTS)
-        of_pilots = xp.where(labels % step == 0, labels // step, -1)
-        pilots, bias = weights[::step, ...], class_bias(row)
+        of_pilots, (pilots, bias) = pilots_of(xp, row, labels, weights)
         width_of_pilots = -(-pilots.shape[0] // backend.tiles_at_once)
-        near = gathered(of_pilots, (pilots, None if bias is None else bias[::step], None), width_of_pilots,
-                        Spares(backend, several=False))
+        near = gathered(of_pilots, (pilots, bias, None), width_of_pilots, Spares(backend, several=False))
         rest = gathered(*every, shift=backend.stop_gradient(near.shift) + _ABOVE)
         if not backend.in_range(rest.total):
             rest = None
@@ -109,26 +93,6 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
                   *(() if room is None else (room,)))
 
 
-class _Saved(NamedTuple):
-    """What `forward` returns for the gradient."""
-
-    directions: Directions
-    length: Array | None
-    statistic: Array | None
-    of_reduction: tuple[Array, ...]
-    passed: Array | None
-    kept: Array | None
-
-
-def _saved(row: Row, residuals: Any) -> _Saved:
-    directions, others = Directions(*residuals[:5]), list(residuals[5:])
-    length = others.pop(0) if row.asks_for_length else None
-    statistic = None if row.statistic is None and row.nearest is None else others.pop(0)
-    kept = others.pop() if others[-1].ndim > 1 else None
-    passed = None if row.gate is None else others.pop()
-    return _Saved(directions, length, statistic, tuple(others), passed, kept)
-
-
 def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str],
              means: Any, memo: dict[str, Any]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`.
@@ -139,7 +103,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     other's length: what the length changes beyond the cosine, 0 where F is the cosine.
     """
     xp, labels, reduction, classes = backend.xp, inputs["labels"], row.reduction, inputs["weights"].shape[0]
-    directions, length, statistic, residuals, passed, kept = _saved(row, residuals)
+    directions, length, statistic, residuals, passed, kept = saved_of(row, residuals)
     decided = memo.get("decided")
     kept = kept if decided is None else decided
     batch, width = memo.get("batch") or batch_again(backend, row, inputs, directions, length, means.keep_bytes)

@@ -1,12 +1,13 @@
 """From the losses of the rows to one number, and back."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from anglos._backend import Array, Backend
-from anglos._check import check_labels
-from anglos._check_groups import check_groups, check_pair_weights
+from anglos._backend import Backend
+from anglos._check_labels import check_groups, check_labels, check_pair_weights
 from anglos._groups import are_weights, repeat_themselves, takes_part
+from anglos._library import Array
 
 
 class Rows(NamedTuple):
@@ -16,6 +17,23 @@ class Rows(NamedTuple):
     counted: Array | None
     terms: Array | None = None
     """What a row adds to the mean's divisor, times its weight, where the engine does not say; None for 1."""
+
+
+def settle(caller: str, backend: Backend, kinds: Mapping[str, Any], inputs: dict[str, Array], independent: bool,
+           classes: Any, ignore_index: Any) -> tuple[Rows, dict[str, Array]]:
+    """Which rows count and how much, and the arrays with labels that can be used and zeros in rows that do not."""
+    rows = Rows(inputs.pop("sample_weight", None), None)
+    if "labels" in inputs and not independent:
+        rows, inputs = settle_groups(caller, backend, inputs, classes, ignore_index, rows.weight)
+    elif "labels" in inputs and kinds["labels"].dtype == "integral":
+        rows, inputs["labels"] = settle_labels(caller, backend, inputs["labels"], classes, ignore_index, rows.weight,
+                                               inputs.get("class_weight"))
+    elif "row_mask" in inputs:
+        rows = masked_rows(backend.xp, inputs["row_mask"], rows.weight)
+    if rows.counted is not None:
+        inputs = {name: zero_elsewhere(backend.xp, kinds[name], array, rows.counted)
+                  for name, array in inputs.items()}
+    return rows, inputs
 
 
 def settle_labels(caller: str, backend: Backend, labels: Array, classes: int, ignore_index: int,

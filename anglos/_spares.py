@@ -2,7 +2,8 @@
 
 from threading import get_ident
 
-from anglos._backend import Array, Backend
+from anglos._backend import Backend
+from anglos._library import Array
 
 
 class Spares:

@@ -10,9 +10,9 @@ form them.
 
 from functools import partial
 
-from anglos._backend import Array
 from anglos._check import check_together, check_values
 from anglos._kinds import Number
+from anglos._library import Array
 from anglos._loss import LOSSES
 from anglos._pair_row import PairRow
 from anglos._pair_tiles import Tiles, sides_of

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from anglos._backend import Backend
+from anglos._library import Library
 from anglos._plan import Plan
 
 from ._derivatives import differentiable, usual_promotion
@@ -25,7 +26,7 @@ class Jax(Backend):
     def index_type(self) -> Any:
         return jax.dtypes.canonicalize_dtype(np.int64)
 
-    def accepts(self, other: Backend) -> bool:
+    def accepts(self, other: Library) -> bool:
         return other is self or other.name == "numpy"
 
     def asarray(self, number: float, like: jax.Array, dtype: Any) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Checks of labels that are compared with each other, and of weights of positives in their place."""
+"""Checks of labels: of classes, of groups that are compared with each other, and of weights of positives."""
 
 import math
 from typing import Any
@@ -6,6 +6,23 @@ from typing import Any
 from anglos._backend import Backend
 from anglos._check import _refuse
 from anglos._groups import repeat_themselves
+
+
+def check_labels(loss: str, backend: Backend, labels: Any, classes: int, ignore_index: int) -> bool:
+    """Whether all labels are known to be classes; one that is neither that nor ignored is refused, if readable."""
+    if labels.shape[0] == 0:
+        return True
+    inside = backend.are_classes(labels, classes)
+    if inside is None:
+        return False
+    if not inside:
+        xp = backend.xp
+        outside = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
+        if bool(xp.any(outside)):
+            where = int(xp.argmax(xp.astype(outside, backend.index_type)))
+            _refuse(loss, "labels", ValueError, f"held {int(labels[where])} at position {where}",
+                    f"0 to {classes - 1}, or ignore_index = {ignore_index}")
+    return inside and not 0 <= ignore_index < classes
 
 
 def check_groups(loss: str, backend: Backend, name: str, labels: Any, index: Any) -> bool:
