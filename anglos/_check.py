@@ -55,13 +55,15 @@ def check_together(loss: str, values: Mapping[str, Any]) -> None:
 
 
 def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], options: Mapping[str, Any],
-                  known: Mapping[str, Any]) -> None:
-    """Names of options, and the values of those that are no arrays."""
+                  known: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, those that are no arrays as the values that a call would take from them."""
     check_names(loss, arrays, len(arrays), len(arrays), options, known)
+    found = dict(options)
     for name, value in options.items():
         value = unwrapped(value)
         if backend_of(value) is None:
-            kinds[name].static(partial(_refuse_value, loss, name, value), value)
+            found[name] = kinds[name].static(partial(_refuse_value, loss, name, value), value)
+    return found
 
 
 def check_defaults(loss: str, kinds: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from anglos._spares import Spares
 from anglos._tiles import visit_tile
 
 
-def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[str, Any],
-               prototypes_per_class: int | None = None) -> tuple[int, ...]:
-    """The shape of a layer's weight. Refuses sizes, names, and values of options that are no arrays."""
+def check_head(loss: Any, num_classes: int, embedding_dim: int, prototypes_per_class: int | None = None
+               ) -> tuple[int, ...]:
+    """The shape of a layer's weight."""
     shape = getattr(loss.kinds[loss.arrays[1]], "shape", "") if isinstance(loss, Loss) and len(loss.arrays) == 3 else ""
     if shape not in ("C D", "C K D"):
         what = f"{loss.name}, of {', '.join(loss.arrays)}" if isinstance(loss, Loss) else describe(loss)
@@ -32,8 +32,17 @@ def check_head(loss: Any, num_classes: int, embedding_dim: int, options: dict[st
     for name, number in sizes.items():
         if not isinstance(number, numbers.Integral) or isinstance(number, bool) or number < 1:
             raise ValueError(f"Head: {name} was {describe(number)}; wanted an integer of at least 1")
-    check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults)
     return (int(num_classes), *([int(prototypes_per_class)] if prototypes_per_class else []), int(embedding_dim))
+
+
+def own_options(loss: Loss[...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as a layer keeps them: nothing that its user may change later, as a list or a NumPy array.
+
+    An integer becomes a float where one may come: `equinox.tree_deserialise_leaves` casts what it loads to its type.
+    """
+    options = check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults)
+    return {name: option.copy() if getattr(backend_of(option), "name", None) == "numpy" else option
+            for name, option in options.items()}
 
 
 def check_given(loss: Loss[...], given: Iterable[str], options: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import equinox
 import jax
 import jax.numpy as jnp
 
-from anglos._layer import check_given, check_head, logits_of
+from anglos._layer import check_given, check_head, logits_of, own_options
 from anglos._loss import Loss
 
 
@@ -36,8 +36,8 @@ class Head(equinox.Module):
 
     def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *, key: jax.Array,
                  prototypes_per_class: int | None = None, dtype: Any = jnp.float32, **options: Any) -> None:
-        shape = check_head(loss, num_classes, embedding_dim, options, prototypes_per_class)
-        self.loss, self.options = loss, options
+        shape = check_head(loss, num_classes, embedding_dim, prototypes_per_class)
+        self.loss, self.options = loss, own_options(loss, options)
         self._given = tuple(name for name, option in options.items() if option is not None)
         self.weight = jax.random.normal(key, shape, dtype) * embedding_dim**-0.5
 

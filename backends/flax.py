@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from anglos._layer import check_attribute, check_given, check_head, logits_of
+from anglos._layer import check_attribute, check_given, check_head, logits_of, own_options
 from anglos._loss import Loss
 
 
@@ -30,8 +30,10 @@ class Head(nnx.Module):
 
     def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *, rngs: nnx.Rngs,
                  prototypes_per_class: int | None = None, param_dtype: Any = jnp.float32, **options: Any) -> None:
-        given = {name: _array(option) for name, option in options.items()}
-        shape = check_head(loss, num_classes, embedding_dim, given, prototypes_per_class)
+        shape = check_head(loss, num_classes, embedding_dim, prototypes_per_class)
+        given = own_options(loss, {name: _array(option) for name, option in options.items()})
+        options = {name: option if isinstance(option, nnx.Variable) else given[name]
+                   for name, option in options.items()}
         self.loss = loss
         self.weight = nnx.Param(jax.random.normal(rngs.params(), shape, param_dtype) * embedding_dim**-0.5)
         self.options = nnx.Dict({name: nnx.Variable(option) if isinstance(option, jax.Array) else option
@@ -40,7 +42,7 @@ class Head(nnx.Module):
 
     def __call__(self, embeddings: jax.Array, labels: jax.Array) -> jax.Array:
         """The loss of a batch."""
-        value: jax.Array = self.loss(embeddings, self.weight[...], labels, **self._options())
+        value: jax.Array = self.loss(embeddings, _array(self.weight), labels, **self._options())
         return value
 
     def logits(self, embeddings: jax.Array) -> jax.Array:
@@ -50,7 +52,7 @@ class Head(nnx.Module):
         several prototypes per class cos θ is what the loss makes of theirs. `proxy_anchor`: cos θ. `center`:
         x·c − ½ |c|².
         """
-        scores: jax.Array = logits_of(self.loss, embeddings, self.weight[...], self._options())
+        scores: jax.Array = logits_of(self.loss, embeddings, _array(self.weight), self._options())
         return scores
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -58,7 +60,8 @@ class Head(nnx.Module):
         super().__setattr__(name, value)
 
     def _options(self) -> dict[str, Any]:
-        options = {name: _array(option) for name, option in self.options.items()}
+        options = {name: _array(option) for name, option in self.options.items()
+                   if name != "__captures__"}  # which nnx.capture sets on every module
         check_given(self.loss, self._given, options)
         return options
 

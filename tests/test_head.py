@@ -4,6 +4,7 @@ import copy
 import doctest
 import inspect
 import pickle
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,71 @@ def test_an_option_is_no_attribute(layer: Loss[...]) -> None:
         assert head(embeddings, labels).item() == layer(embeddings, head.weight, labels, **dict(head.tensors)).item()
 
 
+def test_an_option_given_as_a_number_is_no_tensor(layer: Loss[...]) -> None:
+    """Which would come second, after the number."""
+    (embeddings, labels), values = batch(), tensor_options(layer)
+    numbers = {name: option.item() for name, option in values.items() if option.ndim == 0}
+    head = head_of(layer, **numbers)
+    value, weight = head(embeddings, labels).item(), head.weight
+    for name in numbers:
+        wanted = rf"^Head\({layer.name}\): {name} was set in head\.tensors, .*; wanted head\.options\['{name}'\], or a"
+        learnt = torch.nn.Parameter(0.9 * values[name].detach())
+        for change in (lambda name=name, learnt=learnt: setattr(head.tensors, name, learnt),
+                       lambda name=name, learnt=learnt: head.tensors.register_parameter(name, learnt),
+                       lambda name=name, learnt=learnt: head.tensors.register_buffer(name, learnt.detach()),
+                       lambda name=name, learnt=learnt: torch.func.functional_call(
+                           head, {"weight": 2.0 * weight.detach(), f"tensors.{name}": learnt}, (embeddings, labels))):
+            with pytest.raises(AttributeError, match=wanted):
+                change()
+    assert head.weight is weight
+    assert head(embeddings, labels).item() == value
+
+
+def test_none_is_an_option_where_the_loss_takes_it(layer: Loss[...]) -> None:
+    embeddings, labels = batch()
+    for name in layer.defaults:
+        if getattr(layer.kinds[name], "optional", False):
+            none: dict[str, Any] = {name: None}
+            head = head_of(layer, **none)
+            assert head(embeddings, labels).item() == layer(embeddings, head.weight, labels, **none).item()
+            assert head.logits(embeddings).shape == (BATCH, CLASSES)
+
+
+def test_replicas_have_options_of_their_own() -> None:
+    """Each sets them in its own thread of DataParallel."""
+    head = head_of(anglos.cosface, margin=0.2)
+    first, second = head._replicate_for_data_parallel(), head._replicate_for_data_parallel()
+    first.options["scale"], second.options["margin"] = 5.0, 0.3
+    assert (first.options, second.options, head.options) == ({"margin": 0.2, "scale": 5.0}, {"margin": 0.3},
+                                                             {"margin": 0.2})
+
+
+def test_a_list_that_was_given_is_not_kept() -> None:
+    given = [10.0, 110.0]
+    head = head_of(anglos.magface, norm_range=given)
+    given[0] = 50.0
+    assert head.options == {"norm_range": (10.0, 110.0)}
+
+
+def test_what_a_tensor_cannot_be_set_to_is_refused() -> None:
+    scale = torch.nn.Parameter(torch.tensor(8.0))
+    head = Head(anglos.l2_softmax, 5, 4, scale=scale, bias=torch.zeros(5))
+    odd: list[tuple[str, Any, type[Exception], str]] = [
+        ("scale", None, TypeError, "None; wanted a number or a tensor of shape ()"),
+        ("scale", "a", TypeError, "'a'; wanted a number or a tensor of shape ()"),
+        ("scale", torch.tensor([0.1, 0.2]), ValueError, "of shape (2,); wanted a number or a tensor of shape ()"),
+        ("scale", np.ones(1), ValueError, "of shape (1,); wanted a number or a tensor of shape ()"),
+        ("bias", [1.0, 2.0], ValueError, "of shape (2,); wanted a number or a tensor of shape (5,)"),
+    ]
+    for name, value, error, message in odd:
+        with pytest.raises(error, match=f"^{re.escape(f'Head(l2_softmax): {name} was {message}')}$"):
+            head.tensors[name] = value
+    with pytest.raises(TypeError, match=r"^Head\(l2_softmax\): scale was to be deleted; wanted a number or a tensor"):
+        del head.tensors["scale"]
+    assert scale.item() == 8.0
+    assert not head.tensors["bias"].any()
+
+
 def test_a_tensor_with_a_graph_is_refused_and_can_be_an_option(layer: Loss[...]) -> None:
     embeddings, labels = batch()
     for name, option in tensor_options(layer).items():
@@ -269,9 +335,11 @@ def test_a_head_made_on_the_device_meta_is_the_one_asked_for() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", [set(), {"head.weight"}], ids=["backbone", "and weight"])
-def test_from_pretrained_of_a_part_gives_the_head_asked_for(part: set[str], tmp_path: Path) -> None:
-    """As the README says."""
+@pytest.mark.parametrize("classes", [5, 7])
+@pytest.mark.parametrize("part", [[], ["head.weight"], ["head.tensors.scale", "head.tensors.t"],
+                                  ["head.weight", "head.tensors.scale", "head.tensors.t"]], ids=lambda part: len(part))
+def test_from_pretrained_keeps_what_it_loads(part: list[str], classes: int, tmp_path: Path) -> None:
+    """As the README says; the rest is as asked for, and a weight of another shape is drawn."""
     transformers = pytest.importorskip("transformers")
 
     class Model(transformers.PreTrainedModel):  # type: ignore[misc, name-defined]
@@ -281,7 +349,7 @@ def test_from_pretrained_of_a_part_gives_the_head_asked_for(part: set[str], tmp_
             super().__init__(config)
             self.backbone = torch.nn.Linear(4, 4)
             scale, t = torch.nn.Parameter(torch.tensor(20.0, device="cpu")), torch.tensor(0.3, device="cpu")
-            self.head = Head(anglos.curricularface, 5, 4, scale=scale, t=t)
+            self.head = Head(anglos.curricularface, config.num_labels, 4, scale=scale, t=t)
             self.post_init()
 
         def _init_weights(self, module: Any) -> None:
@@ -289,17 +357,21 @@ def test_from_pretrained_of_a_part_gives_the_head_asked_for(part: set[str], tmp_
             if module in (self.head, self.head.tensors):
                 module.reset_parameters()
 
-    model = Model(transformers.PretrainedConfig())
-    with torch.no_grad():
-        model.head.tensors["scale"] = 7.0
+    model = Model(transformers.PretrainedConfig(num_labels=classes))
+    model.head.tensors["scale"], model.head.tensors["t"] = 7.0, -0.2
     saved = {name: value for name, value in model.state_dict().items() if name in part or "backbone" in name}
     model.save_pretrained(tmp_path, state_dict=saved)
-    other = Model.from_pretrained(tmp_path)
+    other = Model.from_pretrained(tmp_path, config=transformers.PretrainedConfig(num_labels=5),
+                                  ignore_mismatched_sizes=True)
     assert torch.equal(other.backbone.weight, model.backbone.weight)
-    assert torch.equal(other.head.weight, model.head.weight) is ("head.weight" in part)
+    assert torch.equal(other.head.weight, model.head.weight) is ("head.weight" in part and classes == 5)
     assert 0.0 < other.head.weight.std() < 1.0
-    assert other.head.tensors["t"].item() == pytest.approx(0.3)
+    assert other.head.tensors["t"].item() == pytest.approx(-0.2 if "head.tensors.t" in part else 0.3)
+    assert other.head.tensors["scale"].item() == (7.0 if "head.tensors.scale" in part else 20.0)
+    before = other.head.weight.detach().clone()
+    other.head.reset_parameters()  # by the user, who means it
     assert other.head.tensors["scale"].item() == 20.0
+    assert not torch.equal(other.head.weight, before)
 
 
 def test_what_something_else_computes_cannot_be_set() -> None:

@@ -1,6 +1,7 @@
 """The layers for flax.nnx and Equinox: every loss that compares embeddings with something of each class."""
 
 import doctest
+import io
 from importlib import import_module
 from typing import Any
 
@@ -144,6 +145,60 @@ def test_an_option_is_gone_however_it_went(take: str, jax_library: Library) -> N
     head = head_of("flax", anglos.l2_softmax, scale=jnp.asarray(6.0), bias=jnp.zeros(CLASSES))
     TAKEN[take](head, "bias")
     refused(head, "bias", "gone", embeddings, labels)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_options_are_as_they_were_given(name: str, jax_library: Library) -> None:
+    """Whatever their user makes of a list or an array afterwards."""
+    embeddings, _, labels = arrays(anglos.magface, jax_library)
+    given, weight = [10.0, 110.0], np.ones(len(labels))
+    head = head_of(name, anglos.magface, norm_range=given, sample_weight=weight)
+    before = float(head(embeddings, labels))
+    given[0], weight[0] = 50.0, 3.0
+    assert float(head(embeddings, labels)) == before
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_an_integer_is_a_float_where_one_may_come(layer: Loss[...], name: str) -> None:
+    """What is loaded into its place is made of its type."""
+    integers = {option: 1 for option, values in array_options(layer).items() if np.ndim(values[0]) == 0}
+    head = head_of(name, layer, **integers)
+    assert {option: type(head.options[option]) for option in integers} == dict.fromkeys(integers, float)
+
+
+def test_equinox_loads_the_margin_that_it_saved() -> None:
+    """Into a head that was made with an integer."""
+    head, file = head_of("equinox", anglos.cosface, margin=0, scale=30), io.BytesIO()
+    eqx.tree_serialise_leaves(file, eqx.tree_at(lambda head: head.options["margin"], head, 0.35))
+    file.seek(0)
+    assert eqx.tree_deserialise_leaves(file, head).options == {"margin": 0.35, "scale": 30.0}
+
+
+def test_flax_captures_what_a_network_with_a_head_sows(jax_library: Library) -> None:
+    """It writes into every module, options too; one that is misspelt is refused all the same."""
+    embeddings, _, labels = arrays(anglos.cosface, jax_library)
+    for options in ({}, {"margin": 0.2}, {"scale": jnp.asarray(20.0)}):
+        head = head_of("flax", anglos.cosface, **options)
+        wanted = head(embeddings, labels)
+        for kinds in ((nnx.Intermediate,), (nnx.Intermediate, nnx.Perturbation)):
+            assert nnx.capture(head, *kinds)(embeddings, labels)[0] == wanted == head(embeddings, labels)
+        assert set(head.options) == set(options)
+    head.options["margn"] = 0.3
+    for call in (head, nnx.capture(head, nnx.Intermediate)):
+        with pytest.raises(TypeError, match=r"^cosface: margn was given, .* \(did you mean margin\?\)$"):
+            call(embeddings, labels)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_weight_of_none_is_refused(name: str, jax_library: Library) -> None:
+    """As jax.tree.map may leave it."""
+    embeddings, _, labels = arrays(anglos.cosface, jax_library)
+    head = jax.tree.map(lambda _: None, head_of(name, anglos.cosface, margin=0.2))
+    if name == "equinox":
+        head = eqx.tree_at(lambda head: head.options, head, {"margin": 0.2}, is_leaf=lambda one: one is None)
+    for call, inputs in ((head, (embeddings, labels)), (head.logits, (embeddings,))):
+        with pytest.raises(TypeError, match=r"^cosface: weights was None; wanted an array"):
+            call(*inputs)
 
 
 def test_an_option_is_no_attribute(layer: Loss[...], jax_library: Library) -> None:

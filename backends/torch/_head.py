@@ -5,10 +5,11 @@ from typing import Any
 import torch
 
 from anglos._kinds import describe
-from anglos._layer import check_attribute, check_given, check_head, logits_of
+from anglos._layer import check_attribute, check_given, check_head, logits_of, own_options
 from anglos._loss import Loss
 
-from ._head_tensors import HeadTensors, Told, assign, check_tensors
+from ._head_tensors import HeadTensors, Told
+from ._head_values import assign, check_tensors, is_loaded
 from ._resize import exchange, replacement
 
 # The names under which others saved their weights, and whether as (D, C) in the place of (C, D).
@@ -33,12 +34,14 @@ class Head(Told):
     `head.tensors["t"] = anglos.curricularface_update(head.tensors["t"], embeddings, head.weight, labels)`. One of shape
     (1,) stands for a number, because `fully_shard` takes no parameter of shape (). A tensor that was computed of
     parameters is refused, since only its numbers could be kept; set it before every call, and the gradient flows
-    through: `head.options["scale"] = log_scale.exp()`. For a tensor with a bound, or kept as its logarithm, see
-    `torch.nn.utils.parametrize`: `register_parametrization(head.tensors, "scale", ...)`.
+    through: `head.options["scale"] = log_scale.exp()`. It is of one step: `copy.deepcopy` refuses it, as it does every
+    tensor with a graph, until the option is set to something else. For a tensor with a bound, or kept as its logarithm,
+    see `torch.nn.utils.parametrize`: `register_parametrization(head.tensors, "scale", ...)`.
 
     An option that was given stays in use, whatever a tool of PyTorch makes of `head.tensors`: parametrizations,
     pruning, replicas, `functional_call`. A call that does not find it in `tensors` or `options` is refused; the loss's
-    default never takes its place.
+    default never takes its place. One that was given as a number, a word or None is read in `options`, and refused in
+    `tensors`.
 
     `load_state_dict` also takes what other libraries saved: `W`, `fc` or `proxies` of pytorch-metric-learning, `kernel`
     of AdaFace and CurricularFace, `w` of opensphere, `weight` of insightface (the ranks of PartialFC each save a part:
@@ -55,26 +58,28 @@ class Head(Told):
                  prototypes_per_class: int | None = None, device: Any = None, dtype: Any = None,
                  **options: Any) -> None:
         super().__init__()
-        shape = check_head(loss, num_classes, embedding_dim, options, prototypes_per_class)
+        shape = check_head(loss, num_classes, embedding_dim, prototypes_per_class)
+        options = own_options(loss, options)
         tensors = {name: option for name, option in options.items() if isinstance(option, torch.Tensor)}
         check_tensors(loss, tensors)
         self.loss, self.num_classes, self.embedding_dim = loss, num_classes, embedding_dim
         self.weight = torch.nn.Parameter(torch.empty(shape, device=device, dtype=dtype),
                                          requires_grad=not loss.kinds[loss.arrays[1]].frozen)
-        self.tensors = HeadTensors(loss, tensors)
         self.options = {name: option for name, option in options.items() if name not in tensors}
-        self._given = tuple(options)
+        self.tensors = HeadTensors(loss, tensors, tuple(self.options))
+        self._given = tuple(name for name, option in options.items() if option is not None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the prototypes anew, and give `tensors` the values that they had at construction.
 
-        To be called after `to_empty`, and where a checkpoint had no head. Tensors on the device meta have no values to
+        To be called after `to_empty`, and where a checkpoint had no head. While `from_pretrained` of transformers is
+        loading, what it found in the checkpoint stays. Tensors on the device meta have no values to
         remember, and are refused at construction.
         """
         if "weight" in self._parameters:
             self._draw(self.weight)
-        else:
+        elif not is_loaded(self, "weight"):
             assign(self, "weight", self._draw(torch.empty_like(self.weight)))
         self.tensors.reset_parameters()
 
@@ -110,7 +115,7 @@ class Head(Told):
         `DistributedDataParallel`, `fully_shard` or `torch.compile`, and before a copy is made for an average of the
         parameters.
         """
-        num_classes, *_ = check_head(self.loss, num_classes, self.embedding_dim, {}, *self.weight.shape[1:-1])
+        num_classes, *_ = check_head(self.loss, num_classes, self.embedding_dim, *self.weight.shape[1:-1])
         names = [name for name in self.tensors if self.loss.kinds[name].shapes == ("C",)]
         places: list[tuple[Any, str, float]] = [
             (self, "weight", 0.0), *((self.tensors, name, _NEW_CLASSES[name]) for name in names)]
@@ -135,6 +140,11 @@ class Head(Told):
 
     def told(self, name: str) -> None:
         check_attribute(vars(self).get("loss"), name)
+
+    def _replicate_for_data_parallel(self) -> "Head":
+        replica: Head = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
+        replica.options = dict(self.options)  # which each sets in its own thread
+        return replica
 
     def _draw(self, weight: torch.Tensor) -> torch.Tensor:
         return torch.nn.init.normal_(weight, std=self.embedding_dim**-0.5)

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch.nn.utils.parametrize import is_parametrized
 
-from anglos._kinds import describe
 from anglos._loss import Loss
 
+from ._head_values import assign, check_graph, fitting, is_loaded
 from ._resize import resized
 
 
@@ -38,8 +38,9 @@ class HeadTensors(Told):
     parameter elsewhere. A call gives them all, after the hooks by which some tools make them anew.
     """
 
-    def __init__(self, loss: Loss[...], tensors: dict[str, torch.Tensor]) -> None:
+    def __init__(self, loss: Loss[...], tensors: dict[str, torch.Tensor], elsewhere: tuple[str, ...]) -> None:
         super().__init__()
+        self._elsewhere = elsewhere
         self._loss = loss
         self._names: tuple[str, ...] = ()
         for name, tensor in tensors.items():
@@ -51,6 +52,10 @@ class HeadTensors(Told):
 
     def told(self, name: str) -> None:
         loss = vars(self).get("_loss")
+        if loss is not None and name in self._elsewhere:
+            raise AttributeError(f"Head({loss.name}): {name} was set in head.tensors, and given as no tensor, which "
+                                 f"comes first; wanted head.options[{name!r}], or a torch.nn.Parameter when the head "
+                                 "is made, which is learnt")
         if loss is not None and name in loss.defaults and name not in self._names:
             self._names = (*self._names, name)
 
@@ -61,6 +66,8 @@ class HeadTensors(Told):
     def reset_parameters(self) -> None:
         """Restore the values that were given at construction."""
         for name, value in self._initial.items():
+            if is_loaded(self, name):
+                continue
             owner: Any = self
             place = name
             if is_parametrized(self, name):
@@ -97,9 +104,13 @@ class HeadTensors(Told):
         return tensor
 
     def __setitem__(self, name: str, value: torch.Tensor | float) -> None:
-        self[name]  # or KeyError
+        old = self[name]  # or KeyError
         check_graph(self._loss, name, value)
-        assign(self, name, value)
+        assign(self, name, fitting(self._loss, name, value, old))
+
+    def __delitem__(self, name: str) -> None:
+        self[name]  # or KeyError
+        raise TypeError(f"Head({self._loss.name}): {name} was to be deleted; wanted a number or a tensor for it")
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name} of shape {tuple(tensor.shape)}" for name, tensor in self.items())
@@ -109,40 +120,3 @@ class HeadTensors(Told):
             return tensor
         is_number = tensor.shape == (1,) and "" in self._loss.kinds[name].shapes
         return (tensor.reshape(()) if is_number else tensor).clone()  # last: of a view fully_shard warns
-
-
-def check_tensors(loss: Loss[...], tensors: dict[str, torch.Tensor]) -> None:
-    """Refuses what a layer could not keep as it was given: a graph, and values that are nowhere."""
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, torch.nn.Parameter):
-            check_graph(loss, name, tensor)
-        if tensor.is_meta:
-            raise ValueError(f"Head({loss.name}): {name} was on device meta, where it has no value; wanted one, as "
-                             "torch.tensor(20.0, device='cpu') has under any default device")
-
-
-def check_graph(loss: Loss[...], name: str, value: Any) -> None:
-    """Refuses a tensor that would be cut off from what it was computed of, if that matters to the loss."""
-    if getattr(value, "requires_grad", False) and not loss.kinds[name].frozen:
-        raise ValueError(f"Head({loss.name}): {name} was a tensor that requires a gradient, of which only the numbers "
-                         f"would be kept; wanted head.options[{name!r}] set to it before every call, or a "
-                         "torch.nn.Parameter when the head is made, which is learnt")
-
-
-def assign(module: torch.nn.Module, name: str, value: Any) -> None:
-    """Have a module's tensor hold these numbers; one that is parametrized, by its `right_inverse`."""
-    old = getattr(module, name)
-    with torch.no_grad():
-        value = value if isinstance(value, torch.Tensor) else torch.as_tensor(value, device=old.device)
-        if hasattr(old, "placements"):  # a DTensor takes nothing but DTensors
-            from torch.distributed.tensor import distribute_tensor
-
-            value = distribute_tensor(value.to(old.device, old.dtype).expand(old.shape), old.device_mesh,
-                                      old.placements, src_data_rank=None)
-        if name in module._parameters or name in module._buffers:
-            old.copy_(value)
-        elif is_parametrized(module, name):
-            setattr(module, name, torch.empty_like(old).copy_(value))  # a copy, which the inverse may hand on
-        else:
-            raise TypeError(f"Head: {name} was set, and is {describe(old)} that something else computes; wanted a "
-                            "Parameter, a buffer, or a parametrization of one")
