@@ -126,7 +126,8 @@ def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) 
                 refuse(ValueError, f"was on device {here}", f"device {there}, where {first} is")
         arrays[name], owners[name] = value, owner
     if "reference_embeddings" not in arrays and sizes.get("N", rows := sizes.get("B")) != rows:
-        _refuse(loss, sources["N"], ValueError, f"was of shape ({rows}, {sizes['N']})", f"({rows}, {rows})")
+        _refuse(loss, sources["N"], ValueError, f"was of shape ({rows}, {sizes['N']})",
+                f"({rows}, {rows}): every sample with every sample")
     assert backend is not None  # every loss takes an array, and refuses anything else in its place
     return Checked(backend, owners, static, sizes)
 
@@ -181,7 +182,9 @@ def _check_shape(refuse: Any, name: str, value: Any, kind: ArrayOf | Number, siz
             return
     known = [f"{letter} = {sizes[letter]} in {sources[letter]}"
              for letter in dict.fromkeys(" ".join(kind.shapes).split()) if letter in sizes]
-    refuse(ValueError, f"was of shape {shape}", spell(kind.shapes) + (f", with {', '.join(known)}" if known else ""))
+    other = getattr(kind, "other", None)
+    refuse(ValueError, f"was of shape {shape}", spell(kind.shapes) + (f", with {', '.join(known)}" if known else "") + (
+        f"; or {other}" if other is not None and len(shape) == 2 else ""))
 
 
 def check_wrt(loss: str, kinds: Mapping[str, Any], wrt: Any) -> None:

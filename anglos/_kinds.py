@@ -66,7 +66,8 @@ class Signs(ArrayOf):
     def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
         """Refuse an array whose magnitudes have these bounds."""
         if not low == high == 1.0:
-            refuse(ValueError, f"{verb} a number of magnitude {high if low == 1.0 else low:g}", str(self))
+            hint = " (of 0 and 1: 2 * targets - 1)" if low == 0.0 else ""
+            refuse(ValueError, f"{verb} a number of magnitude {high if low == 1.0 else low:g}", f"{self}{hint}")
 
     def nan_outside(self, xp: Any, array: Any) -> Any:
         """The array: an integer cannot be NaN, so that the loss must be."""

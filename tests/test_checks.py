@@ -149,13 +149,14 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (anglos.supcon, (X, np.eye(6, dtype=int)), {}, "supcon: labels held 6 labels per sample, all from 0 to 1; wanted "
      "labels of a sample that differ, padded with ignore_index; or weights of positives, of real floating dtype and "
      "shape (B, N)"),
-    (anglos.circle, (X, np.ones((6, 5))), {}, "circle: labels was of shape (6, 5); wanted (6, 6)"),
+    (anglos.circle, (X, np.ones((6, 5))), {}, "circle: labels was of shape (6, 5); wanted (6, 6): "
+     "every sample with every sample"),
     (anglos.circle, (X, np.ones((6, 5))), {"reference_embeddings": N}, "circle: reference_embeddings was of shape "
      "(3, 4); wanted (N, D), with N = 5 in labels, D = 4 in embeddings"),
     (anglos.circle, (X, np.ones((6, 3))), {"reference_embeddings": N, "reference_labels": Y[:3]},
      "circle: reference_labels was given; wanted None where labels are weights of positives"),
     (anglos.nt_xent, (X, Y), {"excluded_pairs": np.zeros((6, 5), dtype=bool)},
-     "nt_xent: excluded_pairs was of shape (6, 5); wanted (6, 6)"),
+     "nt_xent: excluded_pairs was of shape (6, 5); wanted (6, 6): every sample with every sample"),
     (anglos.nt_xent, (X, Y), {"excluded_pairs": np.zeros((6, 6))},
      "nt_xent: excluded_pairs was of dtype float64; wanted an array of bool dtype and shape (B, N) or None"),
     (anglos.batch_coco, (X, np.stack([Y, Y + 1], axis=1)), {},
@@ -174,7 +175,7 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (anglos.cross_entropy, (N5, Y), {"class_weight": -np.ones(5)}, "cross_entropy: class_weight held -1; "
      "wanted an array of numbers from 0 of real floating dtype and shape (C,) or None"),
     (anglos.pair_margin, (Q, Q, Y % 2), {}, "pair_margin: targets held a number of magnitude 0; "
-     "wanted an array of 1 and -1, of integral or real floating dtype and shape (B,)"),
+     "wanted an array of 1 and -1, of integral or real floating dtype and shape (B,) (of 0 and 1: 2 * targets - 1)"),
     (anglos.pair_margin, (Q, Q, Q[:, 0] * [1, -1, 1, -1, 0.5, 1]), {},
      "pair_margin: targets held a number of magnitude 0.5; "
      "wanted an array of 1 and -1, of integral or real floating dtype and shape (B,)"),

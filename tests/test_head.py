@@ -276,6 +276,8 @@ def test_a_tensor_with_a_graph_is_refused_and_can_be_an_option(layer: Loss[...])
         leaf = option.detach().log1p().requires_grad_()
         if not option.requires_grad:
             head_of(layer, **{name: leaf.expm1()})  # a state, a constant to the gradient
+            with pytest.raises(ValueError, match=rf"^Head\({layer.name}\): {name} was a Parameter, and is a constant"):
+                head_of(layer, **{name: torch.nn.Parameter(option)})
             continue
         wanted = rf"^Head\({layer.name}\): {name} was a tensor that requires a gradient, of which only the numbers"
         for given in (leaf, leaf.expm1()):

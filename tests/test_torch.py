@@ -181,8 +181,8 @@ def test_value_and_grad_records_nothing(loss: Loss[...], torch_library: Library)
 def test_compiled_in_one_graph(width: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if width:
         monkeypatch.setattr(adapter.backend, "class_tile_width", lambda *_: width)
-    weights, labels = torch.randn(100, 8), torch.arange(6)
-    embeddings = torch.randn(6, 8, requires_grad=True)
+    weights, labels = torch.randn(100, 8, dtype=torch.float64), torch.arange(6)
+    embeddings = torch.randn(6, 8, dtype=torch.float64, requires_grad=True)
     wanted = torch.autograd.grad(anglos.arcface(embeddings, weights, labels), embeddings)
     compiled = torch.compile(lambda x: anglos.arcface(x, weights, labels), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(torch.autograd.grad(compiled(embeddings), embeddings), wanted)

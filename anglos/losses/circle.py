@@ -46,7 +46,7 @@ def circle(
         common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
         pair as a positive, 0 for a negative: a factor of its exponential. Weights are constants to the gradient.
     margin : number from 0 to 1, or array ()
-        m. An array is differentiated.
+        m. An array is differentiated, except in the brackets.
     scale : positive number, or array ()
         γ. An array is differentiated. The paper has 256 for faces, 64 to 128 for re-identification, and 80 with
         m = 0.4 for retrieval.
@@ -57,6 +57,7 @@ def circle(
         Their labels; None where `labels` are weights.
     excluded_pairs : boolean array (B, N), optional
         True where a pair is left out: neither positive nor negative. N = B without references.
+        Embeddings are finite all the same; `ignore_index` leaves out a sample that may not be.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int

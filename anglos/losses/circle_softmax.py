@@ -45,7 +45,7 @@ def circle_softmax(
         0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
         out of range makes its row NaN.
     margin : cosine from −2 to 2; a number, or an array () or (B,)
-        m.
+        m. An array is differentiated, except in the brackets.
     scale : positive number, or array ()
         s. An array is differentiated: a learnable scale.
     label_smoothing : number from 0 to 1, or array ()

@@ -51,6 +51,7 @@ def dcl(
         Their labels; None where `labels` are weights.
     excluded_pairs : boolean array (B, N), optional
         True where a pair is left out: neither positive nor negative. N = B without references.
+        Embeddings are finite all the same; `ignore_index` leaves out a sample that may not be.
     sample_weight : array (B,), optional
         Factor of the terms of every anchor; the mean is divided by their sum.
     ignore_index : int

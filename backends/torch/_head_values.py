@@ -10,10 +10,13 @@ from anglos._loss import Loss
 
 
 def check_tensors(loss: Loss[...], tensors: dict[str, torch.Tensor]) -> None:
-    """Refuses what a layer could not keep as it was given: a graph, and values that are nowhere."""
+    """Refuses what a layer could not use as it was given: a graph, values that are nowhere, a constant to be learnt."""
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.nn.Parameter):
             check_graph(loss, name, tensor)
+        elif tensor.requires_grad and loss.kinds[name].frozen:
+            raise ValueError(f"Head({loss.name}): {name} was a Parameter, and is a constant to the gradient; wanted a "
+                             "tensor, or a Parameter with requires_grad=False")
         if tensor.is_meta:
             raise ValueError(f"Head({loss.name}): {name} was on device meta, where it has no value; wanted one, as "
                              "torch.tensor(20.0, device='cpu') has under any default device")
