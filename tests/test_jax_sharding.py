@@ -101,6 +101,27 @@ def test_mesh_with_explicit_axes(name: str, jax_library: Library) -> None:
     assert not whole_weights(compiled)
 
 
+@pytest.mark.parametrize("name", ["cosface", "supcon"])
+def test_one_array_on_a_mesh_with_explicit_axes(name: str, jax_library: Library) -> None:
+    """The others go where it is, without jit too; a gradient without jit JAX itself refuses, of `x @ w.T` too."""
+    loss = anglos.LOSSES[name]
+    everywhere = jax.sharding.NamedSharding(mesh_of((DEVICES,), ("devices",), "Explicit"), P())
+    *floats, labels = map(jnp.asarray, inputs_of(loss))
+    option = {"cosface": "scale", "supcon": "temperature"}[name]
+    inputs = [*floats, jnp.asarray(2.0)]
+
+    def value(*inputs: Any) -> Any:
+        return loss(*inputs[:-1], labels, **{option: inputs[-1]})
+
+    step = jax.value_and_grad(value, argnums=tuple(range(len(inputs))))
+    wanted = step(*inputs)
+    for place in range(len(inputs)):
+        where = [jax.device_put(one, everywhere) if i == place else one for i, one in enumerate(inputs)]
+        np.testing.assert_allclose(value(*where), wanted[0], rtol=1e-12)
+        jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, rtol=0, atol=1e-11),
+                     jax.jit(step)(*where), wanted)
+
+
 def test_shard_map_over_the_batch(single: Loss[...], mesh: Any) -> None:
     loss, inputs, options = single, inputs_of(single), rowwise(single)
     specs = tuple(P() if per_class(name) else P("devices") for name in loss.arrays)

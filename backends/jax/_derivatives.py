@@ -1,7 +1,7 @@
 """Every loss is a custom_vjp, inside shard_map and on meshes with explicit axes too."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,7 +57,7 @@ _differentiable.defvjp(_forward, _backward)
 def differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, tuple[Any, ...]]:
     """The loss of every row, and residuals that are constants."""
     try:
-        per_row, residuals = _by_compiler(functools.partial(_differentiable, plan), arrays)
+        per_row, residuals = _by_compiler(plan, arrays)
     except TypeError as error:
         if "custom_vjp" in str(error):
             error.add_note(f"Forward mode (jvp, jacfwd) goes through anglos.{plan.loss.name}.plain.")
@@ -65,12 +65,17 @@ def differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, tupl
     return per_row, jax.lax.stop_gradient(residuals)
 
 
-def _by_compiler(function: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
-    """The function of the arrays; on a mesh with explicit axes the compiler says how what it computes is sharded."""
+def _by_compiler(plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:
+    """The loss of the arrays; on a mesh with explicit axes the compiler says how what it computes is sharded."""
     meshes = jax.sharding.get_abstract_mesh(), *(jax.typeof(array).sharding.mesh for array in arrays)
     mesh = next((mesh for mesh in meshes if mesh.explicit_axes), None)
     if mesh is None:
-        return function(arrays)
+        return _differentiable(plan, arrays)
+    return _over_mesh(plan, mesh, arrays)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))  # by which arrays that are on no mesh go to its devices
+def _over_mesh(plan: Plan, mesh: Any, arrays: tuple[jax.Array, ...]) -> Any:
     everywhere = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
     with jax.sharding.use_abstract_mesh(mesh):
-        return jax.sharding.auto_axes(function, out_sharding=everywhere)(arrays)
+        return jax.sharding.auto_axes(functools.partial(_differentiable, plan), out_sharding=everywhere)(arrays)
