@@ -76,7 +76,7 @@ Probability = Annotated[float | Array, Number("a probability", 0.0, 1.0)]
 LabelSmoothing = Probability
 ScalarBias = Annotated[float | Array | None, Number("a bias", -math.inf, optional=True)]
 SquaredDistance = Annotated[float | Array, Number("a squared distance of unit vectors", 0.0, 4.0, shapes=("", "B"))]
-Count = Annotated[int, Number("a count", 1.0, shapes=())]
+Count = Annotated[int, Integer(1, 2**31)]
 ScaleState = Annotated[float | Array | None, Number("a scale", 0.0, above=True, optional=True, frozen=True)]
 CosineState = Annotated[float | Array, Number("a cosine", -1.0, 1.0, frozen=True)]
 NormState = Annotated[float | Array | None, Number("a length", 0.0, above=True, optional=True, frozen=True)]

@@ -35,11 +35,11 @@ def check_names(loss: str, arrays: tuple[str, ...], required: int, given: int, o
         _refuse(loss, "the arrays", TypeError, f"were {given}", f"{many}: {', '.join(arrays)}")
 
 
-def check_together(loss: str, values: Mapping[str, Any]) -> None:
+def check_together(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Options that mean something only with each other."""
     one, other = "reference_embeddings", "reference_labels"
-    owner = backend_of(values.get("labels"))
-    if owner is not None and is_dtype(owner.xp, values["labels"].dtype, "real floating"):  # weights, no classes
+    weights = getattr(kinds.get("labels"), "other", None)
+    if weights is not None and _is_of(values.get("labels"), weights):  # in the place of classes
         if values.get(other) is not None:
             _refuse(loss, other, TypeError, "was given", "None where labels are weights of positives")
         if (ignored := values.get("ignore_index", -100)) != -100:
@@ -74,6 +74,7 @@ def check_defaults(loss: str, kinds: Mapping[str, Any], defaults: Mapping[str, A
 def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
     """Every value against its kind; arrays against each other."""
     values = {name: unwrapped(value) for name, value in values.items()}
+    check_together(loss, kinds, values)
     checked = check_kinds(loss, kinds, values)
     owners = checked.arrays
     arrays = check_contents(loss, kinds, checked.backend, owners, ranged_of(kinds, owners),

@@ -25,7 +25,7 @@ def check_labels(loss: str, backend: Backend, labels: Any, classes: int, ignore_
     return inside and not 0 <= ignore_index < classes
 
 
-def check_groups(loss: str, backend: Backend, name: str, labels: Any, index: Any) -> bool:
+def check_groups(loss: str, backend: Backend, name: str, labels: Any, index: Any, ignore_index: int) -> bool:
     """Whether all are known to be integers that stay apart as the library's own; others are refused, if readable.
 
     Larger ones than the index, which they have become, could not be told apart. Where a sample has several, they must
@@ -33,10 +33,12 @@ def check_groups(loss: str, backend: Backend, name: str, labels: Any, index: Any
     """
     limits = backend.xp.iinfo(backend.index_type)
     bounds = backend.bounds(labels) if labels.shape[0] else None
-    if labels.ndim == 2 and bounds is not None and repeat_themselves(index, int(bounds[0]), int(bounds[1])):
-        _refuse(loss, name, ValueError, f"held {labels.shape[1]} labels per sample, all from {int(bounds[0])} to "
-                f"{int(bounds[1])}", "labels of a sample that differ, padded with ignore_index; or weights of "
-                "positives, of real floating dtype and shape (B, N)")
+    if labels.ndim == 2 and bounds is not None:
+        low, high = (int(bound) for bound in bounds)
+        if repeat_themselves(index, low, high, ignore_index):
+            _refuse(loss, name, ValueError, f"held {labels.shape[1]} labels per sample, all from {low} to {high}",
+                    "labels of a sample that differ, padded with ignore_index; or weights of positives, of real "
+                    "floating dtype and shape (B, N)")
     for bound in bounds or ():
         if not limits.min < bound < limits.max:
             _refuse(loss, name, ValueError, f"held {int(bound)}, or one beyond it",

@@ -16,9 +16,9 @@ def takes_part(xp: Any, labels: Array, ignore_index: int) -> Array:
     return known if labels.ndim == 1 else xp.any(known, axis=1)
 
 
-def repeat_themselves(labels: Array, low: Any, high: Any) -> Any:
-    """Whether every sample has more labels, (B, L), than there are integers from low to high."""
-    return high - low + 1 < labels.shape[1]
+def repeat_themselves(labels: Array, low: Any, high: Any, ignore_index: int) -> Any:
+    """Whether every sample has more labels, (B, L), than there are integers from low to high, and none is padding."""
+    return (high - low + 1 < labels.shape[1]) & ((ignore_index < low) | (ignore_index > high))
 
 
 def share_a_label(labels: Array, others: Array, ignore_index: int | None) -> Array:

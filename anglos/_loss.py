@@ -139,7 +139,7 @@ class Loss(Generic[Options]):
         return _Call(plan, tuple(inputs.values()), rows, form)
 
     def _form(self, values: dict[str, Any], wrt: tuple[str, ...] | None) -> "_Form":
-        check_together(self.name, values)
+        check_together(self.name, self.kinds, values)
         kinds = kinds_of(self.kinds, values)
         backend, owners, given, sizes = check_kinds(self.name, kinds, values)
         static = {name: value for name, value in {**self.settled, **given}.items() if name not in owners}

@@ -58,7 +58,7 @@ def settle_groups(caller: str, backend: Backend, inputs: dict[str, Array], class
     unseen = []
     for name in {"labels", "reference_labels"} & inputs.keys():
         given, inputs[name] = inputs[name], backend.as_index(inputs[name])
-        seen = check_groups(caller, backend, name, given, inputs[name])
+        seen = check_groups(caller, backend, name, given, inputs[name], ignore_index)
         if not seen and 0 not in inputs[name].shape:
             unseen.append(name)
     labels = inputs["labels"]
@@ -75,7 +75,7 @@ def settle_groups(caller: str, backend: Backend, inputs: dict[str, Array], class
         beyond = beyond if labels.ndim == 1 else xp.any(beyond, axis=1)
         rows = rows._replace(weight=xp.where(beyond, math.nan, rows.weight))
     for several in (inputs[name] for name in unseen if inputs[name].ndim == 2):
-        few = repeat_themselves(several, xp.min(several), xp.max(several))
+        few = repeat_themselves(several, xp.min(several), xp.max(several), ignore_index)
         rows = rows._replace(weight=xp.where(few, math.nan, rows.weight))
     return rows, inputs
 

@@ -117,10 +117,11 @@ def _nearest(backend: Any, row: Row, unit: Array, inputs: dict[str, Array], coun
         prototypes = prototypes_of(backend, row, weights, unit.dtype, labels.shape[0], spares)
         tile = tile_of(backend, products(backend, prototypes, unit), labels, first)
         cos = tile.with_own(tile.logits, -2.0)
-        values, places = backend.largest(cos, min(count, cos.shape[0]))
+        found = min(count, prototypes.points.shape[0])
+        values, places = backend.largest(cos, found)
         classes = xp.astype(places, labels.dtype) + first
         # As many as asked for, however small the tile: lax.scan wants one shape.
-        missing = count - values.shape[0]
+        missing = count - found
         return (xp.concat([values, *[xp.zeros_like(values[:1, ...]) - 2.0] * missing], axis=0),
                 xp.concat([classes, *[xp.zeros_like(classes[:1, ...]) - 1] * missing], axis=0)), ()
 
@@ -133,7 +134,8 @@ def _nearest(backend: Any, row: Row, unit: Array, inputs: dict[str, Array], coun
     width = backend.class_tile_width(unit, *unit.shape, classes, False)
     spares = Spares(backend, classes > width)
     (_, numbers), _ = backend.sweep(visit, combine, (inputs["weights"],), width)
-    return numbers
+    rows = labels.shape[0]
+    return xp.reshape(numbers, (count, -1 if rows is None else rows))  # a graph may not know how many they are
 
 
 def _among(backend: Any, nearest: Array, first: Any, tile: Array) -> Array:

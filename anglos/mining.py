@@ -10,7 +10,7 @@ form them.
 
 from functools import partial
 
-from anglos._check import check_together, check_values
+from anglos._check import check_values
 from anglos._kinds import Number
 from anglos._library import Array
 from anglos._loss import LOSSES
@@ -74,7 +74,6 @@ def _select(mining: str, embeddings: Array, labels: Array, distance: str, normal
     values = {"embeddings": embeddings, "labels": labels, "distance": distance, "normalize": normalize,
               "reference_embeddings": reference_embeddings, "reference_labels": reference_labels,
               "excluded_pairs": excluded_pairs, "margin": margin}
-    check_together(name, values)
     backend, inputs, static, sizes = check_values(name, kinds, values)
     margin = inputs.pop("margin", margin)
     with backend.untracked(tuple(inputs.values())):

@@ -49,7 +49,6 @@ OTHER_VALUES: dict[str, Any] = {
 
 # The numbers that may not be arrays, with what the docstring says of it.
 NUMBERS_ONLY = {
-    ("inter_topk", "k"): "it decides the shape of arrays",
     ("magface", "norm_range"): "that the first is the smaller is checked before any arithmetic",
     ("magface", "margin_range"): "for the same reason",
 }

@@ -256,6 +256,16 @@ def test_one_label_in_every_form(called: Any, options: dict[str, Any], library: 
         np.testing.assert_allclose(library.numpy(got)[~gone], library.numpy(wanted)[~gone], rtol=1e-13)
 
 
+def test_padding_may_repeat_itself(library: Library) -> None:
+    """A batch of nothing else, too, and labels beside it that are all one."""
+    x = library.array(Pairs("labels", references=False, excluded=False).x)
+    nothing, one = np.full((BATCH, 3), NONE), np.full((BATCH, 3), -1)
+    one[:, 0] = 0
+    assert float(anglos.supcon(x, library.array(nothing))) == 0.0
+    wanted = anglos.supcon(x, library.array(one[:, 0]))
+    assert float(anglos.supcon(x, library.array(one), ignore_index=-1)) == float(wanted)
+
+
 @pytest.mark.parametrize("wrong", [-1.0, math.nan, math.inf])
 def test_a_wrong_weight_is_never_a_silent_number(wrong: float) -> None:
     """Refused where values can be read; else its row is NaN."""

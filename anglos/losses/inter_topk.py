@@ -98,7 +98,7 @@ def inter_topk(
     (1.313262, 1.313262)
     """
     return Row(scale, partial(added, margin=margin, past_pi=past_pi), CrossEntropy(label_smoothing),
-               rest=partial(_rest, penalty=penalty), nearest=int(k))
+               rest=partial(_rest, penalty=penalty), nearest=k)
 
 
 def _rest(backend: Any, cos: Any, near: Any, *, penalty: Any) -> Curve:
