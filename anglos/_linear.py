@@ -3,6 +3,7 @@
 z_ij = x_i · w_j + b_j. What targets add is linear in the logits, and needs none: Σ_j m_ij z_ij = x_i · Σ_j m_ij w_j.
 """
 
+import math
 from typing import Any
 
 from anglos import _prototypes
@@ -71,7 +72,14 @@ def _value(backend: Any, row: Row, inputs: dict[str, Array], smoothing: Any, sur
     """M (lse z − z_y) + x · (R w_y − Σ m_j w_j) + R b_y − Σ m_j b_j."""
     masses, x, weights = _masses(backend, inputs, smoothing)
     value = (masses.own + masses.others) * surprise + backend.dot(x, _above(backend, masses, weights))
-    return value if row.bias is None else value + _above(backend, masses, row.bias)
+    return value if row.bias is None else value + _above_of_bias(backend, masses, row.bias)
+
+
+def _above_of_bias(backend: Any, masses: Masses, bias: Array) -> Array:
+    """Of b, where −∞ excludes a class: it counts for nothing if its mass is 0, else the loss is infinite."""
+    xp, excluded = backend.xp, bias == -math.inf
+    lost = masses.of_classes(xp.astype(excluded, bias.dtype))
+    return xp.where(lost > 0.0, math.inf, _above(backend, masses, xp.where(excluded, 0.0, bias)))
 
 
 def _above(backend: Any, masses: Masses, a: Array) -> Array:

@@ -29,7 +29,7 @@ def smallest_normal(xp: Any, dtype: Any) -> float:
 
 
 def largest_finite(xp: Any, dtype: Any) -> float:
-    """Likewise."""
+    """Of the type, or of Python's numbers, where those of the type reach farther: NumPy's longdouble."""
     return min(float(xp.finfo(dtype).max), sys.float_info.max)
 
 

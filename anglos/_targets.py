@@ -33,7 +33,7 @@ def are_targets(labels: Any, class_weight: Any) -> bool:
 
 
 def likeliest(backend: Any, labels: Array) -> Array:
-    """Y."""
+    """The label, or the class of the largest probability: y, (B,)."""
     if labels.ndim == 1:
         return labels
     return backend.xp.astype(backend.xp.argmax(labels, axis=1), backend.index_type, copy=False)

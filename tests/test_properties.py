@@ -522,6 +522,33 @@ def test_targets_and_class_weights(
         np.testing.assert_allclose(ahead - behind, 2.0 * np.sum(library.numpy(gradient) * step), rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize("of_labels", [True, False])
+def test_a_class_that_a_bias_excludes(library: Library, of_labels: bool) -> None:
+    """As one that logits exclude: without mass it counts for nothing; with one, the loss is infinite."""
+    x, w, _ = (library.numpy(array) for array in arrays(anglos.linear_cross_entropy, library))
+    y = np.arange(BATCH) % (CLASSES - 1)
+    bias = np.append(np.linspace(0.1, 0.4, CLASSES - 1), -np.inf)
+    given = library.array(y if of_labels else np.eye(CLASSES)[y])
+    logits, bias_array = library.array(x @ w.T + bias), library.array(bias)
+    every, others = np.ones(CLASSES), np.append(np.ones(CLASSES - 1), 0.0)
+    learnt = library.array(np.asarray(0.0))
+    for weight, smoothing, finite in [
+            (every, 0.0, True), (every, learnt, True), (others, 0.3, True), (every, 0.3, False)]:
+        options: dict[str, Any] = {"class_weight": library.array(weight), "label_smoothing": smoothing}
+        wanted, (slopes,) = anglos.cross_entropy.value_and_grad(logits, given, **options, wrt=("logits",))
+        value, gradients = anglos.linear_cross_entropy.value_and_grad(
+            library.array(x), library.array(w), given, bias=bias_array, **options,
+            wrt=("embeddings", "weights", "bias"))
+        np.testing.assert_allclose(float(value), float(wanted), rtol=1e-12)
+        assert np.isfinite(float(value)) == finite
+        plain = anglos.linear_cross_entropy.plain(
+            library.array(x), library.array(w), given, bias=bias_array, **options)
+        np.testing.assert_allclose(float(plain), float(wanted), rtol=1e-12)
+        by_logits = library.numpy(slopes)
+        for gradient, want in zip(gradients, (by_logits @ w, by_logits.T @ x, by_logits.sum(axis=0)), strict=True):
+            np.testing.assert_allclose(library.numpy(gradient), want, rtol=1e-10, atol=1e-14)
+
+
 def test_one_hot_targets_are_labels(library: Library) -> None:
     """To the last digits of a loss of 1e-12; and excluded classes without a part in the target stay excluded."""
     x, w = np.tile(np.eye(5)[:1], (3, 1)), np.outer([30.0, 2.0, 1.0, 0.0, -3.0], np.eye(5)[0])

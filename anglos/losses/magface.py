@@ -36,8 +36,7 @@ def magface(
     """MagFace: ArcFace with a margin that grows with the length of the embedding, which thereby measures quality.
 
     φ = cos(θ + m(a)) with a = |x| clipped to [l, u] and m rising linearly from one end of `margin_range` to the
-    other; to
-    the loss of each row comes λ (1/a + a/u²), which rewards length. The margin is differentiated in |x|.
+    other; to the loss of each row comes λ (1/a + a/u²), which rewards length. The margin is differentiated in |x|.
 
     Parameters
     ----------
@@ -53,8 +52,8 @@ def magface(
     margin_range : two angles in radians from 0 to π
         m(l) and m(u). No arrays, for the same reason.
     regularizer : number of at least 0, or array ()
-        λ. The paper's analysis asks for at least s m′ u² l² / (u² − l²), 22.6 with these defaults. An
-        array is differentiated.
+        λ. The paper's analysis asks for at least s m′ u² l² / (u² − l²), 22.6 with these defaults. An array is
+        differentiated.
     scale : positive number, or array ()
         s. An array is differentiated: a learnable scale.
     past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
