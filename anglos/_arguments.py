@@ -74,6 +74,8 @@ Mining = Literal["batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest"]
 DistanceName = Literal["squared_euclidean", "euclidean", "cosine", "angle"]
 Probability = Annotated[float | Array, Number("a probability", 0.0, 1.0)]
 LabelSmoothing = Probability
+Balance = Annotated[float | Array, Number("a probability", 0.0, 1.0, without=(
+    "bias", Number("a probability, where bias is None,", 0.0, 1.0, above=True, below=True)))]
 ScalarBias = Annotated[float | Array | None, Number("a bias", -math.inf, optional=True)]
 SquaredDistance = Annotated[float | Array, Number("a squared distance of unit vectors", 0.0, 4.0, shapes=("", "B"))]
 Count = Annotated[int, Integer(1, 2**31)]

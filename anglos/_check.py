@@ -58,7 +58,7 @@ def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], 
                   known: Mapping[str, Any]) -> dict[str, Any]:
     """The options, those that are no arrays as the values that a call would take from them."""
     check_names(loss, arrays, len(arrays), len(arrays), options, known)
-    found = dict(options)
+    kinds, found = kinds_of(kinds, options), dict(options)
     for name, value in options.items():
         value = unwrapped(value)
         if backend_of(value) is None:
@@ -83,9 +83,11 @@ def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any])
 
 
 def kinds_of(kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The kinds of what was given, where one kind of array may stand in the place of another."""
+    """The kinds of what was given, where one kind may stand in the place of another."""
     others = {name: other for name in values if (other := getattr(kinds[name], "other", None)) is not None}
-    return {**kinds, **{name: other for name, other in others.items() if _is_of(values[name], other)}}
+    without = {name: pair for name in values if (pair := getattr(kinds[name], "without", None)) is not None}
+    return {**kinds, **{name: other for name, other in others.items() if _is_of(values[name], other)},
+            **{name: kind for name, (option, kind) in without.items() if values.get(option) is None}}
 
 
 def _is_of(value: Any, kind: ArrayOf) -> bool:

@@ -19,8 +19,7 @@ class ArrayOf:
     optional: bool = False
     low: float = -math.inf
     frozen: bool = False
-    other: "ArrayOf | None" = None
-    """What may stand in its place, told by its dtype."""
+    other: "ArrayOf | None" = None  # what may stand in its place, told by its dtype
 
     @property
     def ranged(self) -> bool:
@@ -82,11 +81,12 @@ class Number:
     low: float
     high: float = math.inf
     above: bool = False
+    below: bool = False
     shapes: tuple[str, ...] = ("",)
     optional: bool = False
-    frozen: bool = False
-    """A constant to the gradient."""
+    frozen: bool = False  # a constant to the gradient
     word: str | None = None
+    without: "tuple[str, Number] | None" = None  # an option, and the kind in place of this where that is None
 
     dtype = "real floating"
 
@@ -94,7 +94,7 @@ class Number:
         span = f"above {self.low:g}" if self.above else f"from {self.low:g}"
         array = f"an array of {self.dtype} dtype and shape {spell(self.shapes)}"
         forms = ["a number", *([array] if self.shapes else []), *(["None"] if self.optional else [])]
-        span += f" to {self.high:g}" if self.high < math.inf else ""
+        span += f" {'and below' if self.below else 'to'} {self.high:g}" if self.high < math.inf else ""
         word = "" if self.word is None else f", or {self.word!r}"
         return f"{self.what} {span}: {' or '.join(forms)}{word}"
 
@@ -121,15 +121,15 @@ class Number:
 
     def nan_outside(self, xp: Any, array: Any) -> Any:
         """The array, with NaN where a value is refused: for when it cannot be looked at."""
-        inside = array > self.low if self.above else array >= self.low
-        return xp.where(inside & (array <= self.high), array, math.nan)
+        from_low = array > self.low if self.above else array >= self.low
+        return xp.where(from_low & (array < self.high if self.below else array <= self.high), array, math.nan)
 
     def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
         """Refuse a number, or an array with these bounds; NaN and infinity are never in range."""
         def inside(number: float) -> bool:
             # Not by math.isfinite, which torch.compile cannot ask of a number that it takes for a variable.
             return self.low <= number <= self.high and -math.inf < number < math.inf and not (
-                self.above and number == self.low)
+                self.above and number == self.low) and not (self.below and number == self.high)
 
         if inside(low) and inside(high):
             return

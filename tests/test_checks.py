@@ -1,6 +1,7 @@
 """Every refusal: before any arithmetic, with the argument's name, what it was and what is wanted."""
 
 import math
+import re
 import warnings
 from importlib import import_module
 from types import SimpleNamespace
@@ -319,6 +320,30 @@ def test_an_option_out_of_range_is_never_a_silent_number(options: dict[str, Any]
             anglos.arcface(*inputs[:3], **{name: inputs[3]})
     jax: Any = import_module("jax")
     assert np.isnan(jax.jit(lambda x, w, y, option: anglos.arcface(x, w, y, **{name: option}))(*inputs))
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_sphereface2_has_no_default_bias_at_the_ends_of_balance(end: float) -> None:
+    """Refused as a number, or in an array that can be read; NaN in another; finite with a bias."""
+    loss: Any = anglos.sphereface2
+    wanted = f"; wanted a probability, where bias is None, above 0 and below 1: a number or {SCALAR}"
+    for library in (LIBRARIES["numpy"](), LIBRARIES["torch"](), LIBRARIES["jax"]()):
+        inputs = [library.array(array) for array in (X, W, Y)]
+        array = library.array(np.asarray(end))
+        for balance, verb in ((end, "was"), (int(end), "was"), (array, "held")):
+            for options in ({}, {"bias": None}):
+                for method in (loss, loss.plain, loss.value_and_grad):
+                    message = f"sphereface2: balance {verb} {end:g}{wanted}"
+                    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+                        method(*inputs, balance=balance, **options)
+            for bias in (0.0, library.array(np.asarray(0.0))):
+                assert np.isfinite(float(loss(*inputs, balance=balance, bias=bias)))
+    jax: Any = import_module("jax")
+    for bias, is_nan in ((None, True), (0.0, False)):
+        value = jax.jit(lambda b, bias=bias: loss(*inputs, balance=b, bias=bias))(array)
+        assert np.isnan(value) == is_nan
+    with pytest.raises(ValueError, match=r"^Head\(sphereface2\): balance was .; wanted a probability, where bias is "):
+        import_module("anglos.backends.torch").Head(anglos.sphereface2, 5, 3, balance=end)
 
 
 def test_labels_that_cannot_be_held_are_refused() -> None:

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from anglos import _prototypes
 from anglos._arguments import (
+    Balance,
     Embeddings,
     GradientProducts,
     KeepBytes,
     Labels,
     PositiveFactor,
-    Probability,
     Reduction,
     SampleWeight,
     ScalarBias,
@@ -30,7 +30,7 @@ from anglos._sphereface2 import bias_of_arrays, least_bias, rest, target, weight
 def sphereface2(
     embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
     variant: Literal["C", "A", "M"] = "C", margin: SphereFace2Margin = None, scale: Scale = 40.0,
-    balance: Probability = 0.7, t: PositiveFactor = 3.0, bias: ScalarBias = None,
+    balance: Balance = 0.7, t: PositiveFactor = 3.0, bias: ScalarBias = None,
     gradient: Literal["paper", "exact", "straight_through"] = "paper",
     sample_weight: SampleWeight = None, ignore_index: int = -100,
     keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
@@ -58,7 +58,8 @@ def sphereface2(
     scale : positive number, or array ()
         s, the paper's r. An array is differentiated: a learnable scale.
     balance : number from 0 to 1, or array ()
-        λ, the weight of the label's class. An array is differentiated.
+        λ, the weight of the label's class. An array is differentiated. Where `bias` is None, neither 0 nor 1, at
+        which no bias is best.
     t : positive number, or array ()
         Of g: how much similarities are drawn apart. An array is differentiated.
     bias : number, or array (), optional
@@ -109,9 +110,10 @@ def sphereface2(
     if bias is None:
         shared = _MARGINS[variant] if getattr(margin, "ndim", 0) == 1 else margin
         options: dict[str, Any] = {"margin": shared, "scale": scale, "balance": balance, "t": t}
-        by_numbers = all(map(is_number, options.values()))
-        bias, by_bias = (sphereface2_bias(weights.shape[0], variant=variant, **options), {}) if by_numbers else (
-            bias_of_arrays(weights.shape[0], variant, **options))
+        if all(map(is_number, options.values())):
+            bias, by_bias = sphereface2_bias(weights.shape[0], variant=variant, **options), {}
+        else:
+            bias, by_bias = bias_of_arrays(weights.shape[0], variant, **options)
     binary, names = weighted(balance, scale, by_bias)
     return Row(scale, partial(target, variant=variant, margin=margin, t=t, exact=gradient == "exact"), binary, bias,
                rest=partial(rest, variant=variant, margin=margin, t=t), names=names,
