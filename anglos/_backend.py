@@ -108,6 +108,13 @@ class Backend(Library):
         """
         return self.xp.where(self.is_own(labels, first, terms), value, terms)
 
+    def are_among(self, numbers: Array, first: Any, tile: Array) -> Array:
+        """Which classes of a tile, (T, B), from the first on, are among the numbers, (k, B)."""
+        among = self.xp.zeros_like(tile)
+        for number in range(numbers.shape[0]):
+            among = self.with_own(numbers[number, ...], first, among, 1.0)
+        return among > 0.0
+
     def exponential(self, logits: Array, shift: Array) -> Array:
         """e^(z − shift); may use the logits."""
         return self.xp.exp(logits - shift)

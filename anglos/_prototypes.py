@@ -41,7 +41,8 @@ def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: 
     if before is not None and length is not None:
         length = backend.same_number(before.length, length)
     batch = batch_of(backend, row, inputs, directions, length)
-    statistic = statistic_of(backend, row, batch, directions.unit, inputs) if before is None else before.statistic
+    statistic = (statistic_of(backend, row, batch, directions.unit, inputs, prototypes) if before is None
+                 else before.statistic)
     memo["batch"], memo["prototypes"] = (batch, width), prototypes
     one_shift = several and exponentials and row.gate is None and backend.readable(batch.logit)
     wants_one_shift = several and exponentials and not keeps_product(row)  # to keep exponentials of several tiles

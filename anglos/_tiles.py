@@ -76,7 +76,7 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
         if row.rest is not None:
             cos = backend.clip(cos, -1.0, 1.0)
             if row.nearest is not None:
-                statistic = _among(backend, statistic, first, cos)
+                statistic = backend.are_among(statistic, first, cos)
             rest = curve_of(backend, row, row.rest, cos, statistic)
             value, option_slopes = rest.value, rest.option_slopes
         logits = row.scale * batch.embedding_length * value
@@ -99,51 +99,44 @@ def pilots_of(xp: Any, row: Row, labels: Array, weights: Array) -> tuple[Array, 
     return places, (weights[::step, ...], None if bias is None else bias[::step])
 
 
-def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict[str, Array]) -> Any:
+def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict[str, Array],
+                 prototypes: Prototypes | None) -> Any:
     """The row statistic, or the classes that are nearest, which cost a sweep of their own; constants to the gradient.
 
     Made once, in the forward pass: cosines that are computed again may be rounded otherwise, and choose others.
     """
     if row.nearest is not None:
-        return _nearest(backend, row, unit, inputs, min(row.nearest, inputs["weights"].shape[0]))
+        return _nearest(backend, row, unit, inputs, min(row.nearest, inputs["weights"].shape[0]), prototypes)
     return None if row.statistic is None else backend.stop_gradient(row.statistic(backend, batch.cos))
 
 
-def _nearest(backend: Any, row: Row, unit: Array, inputs: dict[str, Array], count: int) -> Array:
-    """The numbers of the other classes of largest cosine, (k, B)."""
-    xp, labels = backend.xp, inputs["labels"]
+def _nearest(backend: Any, row: Row, unit: Array, inputs: dict[str, Array], count: int, only: Prototypes | None
+             ) -> Array:
+    """The numbers of the other classes of largest cosine, (k, B); of an only tile the prototypes are given."""
+    xp, labels, classes = backend.xp, inputs["labels"], inputs["weights"].shape[0]
 
     def visit(first: Any, weights: Array) -> tuple[tuple[Array, Array], tuple[()]]:
-        prototypes = prototypes_of(backend, row, weights, unit.dtype, labels.shape[0], spares)
-        tile = tile_of(backend, products(backend, prototypes, unit), labels, first)
+        prototypes = only or prototypes_of(backend, row, weights, unit.dtype, labels.shape[0], spares)
+        tile = tile_of(backend, products(backend, prototypes, unit), labels, first, whole=only is not None)
         cos = tile.with_own(tile.logits, -2.0)
         found = min(count, prototypes.points.shape[0])
         values, places = backend.largest(cos, found)
-        classes = xp.astype(places, labels.dtype) + first
-        # As many as asked for, however small the tile: lax.scan wants one shape.
-        missing = count - found
-        return (xp.concat([values, *[xp.zeros_like(values[:1, ...]) - 2.0] * missing], axis=0),
-                xp.concat([classes, *[xp.zeros_like(classes[:1, ...]) - 1] * missing], axis=0)), ()
+        numbers, missing = xp.astype(places, labels.dtype, copy=False) + first, count - found
+        if missing > 0:  # as many as asked for, however small the tile: lax.scan wants one shape
+            values = xp.concat([values, *[xp.zeros_like(values[:1, ...]) - 2.0] * missing], axis=0)
+            numbers = xp.concat([numbers, *[xp.zeros_like(numbers[:1, ...]) - 1] * missing], axis=0)
+        return (values, numbers), ()
 
     def combine(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
         cos, classes = (xp.concat(both, axis=0) for both in zip(a, b, strict=True))
         cos, places = backend.largest(cos, count)
         return cos, xp.take_along_axis(classes, places, axis=0)
 
-    classes = inputs["weights"].shape[0]
-    width = backend.class_tile_width(unit, *unit.shape, classes, False)
+    width = classes if only is not None else backend.class_tile_width(unit, *unit.shape, classes, False)
     spares = Spares(backend, classes > width)
     (_, numbers), _ = backend.sweep(visit, combine, (inputs["weights"],), width)
     rows = labels.shape[0]
     return xp.reshape(numbers, (count, -1 if rows is None else rows))  # a graph may not know how many they are
-
-
-def _among(backend: Any, nearest: Array, first: Any, tile: Array) -> Array:
-    """Which classes of a tile, from the first on, are among the nearest, (k, B): (T, B)."""
-    among = backend.xp.zeros_like(tile)
-    for number in range(nearest.shape[0]):
-        among = backend.with_own(nearest[number, ...], first, among, 1.0)
-    return among > 0.0
 
 
 def batch_again(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions, length: Any,

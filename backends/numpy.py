@@ -92,7 +92,7 @@ class NumPy(Backend):
 
     def largest(self, array: Any, count: int) -> tuple[Any, Any]:
         places = np.argpartition(array, len(array) - count, axis=0)[len(array) - count:]
-        return np.take_along_axis(array, places, axis=0), places
+        return array[places, _rows(array.shape[1])], places
 
     def clip(self, x: Any, low: float | None, high: float | None = None) -> Any:
         x = x if low is None else np.maximum(x, low)
@@ -105,6 +105,13 @@ class NumPy(Backend):
         places, rows = self._inside(labels, first, terms)
         terms[places, rows] = value if isinstance(value, float) else value[rows]
         return terms
+
+    def are_among(self, numbers: Any, first: int, tile: Any) -> Any:
+        among = np.zeros(tile.shape, dtype=bool)
+        places = numbers - first
+        inside = (_unsigned(places) < len(tile)).nonzero()
+        among[places[inside], inside[1]] = True
+        return among
 
     def _inside(self, labels: Any, first: int, tile: Any) -> tuple[Any, Any]:
         """Which rows have their label's class in the tile, after its place there."""

@@ -18,7 +18,7 @@ from anglos._arguments import (
 from anglos._check import check_values
 from anglos._kinds import ArrayOf
 from anglos._loss import loss
-from anglos._numerics import float_type, unit_rows
+from anglos._numerics import float_type, is_number, unit_rows
 from anglos._reduce import settle_labels
 from anglos._row import Row
 from anglos.losses.sphereface import annealed
@@ -95,8 +95,10 @@ def angular_triplet(
 
 
 def _semi_hard(xp: Any, largest: Any, own: Any, own_without_margin: Any, *, margin: Any) -> Any:
-    without = margin * xp.ones_like(own) == 1.0  # an array: torch.jit traces no tensor | bool
-    return (own < largest) & (without | (own_without_margin >= largest))
+    wrong = own < largest
+    if is_number(margin):
+        return wrong if margin == 1.0 else wrong & (own_without_margin >= largest)
+    return wrong & ((margin * xp.ones_like(own) == 1.0) | (own_without_margin >= largest))
 
 
 def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replace: Any) -> Any:

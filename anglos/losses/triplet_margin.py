@@ -1,6 +1,5 @@
 """Triplet loss of given triplets."""
 
-import math
 from functools import partial
 from typing import Any
 
@@ -79,16 +78,18 @@ def triplet_margin(
 
 
 def _parts(backend: Any, *points: Any, margin: Any, soft: bool, distance: str, swap: bool, normalize: bool) -> Any:
-    """The points with 1/|x|; their differences a − p, a − n, p − n; [d_ap − d_an + m]₊; its slopes in D² and m."""
+    """The points with 1/|x|; their differences a − p, a − n, and p − n to swap; [d_ap − d_an + m]₊; its slopes."""
     xp = backend.xp
     sides = [unit_rows(backend, x) if normalize else (x, None) for x in points]
     a, p, n = sides
-    differences, (ap, an, pn) = zip(*(of_given(backend, distance, *pair) for pair in ((a, p), (a, n), (p, n))),
-                                    strict=True)
-    swapped = pn.value < (an.value if swap else -math.inf)
-    value, weight = hinge(backend, ap.value - xp.where(swapped, pn.value, an.value) + margin, soft)
-    slopes = (weight * ap.slope(), -xp.where(swapped, 0.0, weight * an.slope()),
-              -xp.where(swapped, weight * pn.slope(), 0.0))
+    pairs = ((a, p), (a, n), (p, n)) if swap else ((a, p), (a, n))
+    differences, (ap, an, *pn) = zip(*(of_given(backend, distance, *pair) for pair in pairs), strict=True)
+    swapped = pn[0].value < an.value if swap else None
+    value, weight = hinge(
+        backend, ap.value - (xp.where(swapped, pn[0].value, an.value) if swap else an.value) + margin, soft)
+    slopes = (weight * ap.slope(), -weight * an.slope())
+    if swap:
+        slopes = (slopes[0], xp.where(swapped, 0.0, slopes[1]), xp.where(swapped, -weight * pn[0].slope(), 0.0))
     return sides, differences, value, slopes, weight
 
 
@@ -99,7 +100,8 @@ def _value(parts: Any, backend: Any, *inputs: Any) -> Any:
 def _gradients(parts: Any, backend: Any, g: Any, *inputs: Any) -> dict[str, Any]:
     """∂D²_xr/∂x = 2 (x − r) = −∂D²_xr/∂r."""
     sides, differences, _, slopes, weight = parts(backend, *inputs[:3])
-    ap, an, pn = (2.0 * (g * slope)[:, None] * one for slope, one in zip(slopes, differences, strict=True))
+    pulls = (2.0 * (g * slope)[:, None] * one for slope, one in zip(slopes, differences, strict=True))
+    ap, an, pn = (*pulls, 0.0)[:3]  # no p − n without a swap
     names = ("anchors", "positives", "negatives")
     points = {name: d_points if inverse is None else unit_rows_pullback(backend, unit, inverse, d_points)
             for name, (unit, inverse), d_points in zip(names, sides, (ap + an, pn - ap, -an - pn), strict=True)}
