@@ -87,7 +87,7 @@ def _parts(backend: Any, *points: Any, margin: Any, soft: bool, distance: str, s
     swapped = pn[0].value < an.value if swap else None
     value, weight = hinge(
         backend, ap.value - (xp.where(swapped, pn[0].value, an.value) if swap else an.value) + margin, soft)
-    slopes = (weight * ap.slope(), -weight * an.slope())
+    slopes: tuple[Any, ...] = (weight * ap.slope(), -weight * an.slope())
     if swap:
         slopes = (slopes[0], xp.where(swapped, 0.0, slopes[1]), xp.where(swapped, -weight * pn[0].slope(), 0.0))
     return sides, differences, value, slopes, weight
