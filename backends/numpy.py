@@ -9,11 +9,9 @@ import numpy as np
 
 from anglos._backend import Backend
 
+from .numpy_blocks import NEAR, blocks
 from .numpy_namespace import Namespace
 from .threads import steered_blas, sweep_in_threads
-
-_NEAR = 1 << 16
-"""So many numbers stay in the nearest cache from one pass to the next."""
 
 _rows = lru_cache(maxsize=1)(np.arange)  # of the batch before, which nobody changes
 
@@ -79,9 +77,9 @@ class NumPy(Backend):
         return np.add(a, b, out=out)
 
     def across(self, direction: Any, vectors: Any, factor: Any = None, spare: Any = None) -> Any:
-        if vectors.size > _NEAR and len(vectors) > 1:
-            factors = itertools.repeat(None) if factor is None else _blocks(factor, vectors)
-            for one in zip(_blocks(direction), _blocks(vectors), factors, strict=False):
+        if vectors.size > NEAR and len(vectors) > 1:
+            factors = itertools.repeat(None) if factor is None else blocks(factor, vectors)
+            for one in zip(blocks(direction), blocks(vectors), factors, strict=False):
                 self.across(*one)
             return vectors
         along = np.vecdot(direction, vectors)[..., None]
@@ -108,16 +106,14 @@ class NumPy(Backend):
 
     def are_among(self, numbers: Any, first: int, tile: Any) -> Any:
         among = np.zeros(tile.shape, dtype=bool)
-        places = numbers - first
-        inside = (_unsigned(places) < len(tile)).nonzero()
-        among[places[inside], inside[1]] = True
+        among[self._inside(numbers, first, tile)] = True
         return among
 
     def _inside(self, labels: Any, first: int, tile: Any) -> tuple[Any, Any]:
-        """Which rows have their label's class in the tile, after its place there."""
+        """Which rows have their label's class in the tile, after its place there; labels are (B,), or (k, B)."""
         places = labels - first
-        (rows,) = (_unsigned(places) < len(tile)).nonzero()
-        return places[rows], rows
+        inside = (_unsigned(places) < len(tile)).nonzero()
+        return places[inside], inside[-1]
 
     def larger(self, a: Any, b: Any) -> Any:
         return np.maximum(a, b)
@@ -126,13 +122,13 @@ class NumPy(Backend):
         return np.minimum(a, b)
 
     def exponential(self, logits: Any, shift: Any) -> Any:
-        for part in _blocks(logits):
+        for part in blocks(logits):
             np.exp(np.subtract(part, shift, out=part), out=part)
         return logits
 
     def probability(self, logits: Any, total: Any, out: Any = None) -> Any:
         p = np.empty_like(logits) if out is None else out
-        for z, part in zip(_blocks(logits), _blocks(p), strict=True):
+        for z, part in zip(blocks(logits), blocks(p), strict=True):
             np.exp(np.minimum(np.subtract(z, total, out=part), 0.0, out=part), out=part)
         return p
 
@@ -149,15 +145,6 @@ class NumPy(Backend):
 def _unsigned(labels: Any) -> Any:
     """In which negative numbers are large: one comparison tells whether a number is between 0 and another."""
     return labels.view(np.uint64)
-
-
-def _blocks(array: Any, like: Any = None) -> list[Any]:
-    """Rows, as many of this array, or of one like it, as stay near."""
-    size = array.size if like is None else like.size
-    if size <= _NEAR:
-        return [array]
-    step = max(1, _NEAR * len(array) // size)
-    return [array[first:first + step] for first in range(0, len(array), step)]
 
 
 backend = NumPy("numpy", Namespace())
