@@ -75,6 +75,7 @@ def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any])
     """Every value against its kind; arrays against each other."""
     values = {name: unwrapped(value) for name, value in values.items()}
     check_together(loss, kinds, values)
+    kinds = kinds_of(kinds, values)
     checked = check_kinds(loss, kinds, values)
     owners = checked.arrays
     arrays = check_contents(loss, kinds, checked.backend, owners, ranged_of(kinds, owners),
@@ -99,7 +100,6 @@ def _is_of(value: Any, kind: ArrayOf) -> bool:
 
 def check_kinds(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
     """The same without a look at the numbers in arrays: in the place of each is the library that it is of."""
-    kinds = kinds_of(kinds, values)
     found = dict.fromkeys(owner for owner in map(backend_of, values.values()) if owner is not None)
     backend = next((one for one in found if all(map(one.accepts, found))), next(iter(found), None))
     arrays: dict[str, Any] = {}
