@@ -27,16 +27,17 @@ class Head(Told):
     embedding_dim) for a loss that has several per class, drawn from a normal distribution of standard deviation
     1/√embedding_dim: rows of length about 1. Constants to the loss (as of `angular_triplet`) do not require a gradient.
 
-    The options go to the loss at every call. A number or a word can be changed between steps by `head.options["margin"]
-    = 0.3`, and by nothing else: `head.margin = 0.3` is refused. A tensor is moved and saved with the module, as
-    `head.tensors`: a `torch.nn.Parameter` (a learnable scale, say) is trained with the rest; any other is a buffer,
-    such as the state of a loss: `head.tensors["t"] = anglos.curricularface_update(head.tensors["t"], embeddings,
-    head.weight, labels)`. Such a state is a constant to the gradient: a Parameter that requires one is refused for it.
-    One of shape (1,) stands for a number, because `fully_shard` takes no parameter of shape (). A tensor that was
-    computed of parameters is refused, since only its numbers could be kept; set it before every call, and the gradient
-    flows through: `head.options["scale"] = log_scale.exp()`. It is of one step: `copy.deepcopy` refuses it, as it does
-    every tensor with a graph, until the option is set to something else. For a tensor with a bound, or kept as its
-    logarithm, see `torch.nn.utils.parametrize`: `register_parametrization(head.tensors, "scale", ...)`.
+    The options go to the loss at every call. A number or a word can be changed between steps by
+    `head.options["margin"] = 0.3`, and by nothing else: `head.margin = 0.3` is refused. A tensor is moved and saved
+    with the module, as `head.tensors`: a `torch.nn.Parameter` (a learnable scale, say) is trained with the rest; any
+    other is a buffer, such as the state of a loss:
+    `head.tensors["t"] = anglos.curricularface_update(head.tensors["t"], embeddings, head.weight, labels)`. Such a state
+    is a constant to the gradient: a Parameter that requires one is refused for it. A tensor of shape (1,) stands for a
+    number, because `fully_shard` takes no parameter of shape (). One that was computed of parameters is refused, since
+    only its numbers could be kept; set it before every call, and the gradient flows through:
+    `head.options["scale"] = log_scale.exp()`. It is of one step: `copy.deepcopy` refuses it, as it does every tensor
+    with a graph, until the option is set to something else. For a tensor with a bound, or kept as its logarithm, see
+    `torch.nn.utils.parametrize`: `register_parametrization(head.tensors, "scale", ...)`.
 
     An option that was given stays in use, whatever a tool of PyTorch makes of `head.tensors`: parametrizations,
     pruning, replicas, `functional_call`. A call that does not find it in `tensors` or `options` is refused; the loss's
