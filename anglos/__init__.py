@@ -1,7 +1,7 @@
 """Angular-margin and metric-learning losses, each written once, for PyTorch, JAX, NumPy and CuPy."""
 
-from anglos._loss import LOSSES as LOSSES
-from anglos._loss import Loss as Loss
+from anglos.call.loss import LOSSES as LOSSES
+from anglos.call.loss import Loss as Loss
 from anglos.losses.entropy import entropy as entropy
 from anglos.losses.cross_entropy import cross_entropy as cross_entropy
 from anglos.losses.linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
@@ -60,8 +60,8 @@ from anglos.losses.angular_triplet import angular_triplet_update as angular_trip
 from anglos.losses.center import center_update as center_update
 from anglos.losses.curricularface import curricularface_update as curricularface_update
 from anglos.losses.sphereface2 import sphereface2_bias as sphereface2_bias
-from anglos.schedules import caffe_annealing as caffe_annealing
-from anglos.schedules import degrees as degrees
-from anglos.schedules import margin_warmup as margin_warmup
-from anglos.schedules import suggest_scale as suggest_scale
-from anglos import mining as mining
+from anglos.training.schedules import caffe_annealing as caffe_annealing
+from anglos.training.schedules import degrees as degrees
+from anglos.training.schedules import margin_warmup as margin_warmup
+from anglos.training.schedules import suggest_scale as suggest_scale
+from anglos.training import mining as mining

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from anglos._command_words import json_file, literal, one_of, option, png_file, some_of, whole
-from anglos._loss import LOSSES, Loss
-from anglos._table import losses_table
-from anglos.bench.problem import BYTES, HEADS, Problem
-from anglos.bench.steps import LIBRARIES, has_device, installed
-from anglos.demo.backends import BACKENDS
-from anglos.demo.recipes import PROTOTYPES, RECIPES
+from anglos.call.loss import LOSSES, Loss
+from anglos.tools.bench.problem import BYTES, HEADS, Problem
+from anglos.tools.bench.steps import LIBRARIES, has_device, installed
+from anglos.tools.command_words import json_file, literal, one_of, option, png_file, some_of, whole
+from anglos.tools.demo.backends import BACKENDS
+from anglos.tools.demo.recipes import PROTOTYPES, RECIPES
+from anglos.tools.table import losses_table
 
 # They say nothing about one sample and one class.
 _NOT_DRAWN = ("label_smoothing", "ignore_index", "keep_bytes", "gradient_products", "reduction")
@@ -76,7 +76,7 @@ def _add_plot(parser: argparse.ArgumentParser, loss: Loss[...]) -> None:
 
 def _plot(parsed: argparse.Namespace) -> None:
     with _needs("demo", "plot"):
-        from anglos.plot import plot_target
+        from anglos.tools.plot import plot_target
     options = {name: value for name, value in vars(parsed).items() if name in {"length", *parsed.loss.defaults}}
     try:
         figure = plot_target(parsed.loss, **options)
@@ -88,7 +88,7 @@ def _plot(parsed: argparse.Namespace) -> None:
 
 def _demo(parsed: argparse.Namespace) -> None:
     with _needs("demo"):
-        from anglos.demo.run import run
+        from anglos.tools.demo.run import run
     with _needs(parsed.backend):
         library = BACKENDS[parsed.backend]()
     run(list(dict.fromkeys(parsed.loss or PROTOTYPES)), library, parsed.epochs, parsed.seed, parsed.out)
@@ -116,9 +116,9 @@ def _bench(parsed: argparse.Namespace) -> None:
     if parsed.classes_max and not parsed.plot:
         parsed.parser.error("argument --classes-max: was given without --plot, which it is for")
     with _needs("demo", "bench"):
-        from anglos.bench.run import run, sizes
+        from anglos.tools.bench.run import run, sizes
         if parsed.plot:
-            from anglos.bench.picture import draw
+            from anglos.tools.bench.picture import draw
         else:
             import numpy  # noqa: F401
     libraries = list(dict.fromkeys(parsed.library or installed(parsed.dtype)))

@@ -5,7 +5,7 @@ from typing import Any
 import array_api_compat.cupy as xp
 import cupy
 
-from anglos._backend import Backend
+from anglos.arrays.backend import Backend
 
 # Each is one pass over a tile, in place: name -> inputs, operation.
 KERNELS = {

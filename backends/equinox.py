@@ -6,8 +6,8 @@ import equinox
 import jax
 import jax.numpy as jnp
 
-from anglos._layer import check_given, check_head, logits_of, own_options
-from anglos._loss import Loss
+from anglos.call.loss import Loss
+from anglos.training.heads import check_given, check_head, logits_of, own_options
 
 
 class Head(equinox.Module):

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from anglos._layer import check_attribute, check_given, check_head, logits_of, own_options
-from anglos._loss import Loss
+from anglos.call.loss import Loss
+from anglos.training.heads import check_attribute, check_given, check_head, logits_of, own_options
 
 
 class Head(nnx.Module):

@@ -4,8 +4,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from anglos._backend import Backend
-from anglos._plan import Plan
+from anglos.arrays.backend import Backend
+from anglos.call.plan import Plan
 
 
 class _Namespace:

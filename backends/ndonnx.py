@@ -6,7 +6,7 @@ from typing import Any
 
 import ndonnx as ndx
 
-from anglos._backend import Backend
+from anglos.arrays.backend import Backend
 
 
 class _Namespace:

@@ -16,7 +16,9 @@ import pytest
 from libraries import LIBRARIES, Library
 
 import anglos
-from anglos import _direct, _linear, _prototypes
+from anglos.engines import rowwise as _direct
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes import linear as _linear
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

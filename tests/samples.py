@@ -6,7 +6,7 @@ import numpy as np
 from libraries import Array, Library
 
 from anglos import Loss
-from anglos._kinds import ArrayOf, Number, Pair
+from anglos.call.kinds import ArrayOf, Number, Pair
 
 BATCH, CLASSES, DIMENSION = 6, 5, 4
 LABELS = np.asarray([0, 3, 0, 1, 4, 3])

@@ -13,11 +13,11 @@ import pytest
 from matplotlib.image import imread
 
 from anglos.__main__ import main
-from anglos.bench import run as bench_run
-from anglos.bench.memory import memory
-from anglos.bench.problem import HEADS, Problem
-from anglos.bench.run import sizes
-from anglos.bench.steps import LIBRARIES, PRODUCTS
+from anglos.tools.bench import run as bench_run
+from anglos.tools.bench.memory import memory
+from anglos.tools.bench.problem import HEADS, Problem
+from anglos.tools.bench.run import sizes
+from anglos.tools.bench.steps import LIBRARIES, PRODUCTS
 
 SMALL = ["--batch=8", "--dimension=16", "--classes=40", "--repeats=2"]
 PROBLEM = Problem("arcface", 8, 16, 40, "float64")
@@ -31,7 +31,7 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
             raise MemoryError("too large")
         return 2560 * problem.classes  # in 8 × C float32: 80 times
 
-    monkeypatch.setattr("anglos.bench.measure.memory", known)
+    monkeypatch.setattr("anglos.tools.bench.measure.memory", known)
 
 
 @pytest.mark.usefixtures("no_process")
@@ -121,7 +121,7 @@ def test_peak_is_what_a_step_allocates() -> None:
     """Also what is freed before the step ends, and what was free before it."""
     code = """if True:
         import numpy as np
-        from anglos.bench.memory import resident_peak
+        from anglos.tools.bench.memory import resident_peak
         def step():
             np.ones(6 << 20)
             return np.ones(8 << 20)

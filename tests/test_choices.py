@@ -9,7 +9,7 @@ from libraries import Library
 from samples import leaves, made, other_options
 
 from anglos import Loss
-from anglos._kinds import ArrayOf
+from anglos.call.kinds import ArrayOf
 
 torch: Any = import_module("torch")
 BACKENDS = [import_module(f"anglos.backends.{name}").backend for name in ("torch", "numpy")]

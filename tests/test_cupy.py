@@ -64,7 +64,7 @@ def test_cupy_has_every_name(loss: Loss[...]) -> None:
 def test_the_scan_finds_a_wrong_name(right: str, wrong: str, found: str, tmp_path: Path) -> None:
     pytest.importorskip("cupy", reason="CuPy is not installed")
     source = "".join((ROOT / name).read_text() for name in (
-        "anglos/_backend.py", "anglos/_numerics.py", "backends/cupy.py"))
+        "anglos/arrays/backend.py", "anglos/engines/numerics.py", "backends/cupy.py"))
     assert right in source
     (tmp_path / "wrong.py").write_text(source.replace(right, wrong))
     assert unknown(tmp_path / "wrong.py") == {found}

@@ -20,14 +20,14 @@ from threadpoolctl import threadpool_limits
 
 import anglos
 from anglos.__main__ import main
-from anglos.demo.backends import BACKENDS, Library, by_hand
-from anglos.demo.data import Digits, batches, pixels, train_and_test
-from anglos.demo.network import LAYERS
-from anglos.demo.picture import DIGITS
-from anglos.demo.recipes import RECIPES, WORDS, grown
-from anglos.demo.result import Result
-from anglos.demo.train import train
-from anglos.demo.view import view
+from anglos.tools.demo.backends import BACKENDS, Library, by_hand
+from anglos.tools.demo.data import Digits, batches, pixels, train_and_test
+from anglos.tools.demo.network import LAYERS
+from anglos.tools.demo.picture import DIGITS
+from anglos.tools.demo.recipes import RECIPES, WORDS, grown
+from anglos.tools.demo.result import Result
+from anglos.tools.demo.train import train
+from anglos.tools.demo.view import view
 
 # array_api_strict stands in for CuPy, which needs a GPU: the same code on arrays that are not NumPy's.
 LIBRARIES = {name: BACKENDS[name] for name in ("torch", "jax")} | {
@@ -171,7 +171,7 @@ def test_demo_draws_its_picture(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_five_losses_are_shown_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
-    monkeypatch.setattr("anglos.demo.run.run", lambda losses, *_: asked.append(losses))
+    monkeypatch.setattr("anglos.tools.demo.run.run", lambda losses, *_: asked.append(losses))
     main(["demo"])
     assert asked == [["linear_cross_entropy", "normface", "cosface", "arcface", "sphereface"]]
 

@@ -16,7 +16,7 @@ from samples import BATCH, CLASSES, DIMENSION, array_options, arrays, gentle
 
 import anglos
 from anglos import Loss
-from anglos._kinds import ArrayOf
+from anglos.call.kinds import ArrayOf
 
 torch: Any = import_module("torch")
 Head: Any = import_module("anglos.backends.torch").Head

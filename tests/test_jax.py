@@ -22,7 +22,7 @@ from samples import (
 
 import anglos
 from anglos import Loss
-from anglos._kinds import ArrayOf, Number
+from anglos.call.kinds import ArrayOf, Number
 
 jax: Any = import_module("jax")
 jnp: Any = jax.numpy
@@ -311,7 +311,7 @@ def test_wrapped_arrays_of_updates_mining_and_logits(jax_library: Library) -> No
     for mine in (anglos.mining.batch_hard, anglos.mining.semi_hard, anglos.mining.semi_hard_or_easiest):
         for rows, same in zip(mine(Wrapped(x), Wrapped(y)), mine(x, y), strict=True):
             np.testing.assert_array_equal(rows, same)
-    logits_of: Any = import_module("anglos._layer").logits_of
+    logits_of: Any = import_module("anglos.training.heads").logits_of
     np.testing.assert_array_equal(
         logits_of(anglos.arcface, Wrapped(x), Wrapped(w), {"margin": 0.3, "scale": Wrapped(jnp.asarray(3.0))}),
         logits_of(anglos.arcface, x, w, {"margin": 0.3, "scale": 3.0}))

@@ -12,7 +12,7 @@ from samples import CLASSES, DIMENSION, array_options, arrays, gentle
 
 import anglos
 from anglos import Loss
-from anglos._kinds import ArrayOf
+from anglos.call.kinds import ArrayOf
 
 jax: Any = import_module("jax")
 jnp: Any = jax.numpy

@@ -42,7 +42,7 @@ def slowly(mining: str, distances: np.ndarray, labels: np.ndarray, margin: float
 @pytest.mark.parametrize("mining", ["batch_hard", "semi_hard", "semi_hard_or_easiest"])
 def test_selections(mining: str, few: int, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """By sorting, and by a search for every positive."""
-    monkeypatch.setattr("anglos._selection.FEW", few)
+    monkeypatch.setattr("anglos.engines.pairs.triplets.FEW", few)
     embeddings, labels = batch()
     for margin in (None, MARGIN, library.array(np.asarray(MARGIN))) if mining == "semi_hard" else (None,):
         distances = np.sum((embeddings[:, None] - embeddings) ** 2, axis=-1)
@@ -94,6 +94,6 @@ def test_references_and_nothing_to_select(library: Library) -> None:
 
 
 def test_examples() -> None:
-    results = doctest.testmod(import_module("anglos.mining"))
+    results = doctest.testmod(import_module("anglos.training.mining"))
     assert results.attempted > 0
     assert results.failed == 0

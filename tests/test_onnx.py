@@ -9,7 +9,7 @@ from samples import arrays, float_arrays, per_class
 
 import anglos
 from anglos import Loss
-from anglos._dispatch import backend_of
+from anglos.arrays.dispatch import backend_of
 
 ndx: Any = pytest.importorskip("ndonnx", reason="ndonnx is not installed")
 runtime: Any = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

@@ -11,7 +11,7 @@ from samples import array_options
 
 import anglos
 from anglos import Loss
-from anglos._dispatch import backend_of
+from anglos.arrays.dispatch import backend_of
 
 BATCH, DIMENSION, COLUMNS = 7, 3, 9
 NONE = -100

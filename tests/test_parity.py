@@ -13,7 +13,7 @@ from libraries import Library
 from samples import CLASSES, DIMENSION, LABELS
 
 import anglos
-from anglos._kinds import ArrayOf
+from anglos.call.kinds import ArrayOf
 
 torch: Any = import_module("torch")
 functional: Any = import_module("torch.nn.functional")

@@ -13,7 +13,7 @@ from test_golden import CASES
 
 import anglos
 from anglos import Loss
-from anglos._dispatch import backend_of
+from anglos.arrays.dispatch import backend_of
 
 TILED = [loss for loss in anglos.LOSSES.values() if "keep_bytes" in loss.defaults]
 PATHS = {"recomputed": (0, None), "kept, several tiles": (2**40, 2), "recomputed, several tiles": (0, 2)}

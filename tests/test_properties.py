@@ -32,7 +32,7 @@ from samples import (
 
 import anglos
 from anglos import Loss
-from anglos._dispatch import backend_of
+from anglos.arrays.dispatch import backend_of
 
 
 def test_gradients_keep_dtype_shape_and_device(loss: Loss[...], library: Library) -> None:

@@ -16,10 +16,10 @@ LOSS = '''"""A loss that does not exist."""
 from functools import partial
 from typing import Any
 
-from anglos import _prototypes
-from anglos._arguments import CosineMargin, Embeddings, Labels, Reduction, SampleWeight, Scale, Weights
-from anglos._loss import loss
-from anglos._row import Curve, Row
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.call.arguments import CosineMargin, Embeddings, Labels, Reduction, SampleWeight, Scale, Weights
+from anglos.call.loss import loss
+from anglos.engines.prototypes.row import Curve, Row
 
 
 @loss(_prototypes, formula="φ = cos θ − m cos² θ", paper="nobody 2026")
@@ -85,7 +85,7 @@ def test_an_incomplete_loss_is_named(tmp_path: Path) -> None:
 def test_a_leaking_cache_is_caught(leak: bool, tmp_path: Path) -> None:
     """In PyTorch the backward pass must not use its cache when it is itself differentiated."""
     (tmp_path / "leak.py").write_text(
-        "import anglos._loss as core\n"
+        "import anglos.call.loss as core\n"
         "right = core.Plan.backward\n"
         "def backward(plan, g, arrays, residuals, needs, memo=None, anew=False):\n"
         "    if anew and type(arrays[0]).__module__.startswith('torch'):\n"

@@ -9,7 +9,7 @@ from samples import BATCH, CLASSES, arrays, float_arrays, gentle, hard_embedding
 
 import anglos
 from anglos import Loss
-from anglos._kinds import ArrayOf
+from anglos.call.kinds import ArrayOf
 
 torch: Any = import_module("torch")
 adapter: Any = import_module("anglos.backends.torch")

@@ -10,7 +10,7 @@ from test_golden import UPDATES
 
 import anglos
 from anglos import Loss
-from anglos._kinds import ArrayOf
+from anglos.call.kinds import ArrayOf
 
 torch: Any = import_module("torch")
 Head: Any = import_module("anglos.backends.torch").Head

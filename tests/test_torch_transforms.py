@@ -21,7 +21,7 @@ from samples import (
 )
 
 from anglos import Loss
-from anglos._kinds import ArrayOf
+from anglos.call.kinds import ArrayOf
 
 torch: Any = import_module("torch")
 make_fx: Any = import_module("torch.fx.experimental.proxy_tensor").make_fx

@@ -3,8 +3,7 @@
 import math
 from typing import Any
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     Embeddings,
     GradientProducts,
     KeepBytes,
@@ -15,12 +14,13 @@ from anglos._arguments import (
     ScaleState,
     Weights,
 )
-from anglos._check import check_values
-from anglos._loss import loss
-from anglos._plan import Means
-from anglos._reduce import settle_labels
-from anglos._reductions import CrossEntropy, ExcludedPositive
-from anglos._row import Row
+from anglos.call.check import check_values
+from anglos.call.loss import loss
+from anglos.call.plan import Means
+from anglos.call.rows import settle_labels
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Row
+from anglos.engines.reductions import CrossEntropy, ExcludedPositive
 
 
 @loss(_prototypes, formula="z = s cos θ, s from the batch, a constant", paper="Zhang et al. 2019, arXiv:1905.00292")

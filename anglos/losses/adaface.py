@@ -4,8 +4,8 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.arrays.dispatch import unwrapped
+from anglos.call.arguments import (
     Angle,
     Embeddings,
     Factor,
@@ -19,12 +19,12 @@ from anglos._arguments import (
     Scale,
     Weights,
 )
-from anglos._check import check_values
-from anglos._dispatch import unwrapped
-from anglos._loss import loss
-from anglos._numerics import is_number, sines
-from anglos._reductions import CrossEntropy
-from anglos._row import Curve, Row
+from anglos.call.check import check_values
+from anglos.call.loss import loss
+from anglos.engines.numerics import is_number, sines
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Curve, Row
+from anglos.engines.reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="φ = cos(θ − m ẑ) − m ẑ − m, ẑ = [h (|x| − μ)/σ] in [−1, 1]",

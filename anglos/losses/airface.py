@@ -4,8 +4,7 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     Angle,
     Embeddings,
     GradientProducts,
@@ -17,10 +16,11 @@ from anglos._arguments import (
     Scale,
     Weights,
 )
-from anglos._loss import loss
-from anglos._numerics import sines
-from anglos._reductions import CrossEntropy
-from anglos._row import Curve, Row
+from anglos.call.loss import loss
+from anglos.engines.numerics import sines
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Curve, Row
+from anglos.engines.reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="φ = 1 − 2(θ + m)/π, η = 1 − 2θ/π", paper="Li et al. 2019, arXiv:1907.12256")

@@ -4,9 +4,7 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos import _pairs
-from anglos._angles import cos_sin
-from anglos._arguments import (
+from anglos.call.arguments import (
     AngularAngle,
     Embeddings,
     ExcludedPairs,
@@ -16,10 +14,12 @@ from anglos._arguments import (
     ReferenceLabels,
     SampleWeight,
 )
-from anglos._contrasts import number
-from anglos._loss import loss
-from anglos._numerics import sigmoid, softplus, sum_where
-from anglos._pair_row import PairRow, PairTile, Terms
+from anglos.call.loss import loss
+from anglos.engines.angles import cos_sin
+from anglos.engines.numerics import sigmoid, softplus, sum_where
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow, PairTile, Terms
+from anglos.engines.pairs.terms import number
 
 
 @loss(_pairs, formula="ℓ_ap = log(1 + Σ_n e^(4tan²α (a+p)·n − 2(1+tan²α) a·p))",

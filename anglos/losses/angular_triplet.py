@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Any
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     AngleFactor,
     Annealing,
     Embeddings,
@@ -15,12 +14,13 @@ from anglos._arguments import (
     Reduction,
     SampleWeight,
 )
-from anglos._check import check_values
-from anglos._kinds import ArrayOf
-from anglos._loss import loss
-from anglos._numerics import float_type, is_number, unit_rows
-from anglos._reduce import settle_labels
-from anglos._row import Row
+from anglos.call.check import check_values
+from anglos.call.kinds import ArrayOf
+from anglos.call.loss import loss
+from anglos.call.rows import settle_labels
+from anglos.engines.numerics import float_type, is_number, unit_rows
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Row
 from anglos.losses.sphereface import annealed
 
 

@@ -1,9 +1,9 @@
 """COCO with the class means of the batch."""
 
-from anglos import _centroids
-from anglos._arguments import BatchClasses, Embeddings, GradientProducts, KeepBytes, Reduction, SampleWeight, Scale
-from anglos._loss import loss
-from anglos._row import Row
+from anglos.call.arguments import BatchClasses, Embeddings, GradientProducts, KeepBytes, Reduction, SampleWeight, Scale
+from anglos.call.loss import loss
+from anglos.engines.prototypes import centroids as _centroids
+from anglos.engines.prototypes.row import Row
 
 
 @loss(_centroids, formula="z = α cos θ(x, c_k), c_k the mean of the batch's class k",

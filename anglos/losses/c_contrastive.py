@@ -1,7 +1,6 @@
 """NormFace's contrastive loss against class prototypes."""
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     Embeddings,
     GradientProducts,
     KeepBytes,
@@ -11,9 +10,10 @@ from anglos._arguments import (
     SquaredDistance,
     Weights,
 )
-from anglos._hinges import ContrastiveHinge
-from anglos._loss import loss
-from anglos._row import Row
+from anglos.call.loss import loss
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.hinges import ContrastiveHinge
+from anglos.engines.prototypes.row import Row
 
 
 @loss(_prototypes, formula="ℓ = d_y + Σ_{j≠y} [m − d_j]₊", paper="Wang, F. et al. 2017, arXiv:1704.06369")

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from anglos import _direct
-from anglos._arguments import Centers, Embeddings, Labels, Reduction, SampleWeight
-from anglos._check import check_values
-from anglos._direct import Direct
-from anglos._loss import loss
-from anglos._reduce import settle_labels
+from anglos.call.arguments import Centers, Embeddings, Labels, Reduction, SampleWeight
+from anglos.call.check import check_values
+from anglos.call.loss import loss
+from anglos.call.rows import settle_labels
+from anglos.engines import rowwise as _direct
+from anglos.engines.rowwise import Direct
 
 
 @loss(_direct, formula="ℓ = ½ |x − c_y|²", paper="Wen et al. 2016 (ECCV), doi:10.1007/978-3-319-46478-7_31")

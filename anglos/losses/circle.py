@@ -4,8 +4,7 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos import _pairs
-from anglos._arguments import (
+from anglos.call.arguments import (
     CircleMargin,
     Embeddings,
     ExcludedPairs,
@@ -16,9 +15,10 @@ from anglos._arguments import (
     SampleWeight,
     Scale,
 )
-from anglos._loss import loss
-from anglos._numerics import log_sum_exp, share, sigmoid, softplus
-from anglos._pair_row import PairRow, PairTile, Terms
+from anglos.call.loss import loss
+from anglos.engines.numerics import log_sum_exp, share, sigmoid, softplus
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow, PairTile, Terms
 
 
 @loss(_pairs, formula="ℓ = ς(lse_n γ[s_n+m]₊(s_n−m) + lse_p γ[1+m−s_p]₊(1−m−s_p))",

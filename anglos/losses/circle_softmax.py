@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Any
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     CosineMargin,
     Embeddings,
     GradientProducts,
@@ -16,9 +15,10 @@ from anglos._arguments import (
     Scale,
     Weights,
 )
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy
-from anglos._row import Curve, Row
+from anglos.call.loss import loss
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Curve, Row
+from anglos.engines.reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="φ = [1 + m − cos θ]₊ (cos θ − 1 + m), η = [cos θ + m]₊ (cos θ − m)",

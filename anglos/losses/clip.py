@@ -1,11 +1,11 @@
 """The loss of CLIP."""
 
 
-from anglos import _pairs
-from anglos._arguments import FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight, Scale
-from anglos._contrasts import one_of_many
-from anglos._loss import loss
-from anglos._pair_row import PairRow
+from anglos.call.arguments import FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight, Scale
+from anglos.call.loss import loss
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow
+from anglos.engines.pairs.terms import one_of_many
 
 
 @loss(_pairs, formula="ℓ = ½ (CE over rows + CE over columns) of s q·k", paper="Radford et al. 2021, arXiv:2103.00020")

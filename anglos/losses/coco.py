@@ -1,7 +1,6 @@
 """COCO, the congenerous cosine loss."""
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     Embeddings,
     GradientProducts,
     KeepBytes,
@@ -12,10 +11,11 @@ from anglos._arguments import (
     SampleWeight,
     Weights,
 )
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy
-from anglos._row import Row
-from anglos.schedules import suggest_scale
+from anglos.call.loss import loss
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Row
+from anglos.engines.reductions import CrossEntropy
+from anglos.training.schedules import suggest_scale
 
 
 @loss(_prototypes, formula="z = s·cos θ", paper="Liu et al. 2017, arXiv:1710.00870")

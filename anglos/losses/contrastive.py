@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Any
 
-from anglos import _pairs
-from anglos._arguments import (
+from anglos.call.arguments import (
     DistanceName,
     Embeddings,
     ExcludedPairs,
@@ -15,9 +14,10 @@ from anglos._arguments import (
     ReferenceLabels,
     SampleWeight,
 )
-from anglos._contrasts import number
-from anglos._loss import loss
-from anglos._pair_row import PairRow, PairTile, Terms
+from anglos.call.loss import loss
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow, PairTile, Terms
+from anglos.engines.pairs.terms import number
 
 
 @loss(_pairs, formula="ℓ = ½ D² of positives, ½ [m − D]₊² of negatives",

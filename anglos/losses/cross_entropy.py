@@ -3,12 +3,12 @@
 from functools import partial
 from typing import Any
 
-from anglos import _direct
-from anglos._arguments import ClassWeight, LabelSmoothing, LabelsOrProbabilities, Logits, Reduction, SampleWeight
-from anglos._direct import Direct
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy, Tile, marked_tile
-from anglos._targets import are_targets, mass_of, target_slope
+from anglos.call.arguments import ClassWeight, LabelSmoothing, LabelsOrProbabilities, Logits, Reduction, SampleWeight
+from anglos.call.loss import loss
+from anglos.engines import rowwise as _direct
+from anglos.engines.reductions import CrossEntropy, Tile, marked_tile
+from anglos.engines.rowwise import Direct
+from anglos.engines.targets import are_targets, mass_of, target_slope
 
 
 @loss(_direct, formula="ℓ = −log softmax(z)_y", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")

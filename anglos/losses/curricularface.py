@@ -3,9 +3,8 @@
 from functools import partial
 from typing import Any
 
-from anglos import _prototypes
-from anglos._angles import turned_cosine
-from anglos._arguments import (
+from anglos.arrays.dispatch import unwrapped
+from anglos.call.arguments import (
     Angle,
     CosineState,
     Embeddings,
@@ -19,13 +18,14 @@ from anglos._arguments import (
     Scale,
     Weights,
 )
-from anglos._check import check_values
-from anglos._dispatch import unwrapped
-from anglos._loss import loss
-from anglos._numerics import unit_rows
-from anglos._reduce import reduce, settle_labels
-from anglos._reductions import CrossEntropy
-from anglos._row import Curve, Row
+from anglos.call.check import check_values
+from anglos.call.loss import loss
+from anglos.call.rows import reduce, settle_labels
+from anglos.engines.angles import turned_cosine
+from anglos.engines.numerics import unit_rows
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Curve, Row
+from anglos.engines.reductions import CrossEntropy
 from anglos.losses.arcface import added
 
 

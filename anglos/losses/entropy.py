@@ -3,11 +3,11 @@
 import math
 from typing import Any
 
-from anglos import _direct
-from anglos._arguments import Logits, Reduction, SampleWeight
-from anglos._direct import Direct
-from anglos._loss import loss
-from anglos._numerics import smallest_normal
+from anglos.call.arguments import Logits, Reduction, SampleWeight
+from anglos.call.loss import loss
+from anglos.engines import rowwise as _direct
+from anglos.engines.numerics import smallest_normal
+from anglos.engines.rowwise import Direct
 
 
 @loss(_direct, formula="ℓ = −Σ_j p_j log p_j", paper="Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x")

@@ -1,11 +1,20 @@
 """InfoNCE."""
 
 
-from anglos import _pairs
-from anglos._arguments import FalseNegatives, Keys, Negatives, Queries, Reduction, RowMask, SampleWeight, Temperature
-from anglos._contrasts import by_temperature, one_of_many
-from anglos._loss import loss
-from anglos._pair_row import PairRow
+from anglos.call.arguments import (
+    FalseNegatives,
+    Keys,
+    Negatives,
+    Queries,
+    Reduction,
+    RowMask,
+    SampleWeight,
+    Temperature,
+)
+from anglos.call.loss import loss
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow
+from anglos.engines.pairs.terms import by_temperature, one_of_many
 
 
 @loss(_pairs, formula="ℓ = −log(e^(q·k/τ) / Σ_j e^(q·k_j/τ))", paper="van den Oord et al. 2018, arXiv:1807.03748")

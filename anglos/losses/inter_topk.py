@@ -3,9 +3,7 @@
 from functools import partial
 from typing import Any
 
-from anglos import _prototypes
-from anglos._angles import cos_sin
-from anglos._arguments import (
+from anglos.call.arguments import (
     Angle,
     Count,
     Embeddings,
@@ -19,10 +17,12 @@ from anglos._arguments import (
     Scale,
     Weights,
 )
-from anglos._loss import loss
-from anglos._numerics import sines
-from anglos._reductions import CrossEntropy
-from anglos._row import Curve, Row
+from anglos.call.loss import loss
+from anglos.engines.angles import cos_sin
+from anglos.engines.numerics import sines
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Curve, Row
+from anglos.engines.reductions import CrossEntropy
 from anglos.losses.arcface import added
 
 

@@ -2,8 +2,7 @@
 
 import math
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     Bias,
     Embeddings,
     GradientProducts,
@@ -15,9 +14,10 @@ from anglos._arguments import (
     SampleWeight,
     Weights,
 )
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy
-from anglos._row import Row
+from anglos.call.loss import loss
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Row
+from anglos.engines.reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="z = s·|w|·cos θ + b", paper="Ranjan et al. 2017, arXiv:1703.09507")

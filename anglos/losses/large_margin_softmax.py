@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     AngleFactor,
     Annealing,
     Embeddings,
@@ -16,9 +15,10 @@ from anglos._arguments import (
     SampleWeight,
     Weights,
 )
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy
-from anglos._row import Row
+from anglos.call.loss import loss
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Row
+from anglos.engines.reductions import CrossEntropy
 from anglos.losses.sphereface import annealed
 
 

@@ -1,7 +1,6 @@
 """Linear layer and softmax cross entropy in one."""
 
-from anglos import _linear
-from anglos._arguments import (
+from anglos.call.arguments import (
     Bias,
     ClassWeight,
     Embeddings,
@@ -13,9 +12,10 @@ from anglos._arguments import (
     SampleWeight,
     Weights,
 )
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy
-from anglos._row import Row
+from anglos.call.loss import loss
+from anglos.engines.prototypes import linear as _linear
+from anglos.engines.prototypes.row import Row
+from anglos.engines.reductions import CrossEntropy
 
 
 @loss(_linear, formula="z = x·w + b", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")

@@ -3,9 +3,7 @@
 from functools import partial
 from typing import Any
 
-from anglos import _prototypes
-from anglos._angles import turned_cosine
-from anglos._arguments import (
+from anglos.call.arguments import (
     AngleRange,
     Embeddings,
     Factor,
@@ -20,9 +18,11 @@ from anglos._arguments import (
     Scale,
     Weights,
 )
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy
-from anglos._row import Curve, Row
+from anglos.call.loss import loss
+from anglos.engines.angles import turned_cosine
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Curve, Row
+from anglos.engines.reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="φ = cos(θ + m(|x|)), + λ(1/|x| + |x|/u²)", paper="Meng et al. 2021, arXiv:2103.06627")

@@ -4,9 +4,7 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos import _direct
-from anglos._angles import Turned, turned_cosine
-from anglos._arguments import (
+from anglos.call.arguments import (
     Angle,
     AnyAngleFactor,
     CosineMargin,
@@ -18,9 +16,11 @@ from anglos._arguments import (
     SampleWeight,
     Scale,
 )
-from anglos._direct import Direct
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy
+from anglos.call.loss import loss
+from anglos.engines import rowwise as _direct
+from anglos.engines.angles import Turned, turned_cosine
+from anglos.engines.reductions import CrossEntropy
+from anglos.engines.rowwise import Direct
 from anglos.losses.cross_entropy import softmax_gradients, softmax_value
 
 

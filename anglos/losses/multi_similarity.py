@@ -4,8 +4,7 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos import _pairs
-from anglos._arguments import (
+from anglos.call.arguments import (
     Embeddings,
     ExcludedPairs,
     Groups,
@@ -17,9 +16,10 @@ from anglos._arguments import (
     SharedCosineMargin,
     Slack,
 )
-from anglos._loss import loss
-from anglos._numerics import log_sum_exp, share, sigmoid, softplus
-from anglos._pair_row import PairRow, PairTile, Terms
+from anglos.call.loss import loss
+from anglos.engines.numerics import log_sum_exp, share, sigmoid, softplus
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow, PairTile, Terms
 
 
 @loss(_pairs, formula="ℓ = log(1+Σ_p e^(−α(s_p−λ)))/α + log(1+Σ_n e^(β(s_n−λ)))/β",

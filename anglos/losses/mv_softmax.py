@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Any, Literal
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     Angle,
     Annealing,
     Embeddings,
@@ -18,9 +17,10 @@ from anglos._arguments import (
     Scale,
     Weights,
 )
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy
-from anglos._row import Curve, Row
+from anglos.call.loss import loss
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Curve, Row
+from anglos.engines.reductions import CrossEntropy
 from anglos.losses.arcface import added
 from anglos.losses.cosface import subtracted
 

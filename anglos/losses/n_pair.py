@@ -1,11 +1,11 @@
 """The N-pair loss."""
 
 
-from anglos import _pairs
-from anglos._arguments import Factor, FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight
-from anglos._contrasts import one_of_many
-from anglos._loss import loss
-from anglos._pair_row import PairRow
+from anglos.call.arguments import Factor, FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight
+from anglos.call.loss import loss
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow
+from anglos.engines.pairs.terms import one_of_many
 
 
 @loss(_pairs, formula="ℓ = −log(e^(q·k) / Σ_j e^(q·k_j)) + λ (|q|² + |k|²)", paper="Sohn 2016 (NIPS)")

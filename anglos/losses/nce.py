@@ -1,8 +1,7 @@
 """Noise contrastive estimation."""
 
 
-from anglos import _pairs
-from anglos._arguments import (
+from anglos.call.arguments import (
     AnyNumber,
     KeyLogProb,
     Keys,
@@ -13,9 +12,10 @@ from anglos._arguments import (
     RowMask,
     SampleWeight,
 )
-from anglos._contrasts import each_by_itself
-from anglos._loss import loss
-from anglos._pair_row import PairRow
+from anglos.call.loss import loss
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow
+from anglos.engines.pairs.terms import each_by_itself
 
 
 @loss(_pairs, formula="ℓ = ς(−G(q, k)) + Σ_m ς(G(q, n_m)), G = q·k − log Z − log(M p_n)",

@@ -1,7 +1,6 @@
 """NormFace: the cosine softmax."""
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     Embeddings,
     GradientProducts,
     KeepBytes,
@@ -12,9 +11,10 @@ from anglos._arguments import (
     Scale,
     Weights,
 )
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy
-from anglos._row import Row
+from anglos.call.loss import loss
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Row
+from anglos.engines.reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="z = s·cos θ", paper="Wang, F. et al. 2017, arXiv:1704.06369")

@@ -1,10 +1,10 @@
 """P2SGrad."""
 
-from anglos import _prototypes
-from anglos._arguments import Embeddings, GradientProducts, KeepBytes, Labels, Reduction, SampleWeight, Weights
-from anglos._loss import loss
-from anglos._reductions import Squares
-from anglos._row import Row
+from anglos.call.arguments import Embeddings, GradientProducts, KeepBytes, Labels, Reduction, SampleWeight, Weights
+from anglos.call.loss import loss
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Row
+from anglos.engines.reductions import Squares
 
 
 @loss(_prototypes, formula="ℓ = ½ (cos θ_y − 1)² + ½ Σ_{j≠y} cos² θ_j", paper="Zhang et al. 2019, arXiv:1905.02479")

@@ -4,12 +4,12 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos import _direct
-from anglos._arguments import Anchors, DistanceName, GivenPairMargin, PairTargets, Reduction, SampleWeight
-from anglos._direct import Direct
-from anglos._distances import OF_UNIT_VECTORS, of_given
-from anglos._loss import loss
-from anglos._numerics import unit_rows, unit_rows_pullback
+from anglos.call.arguments import Anchors, DistanceName, GivenPairMargin, PairTargets, Reduction, SampleWeight
+from anglos.call.loss import loss
+from anglos.engines import rowwise as _direct
+from anglos.engines.numerics import unit_rows, unit_rows_pullback
+from anglos.engines.pairs.distances import OF_UNIT_VECTORS, of_given
+from anglos.engines.rowwise import Direct
 
 
 @loss(_direct, formula="ℓ = ½ D² of a positive, ½ [m − D]₊² of a negative, given pairs",

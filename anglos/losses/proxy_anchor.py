@@ -3,11 +3,11 @@
 from functools import partial
 from typing import Any
 
-from anglos import _pairs
-from anglos._arguments import Embeddings, Labels, Reduction, Scale, SharedCosineMargin, Weights
-from anglos._loss import loss
-from anglos._numerics import log_sum_exp, share, sigmoid, softplus
-from anglos._pair_row import PairRow, PairTile, Terms
+from anglos.call.arguments import Embeddings, Labels, Reduction, Scale, SharedCosineMargin, Weights
+from anglos.call.loss import loss
+from anglos.engines.numerics import log_sum_exp, share, sigmoid, softplus
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow, PairTile, Terms
 
 
 @loss(_pairs, formula="Σ_c log(1+Σ_{x∈c} e^(−α(s−δ)))/|P⁺| + Σ_c log(1+Σ_{x∉c} e^(α(s+δ)))/C",

@@ -1,10 +1,19 @@
 """Proxy-NCA and Proxy-NCA++."""
 
-from anglos import _prototypes
-from anglos._arguments import Embeddings, GradientProducts, KeepBytes, Labels, Reduction, SampleWeight, Scale, Weights
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy, ExcludedPositive
-from anglos._row import Row
+from anglos.call.arguments import (
+    Embeddings,
+    GradientProducts,
+    KeepBytes,
+    Labels,
+    Reduction,
+    SampleWeight,
+    Scale,
+    Weights,
+)
+from anglos.call.loss import loss
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Row
+from anglos.engines.reductions import CrossEntropy, ExcludedPositive
 
 
 @loss(_prototypes, formula="z = s·cos θ", paper="Movshovitz-Attias et al. 2017, arXiv:1703.07464")

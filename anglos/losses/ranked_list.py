@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Any
 
-from anglos import _pairs
-from anglos._arguments import (
+from anglos.call.arguments import (
     Embeddings,
     ExcludedPairs,
     Groups,
@@ -16,10 +15,11 @@ from anglos._arguments import (
     SampleWeight,
     Sharpness,
 )
-from anglos._contrasts import number
-from anglos._loss import loss
-from anglos._numerics import log_sum_exp, share
-from anglos._pair_row import PairRow, PairTile, Terms
+from anglos.call.loss import loss
+from anglos.engines.numerics import log_sum_exp, share
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow, PairTile, Terms
+from anglos.engines.pairs.terms import number
 
 
 @loss(_pairs, formula="ℓ = mean_p [D−(α−m)]₊ + Σ_n w_n [α−D]₊, w ∝ e^(T(α−D))",

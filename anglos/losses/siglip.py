@@ -2,11 +2,11 @@
 
 import math
 
-from anglos import _pairs
-from anglos._arguments import AnyNumber, FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight
-from anglos._contrasts import each_by_itself
-from anglos._loss import loss
-from anglos._pair_row import PairRow
+from anglos.call.arguments import AnyNumber, FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight
+from anglos.call.loss import loss
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow
+from anglos.engines.pairs.terms import each_by_itself
 
 
 @loss(_pairs, formula="ℓ = Σ_j ς(−y_ij (eᵗ q·k_j + b)), y = ±1", paper="Zhai et al. 2023, arXiv:2303.15343")

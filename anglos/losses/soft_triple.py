@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Any
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     CosineMargin,
     Embeddings,
     GradientProducts,
@@ -17,10 +16,11 @@ from anglos._arguments import (
     Scale,
     SubWeights,
 )
-from anglos._loss import loss
-from anglos._numerics import is_number
-from anglos._reductions import CrossEntropy
-from anglos._row import Curve, Row
+from anglos.call.loss import loss
+from anglos.engines.numerics import is_number
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Curve, Row
+from anglos.engines.reductions import CrossEntropy
 from anglos.losses.cosface import subtracted
 
 

@@ -4,8 +4,7 @@ import math
 from functools import partial
 from typing import Any, Literal
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     Balance,
     Embeddings,
     GradientProducts,
@@ -19,10 +18,11 @@ from anglos._arguments import (
     SphereFace2Margin,
     Weights,
 )
-from anglos._loss import loss
-from anglos._numerics import is_number
-from anglos._row import Row
-from anglos._sphereface2 import bias_of_arrays, least_bias, rest, target, weighted
+from anglos.call.loss import loss
+from anglos.engines.numerics import is_number
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Row
+from anglos.engines.prototypes.sphereface2 import bias_of_arrays, least_bias, rest, target, weighted
 
 
 @loss(_prototypes, formula="z_y = s·g(φ) + b, z_j = s·g(η) + b, g(v) = 2((v + 1)/2)ᵗ − 1",

@@ -3,9 +3,7 @@
 from functools import partial
 from typing import Any, Literal
 
-from anglos import _prototypes
-from anglos._angles import turned_cosine
-from anglos._arguments import (
+from anglos.call.arguments import (
     AngleFactor,
     Embeddings,
     Gradient,
@@ -18,9 +16,11 @@ from anglos._arguments import (
     SampleWeight,
     Weights,
 )
-from anglos._loss import loss
-from anglos._reductions import CrossEntropy
-from anglos._row import Curve, Row, unchanged
+from anglos.call.loss import loss
+from anglos.engines.angles import turned_cosine
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import Curve, Row, unchanged
+from anglos.engines.reductions import CrossEntropy
 
 
 @loss(_prototypes, formula="φ = ψ_m(θ), cos(min(mθ, π)) or cos θ with η = cos(θ/m)",

@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Any, Literal
 
-from anglos import _pairs
-from anglos._arguments import (
+from anglos.call.arguments import (
     Embeddings,
     ExcludedPairs,
     Groups,
@@ -14,10 +13,11 @@ from anglos._arguments import (
     SampleWeight,
     Temperature,
 )
-from anglos._contrasts import by_temperature, number
-from anglos._loss import loss
-from anglos._numerics import log_sum_exp, share, sum_where
-from anglos._pair_row import PairRow, PairTile, Terms
+from anglos.call.loss import loss
+from anglos.engines.numerics import log_sum_exp, share, sum_where
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow, PairTile, Terms
+from anglos.engines.pairs.terms import by_temperature, number
 
 
 @loss(_pairs, formula="ℓ = lse_j(x·x_j/τ) − mean_p x·p/τ", paper="Khosla et al. 2020, arXiv:2004.11362")

@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Any, Literal
 
-from anglos import _pairs
-from anglos._arguments import (
+from anglos.call.arguments import (
     DistanceName,
     Embeddings,
     ExcludedPairs,
@@ -16,10 +15,11 @@ from anglos._arguments import (
     SampleWeight,
     TripletMargin,
 )
-from anglos._loss import loss
-from anglos._numerics import hinge_of
-from anglos._pair_row import PairRow
-from anglos._selection import all_soft_terms, all_terms, batch_hard, chosen_terms
+from anglos.call.loss import loss
+from anglos.engines.numerics import hinge_of
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.row import PairRow
+from anglos.engines.pairs.triplets import all_soft_terms, all_terms, batch_hard, chosen_terms
 
 
 @loss(_pairs, formula="ℓ = [d(a, p) − d(a, n) + m]₊", paper="Schroff et al. 2015, arXiv:1503.03832")

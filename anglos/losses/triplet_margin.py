@@ -3,12 +3,12 @@
 from functools import partial
 from typing import Any
 
-from anglos import _direct
-from anglos._arguments import Anchors, DistanceName, Positives, Reduction, RowTripletMargin, SampleWeight
-from anglos._direct import Direct
-from anglos._distances import OF_UNIT_VECTORS, of_given
-from anglos._loss import loss
-from anglos._numerics import hinge, hinge_of, unit_rows, unit_rows_pullback
+from anglos.call.arguments import Anchors, DistanceName, Positives, Reduction, RowTripletMargin, SampleWeight
+from anglos.call.loss import loss
+from anglos.engines import rowwise as _direct
+from anglos.engines.numerics import hinge, hinge_of, unit_rows, unit_rows_pullback
+from anglos.engines.pairs.distances import OF_UNIT_VECTORS, of_given
+from anglos.engines.rowwise import Direct
 
 
 @loss(_direct, formula="ℓ = [d(a, p) − d(a, n) + m]₊ of given triplets", paper="Schroff et al. 2015, arXiv:1503.03832")

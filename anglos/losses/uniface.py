@@ -3,8 +3,7 @@
 import math
 from functools import partial
 
-from anglos import _prototypes
-from anglos._arguments import (
+from anglos.call.arguments import (
     CosineMargin,
     Embeddings,
     Factor,
@@ -17,9 +16,10 @@ from anglos._arguments import (
     Scale,
     Weights,
 )
-from anglos._loss import loss
-from anglos._reductions import Binary
-from anglos._row import NAMES, Row
+from anglos.call.loss import loss
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.row import NAMES, Row
+from anglos.engines.reductions import Binary
 from anglos.losses.cosface import subtracted
 
 

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anglos._backend import Backend
-from anglos._library import Library
-from anglos._plan import Plan
+from anglos.arrays.backend import Backend
+from anglos.arrays.library import Library
+from anglos.call.plan import Plan
 
 from ._derivatives import differentiable, usual_promotion
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from anglos._plan import Plan
+from anglos.call.plan import Plan
 
 
 @contextmanager

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from anglos import _linear, _prototypes
-from anglos._kinds import describe
-from anglos._loss import Loss, Options, _Call
-from anglos._numerics import add_sums
+from anglos.call.kinds import describe
+from anglos.call.loss import Loss, Options, _Call
+from anglos.engines.numerics import add_sums
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes import linear as _linear
 
 from ._arrays import Jax
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from anglos._plan import Plan
+from anglos.call.plan import Plan
 
 # Not by their full names, under which a type checker does not find them in this repository.
 from . import _namespace as xp

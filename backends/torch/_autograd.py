@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from anglos._plan import Plan
+from anglos.call.plan import Plan
 
 _NUMPY = find_spec("numpy") is not None
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
-from anglos._kinds import describe
-from anglos._layer import check_attribute, check_given, check_head, logits_of, own_options
-from anglos._loss import Loss
+from anglos.call.kinds import describe
+from anglos.call.loss import Loss
+from anglos.training.heads import check_attribute, check_given, check_head, logits_of, own_options
 
 from ._head_tensors import HeadTensors, Told
 from ._head_values import assign, check_tensors, is_loaded

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.nn.utils.parametrize import is_parametrized
 
-from anglos._loss import Loss
+from anglos.call.loss import Loss
 
 from ._head_values import assign, check_graph, fitting, is_loaded
 from ._resize import resized

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch.nn.utils.parametrize import is_parametrized
 
-from anglos._kinds import describe
-from anglos._loss import Loss
+from anglos.call.kinds import describe
+from anglos.call.loss import Loss
 
 
 def check_tensors(loss: Loss[...], tensors: dict[str, torch.Tensor]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from anglos._kinds import describe
+from anglos.call.kinds import describe
 
 # What the state of a new class is before its first step, where that is not 0: of its group and its new rows.
 _STARTS: dict[str, Callable[[dict[str, Any], torch.Tensor], Any]] = {

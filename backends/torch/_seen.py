@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from anglos._kinds import describe
+from anglos.call.kinds import describe
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 # Class among the bases -> what is wanted in its place.

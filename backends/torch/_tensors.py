@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from anglos._backend import Backend
+from anglos.arrays.backend import Backend
 
 from ._seen import graph_is_made, readable, recorded, signature, unfit
 

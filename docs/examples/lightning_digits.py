@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import anglos
 from anglos.backends.torch import Head
-from anglos.demo.data import Digits, pixels, train_and_test
+from anglos.tools.demo.data import Digits, pixels, train_and_test
 
 BATCH, EPOCHS = 100, 5
 

@@ -13,7 +13,7 @@ import optax
 
 import anglos
 from anglos.backends.equinox import Head
-from anglos.demo.data import pixels, train_and_test
+from anglos.tools.demo.data import pixels, train_and_test
 
 BATCH, EPOCHS = 100, 5
 

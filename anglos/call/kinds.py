@@ -1,0 +1,225 @@
+"""What an argument may be: arrays, numbers, words. Losses say so in annotations, by the names of `arguments.py`."""
+
+import math
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
+
+Refuse = Callable[[type[Exception], str, str], NoReturn]
+"""(kind of error, what the argument was, what is wanted)."""
+
+
+@dataclass(frozen=True)
+class ArrayOf:
+    """An array; the letters of its shape, or of one of several, are sizes that arguments share."""
+
+    shape: str
+    dtype: str = "real floating"
+    optional: bool = False
+    low: float = -math.inf
+    frozen: bool = False
+    other: "ArrayOf | None" = None  # what may stand in its place, told by its dtype
+
+    @property
+    def ranged(self) -> bool:
+        """Whether it has values that are refused."""
+        return self.low > -math.inf
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        return tuple(self.shape.split(" or "))
+
+    def __str__(self) -> str:
+        low, none = (f" of numbers from {self.low:g}" if self.ranged else ""), " or None" if self.optional else ""
+        other = "" if self.other is None else f", or {self.other}"
+        return f"an array{low} of {self.dtype} dtype and shape {spell(self.shapes)}{none}{other}"
+
+    def static(self, refuse: Refuse, value: Any) -> None:
+        """The value, which is no array, if it is allowed all the same."""
+        if not (value is None and self.optional):
+            refuse(TypeError, f"was {describe(value)}",
+                   f"{self}, of NumPy, PyTorch, JAX, CuPy or another library of the array API standard")
+
+    def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
+        """Refuse an array with these bounds; NaN is never in range."""
+        if not low >= self.low:
+            refuse(ValueError, f"{verb} {low:g}", str(self))
+
+    def nan_outside(self, xp: Any, array: Any) -> Any:
+        """The array, with NaN where a value is refused: for when it cannot be looked at."""
+        return xp.where(array >= self.low, array, math.nan)
+
+
+@dataclass(frozen=True)
+class Signs(ArrayOf):
+    """An array of 1 and −1."""
+
+    def __str__(self) -> str:
+        return f"an array of 1 and -1, of integral or real floating dtype and shape {spell(self.shapes)}"
+
+    def measured(self, xp: Any, array: Any) -> Any:
+        """Magnitudes, of integers of any type."""
+        return xp.abs(array if xp.isdtype(array.dtype, "real floating") else xp.astype(array, xp.float32))
+
+    def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
+        """Refuse an array whose magnitudes have these bounds."""
+        if not low == high == 1.0:
+            hint = " (of 0 and 1: 2 * targets - 1)" if low == 0.0 else ""
+            refuse(ValueError, f"{verb} a number of magnitude {high if low == 1.0 else low:g}", f"{self}{hint}")
+
+    def nan_outside(self, xp: Any, array: Any) -> Any:
+        """The array: an integer cannot be NaN, so that the loss must be."""
+        return array
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number from low to high, or an array of such numbers in one of the shapes, or a word in its place."""
+
+    what: str
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+    shapes: tuple[str, ...] = ("",)
+    optional: bool = False
+    frozen: bool = False  # a constant to the gradient
+    word: str | None = None
+    without: "tuple[str, Number] | None" = None  # an option, and the kind in place of this where that is None
+
+    dtype = "real floating"
+
+    def __str__(self) -> str:
+        span = f"above {self.low:g}" if self.above else f"from {self.low:g}"
+        array = f"an array of {self.dtype} dtype and shape {spell(self.shapes)}"
+        forms = ["a number", *([array] if self.shapes else []), *(["None"] if self.optional else [])]
+        span += f" {'and below' if self.below else 'to'} {self.high:g}" if self.high < math.inf else ""
+        word = "" if self.word is None else f", or {self.word!r}"
+        return f"{self.what} {span}: {' or '.join(forms)}{word}"
+
+    def static(self, refuse: Refuse, value: Any) -> float | str | None:
+        """The value, which is no array, if it is allowed all the same."""
+        if value is None and self.optional:
+            return None
+        if self.word is not None and isinstance(value, str):
+            if value != self.word:
+                refuse(ValueError, f"was {value!r}", str(self))
+            return value
+        real = isinstance(value, (float, int, numbers.Real))
+        symbolic = not real and hasattr(value, "__sym_float__")  # of torch.export; float() would make it a constant
+        if isinstance(value, bool) or not (real or symbolic):
+            refuse(TypeError, f"was {describe(value)}", str(self))
+        try:
+            number = value.__sym_float__() if symbolic else float(value)
+        except OverflowError:
+            number = math.inf if value > 0 else -math.inf
+        self.check_range(refuse, "was", number, number)
+        return number
+
+    ranged = True
+
+    def nan_outside(self, xp: Any, array: Any) -> Any:
+        """The array, with NaN where a value is refused: for when it cannot be looked at."""
+        from_low = array > self.low if self.above else array >= self.low
+        return xp.where(from_low & (array < self.high if self.below else array <= self.high), array, math.nan)
+
+    def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
+        """Refuse a number, or an array with these bounds; NaN and infinity are never in range."""
+        def inside(number: float) -> bool:
+            # Not by math.isfinite, which torch.compile cannot ask of a number that it takes for a variable.
+            return self.low <= number <= self.high and -math.inf < number < math.inf and not (
+                self.above and number == self.low) and not (self.below and number == self.high)
+
+        if inside(low) and inside(high):
+            return
+        number, hint = (high if inside(low) else low), ""
+        if "radians" in self.what and number > self.high:
+            hint = f" (if that is in degrees: math.radians({number:g}) is {math.radians(number):.4f})"
+        refuse(ValueError, f"{verb} {number:g}", f"{self}{hint}")
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few values."""
+
+    choices: tuple[Any, ...]
+
+    def static(self, refuse: Refuse, value: Any) -> Any:
+        """The value if it is one of them."""
+        for choice in self.choices:
+            if type(value) is type(choice) and value == choice:
+                return value
+        return refuse(ValueError, f"was {describe(value)}", f"one of {', '.join(map(repr, self.choices))}")
+
+
+@dataclass(frozen=True)
+class Integer:
+    """An integer from low, and less than the other."""
+
+    low: int = -(2**31)
+    below: int = 2**31
+
+    def __str__(self) -> str:
+        return "an integer" + (f" from {self.low}" if self.low >= 0 else "")
+
+    def static(self, refuse: Refuse, value: Any) -> int:
+        """The value if it is one."""
+        if isinstance(value, bool) or not isinstance(value, (int, numbers.Integral)):
+            refuse(TypeError, f"was {describe(value)}", str(self))
+        number = int(value)
+        if not self.low <= number < self.below:
+            refuse(ValueError, f"was {number}", f"{self} below 2**{self.below.bit_length() - 1}")
+        return number
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two numbers, the first the smaller."""
+
+    number: Number
+
+    def static(self, refuse: Refuse, value: Any) -> tuple[float, float]:
+        """The value if it is that."""
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            refuse(TypeError, f"was {describe(value)}", f"a pair of numbers, each {self.number}")
+        first, second = (self.number.static(refuse, one) for one in value)
+        if first >= second:  # type: ignore[operator]
+            refuse(ValueError, f"was {tuple(value)}", "the first to be the smaller")
+        return first, second  # type: ignore[return-value]
+
+
+def kind_of(annotation: Any) -> Any:
+    """The kind that a parameter's annotation stands for."""
+    if get_origin(annotation) is Annotated:
+        return get_args(annotation)[1]
+    if get_origin(annotation) is Literal:
+        return OneOf(get_args(annotation))
+    return {bool: OneOf((True, False)), int: Integer()}[annotation]
+
+
+def has_gradient(kind: Any) -> bool:
+    """Whether an argument of this kind may be an array that losses are differentiated by."""
+    return bool(getattr(kind, "shapes", ())) and kind.dtype == "real floating" and not kind.frozen
+
+
+def is_dtype(xp: Any, dtype: Any, kind: str) -> bool:
+    """Whether a type is of a kind of the standard's."""
+    try:
+        return bool(xp.isdtype(dtype, kind))
+    except (TypeError, ValueError):  # one that the library did not define itself, as NumPy's bfloat16
+        return False
+
+
+def describe(value: Any) -> str:
+    """A value in a message: itself if that is short, else its type."""
+    if value is None or isinstance(value, (str, int, float)):
+        return repr(value)
+    kind = type(value)
+    return f"a {kind.__name__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__name__}"
+
+
+def spell(shapes: tuple[str, ...]) -> str:
+    """Shapes as Python writes them."""
+    return " or ".join("(" + ", ".join(shape.split()) + ("," if len(shape.split()) == 1 else "") + ")"
+                       for shape in shapes)

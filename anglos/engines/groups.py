@@ -1,0 +1,38 @@
+"""What labels say of pairs: those of one sample are equal, any of several, or weights of positives in their place."""
+
+from typing import Any
+
+from anglos.engines.numerics import Array
+
+
+def are_weights(xp: Any, labels: Array) -> bool:
+    """Whether they are weights of positives, (B, N), in the place of labels, (B,) or (B, L)."""
+    return labels.ndim == 2 and bool(xp.isdtype(labels.dtype, "real floating"))
+
+
+def takes_part(xp: Any, labels: Array, ignore_index: int) -> Array:
+    """Whether a sample has any label, (B,)."""
+    known = labels != ignore_index
+    return known if labels.ndim == 1 else xp.any(known, axis=1)
+
+
+def repeat_themselves(labels: Array, low: Any, high: Any, ignore_index: int) -> Any:
+    """Whether every sample has more labels, (B, L), than there are integers from low to high, and none is padding."""
+    return (high - low + 1 < labels.shape[1]) & ((ignore_index < low) | (ignore_index > high))
+
+
+def share_a_label(labels: Array, others: Array, ignore_index: int | None) -> Array:
+    """Whether two samples have a label in common, (A, N); where each has one, that may be the one to be ignored."""
+    if labels.ndim == others.ndim == 1:
+        return labels[:, None] == others[None, :]
+    same: Any = None
+    for one in _columns(labels):
+        known = one != ignore_index
+        for other in _columns(others):
+            equal = known[:, None] & (one[:, None] == other[None, :])
+            same = equal if same is None else same | equal
+    return same
+
+
+def _columns(labels: Array) -> list[Array]:
+    return [labels] if labels.ndim == 1 else [labels[:, place] for place in range(labels.shape[1])]

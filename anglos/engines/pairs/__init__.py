@@ -1,0 +1,1 @@
+"""Engine 2: losses over pairs of vectors."""

@@ -1,0 +1,69 @@
+"""The table of losses over pairs: what one loss puts into the scheme of `engine.py`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from anglos.engines.numerics import Array
+
+
+class PairTile(NamedTuple):
+    """A rows against all N columns: logits or distances, and which pairs are positive and which negative, (A, N)."""
+
+    values: Array
+    positive: Array
+    negative: Array
+    weight: Array | None
+    """Of every positive, and 1 of all other pairs; None for 1 throughout."""
+    between: Array | None
+    """The values of the columns with each other, (N, N), for a row that asks for them."""
+    part: Any
+    """Of the proxies, the part that has a positive."""
+    chosen: tuple[Array, ...] = ()
+    """What the row chose of the tile, if it chooses."""
+
+    def weighted(self, terms: Array) -> Array:
+        """Terms of every pair, those of positives times their weights."""
+        return terms if self.weight is None else terms * self.weight
+
+    def weighted_logits(self, xp: Any, logits: Array) -> Array:
+        """Log w + z of positives, whose exponential is w eᶻ."""
+        return logits if self.weight is None else logits + xp.log(self.weight)
+
+
+class Terms(NamedTuple):
+    """The terms of the rows of a tile: their sum and how many they are, (A,), and the slope, (A, N), in the values."""
+
+    value: Array
+    count: Array
+    slope: Callable[[], Array]
+    option_slopes: Callable[[], Mapping[str, Array]] = dict
+    """In the options of the loss that may be arrays, beyond what the values depend on them: (A,) by name."""
+    between_slope: Callable[[Array], Array] | None = None
+    """From the weights of the rows, (A, 1), to the slope in `between`, summed over the rows."""
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """What one loss puts into the scheme."""
+
+    terms: Callable[[Any, PairTile], Terms]
+    scale: Any = 1.0
+    bias: Any = None
+    normalize: bool = True
+    distance: str | None = None
+    """Values are distances of this name (`distances.py`) in the place of logits scale · S + bias."""
+    symmetric: bool = False
+    """The mean of this loss and of the cross entropy of every column over the rows."""
+    log_noise: tuple[Array | None, Array | None] | None = None
+    """log p of a row's own key, (B,), and of the M negatives: log M + log p is subtracted from the logits."""
+    length_penalty: Any = None
+    """Times |q|² + |k|² of every pair of rows; None for none."""
+    wants_between: bool = False
+    triples: bool = False
+    """Whether `terms` holds N numbers for every pair, so that tiles must be smaller."""
+    choose: Callable[[Any, PairTile], tuple[Array, ...]] | None = None
+    """Of a tile, arrays (A, n) that are constants to the gradient: made once, and kept for it."""
+    ignore_index: int | None = None
+    names: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    """For an option of the loss that is a field of the row: the field, and its slope in the option."""

@@ -1,0 +1,1 @@
+"""Engine 1: losses against class prototypes."""

@@ -1,0 +1,113 @@
+"""What comes of a batch before any tile of classes: directions, and all that concerns the label's class."""
+
+from typing import Any, NamedTuple
+
+from anglos.engines.numerics import Array, float_type, unit_rows
+from anglos.engines.prototypes.directions import Prototypes
+from anglos.engines.prototypes.row import Curve, Row, curve_of, unchanged
+
+
+class Directions(NamedTuple):
+    """x̂, (B, D), and ŵ_y, (B, D) or (B, K, D), with 1 / |x|, 1 / |w_y|, (..., 1), and their cosines, (B,) or (B, K)."""
+
+    unit: Array
+    inverse: Array
+    own_unit: Array
+    own_inverse: Array | None
+    """None where the gradient of the label's prototypes is not made apart."""
+    cosines: Array
+
+
+def in_type(backend: Any, inputs: dict[str, Array]) -> dict[str, Array]:
+    """The inputs with the embeddings in the type of the arithmetic; weights come to it a tile at a time."""
+    embeddings = inputs["embeddings"]
+    dtype = float_type(backend.xp, embeddings, inputs["weights"])
+    return inputs if embeddings.dtype == dtype else {**inputs, "embeddings": backend.xp.astype(embeddings, dtype)}
+
+
+def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes | None = None) -> Directions:
+    """Of the embeddings, and of the prototypes of their own class: out of all prototypes, where these are known."""
+    unit, inverse = unit_rows(backend, inputs["embeddings"])
+    if prototypes is not None and prototypes.are_unit:
+        own_unit = _of_label(backend, inputs, prototypes.points)
+        own_inverse = None if own_joins(backend, inputs) else _of_label(backend, inputs, prototypes.pullback_factor)
+    else:
+        own_unit, own_inverse = unit_rows(backend, _of_label(backend, inputs, inputs["weights"]))
+    across = unit if own_unit.ndim == 2 else unit[:, None, :]
+    return Directions(unit, inverse, own_unit, own_inverse, backend.dot(across, own_unit))
+
+
+def own_joins(backend: Any, inputs: dict[str, Array]) -> bool:
+    """Whether the label's class joins the others in the products of the gradient.
+
+    Not one of several prototypes: which of them it is was chosen by the directions' cosines, not by those of a tile.
+    """
+    weights, rows = inputs["weights"], inputs["labels"].shape[0]
+    return bool(weights.ndim == 2 and backend.own_inside(weights.shape[0], rows))
+
+
+class Batch(NamedTuple):
+    """All else that has size B: what is compared, and cosine, φ and logit of the label's class."""
+
+    points: Array
+    """x̂ or x: what the loss compares."""
+    own_points: Array
+    length: Any
+    """|x| where the loss asks for it."""
+    embedding_length: Any
+    weight_length: Any
+    cos: Array
+    mix: Array | None
+    """Of several prototypes: ∂cos / ∂cosines, (B, K)."""
+    target: Curve
+    logit: Array
+
+
+def length_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions) -> Any:
+    """|x|, (B,), where the loss asks for it."""
+    return backend.dot(inputs["embeddings"], directions.unit) if row.asks_for_length else None
+
+
+def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions, length: Any) -> Batch:
+    """Lengths, cosine, φ and logit of the label's class."""
+    xp, (unit, _, own_unit, _, cosines), mix = backend.xp, directions, None
+    points, own_points = unit, own_unit
+    embedding_length: Any = 1.0
+    weight_length: Any = 1.0
+    if not row.normalize_embeddings:
+        points, embedding_length = inputs["embeddings"], length
+    if not row.normalize_weights:
+        own_points = _of_label(backend, inputs, inputs["weights"])
+        weight_length = backend.dot(own_points, own_unit)
+    cos, merged = cosines, None
+    if row.merge is not None:
+        merged = row.merge(backend, cosines)
+        cos, mix = merged.value, merged.slope
+    cos = backend.clip(cos, -1.0, 1.0)
+    target = curve_of(backend, row, row.target, cos, length, merged)
+    if row.target is unchanged and not (row.normalize_embeddings and row.normalize_weights):
+        # Not by way of lengths and cosine: a zero vector of free length has a slope, and its cosine has none.
+        logit = row.scale * backend.dot(points, own_points)
+    else:
+        logit = row.scale * embedding_length * weight_length * target.value
+    if row.bias is not None:
+        logit = logit + (xp.take(row.bias, inputs["labels"], axis=0) if per_class(row.bias) else row.bias)
+    return Batch(points, own_points, length, embedding_length, weight_length, cos, mix, target, logit)
+
+
+def _of_label(backend: Any, inputs: dict[str, Array], prototypes: Array) -> Array:
+    """Those of the label's class, of prototypes as in the weights or one a row, in the type of the arithmetic."""
+    shape = inputs["weights"].shape
+    if prototypes.ndim < len(shape):
+        prototypes = backend.xp.reshape(prototypes, (*shape[:-1], prototypes.shape[-1]))
+    own = backend.xp.take(prototypes, inputs["labels"], axis=0)
+    return backend.xp.astype(own, inputs["embeddings"].dtype, copy=False)
+
+
+def per_class(bias: Any) -> bool:
+    return getattr(bias, "ndim", 0) == 1
+
+
+def class_bias(row: Row) -> Array | None:
+    """The bias that is cut into tiles with the classes; None for any other."""
+    return row.bias if per_class(row.bias) else None

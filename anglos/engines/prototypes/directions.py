@@ -1,0 +1,58 @@
+"""The prototypes of a tile: their directions, what comes of them with others, and the way back to the weights."""
+
+from typing import Any, NamedTuple
+
+from anglos.arrays.scratch import Spares
+from anglos.engines.numerics import Array, near_rows
+from anglos.engines.prototypes.row import Row
+
+
+class Prototypes(NamedTuple):
+    """The prototypes of a tile, one a row: `factor` · `points`, which are ŵ, or w where it is not normalised."""
+
+    points: Array
+    pullback_factor: Array | None = None
+    """(T, 1): by what the gradient is still to be divided by |w| after the factor; None for 1."""
+    factor: Array | None = None
+    """(T, 1), or None for 1."""
+
+    @property
+    def are_unit(self) -> bool:
+        """Whether the points are ŵ, and the pullback factor 1 / |w|."""
+        return self.factor is None and self.pullback_factor is not None
+
+
+def prototypes_of(backend: Any, row: Row, weights: Array, dtype: Any, rows: int, spares: Spares,
+                  first: Any = 0, inverses: dict[int, Array] | None = None) -> Prototypes:
+    """Ŵ, or what makes it of W; 1 / |w| of a tile that was visited before is among the inverses, by its first class."""
+    w = backend.xp.astype(weights, dtype, copy=False)
+    if w.ndim == 3:
+        w = backend.xp.reshape(w, (-1, w.shape[-1]))
+    if not row.normalize_weights:
+        return Prototypes(w)
+    known = None if inverses is None else inverses.get(first)
+    near, largest, inverse = near_rows(backend, w) if known is None else (w, None, known)
+    if inverses is not None and largest is None:
+        inverses[first] = inverse
+    whole_inverse = inverse if largest is None else inverse / largest
+    if not backend.makes_unit(*w.shape, rows) and (largest is None or not backend.readable(w)):
+        return Prototypes(w, factor=whole_inverse)
+    return Prototypes(backend.scaled(near, inverse, out=spares.take("unit", w, *w.shape)), whole_inverse)
+
+
+def prototypes_pullback(backend: Any, row: Row, prototypes: Prototypes, d_unit: Array, spares: Spares) -> Array:
+    """∂w = (∂ŵ − ŵ (ŵ·∂ŵ)) / |w|, where ∂ŵ is already multiplied by the factor; may use it."""
+    if not row.normalize_weights:
+        return d_unit
+    points, pullback_factor, factor = prototypes
+    d_unit = backend.across(points, d_unit, factor, spare=spares.take("across", d_unit, *d_unit.shape))
+    return d_unit if pullback_factor is None else backend.scaled(d_unit, pullback_factor, out=d_unit)
+
+
+def products(backend: Any, prototypes: Prototypes, others: Array, scale: Any = 1.0, out: Array | None = None) -> Array:
+    """Scale · p·x of every prototype p and row x: (T, B)."""
+    points, _, factor = prototypes
+    if factor is None:
+        return backend.product(points, (scale * others).T, out=out)
+    cos = backend.product(points, others.T, out=out)
+    return backend.scaled(cos, scale * factor, out=cos)

@@ -1,0 +1,92 @@
+"""Engine 1 of a linear layer's logits, with targets besides: see `targets.py`.
+
+z_ij = x_i · w_j + b_j. What targets add is linear in the logits, and needs none: Σ_j m_ij z_ij = x_i · Σ_j m_ij w_j.
+"""
+
+import math
+from typing import Any
+
+from anglos.call.plan import Means
+from anglos.engines.numerics import Array
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes.batch import in_type
+from anglos.engines.prototypes.row import Row
+from anglos.engines.reductions import CrossEntropy
+from anglos.engines.targets import Masses, are_targets, each, likeliest, masses_of, target_slope
+
+ROWS_ARE_INDEPENDENT = True
+count = _prototypes.count
+
+
+def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: dict[str, Any]
+            ) -> tuple[Array, tuple[Array, ...]]:
+    """As engine 1."""
+    if not are_targets(inputs["labels"], inputs.get("class_weight")):
+        return _prototypes.forward(backend, row, inputs, means, memo)
+    surprise, residuals = _prototypes.forward(backend, *_of_label(backend, row, inputs), means, memo)
+    return _value(backend, row, inputs, row.reduction.label_smoothing, surprise), residuals
+
+
+def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str],
+             means: Any, memo: dict[str, Any]) -> dict[str, Array]:
+    """As engine 1; and ∂ℓ_i/∂t_ij."""
+    if not are_targets(inputs["labels"], inputs.get("class_weight")):
+        return _prototypes.backward(backend, row, inputs, residuals, g, needs, means, memo)
+    of_label, smoothing = _of_label(backend, row, inputs), row.reduction.label_smoothing
+    masses, x, weights = _masses(backend, inputs, smoothing)
+    gradients = _prototypes.backward(backend, *of_label, residuals, g * (masses.own + masses.others),
+                                     needs & {"embeddings", "weights", "bias"}, means, memo)
+    weighted = g[:, None] * x
+    if "embeddings" in needs:
+        gradients["embeddings"] = gradients["embeddings"] + g[:, None] * _above(backend, masses, weights)
+    if "weights" in needs:
+        gradients["weights"] = gradients["weights"] + _above_pullback(backend, masses, weighted)
+    if "bias" in needs:
+        gradients["bias"] = gradients["bias"] + _above_pullback(backend, masses, g)
+    if needs & {"labels", "label_smoothing"}:
+        surprise, _ = _prototypes.forward(backend, *of_label, Means(), {})
+    if "labels" in needs:
+        logits = x @ weights.T + (0.0 if row.bias is None else row.bias)
+        gradients["labels"] = g[:, None] * target_slope(
+            backend, masses.label, inputs.get("class_weight"), smoothing, logits, surprise)
+    if "label_smoothing" in needs:
+        all_smooth, none = (_value(backend, row, inputs, one, surprise) for one in (1.0, 0.0))
+        gradients["label_smoothing"] = g * (all_smooth - none)
+    return gradients
+
+
+def _of_label(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[Row, dict[str, Array]]:
+    """What engine 1 has of it: the cross entropy of y."""
+    return row._replace(reduction=CrossEntropy()), {**inputs, "labels": likeliest(backend, inputs["labels"])}
+
+
+def _masses(backend: Any, inputs: dict[str, Array], smoothing: Any) -> tuple[Masses, Array, Array]:
+    """And the arrays in the type of the arithmetic."""
+    x = in_type(backend, inputs)["embeddings"]
+    weights = backend.xp.astype(inputs["weights"], x.dtype, copy=False)
+    return masses_of(backend, inputs["labels"], inputs.get("class_weight"), smoothing, x.dtype,
+                     weights.shape[0]), x, weights
+
+
+def _value(backend: Any, row: Row, inputs: dict[str, Array], smoothing: Any, surprise: Array) -> Array:
+    """M (lse z − z_y) + x · (R w_y − Σ m_j w_j) + R b_y − Σ m_j b_j."""
+    masses, x, weights = _masses(backend, inputs, smoothing)
+    value = (masses.own + masses.others) * surprise + backend.dot(x, _above(backend, masses, weights))
+    return value if row.bias is None else value + _above_of_bias(backend, masses, row.bias)
+
+
+def _above_of_bias(backend: Any, masses: Masses, bias: Array) -> Array:
+    """Of b, where −∞ excludes a class: it counts for nothing if its mass is 0, else the loss is infinite."""
+    xp, excluded = backend.xp, bias == -math.inf
+    lost = masses.of_classes(xp.astype(excluded, bias.dtype))
+    return xp.where(lost > 0.0, math.inf, _above(backend, masses, xp.where(excluded, 0.0, bias)))
+
+
+def _above(backend: Any, masses: Masses, a: Array) -> Array:
+    """Σ_{j≠y} m_j (a_y − a_j), of one row or number per class."""
+    of_label = backend.xp.take(a, masses.label, axis=0)
+    return each(masses.others, a) * of_label - masses.of_classes(a)
+
+
+def _above_pullback(backend: Any, masses: Masses, b: Array) -> Array:
+    return backend.add_own(masses.label, 0, -masses.of_rows(b), each(masses.others, b) * b)

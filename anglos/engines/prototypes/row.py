@@ -1,0 +1,103 @@
+"""The table of losses against class prototypes: what one loss puts into the scheme of `engine.py`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from anglos.engines.numerics import Array
+from anglos.engines.reductions import CrossEntropy
+
+NO_OPTIONS: Mapping[str, Any] = {}  # no MappingProxyType, which torch.compile does not follow
+NAMES: Mapping[str, tuple[tuple[str, Any], ...]] = {
+    name: ((name, 1.0),) for name in ("scale", "bias", "label_smoothing")}
+
+
+class Curve(NamedTuple):
+    """φ or η of cos θ, its slope in cos θ, in every option of the loss that may be an array, and in |x|."""
+
+    value: Any
+    slope: Any
+    option_slopes: Mapping[str, Any] = NO_OPTIONS
+    length_slope: Any = None
+
+
+def unchanged(backend: Any, cos: Array, length: Array) -> Curve:
+    """φ = cos θ."""
+    return Curve(cos, 1.0)
+
+
+class Row(NamedTuple):
+    """What one loss puts into the scheme."""
+
+    scale: Any = 1.0
+    target: Callable[[Any, Array, Array], Curve] = unchanged
+    """φ: (backend, cos θ_y, |x| if `wants_length`)."""
+    reduction: Any = CrossEntropy()
+    bias: Any = None
+    """One per class, or one for all."""
+    normalize_embeddings: bool = True
+    normalize_weights: bool = True
+    straight_through: bool = False
+    wants_length: bool = False
+    """Whether φ or the regulariser depends on |x|."""
+    rest: Callable[[Any, Array, Any], Curve] | None = None
+    """η, if it is not cos θ: (backend, cos θ of a tile, the row statistic)."""
+    statistic: Callable[[Any, Array], Any] | None = None
+    """What η compares cosines with: (backend, cos θ_y); a constant to the gradient."""
+    nearest: int | None = None
+    """How many of the nearest other classes η treats otherwise; its row statistic is then which of a tile they are."""
+    merge: Callable[[Any, Array], Curve] | None = None
+    """Of several prototypes per class: (backend, cosines (·, K, ...)) -> the class's, with its slopes in them."""
+    regularizer: Callable[[Any, Array], Curve] | None = None
+    """A term of the loss in |x|: (xp, |x|)."""
+    gate: Callable[[Any, Array, Array, Array], Array] | None = None
+    """Which rows have a gradient: (xp, the largest logit of the rest, the label's, the label's if φ were cos θ)."""
+    detach_centroids: bool = False
+    """Of `centroids.py`: whether class means are constants to the gradient."""
+    ignore_index: int | None = None
+    names: Mapping[str, tuple[tuple[str, Any], ...]] = NAMES
+    """For an option of the loss on which fields of the row or of its reduction depend: these, each with its slope."""
+
+    @property
+    def asks_for_length(self) -> bool:
+        """Whether |x| matters to the loss."""
+        return self.wants_length or not self.normalize_embeddings
+
+
+def curve_of(backend: Any, row: Row, of: Any, cos: Array, other: Any, merged: Curve | None = None) -> Curve:
+    """φ or η, or for a straight-through gradient its value with slope 1: so for all who differentiate it.
+
+    With what it owes to the options of the merge that the cosine came from.
+    """
+    fixed = backend.stop_gradient(cos) if row.straight_through else cos
+    curve: Curve = of(backend, fixed, other)
+    if row.straight_through:
+        curve = curve._replace(value=cos + (curve.value - fixed), slope=1.0)
+    if merged is None or not merged.option_slopes:
+        return curve
+    through = {name: curve.slope * slope for name, slope in merged.option_slopes.items()}
+    return curve._replace(option_slopes={**curve.option_slopes, **through})
+
+
+def by_length(xp: Any, row: Row, batch: Any, own_slope: Array) -> Array | None:
+    """∂ℓ/∂|x| beyond that of a free length: through φ, and through the regulariser."""
+    slope = None
+    if batch.target.length_slope is not None:
+        slope = own_slope * row.scale * batch.target.length_slope
+    if row.regularizer is not None:
+        regularizer_slope = row.regularizer(xp, batch.length).slope
+        slope = regularizer_slope if slope is None else slope + regularizer_slope
+    return slope
+
+
+def by_option(xp: Any, row: Row, batch: Any, name: str, g: Array, own_slope: Array, of_rest: Array | None,
+              by_field: Mapping[str, Array]) -> Array:
+    """∂(Σ g_i ℓ_i) in an option: through fields, through φ and η, and through the regulariser."""
+    parts = [by_field[field] * slope for field, slope in row.names.get(name, ())]
+    slopes = batch.target.option_slopes
+    if name in slopes or of_rest is not None:
+        of_curves = own_slope * batch.weight_length * slopes.get(name, 0.0) + (0.0 if of_rest is None else of_rest)
+        parts.append(g * row.scale * batch.embedding_length * of_curves)
+    slopes = {} if row.regularizer is None else row.regularizer(xp, batch.length).option_slopes
+    if name in slopes:
+        parts.append(g * slopes[name])
+    return sum(parts[1:], start=parts[0])

@@ -1,0 +1,90 @@
+"""Cross entropy of targets: of probabilities in the place of labels, or of labels with class weights.
+
+With the mass m_j = ω_j ((1 − ε) t_j + ε/C) of class j, where t is 1 for a label and 0 for the others,
+
+    ℓ = Σ_j m_j (lse z − z_j) = M (lse z − z_y) + Σ_{j≠y} m_j (z_y − z_j),   M = Σ_j m_j,
+
+whatever class y is. With the likeliest for y the first term is the cross entropy of a label, times M; the second is 0
+where all mass is that of y, so that a small loss keeps every digit. With R = Σ_{j≠y} m_j, the second has the slope R in
+z_y and −m_j in the others; and ∂ℓ/∂t_j = (1 − ε) ω_j (lse z − z_j). ℓ is linear in ε.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from anglos.engines.numerics import Array, add_sums
+
+
+class Masses(NamedTuple):
+    """y and m_y, (B,); R, (B,); and products with the masses of the other classes, which are 0 at y."""
+
+    label: Array
+    own: Array
+    others: Array
+    of_classes: Callable[[Array], Array]
+    """a, (C, ...) -> Σ_{j≠y} m_ij a_j, (B, ...)."""
+    of_rows: Callable[[Array], Array]
+    """b, (B, ...) -> Σ_i m_ij b_i over the rows with another y, (C, ...)."""
+
+
+def are_targets(labels: Any, class_weight: Any) -> bool:
+    """Whether there is more to a class than whether it is the label."""
+    return len(labels.shape) == 2 or class_weight is not None
+
+
+def likeliest(backend: Any, labels: Array) -> Array:
+    """The label, or the class of the largest probability: y, (B,)."""
+    if labels.ndim == 1:
+        return labels
+    return backend.xp.astype(backend.xp.argmax(labels, axis=1), backend.index_type, copy=False)
+
+
+def mass_of(backend: Any, labels: Array, class_weight: Array | None, label_smoothing: Any, like: Array
+            ) -> tuple[Array, Array, Array]:
+    """y, whether a class is that, and all m, each (B, C) as `like` is."""
+    xp, label = backend.xp, likeliest(backend, labels)
+    is_own = backend.is_own(label, 0, like.T).T
+    targets = xp.astype(is_own if labels.ndim == 1 else labels, like.dtype, copy=False)
+    mass = (1.0 - label_smoothing) * targets + label_smoothing / like.shape[1]
+    return label, is_own, mass if class_weight is None else class_weight * mass
+
+
+def target_slope(backend: Any, label: Array, class_weight: Array | None, label_smoothing: Any, logits: Array,
+                 surprise: Array) -> Array:
+    """∂ℓ/∂t_j, (B, C), from lse z − z_y."""
+    own_logit = backend.xp.take_along_axis(logits, label[:, None], axis=1)
+    slope = (1.0 - label_smoothing) * (surprise[:, None] + (own_logit - logits))
+    return slope if class_weight is None else class_weight * slope
+
+
+def masses_of(backend: Any, labels: Array, class_weight: Array | None, label_smoothing: Any, dtype: Any,
+              classes: int) -> Masses:
+    """Of labels without an array of B × C: there the masses of the others are ε/C times a row of class weights."""
+    xp = backend.xp
+    if labels.ndim == 2:
+        targets = xp.astype(labels, dtype, copy=False)
+        label, is_own, mass = mass_of(backend, targets, class_weight, label_smoothing, targets)
+        others = xp.where(is_own, 0.0, mass)
+
+        def sweep(visit: Any, *arrays: Array) -> Any:  # where classes are sharded, every device has its own
+            return backend.sweep(visit, add_sums, (others.T, *arrays), classes)
+
+        return Masses(label, xp.sum(xp.where(is_own, mass, 0.0), axis=1), xp.sum(others, axis=1),
+                      lambda a: sweep(lambda first, m, a: ({"sum": m.T @ a}, ()), a)[0]["sum"],
+                      lambda b: sweep(lambda first, m: ({}, (m @ b,)))[1][0])
+    own_weight, spread = xp.take(class_weight, labels, axis=0), label_smoothing / classes
+
+    def of_classes(a: Array) -> Array:
+        return spread * (class_weight @ a - each(own_weight, a) * xp.take(a, labels, axis=0))
+
+    def of_rows(b: Array) -> Array:
+        total = spread * (each(class_weight, b) * xp.sum(b, axis=0))
+        return backend.add_own(labels, 0, total, -spread * each(own_weight, b) * b)
+
+    return Masses(labels, own_weight * (1.0 - label_smoothing + spread), spread * (xp.sum(class_weight) - own_weight),
+                  of_classes, of_rows)
+
+
+def each(weights: Array, like: Array) -> Array:
+    """One per row of a matrix, or per number of a vector."""
+    return weights[:, None] if like.ndim == 2 else weights

@@ -1,0 +1,1 @@
+"""What stands around a loss in training."""

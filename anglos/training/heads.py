@@ -1,0 +1,101 @@
+"""What the layers of all frameworks share: the shape of the weight, and what a trained one predicts by."""
+
+import numbers
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from anglos.arrays.dispatch import backend_of, unwrapped
+from anglos.arrays.scratch import Spares
+from anglos.call.check import check_options
+from anglos.call.kinds import describe
+from anglos.call.loss import Loss
+from anglos.engines.numerics import Array, float_type
+from anglos.engines.pairs.row import PairRow
+from anglos.engines.prototypes.batch import batch_of, class_bias, directions_of, in_type, length_of
+from anglos.engines.prototypes.row import Row, unchanged
+from anglos.engines.prototypes.step import visit_tile
+
+
+def check_head(loss: Any, num_classes: int, embedding_dim: int, prototypes_per_class: int | None = None
+               ) -> tuple[int, ...]:
+    """The shape of a layer's weight."""
+    shape = getattr(loss.kinds[loss.arrays[1]], "shape", "") if isinstance(loss, Loss) and len(loss.arrays) == 3 else ""
+    if shape not in ("C D", "C K D"):
+        what = f"{loss.name}, of {', '.join(loss.arrays)}" if isinstance(loss, Loss) else describe(loss)
+        raise TypeError(f"Head: loss was {what}; wanted a loss of embeddings, weights, labels, such as anglos.arcface")
+    sizes = {"num_classes": num_classes, "embedding_dim": embedding_dim}
+    if shape == "C K D":
+        sizes["prototypes_per_class"] = prototypes_per_class  # type: ignore[assignment]
+    elif prototypes_per_class is not None:
+        raise ValueError(f"Head({loss.name}): prototypes_per_class was {describe(prototypes_per_class)}; wanted None: "
+                         "this loss has one")
+    for name, number in sizes.items():
+        if not isinstance(number, numbers.Integral) or isinstance(number, bool) or number < 1:
+            raise ValueError(f"Head: {name} was {describe(number)}; wanted an integer of at least 1")
+    return (int(num_classes), *([int(prototypes_per_class)] if prototypes_per_class else []), int(embedding_dim))
+
+
+def own_options(loss: Loss[...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as a layer keeps them: nothing that its user may change later, as a list or a NumPy array.
+
+    An integer becomes a float where one may come: `equinox.tree_deserialise_leaves` casts what it loads to its type.
+    """
+    options = check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults)
+    return {name: option.copy() if getattr(backend_of(option), "name", None) == "numpy" else option
+            for name, option in options.items()}
+
+
+def check_given(loss: Loss[...], given: Iterable[str], options: Mapping[str, Any]) -> None:
+    """Refuses a call without an option that the layer was made with: the loss's default would take its place.
+
+    None is what `equinox.partition` leaves in the place of an array, and what some losses take for an option.
+    """
+    for name in given:
+        if options.get(name) is None:
+            raise ValueError(f"Head({loss.name}): {name} was given when the head was made, and is now "
+                             f"{'None' if name in options else 'gone'}; wanted it in head.options")
+
+
+def check_attribute(loss: Loss[...] | None, name: str) -> None:
+    """Refuses an option that is set as an attribute of the layer, where nothing would read it."""
+    if loss is not None and name in loss.defaults:
+        raise AttributeError(f"Head({loss.name}): {name} was set as an attribute; wanted head.options[{name!r}]")
+
+
+def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[str, Any]) -> Array:
+    """z_ij = scale · |x_i| · |w_j| · cos θ_ij + b_j, (B, C): the loss's own, with cos θ in the place of φ and η.
+
+    What the library differentiates. Arrays of margins, which are no part of it, may be those of another batch.
+    """
+    embeddings = unwrapped(embeddings)
+    options = {name: option for name, option in ((name, unwrapped(option)) for name, option in options.items())
+               if backend_of(option) is None or "B" not in loss.kinds[name].shapes}
+    backend = backend_of(embeddings)
+    labels = None if backend is None else backend.xp.zeros(
+        embeddings.shape[:1], dtype=backend.index_type, device=backend.device(embeddings))
+    call = loss._prepare((embeddings, weights, labels), options)
+    backend = call.plan.backend
+    with backend.plain(call.arrays):
+        row, inputs = call.plan._row(call.arrays)
+        inputs["weights"] = inputs.pop(loss.arrays[1], inputs.get("weights"))
+        row = _without_margin(backend, row, inputs)
+        inputs = in_type(backend, inputs)
+        directions = directions_of(backend, inputs)
+        batch = batch_of(backend, row, inputs, directions, length_of(backend, row, inputs, directions))
+        visit = visit_tile(backend, row, batch, directions.unit, None, inputs["labels"], 0, inputs["weights"],
+                           class_bias(row), Spares(backend, several=False))
+        return visit.tile.logits.T
+
+
+def _without_margin(backend: Any, row: Any, inputs: dict[str, Array]) -> Row:
+    """Of losses that are not in the scheme of `engine.py`, the row that ranks classes as they do.
+
+    −½ |x − c|² is x·c − ½ |c|² but for a number that all classes share.
+    """
+    if isinstance(row, Row):
+        return row._replace(target=unchanged, rest=None, statistic=None, nearest=None, straight_through=False)
+    if isinstance(row, PairRow):
+        return Row(row.scale)
+    weights = inputs["weights"]
+    weights = backend.xp.astype(weights, float_type(backend.xp, inputs["embeddings"], weights), copy=False)
+    return Row(bias=-0.5 * backend.dot(weights, weights), normalize_embeddings=False, normalize_weights=False)

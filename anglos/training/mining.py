@@ -1,0 +1,92 @@
+"""Online selection of triplets as functions, for those who want the indices: `anglos.triplet` selects by itself.
+
+Each takes embeddings (B, D) and labels (B,), any integers with −100 for none, and gives three integer arrays (T,): the
+rows of anchors, of positives and of negatives; with `reference_embeddings` (N, D) and `reference_labels` (N,) positives
+and negatives are rows of those. Labels may also be several per sample, or weights of positives, and `excluded_pairs`
+are left out, as in `anglos.triplet`. T depends on the values, so that these functions cannot be traced by `jax.jit`.
+They need B × N numbers of memory. All triplets of a batch would need B³: `anglos.triplet(mining="batch_all")` does not
+form them.
+"""
+
+from functools import partial
+
+from anglos.arrays.library import Array
+from anglos.call.check import check_values
+from anglos.call.kinds import Number
+from anglos.call.loss import LOSSES
+from anglos.call.rows import settle_groups
+from anglos.engines.pairs.row import PairRow
+from anglos.engines.pairs.step import Tiles, sides_of
+from anglos.engines.pairs.triplets import CHOICES, chosen_terms
+
+Triplets = tuple[Array, Array, Array]
+
+
+def batch_hard(embeddings: Array, labels: Array, *, distance: str = "squared_euclidean", normalize: bool = True,
+               reference_embeddings: Array | None = None, reference_labels: Array | None = None,
+               excluded_pairs: Array | None = None) -> Triplets:
+    """For every anchor its farthest positive and its nearest negative; the first of equals.
+
+    >>> import numpy as np
+    >>> embeddings, labels = np.asarray([[0.0], [1.0], [3.0]]), np.asarray([5, 5, 7])
+    >>> [rows.tolist() for rows in batch_hard(embeddings, labels, normalize=False)]
+    [[0, 1], [1, 0], [2, 2]]
+    """
+    return _select("batch_hard", embeddings, labels, distance, normalize, reference_embeddings, reference_labels,
+                   excluded_pairs, None)
+
+
+def semi_hard(embeddings: Array, labels: Array, *, margin: float | Array | None = None,
+              distance: str = "squared_euclidean", normalize: bool = True, reference_embeddings: Array | None = None,
+              reference_labels: Array | None = None, excluded_pairs: Array | None = None) -> Triplets:
+    """For every pair of anchor and positive the nearest negative that is farther, if it is within the margin (FaceNet).
+
+    Without a margin it may be any distance away.
+
+    >>> import numpy as np
+    >>> embeddings, labels = np.asarray([[0.0], [1.0], [3.0]]), np.asarray([5, 5, 7])
+    >>> [rows.tolist() for rows in semi_hard(embeddings, labels, margin=5.0, normalize=False)]  # 1 < 4 < 1 + 5 < 9
+    [[1], [0], [2]]
+    """
+    return _select("semi_hard", embeddings, labels, distance, normalize, reference_embeddings, reference_labels,
+                   excluded_pairs, margin)
+
+
+def semi_hard_or_easiest(embeddings: Array, labels: Array, *, distance: str = "squared_euclidean",
+                         normalize: bool = True, reference_embeddings: Array | None = None,
+                         reference_labels: Array | None = None, excluded_pairs: Array | None = None) -> Triplets:
+    """For every pair of anchor and positive the nearest negative that is farther, or else the farthest (TensorFlow).
+
+    >>> import numpy as np
+    >>> embeddings, labels = np.asarray([[0.0], [5.0], [3.0]]), np.asarray([5, 5, 7])
+    >>> [rows.tolist() for rows in semi_hard_or_easiest(embeddings, labels, normalize=False)]
+    [[0, 1], [1, 0], [2, 2]]
+    """
+    return _select("semi_hard_or_easiest", embeddings, labels, distance, normalize, reference_embeddings,
+                   reference_labels, excluded_pairs, None)
+
+
+def _select(mining: str, embeddings: Array, labels: Array, distance: str, normalize: bool,
+            reference_embeddings: Array | None, reference_labels: Array | None, excluded_pairs: Array | None,
+            margin: float | Array | None) -> Triplets:
+    name = f"mining.{mining}"
+    kinds = {**LOSSES["triplet"].kinds, "margin": Number("a margin on the distance", 0.0, optional=True)}
+    values = {"embeddings": embeddings, "labels": labels, "distance": distance, "normalize": normalize,
+              "reference_embeddings": reference_embeddings, "reference_labels": reference_labels,
+              "excluded_pairs": excluded_pairs, "margin": margin}
+    backend, inputs, static, sizes = check_values(name, kinds, values)
+    margin = inputs.pop("margin", margin)
+    with backend.untracked(tuple(inputs.values())):
+        rows, inputs = settle_groups(name, backend, inputs, None, -100, None)
+        if 0 in (sizes["B"], sizes.get("N")):
+            return (backend.xp.astype(inputs["embeddings"][:0, 0], backend.index_type),) * 3
+        terms = partial(chosen_terms, mining=mining, margin=margin, soft=False, active=False)
+        row = PairRow(terms, distance=static["distance"], normalize=static["normalize"], ignore_index=-100)
+        tiles = Tiles(backend, row, inputs, sides_of(backend, row, inputs))
+        tile, _, _ = tiles.visit(0, *tiles.swept)
+        if rows.counted is not None:
+            tile = tile._replace(positive=tile.positive & rows.counted[:, None])
+        chosen = CHOICES[mining](backend, tile, margin)
+        anchors, places = backend.xp.nonzero(chosen.valid)
+        positives = places if chosen.positive is None else chosen.positive[anchors, places]
+        return anchors, positives, chosen.negative[anchors, places]
