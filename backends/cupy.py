@@ -9,11 +9,11 @@ from anglos.arrays.backend import Backend
 
 # Each is one pass over a tile, in place: name -> inputs, operation.
 KERNELS = {
-    "with_own": ("int64 number, int64 label, T value, T term", "out = number == label ? value : term"),
+    "with_label": ("int64 number, int64 label, T value, T term", "out = number == label ? value : term"),
     "exponential": ("T logit, T shift", "out = exp(logit - shift)"),
     # Not by min(), which makes a number of NaN.
     "probability": ("T logit, T total", "out = exp(logit > total ? T(0) : logit - total)"),
-    "across": ("T vector, T unit, T along", "out = vector - unit * along"),
+    "project_out": ("T vector, T unit, T along", "out = vector - unit * along"),
 }
 _fused = {name: cupy.ElementwiseKernel(inputs, "T out", operation, f"anglos_{name}")
           for name, (inputs, operation) in KERNELS.items()}
@@ -35,19 +35,19 @@ class CuPy(Backend):
     def product(self, a: Any, b: Any, out: Any = None) -> Any:
         return cupy.matmul(a, b, out=out)
 
-    def scaled(self, a: Any, b: Any, out: Any = None) -> Any:
+    def multiply(self, a: Any, b: Any, out: Any = None) -> Any:
         return cupy.multiply(a, b, out=out)
 
-    def plus(self, a: Any, b: Any, out: Any = None) -> Any:
+    def add(self, a: Any, b: Any, out: Any = None) -> Any:
         return cupy.add(a, b, out=out)
 
-    def across(self, direction: Any, vectors: Any, factor: Any = None, spare: Any = None) -> Any:
-        unit = direction if factor is None else self.scaled(direction, factor, out=spare)
-        return _fused["across"](vectors, unit, self.dot(unit, vectors)[..., None], vectors)
+    def project_out(self, direction: Any, vectors: Any, factor: Any = None, spare: Any = None) -> Any:
+        unit = direction if factor is None else self.multiply(direction, factor, out=spare)
+        return _fused["project_out"](vectors, unit, self.dot(unit, vectors)[..., None], vectors)
 
-    def with_own(self, labels: Any, first: int, terms: Any, value: Any, whole: bool = False) -> Any:
+    def with_label(self, labels: Any, first: int, terms: Any, value: Any, whole: bool = False) -> Any:
         numbers = cupy.arange(first, first + len(terms))[:, None]
-        return _fused["with_own"](numbers, labels, value, terms, terms)
+        return _fused["with_label"](numbers, labels, value, terms, terms)
 
     def exponential(self, logits: Any, shift: Any) -> Any:
         return _fused["exponential"](logits, shift, logits)
@@ -55,7 +55,7 @@ class CuPy(Backend):
     def probability(self, logits: Any, total: Any, out: Any = None) -> Any:
         return _fused["probability"](logits, total, cupy.empty_like(logits) if out is None else out)
 
-    def add_own(self, labels: Any, first: int, whole: Any, values: Any) -> Any:
+    def add_at_labels(self, labels: Any, first: int, whole: Any, values: Any) -> Any:
         places = labels - first
         inside = (places >= 0) & (places < len(whole))
         values = cupy.where(inside.reshape(-1, *[1] * (values.ndim - 1)), values, 0.0)

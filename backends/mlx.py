@@ -59,8 +59,8 @@ class Mlx(Backend):
         return [*(whole or ()), part]
 
     def differentiable(self, plan: Plan, arrays: tuple[mx.array, ...]) -> tuple[mx.array, tuple[mx.array, ...]]:
-        per_row, residuals = _differentiable(plan)(arrays)
-        return per_row, tuple(map(mx.stop_gradient, residuals))
+        per_sample, residuals = _differentiable(plan)(arrays)
+        return per_sample, tuple(map(mx.stop_gradient, residuals))
 
 
 def _differentiable(plan: Plan) -> Any:

@@ -58,9 +58,9 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "prototype": lambda loss: loss.engine in (_prototypes, _linear),
     "kept": lambda loss: "keep_bytes" in loss.defaults,
     "tiled": lambda loss: loss.engine is not _direct,
-    "single": lambda loss: bool(loss.engine.ROWS_ARE_INDEPENDENT),
+    "single": lambda loss: bool(loss.engine.SAMPLES_ARE_INDEPENDENT),
     "two_towers": lambda loss: loss.arrays[:2] == ("queries", "keys"),
-    "pair": lambda loss: not loss.engine.ROWS_ARE_INDEPENDENT,
+    "pair": lambda loss: not loss.engine.SAMPLES_ARE_INDEPENDENT,
     "labelled": lambda loss: "excluded_pairs" in loss.defaults,
 }
 """Which losses of the registry the argument of a test stands for."""

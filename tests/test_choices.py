@@ -103,8 +103,8 @@ def assert_kept_without_a_memo(loss: Loss[...], inputs: list[Any], options: dict
     """As JAX asks for gradients: the residuals are all that they know of the value."""
     call = loss._prepare(tuple(array.detach() for array in inputs), options, None)
     with torch.no_grad():
-        per_row, residuals = call.plan.forward(call.arrays)
-        first, *others = (call.plan.backward(torch.ones_like(per_row), call.arrays, residuals, call.form.needs)
+        per_sample, residuals = call.plan.forward(call.arrays)
+        first, *others = (call.plan.backward(torch.ones_like(per_sample), call.arrays, residuals, call.form.needs)
                           for _ in range(4))
     for other in others:
         torch.testing.assert_close(other, first, rtol=1e-9, atol=1e-9, msg=lambda m: f"{options} {m}")

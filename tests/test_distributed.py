@@ -85,7 +85,7 @@ WRAPPERS = {"ddp": ddp, "fsdp": fsdp_of_the_whole, "fsdp of the head": fsdp_of_t
 
 def of_layer(loss: Loss[...], wrap: Any, mine: slice) -> dict[str, Any]:
     x, labels = batch()
-    model = wrap(Model(loss, gather=not loss.engine.ROWS_ARE_INDEPENDENT))
+    model = wrap(Model(loss, gather=not loss.engine.SAMPLES_ARE_INDEPENDENT))
     model(x[mine], labels[mine]).backward()
     return gradients(model)
 

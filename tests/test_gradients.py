@@ -247,8 +247,8 @@ def test_smooth_margins_only_fall(numpy: Library) -> None:
         (anglos.combined_margin, {"m1": 1.7, "m2": 0.5})]
     for loss, options in cases:
         # Two classes, one at 90° always: ℓ = softplus(−s φ).
-        per_row = loss(embeddings, weights, labels, **options, scale=1.0, reduction="none")
-        phi = -np.log(np.expm1(per_row))
+        per_sample = loss(embeddings, weights, labels, **options, scale=1.0, reduction="none")
+        phi = -np.log(np.expm1(per_sample))
         assert np.all(np.diff(phi) < 1e-12)
         assert np.abs(np.diff(phi, 2)).max() < 2e-5
 

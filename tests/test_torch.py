@@ -157,8 +157,8 @@ def test_func_transforms(single: Loss[...], torch_library: Library) -> None:
         one = (array if per_class(name) else array[None] for name, array in zip(loss.arrays[1:], rest, strict=True))
         return loss(first[None], *one, **rowwise(loss))
 
-    per_row = [None if per_class(name) else 0 for name in loss.arrays]
-    gradients = torch.func.vmap(torch.func.grad(of_one), in_dims=tuple(per_row))(*detached)
+    per_sample = [None if per_class(name) else 0 for name in loss.arrays]
+    gradients = torch.func.vmap(torch.func.grad(of_one), in_dims=tuple(per_sample))(*detached)
     torch.testing.assert_close(gradients / len(gradients), wanted[0], rtol=2e-5, atol=1e-6)
 
 

@@ -188,7 +188,7 @@ def test_deterministic(loss: Loss[...], torch_library: Library, request: pytest.
     """Nothing that PyTorch knows to be of no fixed order, for which it would raise; and twice the same."""
     request.addfinalizer(lambda: torch.use_deterministic_algorithms(False))
     torch.use_deterministic_algorithms(True)
-    inputs = [array.repeat(4096, *[1] * (array.ndim - 1)) if not per_class(name) and loss.engine.ROWS_ARE_INDEPENDENT
+    inputs = [array.repeat(4096, *[1] * (array.ndim - 1)) if not per_class(name) and loss.engine.SAMPLES_ARE_INDEPENDENT
               else array for name, array in zip(loss.arrays, arrays(loss, torch_library), strict=True)]
     tensors = [array.requires_grad_() for array in leaves(loss, inputs)]
     first, second = (torch.autograd.grad(loss(*inputs), tensors) for _ in range(2))

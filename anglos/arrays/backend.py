@@ -26,9 +26,9 @@ class Backend(Library):
     def sum_by_label(self, values: Array, labels: Array, classes: int) -> Array:
         """Σ of the rows (B, D) with each label: (C, D)."""
         nothing = self.xp.zeros((classes, values.shape[1]), dtype=values.dtype, device=self.device(values))
-        return self.add_own(labels, 0, nothing, values)
+        return self.add_at_labels(labels, 0, nothing, values)
 
-    def is_own(self, labels: Array, first: Any, tile: Array) -> Array:
+    def is_label(self, labels: Array, first: Any, tile: Array) -> Array:
         """Whether a class of a tile, (T, ...), from the first on, is the label's: (T, B)."""
         return (self.numbers(tile, labels) + first)[:, None] == labels[None, :]
 
@@ -70,7 +70,7 @@ class Backend(Library):
         """Whether arrays may be changed in place, here and now."""
         return False
 
-    def room(self, like: Array, *shape: int) -> Array | None:
+    def scratch(self, like: Array, *shape: int) -> Array | None:
         """An array to be filled tile by tile; None where arrays are not changed."""
         return self.xp.empty(shape, dtype=like.dtype, device=self.device(like)) if self.changes_arrays() else None
 
@@ -86,33 +86,33 @@ class Backend(Library):
         """The matrix product of both rounded to bfloat16, where the library has that; its type is that of a."""
         return self.product(a, b, out=out)
 
-    def scaled(self, a: Array, b: Any, out: Array | None = None) -> Array:
+    def multiply(self, a: Array, b: Any, out: Array | None = None) -> Array:
         """The product a b, element by element."""
         return a * b
 
-    def plus(self, a: Array, b: Any, out: Array | None = None) -> Array:
+    def add(self, a: Array, b: Any, out: Array | None = None) -> Array:
         """The sum a + b."""
         return a + b
 
-    def own_inside(self, classes: int, rows: int) -> bool:
+    def label_joins(self, classes: int, rows: int) -> bool:
         """Whether the label's class joins the others in the products of the gradient, (classes, rows) and more.
 
         Only where they round no factor: most of its gradient is along its prototype, and is taken out again.
         """
         return False
 
-    def with_own(self, labels: Array, first: Any, terms: Array, value: Any, whole: bool = False) -> Array:
+    def with_label(self, labels: Array, first: Any, terms: Array, value: Any, whole: bool = False) -> Array:
         """Terms, (T, B), of classes from the first on, with a value, (B,), for the label's class; may use the terms.
 
         Whole: they are all classes, so that every label's is among them.
         """
-        return self.xp.where(self.is_own(labels, first, terms), value, terms)
+        return self.xp.where(self.is_label(labels, first, terms), value, terms)
 
     def are_among(self, numbers: Array, first: Any, tile: Array) -> Array:
         """Which classes of a tile, (T, B), from the first on, are among the numbers, (k, B)."""
         among = self.xp.zeros_like(tile)
         for number in range(numbers.shape[0]):
-            among = self.with_own(numbers[number, ...], first, among, 1.0)
+            among = self.with_label(numbers[number, ...], first, among, 1.0)
         return among > 0.0
 
     def exponential(self, logits: Array, shift: Array) -> Array:
@@ -128,7 +128,7 @@ class Backend(Library):
         """a·b along the last axis."""
         return self.xp.sum(a * b, axis=-1)
 
-    def across(self, direction: Array, vectors: Array, factor: Array | None = None, spare: Array | None = None
+    def project_out(self, direction: Array, vectors: Array, factor: Array | None = None, spare: Array | None = None
                ) -> Array:
         """What a vector has at right angles to a direction u of length 1, which is factor · direction: v − u (u·v).
 
@@ -150,11 +150,11 @@ class Backend(Library):
         """The elements, within limits."""
         return self.xp.clip(x, low, high)
 
-    def larger(self, a: Array, b: Any) -> Array:
+    def maximum(self, a: Array, b: Any) -> Array:
         """The larger of two; of equals b, whose derivatives are taken."""
         return self.xp.where(a > b, a, b)
 
-    def smaller(self, a: Array, b: Any) -> Array:
+    def minimum(self, a: Array, b: Any) -> Array:
         """The smaller of two; of equals b, likewise."""
         return self.xp.where(a < b, a, b)
 
@@ -169,14 +169,14 @@ class Backend(Library):
         """Whether all numbers are known to be above the bound; False where they cannot be read."""
         return False
 
-    def add_own(self, labels: Array, first: Any, whole: Array, values: Array) -> Array:
+    def add_at_labels(self, labels: Array, first: Any, whole: Array, values: Array) -> Array:
         """The whole, (T, ...), of classes from the first on, with the values, (B, ...), added to the label's class.
 
         May use the whole.
         """
-        own = self.xp.astype(self.is_own(labels, first, whole), whole.dtype)
+        own = self.xp.astype(self.is_label(labels, first, whole), whole.dtype)
         values = self.xp.reshape(values, (values.shape[0], math.prod(values.shape[1:])))
-        return self.plus(whole, self.xp.reshape(own @ values, whole.shape), out=whole)
+        return self.add(whole, self.xp.reshape(own @ values, whole.shape), out=whole)
 
     def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
               arrays: tuple[Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:

@@ -6,7 +6,7 @@ from anglos.arrays.backend import Backend
 from anglos.arrays.library import Array
 
 
-class Spares:
+class Scratch:
     """Arrays that tiles use one after the other, a set for every thread.
 
     What is freed after every tile would be given back to the system, and be faulted in again by the next.
@@ -23,5 +23,5 @@ class Spares:
         key = name, get_ident()
         array = self.arrays.get(key)
         if array is None or array.shape[0] < shape[0]:
-            array = self.arrays[key] = self.backend.room(like, *shape)
+            array = self.arrays[key] = self.backend.scratch(like, *shape)
         return None if array is None else array[: shape[0], ...]

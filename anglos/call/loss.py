@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import update_wrapper
-from types import ModuleType
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from anglos.arrays.backend import Backend
@@ -24,6 +23,7 @@ from anglos.call.check import (
 from anglos.call.kinds import has_gradient, kind_of
 from anglos.call.plan import Means, Plan, signature
 from anglos.call.rows import Rows, reduce, reduce_pullback, settle
+from anglos.engines.contract import Engine
 from anglos.engines.numerics import float_type
 
 Options = ParamSpec("Options")
@@ -45,7 +45,7 @@ class Loss(Generic[Options]):
     Made by `@loss(...)` from a function whose signature and docstring it takes over. Hashable and picklable.
     """
 
-    def __init__(self, function: Callable[Concatenate[Any, Options], Any], engine: ModuleType, formula: str, paper: str
+    def __init__(self, function: Callable[Concatenate[Any, Options], Any], engine: Engine, formula: str, paper: str
                  ) -> None:
         update_wrapper(self, function)  # type: ignore[arg-type]
         self.name, self.function, self.engine = function.__name__, function, engine
@@ -101,14 +101,14 @@ class Loss(Generic[Options]):
         """
         call = self._prepare((first, *others), options, wrt)
         backend, form = call.plan.backend, call.form
-        memo: dict[str, Any] = {}
         with backend.untracked(call.arrays):
-            per_row, residuals = call.plan.forward(call.arrays, memo)
+            step = call.plan.prepare(call.arrays)
+            per_sample, residuals = call.plan.forward(call.arrays, step)
             count = self.engine.count(residuals)
-            g, d_sample_weight = reduce_pullback(backend.xp, per_row, call.rows, form.reduction, count)
-            gradients = call.plan.backward(g, call.arrays, residuals, form.needs, memo)
+            g, d_sample_weight = reduce_pullback(backend.xp, per_sample, call.rows, form.reduction, count)
+            gradients = call.plan.backward(g, call.arrays, residuals, form.needs, step)
             gradients["sample_weight"] = d_sample_weight
-            return call.reduce(per_row, residuals), tuple([gradients[name] for name in form.wrt])
+            return call.reduce(per_sample, residuals), tuple([gradients[name] for name in form.wrt])
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> "_Call":
         """A call with its values checked; its form, which is all else, is checked once and remembered."""
@@ -134,7 +134,7 @@ class Loss(Generic[Options]):
             like = inputs[self.arrays[0]]
             with plan.backend.errstate():
                 inputs[name] = plan.backend.asarray(number, like, float_type(plan.backend.xp, like))
-        rows, inputs = settle(self.name, plan.backend, form.kinds, inputs, self.engine.ROWS_ARE_INDEPENDENT,
+        rows, inputs = settle(self.name, plan.backend, form.kinds, inputs, self.engine.SAMPLES_ARE_INDEPENDENT,
                               form.classes, form.ignore_index)
         return _Call(plan, tuple(inputs.values()), rows, form)
 
@@ -153,7 +153,7 @@ class Loss(Generic[Options]):
                     f"{self.name}: wrt named {name}, which was {number!r}; wanted an array or a number for it")
         reduction, ignore_index = static.pop("reduction"), static.pop("ignore_index", None)
         static.pop("sample_weight", None)
-        if "labels" in owners and not self.engine.ROWS_ARE_INDEPENDENT:
+        if "labels" in owners and not self.engine.SAMPLES_ARE_INDEPENDENT:
             static["ignore_index"] = ignore_index
         means = Means(**{name: static.pop(name) for name in Means._fields if name in static})
         names = tuple(name for name in (*owners, *numbers) if name != "sample_weight")
@@ -191,12 +191,12 @@ class _Call(NamedTuple):
     rows: Rows
     form: _Form
 
-    def reduce(self, per_row: Array, residuals: tuple[Array, ...]) -> Array:
+    def reduce(self, per_sample: Array, residuals: tuple[Array, ...]) -> Array:
         count = self.plan.loss.engine.count(residuals)
-        return reduce(self.plan.backend.xp, per_row, self.rows, self.form.reduction, count)
+        return reduce(self.plan.backend.xp, per_sample, self.rows, self.form.reduction, count)
 
 
-def loss(engine: ModuleType, *, formula: str, paper: str) -> Callable[
+def loss(engine: Engine, *, formula: str, paper: str) -> Callable[
         [Callable[Concatenate[Any, Options], Any]], Loss[Options]]:
     """Make a function a loss: its signature and docstring are the public ones, its result the engine's row."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import backend_of
 from anglos.arrays.library import Array
+from anglos.engines.contract import pack
 from anglos.engines.numerics import float_type
 
 if TYPE_CHECKING:
@@ -57,33 +58,31 @@ class Plan:
         """The same, when no gradient will follow: nothing is kept for it."""
         return replace(self, means=Means())
 
-    def forward(self, arrays: tuple[Array, ...], memo: dict[str, Any] | None = None
-                ) -> tuple[Array, tuple[Array, ...]]:
-        """The loss of every row, (B,), and residuals: a cache for `backward`.
+    def prepare(self, arrays: tuple[Array, ...], *, residuals: tuple[Array, ...] | None = None, anew: bool = False,
+                remembered: Any = None) -> Any:
+        """The step of the engine, which both passes start from.
 
-        So is the memo, of whatever costs less to keep than to make again, for those who can hand it on as it is.
+        With residuals, their numbers are taken; or, anew, all is computed again, since a second derivative must see how
+        they depend on the inputs, but what the forward pass chose stays chosen.
         """
         row, inputs = self._row(arrays)
-        memo = {} if memo is None else memo
-        memo["row"] = row, inputs
-        result: tuple[Array, tuple[Array, ...]] = self.loss.engine.forward(
-            self.backend, row, inputs, self.means, memo)
-        return result
+        record = None if residuals is None else self.loss.engine.unpack(row, residuals)
+        return self.loss.engine.prepare(
+            self.backend, row, inputs, **self.means._asdict(), saved=None if anew else record,
+            chosen=record if anew else None, remembered=remembered)
 
-    def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...],
-                 needs: frozenset[str], memo: dict[str, Any] | None = None, anew: bool = False) -> dict[str, Array]:
-        """∂(Σ g_i ℓ_i) for the inputs named in `needs`, each in its input's shape and dtype.
+    def forward(self, arrays: tuple[Array, ...], step: Any = None) -> tuple[Array, tuple[Array, ...]]:
+        """The loss of every sample, (B,), and residuals: a cache for `backward`."""
+        value, saved = self.loss.engine.forward(self.prepare(arrays) if step is None else step)
+        return value, pack(saved)
 
-        Anew: residuals are computed again, since a second derivative must see how they depend on the inputs; but what
-        the forward pass chose stays chosen.
-        """
-        memo = {} if memo is None or anew else memo
-        (row, inputs), xp = memo.get("row") or self._row(arrays), self.backend.xp
-        if anew:
-            memo["chosen"] = residuals
-            residuals = self.loss.engine.forward(self.backend, row, inputs, Means(), memo)[1]
-        gradients: dict[str, Array] = self.loss.engine.backward(
-            self.backend, row, inputs, residuals, g, needs, self.means, memo)
+    def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...], needs: frozenset[str],
+                 step: Any = None, anew: bool = False, remembered: Any = None) -> dict[str, Array]:
+        """∂(Σ g_i ℓ_i) for the inputs named in `needs`, each in its input's shape and dtype."""
+        xp, engine = self.backend.xp, self.loss.engine
+        step = step or self.prepare(arrays, residuals=residuals, anew=anew, remembered=None if anew else remembered)
+        saved = engine.forward(step)[1] if anew else engine.unpack(step.row, residuals)
+        gradients: dict[str, Array] = engine.backward(step, saved, g, needs)
         for name, array in zip(self.names, arrays, strict=True):
             if name in gradients:
                 gradient = gradients[name]

@@ -110,46 +110,46 @@ def rows_of(xp: Any, labels: Array, classes: int, ignore_index: int, sample_weig
 
 def zero_elsewhere(xp: Any, kind: Any, array: Array, counted: Any) -> Array:
     """Zeros in the place of ignored rows: 0 times a NaN that padding may hold would be NaN in the gradient."""
-    per_row = any(shape.startswith("B") for shape in kind.shapes)
-    if kind.dtype != "real floating" or array.ndim == 0 or not per_row:
+    per_sample = any(shape.startswith("B") for shape in kind.shapes)
+    if kind.dtype != "real floating" or array.ndim == 0 or not per_sample:
         return array
     return xp.where(counted[:, None] if array.ndim == 2 else counted, array, 0.0)
 
 
-def reduce(xp: Any, per_row: Array, rows: Rows, reduction: str, count: Array | None = None) -> Array:
+def reduce(xp: Any, per_sample: Array, rows: Rows, reduction: str, count: Array | None = None) -> Array:
     """none: w_i ℓ_i.  sum: Σ w_i ℓ_i.  mean: Σ w_i ℓ_i / Σ w_i n_i, and 0 if that is 0; n_i terms are in ℓ_i, or 1."""
-    weighted = per_row if rows.weight is None else per_row * xp.astype(rows.weight, per_row.dtype, copy=False)
+    weighted = per_sample if rows.weight is None else per_sample * xp.astype(rows.weight, per_sample.dtype, copy=False)
     if rows.counted is not None:
         weighted = xp.where(rows.counted, weighted, 0.0)
     if reduction == "none":
         return weighted
     total = xp.sum(weighted)
-    return total if reduction == "sum" else total / _divisor(xp, per_row, rows, count)
+    return total if reduction == "sum" else total / _divisor(xp, per_sample, rows, count)
 
 
-def reduce_pullback(xp: Any, per_row: Array, rows: Rows, reduction: str, count: Array | None = None
+def reduce_pullback(xp: Any, per_sample: Array, rows: Rows, reduction: str, count: Array | None = None
                     ) -> tuple[Array, Array | None]:
     """∂/∂ℓ_i = w_i and ∂/∂w_i = ℓ_i; for the mean L, w_i / Σ w n and (ℓ_i − n_i L) / Σ w n."""
     count = rows.terms if count is None else count
-    divisor = _divisor(xp, per_row, rows, count) if reduction == "mean" else 1
+    divisor = _divisor(xp, per_sample, rows, count) if reduction == "mean" else 1
     if rows.weight is None:
-        return xp.full_like(per_row, 1.0) / divisor, None
-    weight, d_weight = xp.astype(rows.weight, per_row.dtype, copy=False) / divisor, per_row
+        return xp.full_like(per_sample, 1.0) / divisor, None
+    weight, d_weight = xp.astype(rows.weight, per_sample.dtype, copy=False) / divisor, per_sample
     if reduction == "mean":
-        mean = reduce(xp, per_row, rows, "mean", count)
-        d_weight = (per_row - mean * (1.0 if count is None else count)) / divisor
+        mean = reduce(xp, per_sample, rows, "mean", count)
+        d_weight = (per_sample - mean * (1.0 if count is None else count)) / divisor
     if rows.counted is not None:
         d_weight = xp.where(rows.counted, d_weight, 0.0)
     return weight, xp.astype(d_weight, rows.weight.dtype, copy=False)
 
 
-def _divisor(xp: Any, per_row: Array, rows: Rows, count: Array | None) -> Any:
+def _divisor(xp: Any, per_sample: Array, rows: Rows, count: Array | None) -> Any:
     count = rows.terms if count is None else count
-    if rows.weight is None and count is None and per_row.shape[0] is not None:
-        return max(per_row.shape[0], 1)
-    number = xp.ones_like(per_row) if count is None else xp.astype(count, per_row.dtype, copy=False)
+    if rows.weight is None and count is None and per_sample.shape[0] is not None:
+        return max(per_sample.shape[0], 1)
+    number = xp.ones_like(per_sample) if count is None else xp.astype(count, per_sample.dtype, copy=False)
     if rows.weight is not None:
-        number = number * xp.astype(rows.weight, per_row.dtype, copy=False)
+        number = number * xp.astype(rows.weight, per_sample.dtype, copy=False)
         if rows.counted is not None and count is not None:
             number = xp.where(rows.counted, number, 0.0)
     total = xp.sum(number)

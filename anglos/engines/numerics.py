@@ -59,7 +59,7 @@ def near_rows(backend: Any, x: Array) -> tuple[Array, Array | None, Array]:
 
 def unit_rows_pullback(backend: Any, unit: Array, inverse: Array, d_unit: Array) -> Array:
     """∂L/∂x = (∂L/∂x̂ − x̂ (x̂·∂L/∂x̂)) / |x|."""
-    return backend.across(unit, d_unit) * inverse
+    return backend.project_out(unit, d_unit) * inverse
 
 
 def sines(backend: Any, cos: Array) -> tuple[Array, Array]:
@@ -118,7 +118,7 @@ def hinge(backend: Any, excess: Array, soft: bool) -> tuple[Array, Array]:
 
 def softplus(backend: Any, x: Array) -> Array:
     """ς(x) = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)."""
-    return backend.larger(x, 0.0) + beyond_larger(backend, x)
+    return backend.maximum(x, 0.0) + beyond_larger(backend, x)
 
 
 def beyond_larger(backend: Any, difference: Array) -> Array:
@@ -134,7 +134,7 @@ def sigmoid(backend: Any, x: Array) -> Array:
 
 def _small(backend: Any, x: Array) -> Array:
     """e^−|x|, for functions that are smooth at 0: there automatic differentiation would take a slope of 0 for |x|."""
-    return backend.xp.exp(backend.smaller(-x, x))
+    return backend.xp.exp(backend.minimum(-x, x))
 
 
 def add_sums(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:

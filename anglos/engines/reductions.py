@@ -1,7 +1,7 @@
 """How the logit of the label's class and those of the others become the loss of a row.
 
 Each reduction is a monoid over tiles of classes (`gather` one, `combine` two), then the `value` of all with what the
-slopes need, and the slopes of the loss in the label's logit (`own_slope`) and in the others of a tile (`rest_slope`,
+slopes need, and the slopes of the loss in the label's logit (`label_slope`) and in the others of a tile (`rest_slope`,
 0 at the label's). Those that gather exponentials leave them in the place of the logits, and can take the slopes from
 them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None. With a factor
 all slopes of a row add up to 0: the others' are to the label's as e_j is to −Σ e. One whose fields may be arrays has
@@ -21,7 +21,7 @@ class Tile(NamedTuple):
 
     logits: Array
     """(T, B)"""
-    with_own: Callable[[Array, Any], Array]
+    with_label: Callable[[Array, Any], Array]
     """(terms, value) -> the terms with the value in the label's place; the array of the terms may be used for it."""
     classes: Callable[[], Array]
     """() -> the numbers of the classes, (T,)."""
@@ -32,7 +32,7 @@ class Tile(NamedTuple):
 def tile_of(backend: Any, logits: Array, labels: Array, first: Any = 0, spare: Array | None = None,
             whole: bool = False) -> Tile:
     """The tile whose first class has this number; whole if it has all classes."""
-    return Tile(logits, partial(backend.with_own, labels, first, whole=whole),
+    return Tile(logits, partial(backend.with_label, labels, first, whole=whole),
                 lambda: backend.numbers(logits, labels) + first, spare)
 
 
@@ -62,37 +62,37 @@ class CrossEntropy(NamedTuple):
         """Whether any label is smoothed, as far as is known."""
         return not (is_number(self.label_smoothing) and self.label_smoothing == 0.0)
 
-    def gather(self, backend: Any, tile: Tile, own_logit: Array, shift: Array | None = None) -> LogSumExp:
+    def gather(self, backend: Any, tile: Tile, label_logit: Array, shift: Array | None = None) -> LogSumExp:
         total = sum_of_rest(backend.xp, tile, tile.logits) if self.smooths else None
         return _gather(backend, tile, shift, total)
 
     def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
         return _combine(xp, a, b)
 
-    def value(self, backend: Any, gathered: LogSumExp, own_logit: Array, classes: int
+    def value(self, backend: Any, gathered: LogSumExp, label_logit: Array, classes: int
               ) -> tuple[Array, tuple[Array, ...]]:
         """ℓ; −log p_y = ς(L − z_y), L, z_y, the rest's Σ e^(z − shift), to be divided by, and z_y − mean_j z_j."""
         rest, total = _finish(backend, gathered)
-        excess = rest - own_logit
+        excess = rest - label_logit
         surprise = softplus(backend, excess)
         if not self.smooths:
-            return surprise, (surprise, rest, own_logit, total)
-        above_mean = own_logit - (gathered.sum + own_logit) / classes
-        return surprise + self.label_smoothing * above_mean, (surprise, rest, own_logit, total, above_mean)
+            return surprise, (surprise, rest, label_logit, total)
+        above_mean = label_logit - (gathered.sum + label_logit) / classes
+        return surprise + self.label_smoothing * above_mean, (surprise, rest, label_logit, total, above_mean)
 
     def field_slopes(self, backend: Any, residuals: tuple[Array, ...]) -> dict[str, Array]:
         """∂ℓ/∂ε = z_y − mean_j z_j."""
         return {"label_smoothing": residuals[4]}
 
-    def own_slope(self, backend: Any, residuals: tuple[Array, ...], classes: int) -> Array:
+    def label_slope(self, backend: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
         slope = _label_slope(backend.xp, residuals)
         return slope + self.label_smoothing * (1.0 - 1.0 / classes) if self.smooths else slope
 
     def rest_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = p_j − ε/C."""
-        rest, own_logit = residuals[1:3]
-        everything = backend.larger(rest, own_logit) + beyond_larger(backend, rest - own_logit)
+        rest, label_logit = residuals[1:3]
+        everything = backend.maximum(rest, label_logit) + beyond_larger(backend, rest - label_logit)
         return self._smoothed(_probability(backend, tile, everything), tile, classes)
 
     def kept_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
@@ -102,31 +102,31 @@ class CrossEntropy(NamedTuple):
         share = -_label_slope(backend.xp, residuals) / residuals[3]
         return self._smoothed(tile.logits * share, tile, classes)
 
-    def row_factor(self, xp: Any, residuals: tuple[Array, ...], own_slope: Array) -> Array | None:
-        return None if self.smooths else -own_slope / residuals[3]
+    def row_factor(self, xp: Any, residuals: tuple[Array, ...], label_slope: Array) -> Array | None:
+        return None if self.smooths else -label_slope / residuals[3]
 
     def _smoothed(self, p: Array, tile: Tile, classes: int) -> Array:
-        return tile.with_own(p - self.label_smoothing / classes, 0.0) if self.smooths else p
+        return tile.with_label(p - self.label_smoothing / classes, 0.0) if self.smooths else p
 
 
 class ExcludedPositive(NamedTuple):
     """ℓ = L − z_y: cross entropy whose denominator leaves the label's class out. Unbounded below."""
 
-    def gather(self, backend: Any, tile: Tile, own_logit: Array, shift: Array | None = None) -> LogSumExp:
+    def gather(self, backend: Any, tile: Tile, label_logit: Array, shift: Array | None = None) -> LogSumExp:
         return _gather(backend, tile, shift)
 
     def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
         return _combine(xp, a, b)
 
-    def value(self, backend: Any, gathered: LogSumExp, own_logit: Array, classes: int
+    def value(self, backend: Any, gathered: LogSumExp, label_logit: Array, classes: int
               ) -> tuple[Array, tuple[Array, ...]]:
         """ℓ, 0 where there is no other class; L, whether there is one, and Σ e^(z − shift), to be divided by."""
         xp, (rest, total) = backend.xp, _finish(backend, gathered)
         some = rest != -math.inf
         rest = xp.where(some, rest, 0.0)
-        return xp.where(some, rest - own_logit, 0.0), (rest, some, total)
+        return xp.where(some, rest - label_logit, 0.0), (rest, some, total)
 
-    def own_slope(self, backend: Any, residuals: tuple[Array, ...], classes: int) -> Array:
+    def label_slope(self, backend: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −1."""
         return -backend.xp.astype(residuals[1], residuals[0].dtype)
 
@@ -138,8 +138,8 @@ class ExcludedPositive(NamedTuple):
         """The same as e_j / Σ e."""
         return tile.logits
 
-    def row_factor(self, xp: Any, residuals: tuple[Array, ...], own_slope: Array) -> Array | None:
-        return -own_slope / residuals[2]
+    def row_factor(self, xp: Any, residuals: tuple[Array, ...], label_slope: Array) -> Array | None:
+        return -label_slope / residuals[2]
 
 
 class Binary(NamedTuple):
@@ -148,55 +148,55 @@ class Binary(NamedTuple):
     positive: Any = 1.0
     negative: Any = 1.0
 
-    def gather(self, backend: Any, tile: Tile, own_logit: Array) -> Array:
+    def gather(self, backend: Any, tile: Tile, label_logit: Array) -> Array:
         return sum_of_rest(backend.xp, tile, softplus(backend, tile.logits))
 
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
 
-    def value(self, backend: Any, gathered: Array, own_logit: Array, classes: int
+    def value(self, backend: Any, gathered: Array, label_logit: Array, classes: int
               ) -> tuple[Array, tuple[Array, Array, Array]]:
         """ℓ; z_y, ς(−z_y), and Σ ς(z_j)."""
-        own = softplus(backend, -own_logit)
-        return self.positive * own + self.negative * gathered, (own_logit, own, gathered)
+        own = softplus(backend, -label_logit)
+        return self.positive * own + self.negative * gathered, (label_logit, own, gathered)
 
     def field_slopes(self, backend: Any, residuals: tuple[Array, Array, Array]) -> dict[str, Array]:
         """∂ℓ/∂λ₊ = ς(−z_y), ∂ℓ/∂λ₋ = Σ ς(z_j)."""
         return {"positive": residuals[1], "negative": residuals[2]}
 
-    def own_slope(self, backend: Any, residuals: tuple[Array, Array, Array], classes: int) -> Array:
+    def label_slope(self, backend: Any, residuals: tuple[Array, Array, Array], classes: int) -> Array:
         """∂ℓ/∂z_y = −λ₊ σ(−z_y)."""
         return -self.positive * sigmoid(backend, -residuals[0])
 
     def rest_slope(self, backend: Any, residuals: tuple[Array, Array, Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = λ₋ σ(z_j)."""
-        return tile.with_own(self.negative * sigmoid(backend, tile.logits), 0.0)
+        return tile.with_label(self.negative * sigmoid(backend, tile.logits), 0.0)
 
 
 class Squares(NamedTuple):
     """ℓ = ½ (z_y − 1)² + ½ Σ_{j≠y} z_j²."""
 
-    def gather(self, backend: Any, tile: Tile, own_logit: Array) -> Array:
+    def gather(self, backend: Any, tile: Tile, label_logit: Array) -> Array:
         return sum_of_rest(backend.xp, tile, 0.5 * tile.logits * tile.logits)
 
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
 
-    def value(self, backend: Any, gathered: Array, own_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
-        return 0.5 * (own_logit - 1.0) ** 2 + gathered, (own_logit,)
+    def value(self, backend: Any, gathered: Array, label_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
+        return 0.5 * (label_logit - 1.0) ** 2 + gathered, (label_logit,)
 
-    def own_slope(self, backend: Any, residuals: tuple[Array], classes: int) -> Array:
+    def label_slope(self, backend: Any, residuals: tuple[Array], classes: int) -> Array:
         """∂ℓ/∂z_y = z_y − 1."""
         return residuals[0] - 1.0
 
     def rest_slope(self, backend: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = z_j."""
-        return tile.with_own(1.0 * tile.logits, 0.0)
+        return tile.with_label(1.0 * tile.logits, 0.0)
 
 
 def _gather(backend: Any, tile: Tile, shift: Array | None, total: Array | None = None) -> LogSumExp:
     """Without a shift, by the largest logit of the tile."""
-    xp, rest = backend.xp, tile.with_own(tile.logits, -math.inf)
+    xp, rest = backend.xp, tile.with_label(tile.logits, -math.inf)
     if shift is None:
         # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
         shift = backend.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
@@ -205,7 +205,7 @@ def _gather(backend: Any, tile: Tile, shift: Array | None, total: Array | None =
 
 def _probability(backend: Any, tile: Tile, total: Array) -> Array:
     """e^(z_j − total), from the same masked logits as `_gather`: a compiler need not keep others."""
-    return backend.probability(tile.with_own(tile.logits, -math.inf), total, out=tile.spare)
+    return backend.probability(tile.with_label(tile.logits, -math.inf), total, out=tile.spare)
 
 
 def _combine(xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
@@ -229,7 +229,7 @@ def _finish(backend: Any, gathered: LogSumExp) -> tuple[Array, Array]:
 
 def sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
     """Σ_{j≠y} of the tile's classes."""
-    return xp.sum(tile.with_own(terms, 0.0), axis=0)
+    return xp.sum(tile.with_label(terms, 0.0), axis=0)
 
 
 def _label_slope(xp: Any, residuals: tuple[Array, ...]) -> Array:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array, float_type
 
 
@@ -14,22 +15,40 @@ class Direct:
     value: Callable[..., Array]
     gradients: Callable[..., dict[str, Array]]
 
-ROWS_ARE_INDEPENDENT = True
+SAMPLES_ARE_INDEPENDENT = True
 
 _TOLD_APART = ("labels", "targets")
 """Arrays that do not tell the type of the arithmetic: they may be integers."""
 
 
-def forward(backend: Any, row: Direct, inputs: dict[str, Array], means: Any, memo: dict[str, Any]
-            ) -> tuple[Array, tuple[Array, ...]]:
-    """The loss of every row, (B,)."""
-    return row.value(backend, *_upcast(backend.xp, inputs)), ()
+class Step(NamedTuple):
+    """What both passes start from."""
+
+    backend: Backend
+    row: Direct
+    arrays: tuple[Array, ...]
+
+    def remembered(self) -> None:
+        """Nothing."""
 
 
-def backward(backend: Any, row: Direct, inputs: dict[str, Array], residuals: tuple[Array, ...], g: Array,
-             needs: frozenset[str], means: Any, memo: dict[str, Any]) -> dict[str, Array]:
+def prepare(backend: Backend, row: Direct, inputs: dict[str, Array], **others: Any) -> Step:
+    """The arrays in the type of the arithmetic."""
+    return Step(backend, row, _upcast(backend.xp, inputs))
+
+
+def unpack(row: Direct, arrays: tuple[Array, ...]) -> tuple[()]:
+    return ()
+
+
+def forward(step: Step) -> tuple[Array, tuple[()]]:
+    """The loss of every sample, (B,)."""
+    return step.row.value(step.backend, *step.arrays), ()
+
+
+def backward(step: Step, saved: tuple[()], g: Array, needs: frozenset[str]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`."""
-    gradients = row.gradients(backend, g, *_upcast(backend.xp, inputs)) if needs else {}
+    gradients = step.row.gradients(step.backend, g, *step.arrays) if needs else {}
     return {name: gradients[name] for name in needs}
 
 

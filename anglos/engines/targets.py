@@ -43,17 +43,17 @@ def mass_of(backend: Any, labels: Array, class_weight: Array | None, label_smoot
             ) -> tuple[Array, Array, Array]:
     """y, whether a class is that, and all m, each (B, C) as `like` is."""
     xp, label = backend.xp, likeliest(backend, labels)
-    is_own = backend.is_own(label, 0, like.T).T
-    targets = xp.astype(is_own if labels.ndim == 1 else labels, like.dtype, copy=False)
+    is_label = backend.is_label(label, 0, like.T).T
+    targets = xp.astype(is_label if labels.ndim == 1 else labels, like.dtype, copy=False)
     mass = (1.0 - label_smoothing) * targets + label_smoothing / like.shape[1]
-    return label, is_own, mass if class_weight is None else class_weight * mass
+    return label, is_label, mass if class_weight is None else class_weight * mass
 
 
 def target_slope(backend: Any, label: Array, class_weight: Array | None, label_smoothing: Any, logits: Array,
                  surprise: Array) -> Array:
     """∂ℓ/∂t_j, (B, C), from lse z − z_y."""
-    own_logit = backend.xp.take_along_axis(logits, label[:, None], axis=1)
-    slope = (1.0 - label_smoothing) * (surprise[:, None] + (own_logit - logits))
+    label_logit = backend.xp.take_along_axis(logits, label[:, None], axis=1)
+    slope = (1.0 - label_smoothing) * (surprise[:, None] + (label_logit - logits))
     return slope if class_weight is None else class_weight * slope
 
 
@@ -63,26 +63,26 @@ def masses_of(backend: Any, labels: Array, class_weight: Array | None, label_smo
     xp = backend.xp
     if labels.ndim == 2:
         targets = xp.astype(labels, dtype, copy=False)
-        label, is_own, mass = mass_of(backend, targets, class_weight, label_smoothing, targets)
-        others = xp.where(is_own, 0.0, mass)
+        label, is_label, mass = mass_of(backend, targets, class_weight, label_smoothing, targets)
+        others = xp.where(is_label, 0.0, mass)
 
         def sweep(visit: Any, *arrays: Array) -> Any:  # where classes are sharded, every device has its own
             return backend.sweep(visit, add_sums, (others.T, *arrays), classes)
 
-        return Masses(label, xp.sum(xp.where(is_own, mass, 0.0), axis=1), xp.sum(others, axis=1),
+        return Masses(label, xp.sum(xp.where(is_label, mass, 0.0), axis=1), xp.sum(others, axis=1),
                       lambda a: sweep(lambda first, m, a: ({"sum": m.T @ a}, ()), a)[0]["sum"],
                       lambda b: sweep(lambda first, m: ({}, (m @ b,)))[1][0])
-    own_weight, spread = xp.take(class_weight, labels, axis=0), label_smoothing / classes
+    label_weight, spread = xp.take(class_weight, labels, axis=0), label_smoothing / classes
 
     def of_classes(a: Array) -> Array:
-        return spread * (class_weight @ a - each(own_weight, a) * xp.take(a, labels, axis=0))
+        return spread * (class_weight @ a - each(label_weight, a) * xp.take(a, labels, axis=0))
 
     def of_rows(b: Array) -> Array:
         total = spread * (each(class_weight, b) * xp.sum(b, axis=0))
-        return backend.add_own(labels, 0, total, -spread * each(own_weight, b) * b)
+        return backend.add_at_labels(labels, 0, total, -spread * each(label_weight, b) * b)
 
-    return Masses(labels, own_weight * (1.0 - label_smoothing + spread), spread * (xp.sum(class_weight) - own_weight),
-                  of_classes, of_rows)
+    return Masses(labels, label_weight * (1.0 - label_smoothing + spread),
+                  spread * (xp.sum(class_weight) - label_weight), of_classes, of_rows)
 
 
 def each(weights: Array, like: Array) -> Array:

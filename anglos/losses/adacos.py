@@ -16,7 +16,6 @@ from anglos.call.arguments import (
 )
 from anglos.call.check import check_values
 from anglos.call.loss import loss
-from anglos.call.plan import Means
 from anglos.call.rows import settle_labels
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row
@@ -113,7 +112,7 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
         return scale
     row = Row(scale, reduction=ExcludedPositive())
     with backend.plain(tuple(arrays.values())):
-        _, (*_, cos, rest, _, _) = _prototypes.forward(backend, row, arrays, Means(), {})
+        _, (*_, cos, rest, _, _) = _prototypes.forward(_prototypes.prepare(backend, row, arrays))
         cos = backend.clip(cos, -1.0, 1.0)
         if rows.weight is not None:
             cos = cos + 0.0 * xp.astype(rows.weight, cos.dtype)  # NaN where a label is out of range

@@ -80,34 +80,34 @@ def softmax_gradients(softmax: CrossEntropy, backend: Any, g: Any, logits: Any, 
     """∂(Σ g_i ℓ_i)."""
     (_, residuals), tile = _parts(softmax, backend, logits, labels)
     classes = logits.shape[1]
-    slopes = tile.with_own(softmax.rest_slope(backend, residuals, tile, classes),
-                           softmax.own_slope(backend, residuals, classes))
+    slopes = tile.with_label(softmax.rest_slope(backend, residuals, tile, classes),
+                           softmax.label_slope(backend, residuals, classes))
     by_field = softmax.field_slopes(backend, residuals) if softmax.smooths else {}
     return {"logits": (g * slopes).T, **{name: g * slope for name, slope in by_field.items()}}
 
 
 def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tuple[Any, Tile]:
     """The loss with what its slopes need, and all classes as one tile."""
-    xp, own = backend.xp, backend.is_own(labels, 0, logits.T)
-    tile, own_logit = marked_tile(xp, logits.T, own), xp.sum(xp.where(own, logits.T, 0.0), axis=0)
-    return softmax.value(backend, softmax.gather(backend, tile, own_logit), own_logit, logits.shape[1]), tile
+    xp, own = backend.xp, backend.is_label(labels, 0, logits.T)
+    tile, label_logit = marked_tile(xp, logits.T, own), xp.sum(xp.where(own, logits.T, 0.0), axis=0)
+    return softmax.value(backend, softmax.gather(backend, tile, label_logit), label_logit, logits.shape[1]), tile
 
 
 def _target_value(smoothing: Any, class_weight: Any, backend: Any, logits: Any, labels: Any, *options: Any) -> Any:
     """Σ m_j (lse z − z_y) + Σ_{j≠y} m_j (z_y − z_j); 0 where m_j is, of excluded classes too."""
-    xp, (label, is_own, mass) = backend.xp, mass_of(backend, labels, class_weight, smoothing, logits)
-    own_logit = xp.take_along_axis(logits, label[:, None], axis=1)
-    above = xp.where(is_own | (mass == 0.0), 0.0, mass * (own_logit - logits))
+    xp, (label, is_label, mass) = backend.xp, mass_of(backend, labels, class_weight, smoothing, logits)
+    label_logit = xp.take_along_axis(logits, label[:, None], axis=1)
+    above = xp.where(is_label | (mass == 0.0), 0.0, mass * (label_logit - logits))
     return xp.sum(mass, axis=1) * softmax_value(CrossEntropy(), backend, logits, label) + xp.sum(above, axis=1)
 
 
 def _target_gradients(smoothing: Any, class_weight: Any, backend: Any, g: Any, logits: Any, labels: Any, *options: Any
                       ) -> dict[str, Any]:
     """∂(Σ g_i ℓ_i)."""
-    xp, (label, is_own, mass) = backend.xp, mass_of(backend, labels, class_weight, smoothing, logits)
-    others = xp.where(is_own, 0.0, mass)
+    xp, (label, is_label, mass) = backend.xp, mass_of(backend, labels, class_weight, smoothing, logits)
+    others = xp.where(is_label, 0.0, mass)
     of_label = softmax_gradients(CrossEntropy(), backend, g * xp.sum(mass, axis=1), logits, label)["logits"]
-    above = xp.where(is_own, xp.sum(others, axis=1)[:, None], -others)
+    above = xp.where(is_label, xp.sum(others, axis=1)[:, None], -others)
     gradients = {"logits": of_label + g[:, None] * above}
     if labels.ndim == 2:
         surprise = softmax_value(CrossEntropy(), backend, logits, label)

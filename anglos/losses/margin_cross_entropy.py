@@ -95,7 +95,7 @@ def margin_cross_entropy(
 
 def _cosines(backend: Any, cosines: Any, labels: Any, *, margin: Any, m3: Any) -> tuple[Any, Any, Turned]:
     """F = cos θ, the label's cos(m₁θ + m₂) − m₃; which is the label's; and its slopes."""
-    xp, own = backend.xp, backend.is_own(labels, 0, cosines.T).T
+    xp, own = backend.xp, backend.is_label(labels, 0, cosines.T).T
     cos = xp.sum(xp.where(own, cosines, 0.0), axis=1)
     turned = margin(backend, xp.where(xp.abs(cos) == math.inf, math.nan, xp.clip(cos, -1.0, 1.0)))
     return xp.where(own, (turned.value - m3)[:, None], cosines), own, turned

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anglos.arrays.dispatch import backend_of, unwrapped
-from anglos.arrays.scratch import Spares
+from anglos.arrays.scratch import Scratch
 from anglos.call.check import check_options
 from anglos.call.kinds import describe
 from anglos.call.loss import Loss
@@ -83,7 +83,7 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
         directions = directions_of(backend, inputs)
         batch = batch_of(backend, row, inputs, directions, length_of(backend, row, inputs, directions))
         visit = visit_tile(backend, row, batch, directions.unit, None, inputs["labels"], 0, inputs["weights"],
-                           class_bias(row), Spares(backend, several=False))
+                           class_bias(row), Scratch(backend, several=False))
         return visit.tile.logits.T
 
 

@@ -68,7 +68,7 @@ class Jax(Backend):
         rounded = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
         return jnp.matmul(*rounded, preferred_element_type=jnp.float32).astype(a.dtype)
 
-    def add_own(self, labels: jax.Array, first: Any, whole: jax.Array, values: jax.Array) -> jax.Array:
+    def add_at_labels(self, labels: jax.Array, first: Any, whole: jax.Array, values: jax.Array) -> jax.Array:
         places = labels - first
         return whole.at[jnp.where(places < 0, whole.shape[0], places)].add(values, mode="drop")
 

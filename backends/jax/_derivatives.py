@@ -26,8 +26,8 @@ def _differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:
 
 @usual_promotion()
 def _forward(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, Any]:
-    per_row, residuals = plan.forward(arrays)
-    return (per_row, residuals), (arrays, residuals)
+    per_sample, residuals = plan.forward(arrays)
+    return (per_sample, residuals), (arrays, residuals)
 
 
 @usual_promotion()
@@ -57,12 +57,12 @@ _differentiable.defvjp(_forward, _backward)
 def differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, tuple[Any, ...]]:
     """The loss of every row, and residuals that are constants."""
     try:
-        per_row, residuals = _by_compiler(plan, arrays)
+        per_sample, residuals = _by_compiler(plan, arrays)
     except TypeError as error:
         if "custom_vjp" in str(error):
             error.add_note(f"Forward mode (jvp, jacfwd) goes through anglos.{plan.loss.name}.plain.")
         raise
-    return per_row, jax.lax.stop_gradient(residuals)
+    return per_sample, jax.lax.stop_gradient(residuals)
 
 
 def _by_compiler(plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:

@@ -42,9 +42,9 @@ class NumPy(Backend):
             return bool(self.xp.min(array) > bound)
         return bool((array > bound).all())
 
-    def add_own(self, labels: Any, first: int, whole: Any, values: Any) -> Any:
+    def add_at_labels(self, labels: Any, first: int, whole: Any, values: Any) -> Any:
         if len(whole) * len(values) < 1 << 15:  # add.at is slow to start
-            return super().add_own(labels, first, whole, values)
+            return super().add_at_labels(labels, first, whole, values)
         places, rows = self._inside(labels, first, whole)
         np.add.at(whole, places, values[rows])
         return whole
@@ -55,7 +55,7 @@ class NumPy(Backend):
         np.add.at(total := np.zeros_like(like), (np.arange(len(like))[:, None], columns), weights)
         return total
 
-    def own_inside(self, classes: int, rows: int) -> bool:
+    def label_joins(self, classes: int, rows: int) -> bool:
         return classes * rows < 1 << 15  # it needs another tile
 
     def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
@@ -64,23 +64,23 @@ class NumPy(Backend):
     def changes_arrays(self) -> bool:
         return True
 
-    def room(self, like: Any, *shape: int) -> Any:
+    def scratch(self, like: Any, *shape: int) -> Any:
         return np.empty(shape, like.dtype)
 
     def product(self, a: Any, b: Any, out: Any = None) -> Any:
         return np.matmul(a, b, out=out)
 
-    def scaled(self, a: Any, b: Any, out: Any = None) -> Any:
+    def multiply(self, a: Any, b: Any, out: Any = None) -> Any:
         return np.multiply(a, b, out=out)
 
-    def plus(self, a: Any, b: Any, out: Any = None) -> Any:
+    def add(self, a: Any, b: Any, out: Any = None) -> Any:
         return np.add(a, b, out=out)
 
-    def across(self, direction: Any, vectors: Any, factor: Any = None, spare: Any = None) -> Any:
+    def project_out(self, direction: Any, vectors: Any, factor: Any = None, spare: Any = None) -> Any:
         if vectors.size > NEAR and len(vectors) > 1:
             factors = itertools.repeat(None) if factor is None else blocks(factor, vectors)
             for one in zip(blocks(direction), blocks(vectors), factors, strict=False):
-                self.across(*one)
+                self.project_out(*one)
             return vectors
         along = np.vecdot(direction, vectors)[..., None]
         return np.subtract(vectors, direction * (along if factor is None else along * factor * factor), out=vectors)
@@ -96,7 +96,7 @@ class NumPy(Backend):
         x = x if low is None else np.maximum(x, low)
         return x if high is None else np.minimum(x, high)
 
-    def with_own(self, labels: Any, first: int, terms: Any, value: Any, whole: bool = False) -> Any:
+    def with_label(self, labels: Any, first: int, terms: Any, value: Any, whole: bool = False) -> Any:
         if whole:
             terms[labels, _rows(len(labels))] = value
             return terms
@@ -115,10 +115,10 @@ class NumPy(Backend):
         inside = (_unsigned(places) < len(tile)).nonzero()
         return places[inside], inside[-1]
 
-    def larger(self, a: Any, b: Any) -> Any:
+    def maximum(self, a: Any, b: Any) -> Any:
         return np.maximum(a, b)
 
-    def smaller(self, a: Any, b: Any) -> Any:
+    def minimum(self, a: Any, b: Any) -> Any:
         return np.minimum(a, b)
 
     def exponential(self, logits: Any, shift: Any) -> Any:

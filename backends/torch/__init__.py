@@ -37,13 +37,13 @@ class PyTorch(Tensors):
         if (torch.compiler.is_dynamo_compiling() and differentiated and not transformed
                 and plan.means.keep_bytes < _bytes_of_pairs(arrays)):
             # A compiler would see that the gradient computes the logits again, and keep them all instead.
-            per_row, *residuals = checkpoint(Differentiable.apply, plan, None, *arrays, use_reentrant=False)
-            return per_row, tuple(residuals)
+            per_sample, *residuals = checkpoint(Differentiable.apply, plan, None, *arrays, use_reentrant=False)
+            return per_sample, tuple(residuals)
         # What a graph is made of must be tensors, but for what nobody traces.
         function = Differentiable if compiling else WithHint if transformed else Untransformed
         memo: dict[str, Any] | None = None if compiling or transformed else {}
-        per_row, *residuals = function.apply(plan, memo, *arrays)  # type: ignore[no-untyped-call]
-        return per_row, tuple(residuals)
+        per_sample, *residuals = function.apply(plan, memo, *arrays)  # type: ignore[no-untyped-call]
+        return per_sample, tuple(residuals)
 
     def plain(self, arrays: tuple[torch.Tensor, ...]) -> AbstractContextManager[Any]:
         return without_autocast(arrays)

@@ -25,19 +25,17 @@ class Differentiable(torch.autograd.Function):
             inputs = tuple([array.clone().numpy() for array in arrays])
             small = _in_numpy(plan)
             with small.backend.errstate():
-                per_row, residuals = small.forward(inputs, memo)
-            memo["small"] = small, inputs, residuals
+                step = small.prepare(inputs)
+                per_sample, residuals = small.forward(inputs, step)
+            memo["small"] = small, inputs, residuals, step
             count = plan.loss.engine.count(residuals)
-            return _tensor(small, per_row), *(() if count is None else (_tensor(small, count),))
+            return _tensor(small, per_sample), *(() if count is None else (_tensor(small, count),))
         with without_autocast(arrays):
-            per_row, residuals = plan.forward(arrays, memo)
+            step = plan.prepare(arrays)
+            per_sample, residuals = plan.forward(arrays, step)
         if memo is not None:
-            for name in memo.keys() - {"batch", "inverses"}:  # nothing of the size of W may outlive the backward pass
-                del memo[name]
-            # An input itself is kept by save_for_backward alone, whose hooks may keep a copy, and which sees changes.
-            if any(part is array for part in memo.get("batch", ((),))[0] for array in arrays):
-                del memo["batch"]
-        return per_row, *(residual.clone() if residual is per_row else residual for residual in residuals)
+            memo["remembered"] = step.remembered()  # nothing of the size of W may outlive the backward pass
+        return per_sample, *(residual.clone() if residual is per_sample else residual for residual in residuals)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
@@ -61,18 +59,18 @@ class Differentiable(torch.autograd.Function):
         compiling = torch.compiler.is_compiling()
         batched = not compiling and torch._C._functorch.is_legacy_batchedtensor(g)
         if "small" in memo and not (torch.is_grad_enabled() or batched or compiling):
-            small, inputs, numbers = memo["small"]
+            small, inputs, numbers, step = memo["small"]
             with small.backend.errstate():
-                found = small.backward(g.resolve_neg().numpy(), inputs, numbers, needs, memo)
+                found = small.backward(g.resolve_neg().numpy(), inputs, numbers, needs, step)
             return None, None, *(_tensor(small, found[name]) if name in found else None for name in plan.names)
         # The residuals carry no graph: where this gradient is itself differentiated they would give a wrong
         # second derivative without a word, so they are computed anew.
         anew = torch.is_grad_enabled() or batched or "small" in memo
         if "small" in memo:
-            small, _, numbers = memo["small"]
+            small, _, numbers, _ = memo["small"]
             residuals = tuple([None if number is None else _tensor(small, number) for number in numbers])
         with without_autocast(arrays), torch.set_grad_enabled(torch.is_grad_enabled() or batched):
-            gradients = plan.backward(g, arrays, residuals, needs, memo, anew)
+            gradients = plan.backward(g, arrays, residuals, needs, anew=anew, remembered=memo.get("remembered"))
         return None, None, *(gradients.get(name) for name in plan.names)
 
 

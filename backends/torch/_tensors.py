@@ -79,16 +79,16 @@ class Tensors(Backend):
         product = torch.mm(*rounded, **unrounded).to(a.dtype)
         return product if out is None else out.copy_(product)
 
-    def scaled(self, a: torch.Tensor, b: Any, out: torch.Tensor | None = None) -> torch.Tensor:
+    def multiply(self, a: torch.Tensor, b: Any, out: torch.Tensor | None = None) -> torch.Tensor:
         return a * b if out is None or recorded() else torch.mul(a, b, out=out)
 
-    def plus(self, a: torch.Tensor, b: Any, out: torch.Tensor | None = None) -> torch.Tensor:
+    def add(self, a: torch.Tensor, b: Any, out: torch.Tensor | None = None) -> torch.Tensor:
         return a + b if out is None or recorded() else torch.add(a, b, out=out)
 
-    def across(self, direction: torch.Tensor, vectors: torch.Tensor, factor: torch.Tensor | None = None,
+    def project_out(self, direction: torch.Tensor, vectors: torch.Tensor, factor: torch.Tensor | None = None,
                spare: torch.Tensor | None = None) -> Any:
         if recorded():
-            return super().across(direction, vectors, factor)
+            return super().project_out(direction, vectors, factor)
         if factor is not None and not self.readable(direction):  # its square might overflow, unseen
             direction, factor, spare = torch.mul(direction, factor, out=spare), None, None
         step = max(1, (1 << 19) * len(vectors) // max(vectors.numel(), 1))  # rows that stay in a near cache
@@ -107,9 +107,9 @@ class Tensors(Backend):
     def largest(self, array: torch.Tensor, count: int) -> Any:
         return torch.topk(array, count, dim=0, sorted=False)
 
-    def with_own(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any, whole: bool = False) -> Any:
+    def with_label(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any, whole: bool = False) -> Any:
         if recorded():
-            return super().with_own(labels, first, terms, value)
+            return super().with_label(labels, first, terms, value)
         # No position depends on a value that a GPU would have to tell: a column without the label keeps its element.
         places, inside = self._inside(labels, first, terms)
         return terms.scatter_(0, places[None, :], torch.where(inside, value, terms.gather(0, places[None, :])))
@@ -122,7 +122,8 @@ class Tensors(Backend):
             return super().probability(logits, total)
         return torch.sub(logits, total, out=out).clamp_(max=0.0).exp_()
 
-    def add_own(self, labels: torch.Tensor, first: Any, whole: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    def add_at_labels(self, labels: torch.Tensor, first: Any, whole: torch.Tensor, values: torch.Tensor
+                      ) -> torch.Tensor:
         places, inside = self._inside(labels, first, whole)
         if self.readable(labels) and not recorded():
             (rows,) = inside.nonzero(as_tuple=True)  # few of a batch are in a tile

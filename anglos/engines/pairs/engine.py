@@ -9,26 +9,49 @@ and −r Σ_i G_ij besides.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array, add_sums
 from anglos.engines.pairs.row import PairRow, PairTile, Terms
 from anglos.engines.pairs.step import Sides, Tiles, sides_of
 from anglos.engines.reductions import CrossEntropy, Tile, marked_tile
 
-ROWS_ARE_INDEPENDENT = False
+SAMPLES_ARE_INDEPENDENT = False
 
 _COLUMNS = CrossEntropy()
 
 
-def forward(backend: Any, row: PairRow, inputs: dict[str, Array], means: Any, memo: dict[str, Any]
-            ) -> tuple[Array, tuple[Array, ...]]:
+class Step(NamedTuple):
+    """What both passes start from."""
+
+    backend: Backend
+    row: PairRow
+    inputs: dict[str, Array]
+    chosen: Any
+
+    def remembered(self) -> None:
+        """Nothing."""
+
+
+def prepare(backend: Backend, row: PairRow, inputs: dict[str, Array], *, keep_bytes: int = 0,
+            gradient_products: str = "full", saved: Any = None, chosen: Any = None, remembered: Any = None) -> Step:
+    """The step that both passes start from."""
+    return Step(backend, row, inputs, chosen)
+
+
+def unpack(row: PairRow, arrays: tuple[Array, ...]) -> Any:
+    return arrays
+
+
+def forward(step: Step) -> tuple[Array, tuple[Array, ...]]:
     """The sum of the terms of every row, (B,), and how many they are; then what a symmetric loss needs of columns."""
+    backend, row, inputs, chosen_before = step
     xp, sides = backend.xp, sides_of(backend, row, inputs)
     if 0 in (sides.rows.points.shape[0], sides.columns.points.shape[0]):
         nothing = xp.sum(sides.rows.points[:, :0], axis=-1)
         return nothing, (nothing, nothing, nothing, nothing)[: 4 if row.symmetric else 1]
-    tiles = Tiles(backend, row, inputs, sides, _chosen(row, memo.get("chosen", ())))
+    tiles = Tiles(backend, row, inputs, sides, _chosen(row, () if chosen_before is None else chosen_before))
 
     def visit(first: Any, *slices: Any) -> tuple[Any, tuple[Array, ...]]:
         tile, _, _ = tiles.visit(first, *slices)
@@ -42,8 +65,8 @@ def forward(backend: Any, row: PairRow, inputs: dict[str, Array], means: Any, me
     columns, (value, count, *chosen) = backend.sweep(visit, combine, tiles.swept, tiles.width)
     residuals: tuple[Array, ...] = (count, *chosen)
     if row.symmetric:
-        own_logit = row.scale * xp.sum(sides.rows.points * sides.columns.points, axis=-1)
-        column_value, of_columns = _COLUMNS.value(backend, columns, own_logit, count.shape[0])
+        label_logit = row.scale * xp.sum(sides.rows.points * sides.columns.points, axis=-1)
+        column_value, of_columns = _COLUMNS.value(backend, columns, label_logit, count.shape[0])
         count = xp.where((count == 0.0) & (columns.total == 0.0), 0.0, 1.0 + xp.zeros_like(count))
         value, residuals = 0.5 * (value + column_value), (count, *of_columns)
     if row.length_penalty is not None:
@@ -52,9 +75,9 @@ def forward(backend: Any, row: PairRow, inputs: dict[str, Array], means: Any, me
     return value, residuals
 
 
-def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str],
-             means: Any, memo: dict[str, Any]) -> dict[str, Array]:
+def backward(step: Step, residuals: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`."""
+    backend, row, inputs, _ = step
     xp, sides = backend.xp, sides_of(backend, row, inputs)
     if 0 in (sides.rows.points.shape[0], sides.columns.points.shape[0]):
         return {name: xp.zeros_like(inputs[name]) for name in needs}
@@ -71,7 +94,7 @@ def backward(backend: Any, row: PairRow, inputs: dict[str, Array], residuals: An
         slope = g_rows * terms.slope()
         if row.symmetric:
             by_column = _by_column(xp, tile)
-            other = xp.where(tile.positive, _COLUMNS.own_slope(backend, residuals[1:], 1),
+            other = xp.where(tile.positive, _COLUMNS.label_slope(backend, residuals[1:], 1),
                              _COLUMNS.rest_slope(backend, residuals[1:], by_column, 1))
             slope = 0.5 * (slope + other * g[None, :])
         d_scale = xp.sum(slope * similarity, axis=1) if "scale" in fields else None

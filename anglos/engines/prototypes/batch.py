@@ -12,8 +12,8 @@ class Directions(NamedTuple):
 
     unit: Array
     inverse: Array
-    own_unit: Array
-    own_inverse: Array | None
+    label_unit: Array
+    label_inverse: Array | None
     """None where the gradient of the label's prototypes is not made apart."""
     cosines: Array
 
@@ -29,21 +29,21 @@ def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes
     """Of the embeddings, and of the prototypes of their own class: out of all prototypes, where these are known."""
     unit, inverse = unit_rows(backend, inputs["embeddings"])
     if prototypes is not None and prototypes.are_unit:
-        own_unit = _of_label(backend, inputs, prototypes.points)
-        own_inverse = None if own_joins(backend, inputs) else _of_label(backend, inputs, prototypes.pullback_factor)
+        label_unit = _of_label(backend, inputs, prototypes.points)
+        label_inverse = None if label_joins(backend, inputs) else _of_label(backend, inputs, prototypes.pullback_factor)
     else:
-        own_unit, own_inverse = unit_rows(backend, _of_label(backend, inputs, inputs["weights"]))
-    across = unit if own_unit.ndim == 2 else unit[:, None, :]
-    return Directions(unit, inverse, own_unit, own_inverse, backend.dot(across, own_unit))
+        label_unit, label_inverse = unit_rows(backend, _of_label(backend, inputs, inputs["weights"]))
+    across = unit if label_unit.ndim == 2 else unit[:, None, :]
+    return Directions(unit, inverse, label_unit, label_inverse, backend.dot(across, label_unit))
 
 
-def own_joins(backend: Any, inputs: dict[str, Array]) -> bool:
+def label_joins(backend: Any, inputs: dict[str, Array]) -> bool:
     """Whether the label's class joins the others in the products of the gradient.
 
     Not one of several prototypes: which of them it is was chosen by the directions' cosines, not by those of a tile.
     """
     weights, rows = inputs["weights"], inputs["labels"].shape[0]
-    return bool(weights.ndim == 2 and backend.own_inside(weights.shape[0], rows))
+    return bool(weights.ndim == 2 and backend.label_joins(weights.shape[0], rows))
 
 
 class Batch(NamedTuple):
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
 
     points: Array
     """x̂ or x: what the loss compares."""
-    own_points: Array
+    label_points: Array
     length: Any
     """|x| where the loss asks for it."""
     embedding_length: Any
@@ -70,15 +70,15 @@ def length_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Dire
 
 def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions, length: Any) -> Batch:
     """Lengths, cosine, φ and logit of the label's class."""
-    xp, (unit, _, own_unit, _, cosines), mix = backend.xp, directions, None
-    points, own_points = unit, own_unit
+    xp, (unit, _, label_unit, _, cosines), mix = backend.xp, directions, None
+    points, label_points = unit, label_unit
     embedding_length: Any = 1.0
     weight_length: Any = 1.0
     if not row.normalize_embeddings:
         points, embedding_length = inputs["embeddings"], length
     if not row.normalize_weights:
-        own_points = _of_label(backend, inputs, inputs["weights"])
-        weight_length = backend.dot(own_points, own_unit)
+        label_points = _of_label(backend, inputs, inputs["weights"])
+        weight_length = backend.dot(label_points, label_unit)
     cos, merged = cosines, None
     if row.merge is not None:
         merged = row.merge(backend, cosines)
@@ -87,12 +87,12 @@ def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Direc
     target = curve_of(backend, row, row.target, cos, length, merged)
     if row.target is unchanged and not (row.normalize_embeddings and row.normalize_weights):
         # Not by way of lengths and cosine: a zero vector of free length has a slope, and its cosine has none.
-        logit = row.scale * backend.dot(points, own_points)
+        logit = row.scale * backend.dot(points, label_points)
     else:
         logit = row.scale * embedding_length * weight_length * target.value
     if row.bias is not None:
         logit = logit + (xp.take(row.bias, inputs["labels"], axis=0) if per_class(row.bias) else row.bias)
-    return Batch(points, own_points, length, embedding_length, weight_length, cos, mix, target, logit)
+    return Batch(points, label_points, length, embedding_length, weight_length, cos, mix, target, logit)
 
 
 def _of_label(backend: Any, inputs: dict[str, Array], prototypes: Array) -> Array:

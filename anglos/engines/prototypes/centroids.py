@@ -1,34 +1,56 @@
 """Engine 1 with the class means of the batch itself in place of the weights. Labels are any integers."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array, float_type, largest_finite
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row
 
-ROWS_ARE_INDEPENDENT = False
+SAMPLES_ARE_INDEPENDENT = False
 
 
-def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: dict[str, Any]
-            ) -> tuple[Array, Any]:
+class Step(NamedTuple):
+    """What both passes start from; without samples there is nothing but the inputs."""
+
+    backend: Backend
+    row: Row
+    inputs: dict[str, Array]
+    share: Array | None
+    of_means: _prototypes.Step | None
+
+    def remembered(self) -> Any:
+        """What has the size of the batch."""
+        return None if self.of_means is None else self.of_means.remembered()
+
+
+def prepare(backend: Backend, row: Row, inputs: dict[str, Array], **others: Any) -> Step:
+    """The step of engine 1, with class means."""
+    if inputs["labels"].shape[0] == 0:
+        return Step(backend, row, inputs, None, None)
+    of_means, given, share = _with_centroids(backend, row, inputs)
+    return Step(backend, row, inputs, share, _prototypes.prepare(backend, of_means, given, **others))
+
+
+unpack = _prototypes.unpack
+
+
+def forward(step: Step) -> tuple[Array, Any]:
     """The loss of every embedding, (B,), and what the gradient can use again."""
-    if inputs["labels"].shape[0] == 0:
-        return backend.xp.sum(inputs["embeddings"], axis=-1), ()
-    row, given, _ = _with_centroids(backend, row, inputs)
-    return _prototypes.forward(backend, row, given, means, memo)
+    if step.of_means is None:
+        return step.backend.xp.sum(step.inputs["embeddings"], axis=-1), ()
+    return _prototypes.forward(step.of_means)
 
 
-def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str],
-             means: Any, memo: dict[str, Any]) -> dict[str, Array]:
+def backward(step: Step, residuals: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i): an embedding of class k, of N_k, gets the gradient of the mean c_k, divided by N_k, on top."""
-    if inputs["labels"].shape[0] == 0:
+    backend, row, inputs, share, of_means = step
+    if of_means is None:
         return {name: backend.xp.zeros_like(inputs[name]) for name in needs}
-    row, given, share = _with_centroids(backend, row, inputs)
     through = "embeddings" in needs and not row.detach_centroids
-    gradients = _prototypes.backward(backend, row, given, residuals, g, needs | ({"weights"} if through else set()),
-                                     means, memo)
+    gradients = _prototypes.backward(of_means, residuals, g, needs | ({"weights"} if through else set()))
     if through:
-        d_mean = backend.xp.take(gradients.pop("weights"), given["labels"], axis=0)
+        d_mean = backend.xp.take(gradients.pop("weights"), of_means.inputs["labels"], axis=0)
         gradients["embeddings"] = gradients["embeddings"] + d_mean * share
     return gradients
 

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from anglos.arrays.scratch import Spares
+from anglos.arrays.scratch import Scratch
 from anglos.engines.numerics import Array, near_rows
 from anglos.engines.prototypes.row import Row
 
@@ -22,7 +22,7 @@ class Prototypes(NamedTuple):
         return self.factor is None and self.pullback_factor is not None
 
 
-def prototypes_of(backend: Any, row: Row, weights: Array, dtype: Any, rows: int, spares: Spares,
+def prototypes_of(backend: Any, row: Row, weights: Array, dtype: Any, rows: int, scratch: Scratch,
                   first: Any = 0, inverses: dict[int, Array] | None = None) -> Prototypes:
     """Ŵ, or what makes it of W; 1 / |w| of a tile that was visited before is among the inverses, by its first class."""
     w = backend.xp.astype(weights, dtype, copy=False)
@@ -37,16 +37,16 @@ def prototypes_of(backend: Any, row: Row, weights: Array, dtype: Any, rows: int,
     whole_inverse = inverse if largest is None else inverse / largest
     if not backend.makes_unit(*w.shape, rows) and (largest is None or not backend.readable(w)):
         return Prototypes(w, factor=whole_inverse)
-    return Prototypes(backend.scaled(near, inverse, out=spares.take("unit", w, *w.shape)), whole_inverse)
+    return Prototypes(backend.multiply(near, inverse, out=scratch.take("unit", w, *w.shape)), whole_inverse)
 
 
-def prototypes_pullback(backend: Any, row: Row, prototypes: Prototypes, d_unit: Array, spares: Spares) -> Array:
+def prototypes_pullback(backend: Any, row: Row, prototypes: Prototypes, d_unit: Array, scratch: Scratch) -> Array:
     """∂w = (∂ŵ − ŵ (ŵ·∂ŵ)) / |w|, where ∂ŵ is already multiplied by the factor; may use it."""
     if not row.normalize_weights:
         return d_unit
     points, pullback_factor, factor = prototypes
-    d_unit = backend.across(points, d_unit, factor, spare=spares.take("across", d_unit, *d_unit.shape))
-    return d_unit if pullback_factor is None else backend.scaled(d_unit, pullback_factor, out=d_unit)
+    d_unit = backend.project_out(points, d_unit, factor, spare=scratch.take("across", d_unit, *d_unit.shape))
+    return d_unit if pullback_factor is None else backend.multiply(d_unit, pullback_factor, out=d_unit)
 
 
 def products(backend: Any, prototypes: Prototypes, others: Array, scale: Any = 1.0, out: Array | None = None) -> Array:
@@ -55,4 +55,4 @@ def products(backend: Any, prototypes: Prototypes, others: Array, scale: Any = 1
     if factor is None:
         return backend.product(points, (scale * others).T, out=out)
     cos = backend.product(points, others.T, out=out)
-    return backend.scaled(cos, scale * factor, out=cos)
+    return backend.multiply(cos, scale * factor, out=cos)

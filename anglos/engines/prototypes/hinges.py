@@ -12,7 +12,7 @@ class ContrastiveHinge(NamedTuple):
 
     margin: Any
 
-    def gather(self, backend: Any, tile: Tile, own_logit: Array) -> tuple[Array, ...]:
+    def gather(self, backend: Any, tile: Tile, label_logit: Array) -> tuple[Array, ...]:
         """The sum, and how many classes are in it, which nobody asks of a margin that is a number."""
         xp, excess = backend.xp, self._excess(backend.xp, tile)
         total = sum_of_rest(xp, tile, excess)
@@ -21,22 +21,22 @@ class ContrastiveHinge(NamedTuple):
     def combine(self, xp: Any, a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
         return tuple(one + other for one, other in zip(a, b, strict=True))
 
-    def value(self, backend: Any, gathered: tuple[Array, ...], own_logit: Array, classes: int
+    def value(self, backend: Any, gathered: tuple[Array, ...], label_logit: Array, classes: int
               ) -> tuple[Array, tuple[Array, ...]]:
-        return 2.0 - 2.0 * own_logit + gathered[0], (own_logit, *gathered[1:])
+        return 2.0 - 2.0 * label_logit + gathered[0], (label_logit, *gathered[1:])
 
     def field_slopes(self, backend: Any, residuals: tuple[Array, ...]) -> dict[str, Array]:
         """∂ℓ/∂m = 1 for each class in the sum."""
         return {"margin": residuals[1]}
 
-    def own_slope(self, backend: Any, residuals: tuple[Array, ...], classes: int) -> Array:
+    def label_slope(self, backend: Any, residuals: tuple[Array, ...], classes: int) -> Array:
         """∂ℓ/∂z_y = −2."""
         return -2.0 * backend.xp.ones_like(residuals[0])
 
     def rest_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = 2 where m > d_j."""
         xp = backend.xp
-        return tile.with_own(2.0 * xp.astype(self._excess(xp, tile) > 0.0, tile.logits.dtype), 0.0)
+        return tile.with_label(2.0 * xp.astype(self._excess(xp, tile) > 0.0, tile.logits.dtype), 0.0)
 
     def _excess(self, xp: Any, tile: Tile) -> Array:
         excess = self.margin - 2.0 + 2.0 * tile.logits
@@ -48,31 +48,31 @@ class TripletHinge(NamedTuple):
 
     margin: Any
 
-    def gather(self, backend: Any, tile: Tile, own_logit: Array) -> tuple[Array, Array]:
+    def gather(self, backend: Any, tile: Tile, label_logit: Array) -> tuple[Array, Array]:
         """The sum, and how many classes are in it."""
         xp = backend.xp
-        excess = self.margin + 2.0 * (tile.logits - own_logit)
+        excess = self.margin + 2.0 * (tile.logits - label_logit)
         return sum_of_rest(xp, tile, xp.where(excess <= 0.0, 0.0, excess)), _count(xp, tile, excess)
 
     def combine(self, xp: Any, a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
         return a[0] + b[0], a[1] + b[1]
 
-    def value(self, backend: Any, gathered: tuple[Array, Array], own_logit: Array, classes: int
+    def value(self, backend: Any, gathered: tuple[Array, Array], label_logit: Array, classes: int
               ) -> tuple[Array, tuple[Array, Array]]:
-        return gathered[0], (own_logit, gathered[1])
+        return gathered[0], (label_logit, gathered[1])
 
     def field_slopes(self, backend: Any, residuals: tuple[Array, Array]) -> dict[str, Array]:
         """∂ℓ/∂m = 1 for each class in the sum."""
         return {"margin": residuals[1]}
 
-    def own_slope(self, backend: Any, residuals: tuple[Array, Array], classes: int) -> Array:
+    def label_slope(self, backend: Any, residuals: tuple[Array, Array], classes: int) -> Array:
         """∂ℓ/∂z_y = −2 for each class in the sum."""
         return -2.0 * residuals[1]
 
     def rest_slope(self, backend: Any, residuals: tuple[Array, Array], tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = 2 for each class in the sum."""
         active = self.margin + 2.0 * (tile.logits - residuals[0]) > 0.0
-        return tile.with_own(2.0 * backend.xp.astype(active, tile.logits.dtype), 0.0)
+        return tile.with_label(2.0 * backend.xp.astype(active, tile.logits.dtype), 0.0)
 
 
 class HardestTripletHinge(NamedTuple):
@@ -80,27 +80,27 @@ class HardestTripletHinge(NamedTuple):
 
     margin: Any
 
-    def gather(self, backend: Any, tile: Tile, own_logit: Array) -> tuple[Array, Array]:
+    def gather(self, backend: Any, tile: Tile, label_logit: Array) -> tuple[Array, Array]:
         """The largest logit, and whose it is."""
-        xp, rest = backend.xp, tile.with_own(tile.logits, -math.inf)
+        xp, rest = backend.xp, tile.with_label(tile.logits, -math.inf)
         return xp.max(rest, axis=0), xp.take(tile.classes(), xp.argmax(rest, axis=0), axis=0)
 
     def combine(self, xp: Any, a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
         first = (a[0] > b[0]) | ((a[0] == b[0]) & (a[1] < b[1])) | (a[0] != a[0])  # tiles come in any order
         return xp.where(first, a[0], b[0]), xp.where(first, a[1], b[1])
 
-    def value(self, backend: Any, gathered: tuple[Array, Array], own_logit: Array, classes: int
+    def value(self, backend: Any, gathered: tuple[Array, Array], label_logit: Array, classes: int
               ) -> tuple[Array, tuple[Array, Array]]:
         xp, alone = backend.xp, gathered[0] == -math.inf
-        excess = self.margin + 2.0 * (xp.where(alone, 0.0, gathered[0]) - own_logit)
+        excess = self.margin + 2.0 * (xp.where(alone, 0.0, gathered[0]) - label_logit)
         idle = alone | (excess <= 0.0)
-        return xp.where(idle, 0.0, excess), (1.0 - xp.astype(idle, own_logit.dtype), gathered[1])
+        return xp.where(idle, 0.0, excess), (1.0 - xp.astype(idle, label_logit.dtype), gathered[1])
 
     def field_slopes(self, backend: Any, residuals: tuple[Array, Array]) -> dict[str, Array]:
         """∂ℓ/∂m = 1 where the bracket is positive."""
         return {"margin": residuals[0]}
 
-    def own_slope(self, backend: Any, residuals: tuple[Array, Array], classes: int) -> Array:
+    def label_slope(self, backend: Any, residuals: tuple[Array, Array], classes: int) -> Array:
         """∂ℓ/∂z_y = −2 where the bracket is positive."""
         return -2.0 * residuals[0]
 

@@ -4,9 +4,9 @@ z_ij = x_i · w_j + b_j. What targets add is linear in the logits, and needs non
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
-from anglos.call.plan import Means
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.batch import in_type
@@ -14,28 +14,51 @@ from anglos.engines.prototypes.row import Row
 from anglos.engines.reductions import CrossEntropy
 from anglos.engines.targets import Masses, are_targets, each, likeliest, masses_of, target_slope
 
-ROWS_ARE_INDEPENDENT = True
+SAMPLES_ARE_INDEPENDENT = True
 count = _prototypes.count
 
 
-def forward(backend: Any, row: Row, inputs: dict[str, Array], means: Any, memo: dict[str, Any]
-            ) -> tuple[Array, tuple[Array, ...]]:
+class Step(NamedTuple):
+    """What both passes start from: of the cross entropy of y, and what targets add to that."""
+
+    backend: Backend
+    row: Row
+    inputs: dict[str, Array]
+    of_label: _prototypes.Step
+
+    def remembered(self) -> Any:
+        """What has the size of the batch."""
+        return self.of_label.remembered()
+
+
+def prepare(backend: Backend, row: Row, inputs: dict[str, Array], **others: Any) -> Step:
+    """The step of engine 1."""
+    if are_targets(inputs["labels"], inputs.get("class_weight")):
+        return Step(backend, row, inputs, _prototypes.prepare(backend, *_of_label(backend, row, inputs), **others))
+    return Step(backend, row, inputs, _prototypes.prepare(backend, row, inputs, **others))
+
+
+unpack = _prototypes.unpack
+
+
+def forward(step: Step) -> tuple[Array, tuple[Array, ...]]:
     """As engine 1."""
+    backend, row, inputs, of_label = step
+    surprise, residuals = _prototypes.forward(of_label)
     if not are_targets(inputs["labels"], inputs.get("class_weight")):
-        return _prototypes.forward(backend, row, inputs, means, memo)
-    surprise, residuals = _prototypes.forward(backend, *_of_label(backend, row, inputs), means, memo)
+        return surprise, residuals
     return _value(backend, row, inputs, row.reduction.label_smoothing, surprise), residuals
 
 
-def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g: Array, needs: frozenset[str],
-             means: Any, memo: dict[str, Any]) -> dict[str, Array]:
+def backward(step: Step, residuals: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:
     """As engine 1; and ∂ℓ_i/∂t_ij."""
+    backend, row, inputs, of_label = step
     if not are_targets(inputs["labels"], inputs.get("class_weight")):
-        return _prototypes.backward(backend, row, inputs, residuals, g, needs, means, memo)
-    of_label, smoothing = _of_label(backend, row, inputs), row.reduction.label_smoothing
+        return _prototypes.backward(of_label, residuals, g, needs)
+    smoothing = row.reduction.label_smoothing
     masses, x, weights = _masses(backend, inputs, smoothing)
-    gradients = _prototypes.backward(backend, *of_label, residuals, g * (masses.own + masses.others),
-                                     needs & {"embeddings", "weights", "bias"}, means, memo)
+    gradients = _prototypes.backward(of_label, residuals, g * (masses.own + masses.others),
+                                     needs & {"embeddings", "weights", "bias"})
     weighted = g[:, None] * x
     if "embeddings" in needs:
         gradients["embeddings"] = gradients["embeddings"] + g[:, None] * _above(backend, masses, weights)
@@ -44,7 +67,7 @@ def backward(backend: Any, row: Row, inputs: dict[str, Array], residuals: Any, g
     if "bias" in needs:
         gradients["bias"] = gradients["bias"] + _above_pullback(backend, masses, g)
     if needs & {"labels", "label_smoothing"}:
-        surprise, _ = _prototypes.forward(backend, *of_label, Means(), {})
+        surprise, _ = _prototypes.forward(_prototypes.prepare(backend, *_of_label(backend, row, inputs)))
     if "labels" in needs:
         logits = x @ weights.T + (0.0 if row.bias is None else row.bias)
         gradients["labels"] = g[:, None] * target_slope(
@@ -89,4 +112,4 @@ def _above(backend: Any, masses: Masses, a: Array) -> Array:
 
 
 def _above_pullback(backend: Any, masses: Masses, b: Array) -> Array:
-    return backend.add_own(masses.label, 0, -masses.of_rows(b), each(masses.others, b) * b)
+    return backend.add_at_labels(masses.label, 0, -masses.of_rows(b), each(masses.others, b) * b)

@@ -78,24 +78,24 @@ def curve_of(backend: Any, row: Row, of: Any, cos: Array, other: Any, merged: Cu
     return curve._replace(option_slopes={**curve.option_slopes, **through})
 
 
-def by_length(xp: Any, row: Row, batch: Any, own_slope: Array) -> Array | None:
+def by_length(xp: Any, row: Row, batch: Any, label_slope: Array) -> Array | None:
     """∂ℓ/∂|x| beyond that of a free length: through φ, and through the regulariser."""
     slope = None
     if batch.target.length_slope is not None:
-        slope = own_slope * row.scale * batch.target.length_slope
+        slope = label_slope * row.scale * batch.target.length_slope
     if row.regularizer is not None:
         regularizer_slope = row.regularizer(xp, batch.length).slope
         slope = regularizer_slope if slope is None else slope + regularizer_slope
     return slope
 
 
-def by_option(xp: Any, row: Row, batch: Any, name: str, g: Array, own_slope: Array, of_rest: Array | None,
+def by_option(xp: Any, row: Row, batch: Any, name: str, g: Array, label_slope: Array, of_rest: Array | None,
               by_field: Mapping[str, Array]) -> Array:
     """∂(Σ g_i ℓ_i) in an option: through fields, through φ and η, and through the regulariser."""
     parts = [by_field[field] * slope for field, slope in row.names.get(name, ())]
     slopes = batch.target.option_slopes
     if name in slopes or of_rest is not None:
-        of_curves = own_slope * batch.weight_length * slopes.get(name, 0.0) + (0.0 if of_rest is None else of_rest)
+        of_curves = label_slope * batch.weight_length * slopes.get(name, 0.0) + (0.0 if of_rest is None else of_rest)
         parts.append(g * row.scale * batch.embedding_length * of_curves)
     slopes = {} if row.regularizer is None else row.regularizer(xp, batch.length).option_slopes
     if name in slopes:

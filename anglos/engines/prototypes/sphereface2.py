@@ -65,10 +65,10 @@ def bias_of_arrays(num_classes: int, variant: str, margin: Any, scale: Any, bala
     other = rest(backend, zero, None, variant=variant, margin=margin, t=t)
     odds = (balance + zero) / ((1.0 - balance) * max(num_classes - 1, 1))
     bias = least_bias(backend.xp, backend.xp.where, scale * own.value, scale * other.value, odds)
-    by_own, by_other, by_log_odds = least_bias_slopes(backend, bias, scale * own.value, scale * other.value)
-    slopes = {name: scale * (by_own * slope + by_other * other.option_slopes.get(name, 0.0))
+    by_label, by_other, by_log_odds = least_bias_slopes(backend, bias, scale * own.value, scale * other.value)
+    slopes = {name: scale * (by_label * slope + by_other * other.option_slopes.get(name, 0.0))
               for name, slope in own.option_slopes.items()}
-    return bias, {**slopes, "scale": by_own * own.value + by_other * other.value,
+    return bias, {**slopes, "scale": by_label * own.value + by_other * other.value,
                   "balance": by_log_odds / (balance * (1.0 - balance))}
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from anglos.arrays.scratch import Spares
+from anglos.arrays.scratch import Scratch
 from anglos.engines.numerics import Array
 from anglos.engines.prototypes.batch import Batch, Directions, batch_of, class_bias, in_type
 from anglos.engines.prototypes.directions import Prototypes, products, prototypes_of
@@ -44,9 +44,9 @@ def keeps_product(row: Row) -> bool:
 
 
 def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any, labels: Array, first: Any,
-               weights: Array, bias: Array | None, spares: Spares, room: Array | None = None, kept: Array | None = None,
-               prototypes: Prototypes | None = None, inverses: dict[int, Array] | None = None,
-               again: bool = False) -> Visit:
+               weights: Array, bias: Array | None, scratch: Scratch, room: Array | None = None,
+               kept: Array | None = None, prototypes: Prototypes | None = None,
+               inverses: dict[int, Array] | None = None, again: bool = False) -> Visit:
     """The logits of a tile with all that led to them; products go to the room, or were kept from a visit before.
 
     Prototypes are given of an only tile, with all classes. Again: kept products are computed once more for their
@@ -54,7 +54,7 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
     """
     xp, whole = backend.xp, prototypes is not None
     keeps = keeps_product(row)
-    prototypes = prototypes or prototypes_of(backend, row, weights, batch.points.dtype, labels.shape[0], spares,
+    prototypes = prototypes or prototypes_of(backend, row, weights, batch.points.dtype, labels.shape[0], scratch,
                                              first, inverses)
     points = prototypes.points
     shape = points.shape[0], labels.shape[0]
@@ -66,7 +66,7 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
     if kept is None or again:
         scale, others = (1.0, unit) if keeps else (row.scale, batch.points)
         logits = products(backend, prototypes, others, scale,
-                          spares.take("product", points, *shape) if room is None else xp.reshape(room, shape))
+                          scratch.take("product", points, *shape) if room is None else xp.reshape(room, shape))
     if keeps:
         cos = logits = backend.same_number(kept, logits) if again else logits
         if row.merge is not None:
@@ -82,12 +82,12 @@ def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any
         logits = row.scale * batch.embedding_length * value
     if kept is None or keeps or again:
         if bias is not None:
-            logits = backend.plus(logits, bias[:, None], out=logits)
+            logits = backend.add(logits, bias[:, None], out=logits)
         elif row.bias is not None:
-            logits = backend.plus(logits, row.bias, out=logits)
+            logits = backend.add(logits, row.bias, out=logits)
     if again and not keeps:
         logits = backend.same_number(kept, logits)
-    spare = logits if kept is None or keeps or again else spares.take("product", points, *shape)
+    spare = logits if kept is None or keeps or again else scratch.take("product", points, *shape)
     tile = tile_of(backend, logits, labels, first, spare, whole)
     return Visit(prototypes, cosines, mix, cos, rest, option_slopes, tile)
 
@@ -116,9 +116,9 @@ def _nearest(backend: Any, row: Row, unit: Array, inputs: dict[str, Array], coun
     xp, labels, classes = backend.xp, inputs["labels"], inputs["weights"].shape[0]
 
     def visit(first: Any, weights: Array) -> tuple[tuple[Array, Array], tuple[()]]:
-        prototypes = only or prototypes_of(backend, row, weights, unit.dtype, labels.shape[0], spares)
+        prototypes = only or prototypes_of(backend, row, weights, unit.dtype, labels.shape[0], scratch)
         tile = tile_of(backend, products(backend, prototypes, unit), labels, first, whole=only is not None)
-        cos = tile.with_own(tile.logits, -2.0)
+        cos = tile.with_label(tile.logits, -2.0)
         found = min(count, prototypes.points.shape[0])
         values, places = backend.largest(cos, found)
         numbers, missing = xp.astype(places, labels.dtype, copy=False) + first, count - found
@@ -133,7 +133,7 @@ def _nearest(backend: Any, row: Row, unit: Array, inputs: dict[str, Array], coun
         return cos, xp.take_along_axis(classes, places, axis=0)
 
     width = classes if only is not None else backend.class_tile_width(unit, *unit.shape, classes, False)
-    spares = Spares(backend, classes > width)
+    scratch = Scratch(backend, classes > width)
     (_, numbers), _ = backend.sweep(visit, combine, (inputs["weights"],), width)
     rows = labels.shape[0]
     return xp.reshape(numbers, (count, -1 if rows is None else rows))  # a graph may not know how many they are
