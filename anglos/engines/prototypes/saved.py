@@ -20,7 +20,11 @@ class Saved(NamedTuple):
 
 def saved_of(row: Row, residuals: Any) -> Saved:
     """The same, from the tuple."""
-    directions, others = Directions(*residuals[:5]), list(residuals[5:])
+    others = list(residuals)
+    unit, inverse, label_unit = others[:3]
+    del others[:3]
+    label_inverse = others.pop(0) if others[0].ndim > 1 and others[0].shape[-1:] == (1,) else None  # cosines follow
+    directions = Directions(unit, inverse, label_unit, label_inverse, others.pop(0))
     length = others.pop(0) if row.asks_for_length else None
     statistic = None if row.statistic is None and row.nearest is None else others.pop(0)
     kept = others.pop() if others[-1].ndim > 1 else None
