@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 
@@ -20,6 +20,7 @@ class ArrayOf:
     low: float = -math.inf
     frozen: bool = False
     other: "ArrayOf | None" = None  # what may stand in its place, told by its dtype
+    role: str | None = None  # by which checks and engines know it, whatever the argument is called
 
     @property
     def ranged(self) -> bool:
@@ -196,6 +197,21 @@ def kind_of(annotation: Any) -> Any:
     if get_origin(annotation) is Literal:
         return OneOf(get_args(annotation))
     return {bool: OneOf((True, False)), int: Integer()}[annotation]
+
+
+def by_role(kinds: Mapping[str, Any]) -> dict[str, str]:
+    """The name of the argument in every role that there is."""
+    return {kind.role: name for name, kind in kinds.items() if getattr(kind, "role", None) is not None}
+
+
+def roles_of(loss: str, kinds: Mapping[str, Any]) -> dict[str, str]:
+    """The roles of the arguments that are not called by them; refused where two arguments have one."""
+    arguments = by_role(kinds)
+    for name, kind in kinds.items():
+        role = getattr(kind, "role", None) or name
+        if (other := arguments.get(role, name)) != name:
+            raise ValueError(f"{loss}: {name} stood for {role}, as {other} does; wanted one argument that does")
+    return {name: role for role, name in arguments.items() if role != name}
 
 
 def has_gradient(kind: Any) -> bool:

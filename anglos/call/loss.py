@@ -20,7 +20,7 @@ from anglos.call.check import (
     kinds_of,
     ranged_of,
 )
-from anglos.call.kinds import has_gradient, kind_of
+from anglos.call.kinds import has_gradient, kind_of, roles_of
 from anglos.call.plan import Means, Plan, signature
 from anglos.call.rows import Rows, reduce, reduce_pullback, settle
 from anglos.engines.contract import Engine
@@ -58,6 +58,7 @@ class Loss(Generic[Options]):
         self.required = sum(p.default is p.empty for p in positional)
         self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         self.kinds = {p.name: kind_of(p.annotation) for p in parameters}
+        self.roles = roles_of(self.name, self.kinds) if engine.INPUTS_BY_ROLE else {}
         self.common = {name: None for name in _COMMON if name in self.defaults}
         self.with_gradient = tuple(name for name in self.arrays if has_gradient(self.kinds[name]))
         self.frozen = tuple(name for name, kind in self.kinds.items() if getattr(kind, "frozen", False))

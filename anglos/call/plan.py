@@ -14,10 +14,6 @@ from anglos.engines.numerics import float_type
 if TYPE_CHECKING:
     from anglos.call.loss import Loss
 
-# What an engine calls them.
-_ALIASES = {"prototypes": "weights"}
-
-
 # Equal numbers of two types, as 1 and True, are apart by their types; what lies in a tuple would not be.
 _PLAIN = frozenset((type(None), bool, int, float, str))
 
@@ -52,7 +48,8 @@ class Plan:
         shapes = tuple([tuple(array.shape) for array in arrays])
         shaped = [SimpleNamespace(shape=shape) for shape in shapes]  # a loss may ask for nothing else
         row = self.loss.function(*shaped, **{**self.loss.common, **dict(self.options)})
-        return replace(self, shapes=shapes, known=(row, tuple([_ALIASES.get(name, name) for name in self.names])))
+        names = tuple([self.loss.roles.get(name, name) for name in self.names])
+        return replace(self, shapes=shapes, known=(row, names))
 
     def for_value_only(self) -> "Plan":
         """The same, when no gradient will follow: nothing is kept for it."""
@@ -82,10 +79,11 @@ class Plan:
         xp, engine = self.backend.xp, self.loss.engine
         step = step or self.prepare(arrays, residuals=residuals, anew=anew, remembered=None if anew else remembered)
         saved = engine.forward(step)[1] if anew else engine.unpack(step.row, residuals)
-        gradients: dict[str, Array] = engine.backward(step, saved, g, needs)
+        roles, gradients = self.loss.roles, {}
+        found: dict[str, Array] = engine.backward(step, saved, g, frozenset([roles.get(name, name) for name in needs]))
         for name, array in zip(self.names, arrays, strict=True):
-            if name in gradients:
-                gradient = gradients[name]
+            if name in needs:
+                gradient = found[roles.get(name, name)]
                 gradient = xp.sum(gradient) if gradient.ndim > array.ndim else gradient
                 gradients[name] = gradient if gradient.dtype == array.dtype else xp.astype(gradient, array.dtype)
         return gradients
@@ -108,7 +106,7 @@ class Plan:
                     inputs[name] = self.backend.xp.astype(inputs[name], dtype, copy=False)
                 options[name] = inputs[name]
         row = loss.function(*positional, **{**loss.common, **options})
-        return row, {_ALIASES.get(name, name): array for name, array in inputs.items()}
+        return row, {loss.roles.get(name, name): array for name, array in inputs.items()}
 
 
 def signature(arrays: tuple[Any, ...], options: Mapping[str, Any], wrt: Any) -> Any:

@@ -13,6 +13,9 @@ class Engine(Protocol):
     SAMPLES_ARE_INDEPENDENT: bool
     """Whether the loss of a sample depends on no other of its batch."""
 
+    INPUTS_BY_ROLE: bool
+    """Whether inputs go by the roles of their kinds, where these have one; else all go by their arguments' names."""
+
     def prepare(self, backend: Backend, row: Any, inputs: dict[str, Array], *, keep_bytes: int = 0,
                 gradient_products: str = "full", saved: Any = None, chosen: Any = None, remembered: Any = None) -> Any:
         """The step that both passes start from: all that has the size of the batch or of one tile of classes.

@@ -16,6 +16,7 @@ class Direct:
     gradients: Callable[..., dict[str, Array]]
 
 SAMPLES_ARE_INDEPENDENT = True
+INPUTS_BY_ROLE = False
 
 _TOLD_APART = ("labels", "targets")
 """Arrays that do not tell the type of the arithmetic: they may be integers."""

@@ -18,6 +18,7 @@ from anglos.engines.pairs.step import Sides, Tiles, sides_of
 from anglos.engines.reductions import CrossEntropy, Tile, marked_tile
 
 SAMPLES_ARE_INDEPENDENT = False
+INPUTS_BY_ROLE = True
 
 _COLUMNS = CrossEntropy()
 

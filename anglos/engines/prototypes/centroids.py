@@ -8,6 +8,7 @@ from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row
 
 SAMPLES_ARE_INDEPENDENT = False
+INPUTS_BY_ROLE = True
 
 
 class Step(NamedTuple):

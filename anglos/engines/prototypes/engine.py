@@ -27,6 +27,7 @@ from anglos.engines.prototypes.step import (
 )
 
 SAMPLES_ARE_INDEPENDENT = True
+INPUTS_BY_ROLE = True
 
 _ABOVE = 20.0
 """How far above the pilots' largest logit the shift is: sums may be e^±43 in float32, and the rest is rather above."""
