@@ -3,7 +3,7 @@
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 
 Refuse = Callable[[type[Exception], str, str], NoReturn]
@@ -20,7 +20,7 @@ class ArrayOf:
     low: float = -math.inf
     frozen: bool = False
     other: "ArrayOf | None" = None  # what may stand in its place, told by its dtype
-    role: str | None = field(default=None, compare=False)  # by which engines know it, whatever the argument is called
+    role: str | None = None  # by which checks and engines know it, whatever the argument is called
 
     @property
     def ranged(self) -> bool:
