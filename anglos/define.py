@@ -6,6 +6,7 @@ from typing import Any, Concatenate, ParamSpec
 from anglos.arrays.backend import Backend as Backend
 from anglos.call.arguments import *  # noqa: F403
 from anglos.call.loss import Loss
+from anglos.call.state import batch_of as batch_of
 from anglos.engines import rowwise as _rowwise
 from anglos.engines.contract import Engine
 from anglos.engines.pairs import engine as _pairs

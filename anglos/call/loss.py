@@ -22,7 +22,7 @@ from anglos.call.check import (
 )
 from anglos.call.kinds import has_gradient, kind_of, roles_of
 from anglos.call.plan import Means, Plan, signature
-from anglos.call.rows import Rows, reduce, reduce_pullback, settle
+from anglos.call.samples import Samples, reduce, reduce_pullback, samples_of
 from anglos.engines.contract import Engine
 from anglos.engines.numerics import float_type
 
@@ -106,7 +106,7 @@ class Loss(Generic[Options]):
             step = call.plan.prepare(call.arrays)
             per_sample, residuals = call.plan.forward(call.arrays, step)
             count = self.engine.count(residuals)
-            g, d_sample_weight = reduce_pullback(backend.xp, per_sample, call.rows, form.reduction, count)
+            g, d_sample_weight = reduce_pullback(backend.xp, per_sample, call.samples, form.reduction, count)
             gradients = call.plan.backward(g, call.arrays, residuals, form.needs, step)
             gradients["sample_weight"] = d_sample_weight
             return call.reduce(per_sample, residuals), tuple([gradients[name] for name in form.wrt])
@@ -135,9 +135,9 @@ class Loss(Generic[Options]):
             like = inputs[self.arrays[0]]
             with plan.backend.errstate():
                 inputs[name] = plan.backend.asarray(number, like, float_type(plan.backend.xp, like))
-        rows, inputs = settle(self.name, plan.backend, form.kinds, inputs, self.engine.SAMPLES_ARE_INDEPENDENT,
-                              form.classes, form.ignore_index)
-        return _Call(plan, tuple(inputs.values()), rows, form)
+        samples, inputs = samples_of(self.name, plan.backend, form.kinds, inputs, self.engine.SAMPLES_ARE_INDEPENDENT,
+                                     form.classes, form.ignore_index)
+        return _Call(plan, tuple(inputs.values()), samples, form)
 
     def _form(self, values: dict[str, Any], wrt: tuple[str, ...] | None) -> "_Form":
         check_together(self.name, self.kinds, values)
@@ -189,12 +189,12 @@ class _Call(NamedTuple):
 
     plan: Plan
     arrays: tuple[Array, ...]
-    rows: Rows
+    samples: Samples
     form: _Form
 
     def reduce(self, per_sample: Array, residuals: tuple[Array, ...]) -> Array:
         count = self.plan.loss.engine.count(residuals)
-        return reduce(self.plan.backend.xp, per_sample, self.rows, self.form.reduction, count)
+        return reduce(self.plan.backend.xp, per_sample, self.samples, self.form.reduction, count)
 
 
 def loss(engine: Engine, *, formula: str, paper: str) -> Callable[

@@ -14,9 +14,8 @@ from anglos.call.arguments import (
     ScaleState,
     Weights,
 )
-from anglos.call.check import check_values
 from anglos.call.loss import loss
-from anglos.call.rows import settle_labels
+from anglos.call.state import batch_of
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row
 from anglos.engines.reductions import CrossEntropy, ExcludedPositive
@@ -102,21 +101,18 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
     >>> round(math.sqrt(2) * math.log(2), 6)
     0.980258
     """
-    backend, arrays, static, sizes = check_values(
-        "adacos_update", {**adacos.kinds}, {"embeddings": embeddings, "weights": weights, "labels": labels,
-                                            "scale": scale})
-    xp, scale = backend.xp, arrays.get("scale", static.get("scale"))
-    scale = _first_scale(arrays["weights"]) if scale is None else scale
-    rows, arrays["labels"] = settle_labels("adacos_update", backend, arrays["labels"], sizes["C"], -100, None)
-    if sizes["B"] == 0:
-        return scale
-    row = Row(scale, reduction=ExcludedPositive())
-    with backend.plain(tuple(arrays.values())):
+    with batch_of("adacos_update", adacos.kinds, embeddings=embeddings, weights=weights, labels=labels, scale=scale
+                  ) as batch:
+        backend, xp, arrays = batch.backend, batch.backend.xp, batch.values
+        scale = arrays.pop("scale")
+        scale = _first_scale(arrays["weights"]) if scale is None else scale
+        if batch.sizes["B"] == 0:
+            return scale
+        row = Row(scale, reduction=ExcludedPositive())
         _, (*_, cos, rest, _, _) = _prototypes.forward(_prototypes.prepare(backend, row, arrays))
         cos = backend.clip(cos, -1.0, 1.0)
-        if rows.weight is not None:
-            cos = cos + 0.0 * xp.astype(rows.weight, cos.dtype)  # NaN where a label is out of range
-        counted = xp.ones_like(cos) > 0.0 if rows.counted is None else rows.counted
+        cos = cos + 0.0 * batch.weight(cos)  # NaN where a label is out of range
+        counted = batch.counted(cos)
         count = xp.sum(xp.astype(counted, backend.index_type))
         rest = xp.where(counted, rest, 0.0)
         largest = xp.max(rest)

@@ -4,7 +4,6 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos.arrays.dispatch import unwrapped
 from anglos.call.arguments import (
     Angle,
     Embeddings,
@@ -19,8 +18,8 @@ from anglos.call.arguments import (
     Scale,
     Weights,
 )
-from anglos.call.check import check_values
 from anglos.call.loss import loss
+from anglos.call.state import batch_of
 from anglos.engines.numerics import is_number, sines
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Curve, Row
@@ -117,13 +116,13 @@ def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: f
     >>> float(mean), round(float(std), 4)
     (13.0, 50.7071)
     """
-    backend, arrays, _, sizes = check_values("adaface_update", adaface.kinds, {"embeddings": embeddings})
-    xp, embeddings = backend.xp, arrays["embeddings"]
-    norm_mean, norm_std = unwrapped(norm_mean), unwrapped(norm_std)
-    if sizes["B"] == 0:
-        return norm_mean, norm_std
-    with backend.plain((embeddings,)):
-        mean, std = _statistics(xp, xp.sqrt(xp.sum(embeddings * embeddings, axis=-1)))
+    with batch_of("adaface_update", adaface.kinds, embeddings=embeddings, norm_mean=norm_mean, norm_std=norm_std
+                  ) as batch:
+        xp, x = batch.backend.xp, batch.values["embeddings"]
+        norm_mean, norm_std = batch.values["norm_mean"], batch.values["norm_std"]
+        if batch.sizes["B"] == 0:
+            return norm_mean, norm_std
+        mean, std = _statistics(xp, xp.sqrt(xp.sum(x * x, axis=-1)))
         return t_alpha * mean + (1.0 - t_alpha) * norm_mean, t_alpha * std + (1.0 - t_alpha) * norm_std
 
 

@@ -14,10 +14,9 @@ from anglos.call.arguments import (
     Reduction,
     SampleWeight,
 )
-from anglos.call.check import check_values
 from anglos.call.kinds import ArrayOf
 from anglos.call.loss import loss
-from anglos.call.rows import settle_labels
+from anglos.call.state import batch_of
 from anglos.engines.numerics import float_type, is_number, unit_rows
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row
@@ -113,23 +112,18 @@ def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replac
     >>> angular_triplet_update(old, new, np.asarray([1, 0]), np.asarray([True, False])).tolist()
     [[1.0, 0.0], [-1.0, 0.0]]
     """
-    name = "angular_triplet_update"
     kinds = {**angular_triplet.kinds, "replace": ArrayOf("B", "bool")}
-    backend, arrays, _, sizes = check_values(name, kinds, {
-        "embeddings": embeddings, "prototypes": prototypes, "labels": labels, "replace": replace})
-    rows, labels = settle_labels(name, backend, arrays["labels"], sizes["C"], -100, None)
-    xp, prototypes, replace = backend.xp, arrays["prototypes"], arrays["replace"]
-    if rows.counted is not None:
-        replace = replace & rows.counted
-    # Nobody later of the same class.
-    number = backend.arange(sizes["B"], labels)
-    later = (labels[:, None] == labels[None, :]) & (number[None, :] > number[:, None]) & replace[None, :]
-    wins = (replace & ~xp.any(later, axis=1))[:, None]
-    x = arrays["embeddings"]
-    with backend.plain((x, prototypes)):
+    with batch_of("angular_triplet_update", kinds, embeddings=embeddings, prototypes=prototypes, labels=labels,
+                  replace=replace) as batch:
+        backend, xp, classes = batch.backend, batch.backend.xp, batch.sizes["C"]
+        x, prototypes, labels = (batch.values[name] for name in ("embeddings", "prototypes", "labels"))
+        replace = batch.values["replace"] & batch.counted(labels)
+        # Nobody later of the same class.
+        number = backend.arange(batch.sizes["B"], labels)
+        later = (labels[:, None] == labels[None, :]) & (number[None, :] > number[:, None]) & replace[None, :]
+        wins = (replace & ~xp.any(later, axis=1))[:, None]
         unit, _ = unit_rows(backend, xp.where(wins, xp.astype(x, float_type(xp, x, prototypes), copy=False), 0.0))
-        if rows.weight is not None:
-            unit = xp.where(wins, unit * xp.astype(rows.weight, unit.dtype)[:, None], 0.0)
-        replaced = backend.sum_by_label(xp.astype(wins, unit.dtype), labels, sizes["C"]) > 0.0
-        new = xp.astype(backend.sum_by_label(unit, labels, sizes["C"]), prototypes.dtype, copy=False)
+        unit = xp.where(wins, unit * batch.weight(unit[:, 0])[:, None], 0.0)
+        replaced = backend.sum_by_label(xp.astype(wins, unit.dtype), labels, classes) > 0.0
+        new = xp.astype(backend.sum_by_label(unit, labels, classes), prototypes.dtype, copy=False)
         return backend.stop_gradient(xp.where(replaced, new, prototypes))

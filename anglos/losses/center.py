@@ -3,9 +3,8 @@
 from typing import Any
 
 from anglos.call.arguments import Centers, Embeddings, Labels, Reduction, SampleWeight
-from anglos.call.check import check_values
 from anglos.call.loss import loss
-from anglos.call.rows import settle_labels
+from anglos.call.state import batch_of
 from anglos.engines import rowwise as _direct
 from anglos.engines.rowwise import Direct
 
@@ -82,15 +81,11 @@ def center_update(centers: Any, embeddings: Any, labels: Any, *, alpha: float = 
     >>> center_update(np.asarray([[0.0], [5.0]]), np.asarray([[3.0], [9.0]]), np.asarray([0, 0])).tolist()
     [[2.0], [5.0]]
     """
-    backend, arrays, _, sizes = check_values(
-        "center_update", center.kinds, {"embeddings": embeddings, "centers": centers, "labels": labels})
-    embeddings, centers = arrays["embeddings"], arrays["centers"]
-    rows, labels = settle_labels("center_update", backend, arrays["labels"], sizes["C"], -100, None)
-    with backend.plain((embeddings, centers)):
-        difference = backend.stop_gradient(_difference(backend, embeddings, centers, labels))
-        weight = backend.xp.ones_like(difference[:, :1])
-        if rows.weight is not None:
-            weight = weight * rows.weight[:, None]
-            difference = backend.xp.where(weight == 0.0, 0.0, weight * difference)
-        count = backend.sum_by_label(weight, labels, sizes["C"])
-        return centers + alpha * backend.sum_by_label(difference, labels, sizes["C"]) / (1.0 + count)
+    with batch_of("center_update", center.kinds, embeddings=embeddings, centers=centers, labels=labels) as batch:
+        backend, classes = batch.backend, batch.sizes["C"]
+        centers, labels = batch.values["centers"], batch.values["labels"]
+        difference = backend.stop_gradient(_difference(backend, batch.values["embeddings"], centers, labels))
+        weight = batch.weight(difference[:, 0])[:, None]
+        difference = backend.xp.where(weight == 0.0, 0.0, weight * difference)
+        count = backend.sum_by_label(weight, labels, classes)
+        return centers + alpha * backend.sum_by_label(difference, labels, classes) / (1.0 + count)

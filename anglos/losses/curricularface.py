@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from anglos.arrays.dispatch import unwrapped
 from anglos.call.arguments import (
     Angle,
     CosineState,
@@ -18,9 +17,8 @@ from anglos.call.arguments import (
     Scale,
     Weights,
 )
-from anglos.call.check import check_values
 from anglos.call.loss import loss
-from anglos.call.rows import reduce, settle_labels
+from anglos.call.state import batch_of
 from anglos.engines.angles import turned_cosine
 from anglos.engines.numerics import unit_rows
 from anglos.engines.prototypes import engine as _prototypes
@@ -124,15 +122,12 @@ def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *,
     >>> float(curricularface_update(0.0, np.asarray([[2.0, 0.0]]), prototypes, np.asarray([0]), momentum=0.75))
     0.25
     """
-    backend, arrays, _, sizes = check_values(
-        "curricularface_update", curricularface.kinds, {"embeddings": embeddings, "weights": weights, "labels": labels})
-    rows, labels = settle_labels("curricularface_update", backend, arrays["labels"], sizes["C"], -100, None)
-    xp, t = backend.xp, unwrapped(t)
-    with backend.plain(tuple(arrays.values())):
-        unit, _ = unit_rows(backend, arrays["embeddings"])
-        own, _ = unit_rows(backend, xp.take(arrays["weights"], labels, axis=0))
-        mean = reduce(xp, xp.sum(unit * own, axis=-1), rows, "mean")
-        moved = momentum * t + (1.0 - momentum) * backend.stop_gradient(mean)
-    if sizes["B"] == 0:
-        return t
-    return moved if rows.counted is None else xp.where(xp.any(rows.counted), moved, t)
+    with batch_of("curricularface_update", curricularface.kinds, embeddings=embeddings, weights=weights, labels=labels,
+                  t=t) as batch:
+        backend, xp, values = batch.backend, batch.backend.xp, batch.values
+        unit, _ = unit_rows(backend, values["embeddings"])
+        of_label, _ = unit_rows(backend, xp.take(values["weights"], values["labels"], axis=0))
+        cos = backend.stop_gradient(xp.sum(unit * of_label, axis=-1))
+        mean = batch.mean(cos)
+        moved = momentum * values["t"] + (1.0 - momentum) * mean
+        return xp.where(xp.any(batch.counted(cos)), moved, values["t"])

@@ -14,7 +14,7 @@ from anglos.arrays.library import Array
 from anglos.call.check import check_values
 from anglos.call.kinds import Number
 from anglos.call.loss import LOSSES
-from anglos.call.rows import settle_groups
+from anglos.call.samples import samples_of_groups
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.step import Tiles, sides_of
 from anglos.engines.pairs.triplets import CHOICES, chosen_terms
@@ -77,15 +77,15 @@ def _select(mining: str, embeddings: Array, labels: Array, distance: str, normal
     backend, inputs, static, sizes = check_values(name, kinds, values)
     margin = inputs.pop("margin", margin)
     with backend.untracked(tuple(inputs.values())):
-        rows, inputs = settle_groups(name, backend, inputs, None, -100, None)
+        samples, inputs = samples_of_groups(name, backend, inputs, None, -100, None)
         if 0 in (sizes["B"], sizes.get("N")):
             return (backend.xp.astype(inputs["embeddings"][:0, 0], backend.index_type),) * 3
         terms = partial(chosen_terms, mining=mining, margin=margin, soft=False, active=False)
         row = PairRow(terms, distance=static["distance"], normalize=static["normalize"], ignore_index=-100)
         tiles = Tiles(backend, row, inputs, sides_of(backend, row, inputs))
         tile, _, _ = tiles.visit(0, *tiles.swept)
-        if rows.counted is not None:
-            tile = tile._replace(positive=tile.positive & rows.counted[:, None])
+        if samples.counted is not None:
+            tile = tile._replace(positive=tile.positive & samples.counted[:, None])
         chosen = CHOICES[mining](backend, tile, margin)
         anchors, places = backend.xp.nonzero(chosen.valid)
         positives = places if chosen.positive is None else chosen.positive[anchors, places]

@@ -1,0 +1,158 @@
+"""Which samples count, and how much; from their losses to one number, and back."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from anglos.arrays.backend import Backend
+from anglos.arrays.library import Array
+from anglos.call.check_labels import check_groups, check_labels, check_pair_weights
+from anglos.engines.groups import are_weights, repeat_themselves, takes_part
+
+
+class Samples(NamedTuple):
+    """The weight of every sample, and which ones count; None where all do alike."""
+
+    weight: Array | None
+    counted: Array | None
+    terms: Array | None = None
+    """What a sample adds to the mean's divisor, times its weight, where the engine does not say; None for 1."""
+
+
+def samples_of(caller: str, backend: Backend, kinds: Mapping[str, Any], inputs: dict[str, Array], independent: bool,
+               classes: Any, ignore_index: Any) -> tuple[Samples, dict[str, Array]]:
+    """Which samples count and how much; and the arrays, with labels that can be used, and zeros where none counts."""
+    samples = Samples(inputs.pop("sample_weight", None), None)
+    if "labels" in inputs and not independent:
+        samples, inputs = samples_of_groups(caller, backend, inputs, classes, ignore_index, samples.weight)
+    elif "labels" in inputs and kinds["labels"].dtype == "integral":
+        samples, inputs["labels"] = samples_of_labels(caller, backend, inputs["labels"], classes, ignore_index,
+                                                      samples.weight, inputs.get("class_weight"))
+    elif "row_mask" in inputs:
+        samples = masked_samples(backend.xp, inputs["row_mask"], samples.weight)
+    if samples.counted is not None:
+        inputs = {name: zero_elsewhere(backend.xp, kinds[name], array, samples.counted)
+                  for name, array in inputs.items()}
+    return samples, inputs
+
+
+def samples_of_labels(caller: str, backend: Backend, labels: Array, classes: int, ignore_index: int,
+                      sample_weight: Array | None, class_weight: Array | None = None) -> tuple[Samples, Array]:
+    """Which samples count and how much, and labels that can be looked up; wrong ones are refused where readable."""
+    labels = backend.as_index(labels)
+    if check_labels(caller, backend, labels, classes, ignore_index):
+        samples = Samples(sample_weight, None)
+    else:
+        samples, labels = unchecked_samples(backend.xp, labels, classes, ignore_index, sample_weight)
+    if class_weight is not None:
+        samples = samples._replace(terms=backend.xp.take(backend.stop_gradient(class_weight), labels, axis=0))
+    return samples, labels
+
+
+def samples_of_groups(caller: str, backend: Backend, inputs: dict[str, Array], classes: int | None, ignore_index: int,
+                      sample_weight: Array | None) -> tuple[Samples, dict[str, Array]]:
+    """The same where labels are compared with each other, and any integer is one, or with the numbers of proxies."""
+    xp, inputs = backend.xp, dict(inputs)
+    if are_weights(xp, inputs["labels"]):
+        return Samples(_sample_weights(caller, backend, inputs["labels"], sample_weight), None), inputs
+    unseen = []
+    for name in {"labels", "reference_labels"} & inputs.keys():
+        given, inputs[name] = inputs[name], backend.as_index(inputs[name])
+        seen = check_groups(caller, backend, name, given, inputs[name], ignore_index)
+        if not seen and 0 not in inputs[name].shape:
+            unseen.append(name)
+    labels = inputs["labels"]
+    counted = takes_part(xp, labels, ignore_index)
+    if classes is not None:  # one loss per proxy
+        if not check_labels(caller, backend, labels, classes, ignore_index):
+            inside = (labels >= 0) & (labels < classes) | ~counted
+            inputs["embeddings"] = xp.where(inside[:, None], xp.where(counted[:, None], inputs["embeddings"], 0.0),
+                                            math.nan)
+        return Samples(None, None), inputs
+    samples = masked_samples(xp, counted, sample_weight)
+    if "labels" in unseen:
+        beyond = labels == xp.iinfo(labels.dtype).max
+        beyond = beyond if labels.ndim == 1 else xp.any(beyond, axis=1)
+        samples = samples._replace(weight=xp.where(beyond, math.nan, samples.weight))
+    for several in (inputs[name] for name in unseen if inputs[name].ndim == 2):
+        few = repeat_themselves(several, xp.min(several), xp.max(several), ignore_index)
+        samples = samples._replace(weight=xp.where(few, math.nan, samples.weight))
+    return samples, inputs
+
+
+def masked_samples(xp: Any, mask: Array, sample_weight: Array | None) -> Samples:
+    """The samples that are not left out."""
+    weight = xp.ones_like(mask, dtype=xp.float32) if sample_weight is None else sample_weight
+    return Samples(xp.where(mask, weight, 0.0), mask)
+
+
+def _sample_weights(caller: str, backend: Backend, pair_weights: Array, sample_weight: Array | None) -> Array | None:
+    """The weights of samples; NaN where a sample's weights of pairs may not be looked at and are wrong."""
+    if check_pair_weights(caller, backend, pair_weights):
+        return sample_weight
+    xp = backend.xp
+    least, most, total = (of(pair_weights, axis=1) for of in (xp.min, xp.max, xp.sum))  # the sum of a NaN is NaN
+    weight = xp.ones_like(least, dtype=xp.float32) if sample_weight is None else sample_weight
+    return xp.where((least >= 0.0) & (most < math.inf) & (total == total), weight, math.nan)
+
+
+def unchecked_samples(xp: Any, labels: Array, classes: int, ignore_index: int, sample_weight: Array | None
+                      ) -> tuple[Samples, Array]:
+    """The same where a label may be ignored or out of range.
+
+    A label out of range cannot be refused under a trace or on another device: its sample becomes NaN.
+    """
+    inside = (labels >= 0) & (labels < classes)
+    counted = labels != ignore_index
+    samples = masked_samples(xp, counted, sample_weight)
+    return Samples(xp.where(counted & ~inside, math.nan, samples.weight), counted), xp.where(inside, labels, 0)
+
+
+def zero_elsewhere(xp: Any, kind: Any, array: Array, counted: Any) -> Array:
+    """Zeros in place of ignored samples: 0 times a NaN that padding may hold would be NaN in the gradient."""
+    per_sample = any(shape.startswith("B") for shape in kind.shapes)
+    if kind.dtype != "real floating" or array.ndim == 0 or not per_sample:
+        return array
+    return xp.where(counted[:, None] if array.ndim == 2 else counted, array, 0.0)
+
+
+def reduce(xp: Any, per_sample: Array, samples: Samples, reduction: str, count: Array | None = None) -> Array:
+    """none: w_i ℓ_i.  sum: Σ w_i ℓ_i.  mean: Σ w_i ℓ_i / Σ w_i n_i, and 0 if that is 0; n_i terms are in ℓ_i, or 1."""
+    weighted = per_sample
+    if samples.weight is not None:
+        weighted = per_sample * xp.astype(samples.weight, per_sample.dtype, copy=False)
+    if samples.counted is not None:
+        weighted = xp.where(samples.counted, weighted, 0.0)
+    if reduction == "none":
+        return weighted
+    total = xp.sum(weighted)
+    return total if reduction == "sum" else total / _divisor(xp, per_sample, samples, count)
+
+
+def reduce_pullback(xp: Any, per_sample: Array, samples: Samples, reduction: str, count: Array | None = None
+                    ) -> tuple[Array, Array | None]:
+    """∂/∂ℓ_i = w_i and ∂/∂w_i = ℓ_i; for the mean L, w_i / Σ w n and (ℓ_i − n_i L) / Σ w n."""
+    count = samples.terms if count is None else count
+    divisor = _divisor(xp, per_sample, samples, count) if reduction == "mean" else 1
+    if samples.weight is None:
+        return xp.full_like(per_sample, 1.0) / divisor, None
+    weight, d_weight = xp.astype(samples.weight, per_sample.dtype, copy=False) / divisor, per_sample
+    if reduction == "mean":
+        mean = reduce(xp, per_sample, samples, "mean", count)
+        d_weight = (per_sample - mean * (1.0 if count is None else count)) / divisor
+    if samples.counted is not None:
+        d_weight = xp.where(samples.counted, d_weight, 0.0)
+    return weight, xp.astype(d_weight, samples.weight.dtype, copy=False)
+
+
+def _divisor(xp: Any, per_sample: Array, samples: Samples, count: Array | None) -> Any:
+    count = samples.terms if count is None else count
+    if samples.weight is None and count is None and per_sample.shape[0] is not None:
+        return max(per_sample.shape[0], 1)
+    number = xp.ones_like(per_sample) if count is None else xp.astype(count, per_sample.dtype, copy=False)
+    if samples.weight is not None:
+        number = number * xp.astype(samples.weight, per_sample.dtype, copy=False)
+        if samples.counted is not None and count is not None:
+            number = xp.where(samples.counted, number, 0.0)
+    total = xp.sum(number)
+    return xp.where(total == 0.0, 1.0, total)

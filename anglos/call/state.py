@@ -1,0 +1,51 @@
+"""What the update of a loss's state starts from: a checked batch."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from anglos.arrays.backend import Backend
+from anglos.arrays.library import Array
+from anglos.call.check import check_values
+from anglos.call.samples import Samples, reduce, samples_of_labels
+
+_IGNORED = -100
+"""No label."""
+
+
+class Batch(NamedTuple):
+    """The values of an update by name, and which of its samples count."""
+
+    backend: Backend
+    values: dict[str, Any]
+    sizes: Mapping[str, int]
+    """Of the letters in shapes: B samples, C classes."""
+    samples: Samples
+
+    def weight(self, like: Array) -> Array:
+        """1 for a sample that counts, 0 for one that is ignored, NaN for one whose label is no class: as `like`, (B,).
+
+        A wrong label is refused, except where it cannot be read: under a trace, or on another device.
+        """
+        xp, weight = self.backend.xp, self.samples.weight
+        return xp.ones_like(like) if weight is None else xp.astype(weight, like.dtype)
+
+    def mean(self, per_sample: Array) -> Array:
+        """Of the samples that count; 0 if there is none."""
+        return reduce(self.backend.xp, per_sample, self.samples, "mean")
+
+    def counted(self, like: Array) -> Array:
+        """Whether a sample counts, (B,)."""
+        xp, counted = self.backend.xp, self.samples.counted
+        return xp.ones_like(like, dtype=xp.float32) > 0.0 if counted is None else counted
+
+
+@contextmanager
+def batch_of(update: str, kinds: Mapping[str, Any], **values: Any) -> Iterator[Batch]:
+    """The values, checked against their kinds; inside, arithmetic is that of a loss, as out of reach of autocast."""
+    backend, arrays, static, sizes = check_values(update, kinds, values)
+    samples = Samples(None, None)
+    if "labels" in arrays:
+        samples, arrays["labels"] = samples_of_labels(update, backend, arrays["labels"], sizes["C"], _IGNORED, None)
+    with backend.plain(tuple(arrays.values())):
+        yield Batch(backend, {**static, **arrays}, sizes, samples)
