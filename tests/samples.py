@@ -6,7 +6,7 @@ import numpy as np
 from libraries import Array, Library
 
 from anglos import Loss
-from anglos.call.kinds import ArrayOf, Number, Pair
+from anglos.call.kinds import Number, Pair
 
 BATCH, CLASSES, DIMENSION = 6, 5, 4
 LABELS = np.asarray([0, 3, 0, 1, 4, 3])
@@ -106,7 +106,7 @@ def made(loss: Loss[...], named: dict[str, np.ndarray]) -> list[np.ndarray]:
                "others": embeddings[::-1], "targets": np.where(np.arange(len(embeddings)) % 2, 1, -1),
                "positives": embeddings[::-1], "negatives": np.roll(embeddings, 1, axis=0)}
     chosen = {name: np.ascontiguousarray({**made_of, **named}[name]) for name in loss.arrays}
-    if loss.kinds.get("weights") == ArrayOf("C K D"):
+    if getattr(loss.kinds.get("weights"), "shape", "") == "C K D":
         weights = named["weights"]
         across = weights[:, ::-1] * np.where(np.arange(weights.shape[1]) % 2, 1.0, -1.0)
         chosen["weights"] = np.stack([weights, across, -0.5 * weights], axis=1)

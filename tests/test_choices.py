@@ -9,7 +9,6 @@ from libraries import Library
 from samples import leaves, made, other_options
 
 from anglos import Loss
-from anglos.call.kinds import ArrayOf
 
 torch: Any = import_module("torch")
 BACKENDS = [import_module(f"anglos.backends.{name}").backend for name in ("torch", "numpy")]
@@ -34,7 +33,7 @@ def tied(loss: Loss[...]) -> list[np.ndarray]:
     named = {"embeddings": axes[:6] + 0.5 * axes[15], "weights": axes[:6].sum(axis=0) + 2.0 * axes[6:11],
              "labels": np.asarray([0, 0, 1, 1, 2, 3])}
     inputs = made(loss, named)
-    if loss.kinds.get("weights") == ArrayOf("C K D"):
+    if getattr(loss.kinds.get("weights"), "shape", "") == "C K D":
         inputs[1] = np.stack([np.roll(named["weights"], shift, axis=0) for shift in range(3)], axis=1)
     return inputs
 

@@ -16,7 +16,6 @@ from samples import BATCH, CLASSES, DIMENSION, array_options, arrays, gentle
 
 import anglos
 from anglos import Loss
-from anglos.call.kinds import ArrayOf
 
 torch: Any = import_module("torch")
 Head: Any = import_module("anglos.backends.torch").Head
@@ -27,7 +26,7 @@ STATES: dict[str, dict[str, float]] = {
 
 
 def head_of(loss: Loss[...], num_classes: int = CLASSES, dtype: Any = torch.float64, **options: Any) -> Any:
-    several = {"prototypes_per_class": 3} if loss.kinds[loss.arrays[1]] == ArrayOf("C K D") else {}
+    several = {"prototypes_per_class": 3} if loss.kinds[loss.arrays[1]].shape == "C K D" else {}
     torch.manual_seed(0)
     return Head(loss, num_classes, DIMENSION, dtype=dtype, **several, **options)
 

@@ -12,7 +12,6 @@ from samples import CLASSES, DIMENSION, array_options, arrays, gentle
 
 import anglos
 from anglos import Loss
-from anglos.call.kinds import ArrayOf
 
 jax: Any = import_module("jax")
 jnp: Any = jax.numpy
@@ -24,7 +23,7 @@ LAYERS = ["flax", "equinox"]
 
 def head_of(layer: str, loss: Loss[...], **options: Any) -> Any:
     """A learnable option is an nnx.Param in flax, any array in Equinox."""
-    if loss.kinds[loss.arrays[1]] == ArrayOf("C K D"):
+    if loss.kinds[loss.arrays[1]].shape == "C K D":
         options["prototypes_per_class"] = 3
     Head = import_module(f"anglos.backends.{layer}").Head
     if layer == "equinox":

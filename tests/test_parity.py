@@ -13,7 +13,6 @@ from libraries import Library
 from samples import CLASSES, DIMENSION, LABELS
 
 import anglos
-from anglos.call.kinds import ArrayOf
 
 torch: Any = import_module("torch")
 functional: Any = import_module("torch.nn.functional")
@@ -211,7 +210,7 @@ def inputs(row: Row, situation: str) -> tuple[list[Any], dict[str, Any]]:
         unit = weights / np.linalg.norm(weights, axis=2, keepdims=True)
         cos = (unit[labels] @ embeddings[:, :, None])[:, :, 0] / np.linalg.norm(embeddings, axis=1, keepdims=True)
         assert cos.max() < math.cos(math.pi - MARGIN)
-    if loss.kinds.get("weights") != ArrayOf("C K D"):
+    if getattr(loss.kinds.get("weights"), "shape", "") != "C K D":
         weights = weights[:, 0]
     named = {"embeddings": embeddings, "weights": weights, "labels": labels, "queries": embeddings, "keys": keys,
              "anchors": embeddings, "others": keys, "targets": np.where(labels % 2, 1, -1),

@@ -9,7 +9,6 @@ from samples import BATCH, CLASSES, arrays, float_arrays, gentle, hard_embedding
 
 import anglos
 from anglos import Loss
-from anglos.call.kinds import ArrayOf
 
 torch: Any = import_module("torch")
 adapter: Any = import_module("anglos.backends.torch")
@@ -77,7 +76,7 @@ def test_what_is_saved(head: Loss[...], keep_bytes: int) -> None:
         saved.append(tensor.numel())
         return tensor
 
-    if head.kinds["weights"] == ArrayOf("C K D"):
+    if head.kinds["weights"].shape == "C K D":
         weights = weights.reshape(classes // 2, 2, dimension)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         head(embeddings, weights, torch.arange(batch), keep_bytes=keep_bytes)

@@ -21,7 +21,6 @@ from samples import (
 )
 
 from anglos import Loss
-from anglos.call.kinds import ArrayOf
 
 torch: Any = import_module("torch")
 make_fx: Any = import_module("torch.fx.experimental.proxy_tensor").make_fx
@@ -104,7 +103,7 @@ class Scores(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self, loss: Loss[...]) -> None:
         super().__init__()
-        several = {"prototypes_per_class": 3} if loss.kinds.get("weights") == ArrayOf("C K D") else {}
+        several = {"prototypes_per_class": 3} if getattr(loss.kinds.get("weights"), "shape", "") == "C K D" else {}
         self.head = Head(loss, CLASSES, DIMENSION, **several)
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
