@@ -1,14 +1,11 @@
 """Softmax cross entropy on logits."""
 
-from functools import partial
-from typing import Any
-
 from anglos.call.arguments import ClassWeight, LabelSmoothing, LabelsOrProbabilities, Logits, Reduction, SampleWeight
 from anglos.call.loss import loss
 from anglos.engines import rowwise as _direct
-from anglos.engines.reductions import CrossEntropy, Tile, marked_tile
 from anglos.engines.rowwise import Direct
-from anglos.engines.targets import are_targets, mass_of, target_slope
+from anglos.engines.softmax import of_labels, of_targets
+from anglos.engines.targets import are_targets
 
 
 @loss(_direct, formula="ℓ = −log softmax(z)_y", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
@@ -63,56 +60,5 @@ def cross_entropy(
     (0.313262, 0.313262)
     """
     if are_targets(labels, class_weight):
-        return Direct(partial(_target_value, label_smoothing, class_weight),
-                      partial(_target_gradients, label_smoothing, class_weight))
-    softmax = CrossEntropy(label_smoothing)
-    return Direct(partial(softmax_value, softmax), partial(softmax_gradients, softmax))
-
-
-def softmax_value(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any, *options: Any) -> Any:
-    """The loss of every row."""
-    (loss, _), _ = _parts(softmax, backend, logits, labels)
-    return loss
-
-
-def softmax_gradients(softmax: CrossEntropy, backend: Any, g: Any, logits: Any, labels: Any, *options: Any
-                      ) -> dict[str, Any]:
-    """∂(Σ g_i ℓ_i)."""
-    (_, residuals), tile = _parts(softmax, backend, logits, labels)
-    classes = logits.shape[1]
-    slopes = tile.with_label(softmax.rest_slope(backend, residuals, tile, classes),
-                           softmax.label_slope(backend, residuals, classes))
-    by_field = softmax.field_slopes(backend, residuals) if softmax.smooths else {}
-    return {"logits": (g * slopes).T, **{name: g * slope for name, slope in by_field.items()}}
-
-
-def _parts(softmax: CrossEntropy, backend: Any, logits: Any, labels: Any) -> tuple[Any, Tile]:
-    """The loss with what its slopes need, and all classes as one tile."""
-    xp, own = backend.xp, backend.is_label(labels, 0, logits.T)
-    tile, label_logit = marked_tile(xp, logits.T, own), xp.sum(xp.where(own, logits.T, 0.0), axis=0)
-    return softmax.value(backend, softmax.gather(backend, tile, label_logit), label_logit, logits.shape[1]), tile
-
-
-def _target_value(smoothing: Any, class_weight: Any, backend: Any, logits: Any, labels: Any, *options: Any) -> Any:
-    """Σ m_j (lse z − z_y) + Σ_{j≠y} m_j (z_y − z_j); 0 where m_j is, of excluded classes too."""
-    xp, (label, is_label, mass) = backend.xp, mass_of(backend, labels, class_weight, smoothing, logits)
-    label_logit = xp.take_along_axis(logits, label[:, None], axis=1)
-    above = xp.where(is_label | (mass == 0.0), 0.0, mass * (label_logit - logits))
-    return xp.sum(mass, axis=1) * softmax_value(CrossEntropy(), backend, logits, label) + xp.sum(above, axis=1)
-
-
-def _target_gradients(smoothing: Any, class_weight: Any, backend: Any, g: Any, logits: Any, labels: Any, *options: Any
-                      ) -> dict[str, Any]:
-    """∂(Σ g_i ℓ_i)."""
-    xp, (label, is_label, mass) = backend.xp, mass_of(backend, labels, class_weight, smoothing, logits)
-    others = xp.where(is_label, 0.0, mass)
-    of_label = softmax_gradients(CrossEntropy(), backend, g * xp.sum(mass, axis=1), logits, label)["logits"]
-    above = xp.where(is_label, xp.sum(others, axis=1)[:, None], -others)
-    gradients = {"logits": of_label + g[:, None] * above}
-    if labels.ndim == 2:
-        surprise = softmax_value(CrossEntropy(), backend, logits, label)
-        gradients["labels"] = g[:, None] * target_slope(backend, label, class_weight, smoothing, logits, surprise)
-    if hasattr(smoothing, "shape"):
-        all_smooth, none = (_target_value(one, class_weight, backend, logits, labels) for one in (1.0, 0.0))
-        gradients["label_smoothing"] = g * (all_smooth - none)
-    return gradients
+        return of_targets(class_weight, label_smoothing)
+    return of_labels(label_smoothing)

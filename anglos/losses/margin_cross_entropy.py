@@ -21,7 +21,7 @@ from anglos.engines import rowwise as _direct
 from anglos.engines.angles import Turned, turned_cosine
 from anglos.engines.reductions import CrossEntropy
 from anglos.engines.rowwise import Direct
-from anglos.losses.cross_entropy import softmax_gradients, softmax_value
+from anglos.engines.softmax import softmax_gradients, softmax_value
 
 
 @loss(_direct, formula="φ = cos(m₁θ + m₂) − m₃ of given cosines", paper="Deng et al. 2019, arXiv:1801.07698, eq. 4")
