@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from anglos.call.loss import LOSSES, Loss
+from anglos.call.loss import Loss
+from anglos.losses import LOSSES
 from anglos.tools.bench.problem import BYTES, HEADS, Problem
 from anglos.tools.bench.steps import LIBRARIES, has_device, installed
 from anglos.tools.command_words import json_file, literal, one_of, option, png_file, some_of, whole

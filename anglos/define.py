@@ -1,37 +1,102 @@
 """The door for new losses, the library's own and yours."""
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 from anglos.arrays.backend import Backend as Backend
+from anglos.arrays.dispatch import backend_of as backend_of
 from anglos.call.arguments import *  # noqa: F403
-from anglos.call.loss import Loss
+from anglos.call.kinds import ArrayOf as ArrayOf
+from anglos.call.loss import Loss as Loss
 from anglos.call.state import batch_of as batch_of
 from anglos.engines import rowwise as _rowwise
+from anglos.engines.angles import Turned as Turned
+from anglos.engines.angles import cos_sin as cos_sin
+from anglos.engines.angles import turned_cosine as turned_cosine
 from anglos.engines.contract import Engine
+from anglos.engines.curves import additive_angular as additive_angular
+from anglos.engines.curves import additive_cosine as additive_cosine
+from anglos.engines.curves import multiplicative_angular as multiplicative_angular
+from anglos.engines.numerics import float_type as float_type
+from anglos.engines.numerics import hinge as hinge
+from anglos.engines.numerics import hinge_of as hinge_of
+from anglos.engines.numerics import is_number as is_number
+from anglos.engines.numerics import log_sum_exp as log_sum_exp
+from anglos.engines.numerics import share as share
+from anglos.engines.numerics import sigmoid as sigmoid
+from anglos.engines.numerics import sines as sines
+from anglos.engines.numerics import smallest_normal as smallest_normal
+from anglos.engines.numerics import softplus as softplus
+from anglos.engines.numerics import sum_where as sum_where
+from anglos.engines.numerics import unit_rows as unit_rows
+from anglos.engines.numerics import unit_rows_pullback as unit_rows_pullback
 from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs.distances import OF_UNIT_VECTORS as OF_UNIT_VECTORS
+from anglos.engines.pairs.distances import of_given as _of_given
 from anglos.engines.pairs.row import PairRow as PairRow
 from anglos.engines.pairs.row import PairTile as PairTile
 from anglos.engines.pairs.row import Terms as Terms
+from anglos.engines.pairs.terms import by_temperature as by_temperature
+from anglos.engines.pairs.terms import each_by_itself as each_by_itself
+from anglos.engines.pairs.terms import number as _number
+from anglos.engines.pairs.terms import one_of_many as one_of_many
+from anglos.engines.pairs.triplets import all_soft_terms as all_soft_terms
+from anglos.engines.pairs.triplets import all_terms as all_terms
+from anglos.engines.pairs.triplets import batch_hard as batch_hard
+from anglos.engines.pairs.triplets import chosen_terms as chosen_terms
+from anglos.engines.prototypes import centroids as _centroids
 from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes import linear as linear
+from anglos.engines.prototypes.hinges import ContrastiveHinge as ContrastiveHinge
+from anglos.engines.prototypes.hinges import HardestTripletHinge as HardestTripletHinge
+from anglos.engines.prototypes.hinges import TripletHinge as TripletHinge
+from anglos.engines.prototypes.row import NAMES as NAMES
 from anglos.engines.prototypes.row import Curve as Curve
 from anglos.engines.prototypes.row import Row as Row
+from anglos.engines.prototypes.row import unchanged as unchanged
+from anglos.engines.reductions import Binary as Binary
+from anglos.engines.reductions import CrossEntropy as CrossEntropy
+from anglos.engines.reductions import ExcludedPositive as ExcludedPositive
+from anglos.engines.reductions import Squares as Squares
 from anglos.engines.rowwise import Direct as Direct
+from anglos.engines.softmax import of_labels as _of_labels
+from anglos.engines.softmax import of_targets as _of_targets
+from anglos.engines.softmax import softmax_gradients as softmax_gradients
+from anglos.engines.softmax import softmax_value as softmax_value
+from anglos.engines.targets import are_targets as are_targets
+from anglos.training.schedules import suggest_scale as suggest_scale
+
+prototypes_engine, class_means = _prototypes, _centroids
+count_pairs, given_distances = _number, _of_given
+softmax_of_labels, softmax_of_targets = _of_labels, _of_targets
 
 Options = ParamSpec("Options")
-Made = Callable[[Callable[Concatenate[Any, Options], Any]], Loss[Options]]
 
 
-def prototypes(*, formula: str = "", paper: str = "", engine: Engine = _prototypes) -> Made[Options]:
+class Decorator(Protocol):
+    """Makes a loss of a function."""
+
+    def __call__(self, function: Callable[Concatenate[Any, Options], Any], /) -> Loss[Options]:
+        """The loss."""
+
+
+def _made(engine: Engine, formula: str, paper: str) -> Decorator:
+    def make(function: Callable[Concatenate[Any, Options], Any], /) -> Loss[Options]:
+        return Loss(function, engine, formula, paper)
+
+    return make
+
+
+def prototypes(*, formula: str = "", paper: str = "", engine: Engine = _prototypes) -> Decorator:
     """Make a loss against class prototypes of a function of its arguments that returns a `Row`."""
-    return lambda function: Loss(function, engine, formula, paper)
+    return _made(engine, formula, paper)
 
 
-def pairs(*, formula: str = "", paper: str = "") -> Made[Options]:
+def pairs(*, formula: str = "", paper: str = "") -> Decorator:
     """Make a loss over pairs of a function of its arguments that returns a `PairRow`."""
-    return lambda function: Loss(function, _pairs, formula, paper)
+    return _made(_pairs, formula, paper)
 
 
-def rowwise(*, formula: str = "", paper: str = "") -> Made[Options]:
+def rowwise(*, formula: str = "", paper: str = "") -> Decorator:
     """Make a loss that needs no tiles of a function of its arguments that returns a `Direct`."""
-    return lambda function: Loss(function, _rowwise, formula, paper)
+    return _made(_rowwise, formula, paper)

@@ -16,23 +16,22 @@ LOSS = '''"""A loss that does not exist."""
 from functools import partial
 from typing import Any
 
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.call.arguments import CosineMargin, Embeddings, Labels, Reduction, SampleWeight, Scale, Weights
-from anglos.call.loss import loss
-from anglos.engines.prototypes.row import Curve, Row
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = cos θ − m cos² θ", paper="nobody 2026")
-def throw_away(embeddings: Embeddings, weights: Weights, labels: Labels, /, *, margin: CosineMargin = 0.2,
-               scale: Scale = 8.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-               reduction: Reduction = "mean") -> Row:
+@define.prototypes(formula="φ = cos θ − m cos² θ", paper="nobody 2026")
+def throw_away(
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.CosineMargin = 0.2, scale: define.Scale = 8.0,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.Row:
     """A loss that does not exist."""
-    return Row(scale, partial(_target, margin=margin))
+    return define.Row(scale, partial(_target, margin=margin))
 
 
-def _target(backend: Any, cos: Any, length: Any, *, margin: Any) -> Curve:
+def _target(backend: Any, cos: Any, length: Any, *, margin: Any) -> define.Curve:
     """φ = cos θ − m cos² θ, φ′ = 1 − 2 m cos θ, ∂φ/∂m = −cos² θ."""
-    return Curve(cos - margin * cos * cos, 1.0 {sign} 2.0 * margin * cos, {{"margin": -cos * cos}})
+    return define.Curve(cos - margin * cos * cos, 1.0 {sign} 2.0 * margin * cos, {{"margin": -cos * cos}})
 '''
 EXPORT = "from anglos.losses.throw_away import throw_away as throw_away\n"
 DOCS = "| `throw_away` | φ = cos θ − m cos² θ | margin=0.2 scale=8 | nobody 2026 |\n"
@@ -46,8 +45,8 @@ def with_a_new_loss(folder: Path, sign: str) -> None:
         shutil.copy(ROOT / name, folder)
     (folder / "anglos" / "backends").symlink_to(folder / "backends")  # what the build does in an installed package
     (folder / "anglos" / "losses" / "throw_away.py").write_text(LOSS.format(sign=sign))
-    with (folder / "anglos" / "__init__.py").open("a") as exports:
-        exports.write(EXPORT)
+    catalogue = folder / "anglos" / "losses" / "__init__.py"
+    catalogue.write_text(catalogue.read_text().replace("\n\nLOSSES", f"\n{EXPORT}\nLOSSES"))
     readme = folder / "README.md"
     readme.write_text(readme.read_text().replace("\n\nOptions that recur", f"\n{DOCS}\nOptions that recur"))
 

@@ -29,9 +29,6 @@ from anglos.engines.numerics import float_type
 Options = ParamSpec("Options")
 First = TypeVar("First", bound=ArrayType)  # of this type the result is taken to be
 
-LOSSES: dict[str, "Loss[...]"] = {}
-"""Every loss by name, in the order of the catalogue."""
-
 _MISSING: Any = None  # a first array, for type checkers: the refusal is ours
 
 # Handled here for every loss; the others go to its engine.
@@ -42,7 +39,7 @@ _FORMS = 256  # of a loss, at most: batches of every size have one
 class Loss(Generic[Options]):
     """A loss: its value, differentiable where the library differentiates, and its analytical gradient.
 
-    Made by `@loss(...)` from a function whose signature and docstring it takes over. Hashable and picklable.
+    Made by `anglos.define` from a function whose signature and docstring it takes over. Hashable and picklable.
     """
 
     def __init__(self, function: Callable[Concatenate[Any, Options], Any], engine: Engine, formula: str, paper: str
@@ -195,17 +192,3 @@ class _Call(NamedTuple):
     def reduce(self, per_sample: Array, residuals: tuple[Array, ...]) -> Array:
         count = self.plan.loss.engine.count(residuals)
         return reduce(self.plan.backend.xp, per_sample, self.samples, self.form.reduction, count)
-
-
-def loss(engine: Engine, *, formula: str, paper: str) -> Callable[
-        [Callable[Concatenate[Any, Options], Any]], Loss[Options]]:
-    """Make a function a loss: its signature and docstring are the public ones, its result the engine's row."""
-
-    def register(function: Callable[Concatenate[Any, Options], Any]) -> Loss[Options]:
-        made = Loss(function, engine, formula, paper)
-        if made.name in LOSSES:
-            raise ValueError(f"loss: name was {made.name}, which there is; wanted another")
-        LOSSES[made.name] = made
-        return made
-
-    return register

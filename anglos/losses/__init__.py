@@ -1,1 +1,64 @@
-"""One loss per file, named after it."""
+"""The catalogue: every loss, in its order, and what is beside some of them."""
+
+from anglos.define import Loss as _Loss
+from anglos.losses.entropy import entropy as entropy
+from anglos.losses.cross_entropy import cross_entropy as cross_entropy
+from anglos.losses.linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
+from anglos.losses.normface import normface as normface
+from anglos.losses.l2_softmax import l2_softmax as l2_softmax
+from anglos.losses.vmf import vmf as vmf
+from anglos.losses.coco import coco as coco
+from anglos.losses.batch_coco import batch_coco as batch_coco
+from anglos.losses.adacos import adacos as adacos
+from anglos.losses.sphereface import sphereface as sphereface
+from anglos.losses.large_margin_softmax import large_margin_softmax as large_margin_softmax
+from anglos.losses.sphereface_r import sphereface_r as sphereface_r
+from anglos.losses.cosface import cosface as cosface
+from anglos.losses.am_softmax import am_softmax as am_softmax
+from anglos.losses.arcface import arcface as arcface
+from anglos.losses.combined_margin import combined_margin as combined_margin
+from anglos.losses.margin_cross_entropy import margin_cross_entropy as margin_cross_entropy
+from anglos.losses.airface import airface as airface
+from anglos.losses.adaface import adaface as adaface
+from anglos.losses.magface import magface as magface
+from anglos.losses.curricularface import curricularface as curricularface
+from anglos.losses.subcenter_arcface import subcenter_arcface as subcenter_arcface
+from anglos.losses.mv_softmax import mv_softmax as mv_softmax
+from anglos.losses.inter_topk import inter_topk as inter_topk
+from anglos.losses.circle_softmax import circle_softmax as circle_softmax
+from anglos.losses.sphereface2 import sphereface2 as sphereface2
+from anglos.losses.uniface import uniface as uniface
+from anglos.losses.p2sgrad import p2sgrad as p2sgrad
+from anglos.losses.c_contrastive import c_contrastive as c_contrastive
+from anglos.losses.c_triplet import c_triplet as c_triplet
+from anglos.losses.proxy_nca import proxy_nca as proxy_nca
+from anglos.losses.proxy_anchor import proxy_anchor as proxy_anchor
+from anglos.losses.soft_triple import soft_triple as soft_triple
+from anglos.losses.center import center as center
+from anglos.losses.angular_triplet import angular_triplet as angular_triplet
+from anglos.losses.info_nce import info_nce as info_nce
+from anglos.losses.clip import clip as clip
+from anglos.losses.nce import nce as nce
+from anglos.losses.siglip import siglip as siglip
+from anglos.losses.n_pair import n_pair as n_pair
+from anglos.losses.nt_xent import nt_xent as nt_xent
+from anglos.losses.supcon import supcon as supcon
+from anglos.losses.dcl import dcl as dcl
+from anglos.losses.hcl import hcl as hcl
+from anglos.losses.triplet import triplet as triplet
+from anglos.losses.triplet_margin import triplet_margin as triplet_margin
+from anglos.losses.contrastive import contrastive as contrastive
+from anglos.losses.pair_margin import pair_margin as pair_margin
+from anglos.losses.multi_similarity import multi_similarity as multi_similarity
+from anglos.losses.circle import circle as circle
+from anglos.losses.angular import angular as angular
+from anglos.losses.ranked_list import ranked_list as ranked_list
+from anglos.losses.adacos import adacos_update as adacos_update
+from anglos.losses.adaface import adaface_update as adaface_update
+from anglos.losses.angular_triplet import angular_triplet_update as angular_triplet_update
+from anglos.losses.center import center_update as center_update
+from anglos.losses.curricularface import curricularface_update as curricularface_update
+from anglos.losses.sphereface2 import sphereface2_bias as sphereface2_bias
+
+LOSSES: dict[str, _Loss[...]] = {name: value for name, value in globals().items() if isinstance(value, _Loss)}
+"""Every loss by name."""

@@ -3,31 +3,17 @@
 import math
 from typing import Any
 
-from anglos.call.arguments import (
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    Reduction,
-    SampleWeight,
-    ScaleState,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.call.state import batch_of
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Row
-from anglos.engines.reductions import CrossEntropy, ExcludedPositive
+from anglos import define
 
 
-@loss(_prototypes, formula="z = s cos θ, s from the batch, a constant", paper="Zhang et al. 2019, arXiv:1905.00292")
+@define.prototypes(formula="z = s cos θ, s from the batch, a constant", paper="Zhang et al. 2019, arXiv:1905.00292")
 def adacos(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    scale: ScaleState = None,
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    scale: define.ScaleState = None,
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """AdaCos: the cosine softmax without a margin, whose scale follows the training.
 
     ℓ = −log softmax(s cos θ)_y. Before each step, `scale = anglos.adacos_update(scale, embeddings, weights, labels)`.
@@ -81,7 +67,7 @@ def adacos(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(_first_scale(weights) if scale is None else scale, reduction=CrossEntropy(label_smoothing))
+    return define.Row(_first_scale(weights) if scale is None else scale, reduction=define.CrossEntropy(label_smoothing))
 
 
 def _first_scale(weights: Any) -> float:
@@ -101,15 +87,16 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
     >>> round(math.sqrt(2) * math.log(2), 6)
     0.980258
     """
-    with batch_of("adacos_update", adacos.kinds, embeddings=embeddings, weights=weights, labels=labels, scale=scale
-                  ) as batch:
+    with define.batch_of("adacos_update", adacos.kinds, embeddings=embeddings, weights=weights, labels=labels,
+                         scale=scale) as batch:
         backend, xp, arrays = batch.backend, batch.backend.xp, batch.values
         scale = arrays.pop("scale")
         scale = _first_scale(arrays["weights"]) if scale is None else scale
         if batch.sizes["B"] == 0:
             return scale
-        row = Row(scale, reduction=ExcludedPositive())
-        _, (*_, cos, rest, _, _) = _prototypes.forward(_prototypes.prepare(backend, row, arrays))
+        row = define.Row(scale, reduction=define.ExcludedPositive())
+        step = define.prototypes_engine.prepare(backend, row, arrays)
+        _, (*_, cos, rest, _, _) = define.prototypes_engine.forward(step)
         cos = backend.clip(cos, -1.0, 1.0)
         cos = cos + 0.0 * batch.weight(cos)  # NaN where a label is out of range
         counted = batch.counted(cos)

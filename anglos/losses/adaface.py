@@ -4,37 +4,19 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    Angle,
-    Embeddings,
-    Factor,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    NormState,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.call.state import batch_of
-from anglos.engines.numerics import is_number, sines
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = cos(θ − m ẑ) − m ẑ − m, ẑ = [h (|x| − μ)/σ] in [−1, 1]",
-      paper="Kim et al. 2022, arXiv:2204.00964")
+@define.prototypes(formula="φ = cos(θ − m ẑ) − m ẑ − m, ẑ = [h (|x| − μ)/σ] in [−1, 1]",
+                   paper="Kim et al. 2022, arXiv:2204.00964")
 def adaface(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: Angle = 0.4, h: Factor = 0.333, scale: Scale = 64.0, norm_mean: NormState = None,
-    norm_std: NormState = None,
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.Angle = 0.4, h: define.Factor = 0.333, scale: define.Scale = 64.0,
+    norm_mean: define.NormState = None, norm_std: define.NormState = None,
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """AdaFace: softmax cross entropy with a margin that adapts to the quality of a sample, read off its length.
 
     φ = cos(θ − m ẑ) − (m ẑ + m), with ẑ = clip(h (|x| − μ) / (σ + 0.001), −1, 1) and the angle kept within [0, π].
@@ -102,8 +84,8 @@ def adaface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, partial(_target, margin=margin, h=h, mean=norm_mean, std=norm_std), CrossEntropy(label_smoothing),
-               wants_length=True)
+    return define.Row(scale, partial(_target, margin=margin, h=h, mean=norm_mean, std=norm_std),
+                      define.CrossEntropy(label_smoothing), wants_length=True)
 
 
 def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: float = 0.01) -> tuple[Any, Any]:
@@ -116,8 +98,8 @@ def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: f
     >>> float(mean), round(float(std), 4)
     (13.0, 50.7071)
     """
-    with batch_of("adaface_update", adaface.kinds, embeddings=embeddings, norm_mean=norm_mean, norm_std=norm_std
-                  ) as batch:
+    with define.batch_of("adaface_update", adaface.kinds, embeddings=embeddings, norm_mean=norm_mean, norm_std=norm_std
+                         ) as batch:
         xp, x = batch.backend.xp, batch.values["embeddings"]
         norm_mean, norm_std = batch.values["norm_mean"], batch.values["norm_std"]
         if batch.sizes["B"] == 0:
@@ -135,7 +117,7 @@ def _statistics(xp: Any, length: Any) -> tuple[Any, Any]:
     return mean, xp.sqrt(xp.where(variance > 0.0, variance, 0.0))
 
 
-def _target(backend: Any, cos: Any, length: Any, *, margin: Any, h: Any, mean: Any, std: Any) -> Curve:
+def _target(backend: Any, cos: Any, length: Any, *, margin: Any, h: Any, mean: Any, std: Any) -> define.Curve:
     """φ = cos(θ − m ẑ) − m ẑ − m, φ′ = sin(θ − m ẑ) / sin θ, ∂φ/∂m = ẑ sin(θ − m ẑ) − ẑ − 1.
 
     ∂φ/∂h = m (sin(θ − m ẑ) − 1) ∂ẑ/∂h, with ∂ẑ/∂h = (|x| − μ)/σ between −1 and 1.
@@ -145,11 +127,11 @@ def _target(backend: Any, cos: Any, length: Any, *, margin: Any, h: Any, mean: A
     mean, std = batch_mean if mean is None else mean, batch_std if std is None else std
     quality = (xp.clip(length, 0.001, 100.0) - mean) / (std + 0.001)
     z = xp.clip(h * quality, -1.0, 1.0)
-    sin, divisor = sines(backend, cos)
+    sin, divisor = define.sines(backend, cos)
     angle = xp.atan2(sin, cos) - margin * z
     inside = (angle > 0.0) & (angle < math.pi)
     sin_angle = xp.where(inside, xp.sin(angle), 0.0)
     option_slopes = {"margin": z * sin_angle - z - 1.0}
-    if not is_number(h):
+    if not define.is_number(h):
         option_slopes["h"] = margin * (sin_angle - 1.0) * xp.where(xp.abs(h * quality) < 1.0, quality, 0.0)
-    return Curve(xp.cos(xp.clip(angle, 0.0, math.pi)) - margin * (z + 1.0), sin_angle / divisor, option_slopes)
+    return define.Curve(xp.cos(xp.clip(angle, 0.0, math.pi)) - margin * (z + 1.0), sin_angle / divisor, option_slopes)

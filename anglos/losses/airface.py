@@ -4,32 +4,17 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    Angle,
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.numerics import sines
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = 1 − 2(θ + m)/π, η = 1 − 2θ/π", paper="Li et al. 2019, arXiv:1907.12256")
+@define.prototypes(formula="φ = 1 − 2(θ + m)/π, η = 1 − 2θ/π", paper="Li et al. 2019, arXiv:1907.12256")
 def airface(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: Angle = 0.45, scale: Scale = 64.0,
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.Angle = 0.45, scale: define.Scale = 64.0,
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """Li-ArcFace: softmax cross entropy over logits that are linear in the angle.
 
     φ = 1 − 2 (θ + m) / π for the label, η = 1 − 2θ/π for the others, times s. It falls over all of [0, π].
@@ -84,17 +69,16 @@ def airface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, partial(_line, margin=margin), CrossEntropy(label_smoothing), rest=_other)
+    return define.Row(scale, partial(_line, margin=margin), define.CrossEntropy(label_smoothing), rest=_other)
 
 
-def _line(backend: Any, cos: Any, length: Any, *, margin: Any) -> Curve:
+def _line(backend: Any, cos: Any, length: Any, *, margin: Any) -> define.Curve:
     """φ = 1 − 2 (θ + m) / π, φ′ = 2 / (π sin θ), ∂φ/∂m = −2/π."""
-    sin, divisor = sines(backend, cos)
+    sin, divisor = define.sines(backend, cos)
     theta = backend.xp.atan2(sin, cos)
-    return Curve(1.0 - 2.0 * (theta + margin) / math.pi, 2.0 / (math.pi * divisor),
-                 {"margin": -2.0 / math.pi})
+    return define.Curve(1.0 - 2.0 * (theta + margin) / math.pi, 2.0 / (math.pi * divisor), {"margin": -2.0 / math.pi})
 
 
-def _other(backend: Any, cos: Any, statistic: Any) -> Curve:
+def _other(backend: Any, cos: Any, statistic: Any) -> define.Curve:
     """η = φ without the margin."""
     return _line(backend, cos, None, margin=0.0)._replace(option_slopes={})

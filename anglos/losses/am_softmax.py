@@ -2,33 +2,17 @@
 
 from functools import partial
 
-from anglos.call.arguments import (
-    CosineMargin,
-    Embeddings,
-    Gradient,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Row
-from anglos.engines.reductions import CrossEntropy
-from anglos.losses.cosface import subtracted
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = cos θ − m", paper="Wang, F. et al. 2018, arXiv:1801.05599")
+@define.prototypes(formula="φ = cos θ − m", paper="Wang, F. et al. 2018, arXiv:1801.05599")
 def am_softmax(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: CosineMargin = 0.35, scale: Scale = 30.0, gradient: Gradient = "exact",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.CosineMargin = 0.35, scale: define.Scale = 30.0, gradient: define.Gradient = "exact",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """AM-Softmax: softmax cross entropy over s cos θ, with m subtracted from the label's cosine.
 
     ℓ = −log( exp(s (cos θ_y − m)) / (exp(s (cos θ_y − m)) + Σ_{j≠y} exp(s cos θ_j)) ): `cosface` with the
@@ -88,5 +72,5 @@ def am_softmax(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, partial(subtracted, margin=margin), CrossEntropy(label_smoothing),
-               straight_through=gradient == "straight_through")
+    return define.Row(scale, partial(define.additive_cosine, margin=margin), define.CrossEntropy(label_smoothing),
+                      straight_through=gradient == "straight_through")

@@ -4,33 +4,17 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    AngularAngle,
-    Embeddings,
-    ExcludedPairs,
-    Groups,
-    Reduction,
-    ReferenceEmbeddings,
-    ReferenceLabels,
-    SampleWeight,
-)
-from anglos.call.loss import loss
-from anglos.engines.angles import cos_sin
-from anglos.engines.numerics import sigmoid, softplus, sum_where
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow, PairTile, Terms
-from anglos.engines.pairs.terms import number
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ_ap = log(1 + Σ_n e^(4tan²α (a+p)·n − 2(1+tan²α) a·p))",
-      paper="Wang et al. 2017, arXiv:1708.01682")
+@define.pairs(formula="ℓ_ap = log(1 + Σ_n e^(4tan²α (a+p)·n − 2(1+tan²α) a·p))",
+              paper="Wang et al. 2017, arXiv:1708.01682")
 def angular(
-    embeddings: Embeddings, labels: Groups, /, *,
-    alpha: AngularAngle = 0.7853981633974483,
-    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
-    excluded_pairs: ExcludedPairs = None,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
-) -> PairRow:
+    embeddings: define.Embeddings, labels: define.Groups, /, *,
+    alpha: define.AngularAngle = 0.7853981633974483, reference_embeddings: define.ReferenceEmbeddings = None,
+    reference_labels: define.ReferenceLabels = None, excluded_pairs: define.ExcludedPairs = None,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """Angular loss: the angle at the negative, in the triangle with anchor and positive, is pushed below α.
 
     ℓ_ap = log(1 + Σ_n exp(4 tan²α (a + p)·n − 2 (1 + tan²α) a·p)) of unit vectors, for every anchor a and positive p,
@@ -88,10 +72,10 @@ def angular(
     >>> round(float(loss), 6), round(math.log(1 + math.exp(-4)), 6)
     (0.01815, 0.01815)
     """
-    return PairRow(partial(_terms, alpha=alpha), wants_between=True, ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, alpha=alpha), wants_between=True, ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, alpha: Any) -> Terms:
+def _terms(backend: Any, tile: define.PairTile, *, alpha: Any) -> define.Terms:
     """ℓ_p = ς(h_p), h_p = log Σ_n e^(k (s_an + s_pn)) − c s_ap with k = 4 tan²α and c = 2 (1 + tan²α).
 
     The sum is a product of matrices, of A_an = e^(k s_an) and B_pn = e^(k s_pn). With q_p = σ(h_p) / Σ_n A_an B_pn:
@@ -100,7 +84,7 @@ def _terms(backend: Any, tile: PairTile, *, alpha: Any) -> Terms:
     """
     xp, s, between = backend.xp, tile.values, tile.between
     assert between is not None
-    cos, sin = cos_sin(xp, alpha)
+    cos, sin = define.cos_sin(xp, alpha)
     square = (sin / cos) ** 2
     rate, pull = 4.0 * square, 2.0 * (1.0 + square)
     of_anchor = xp.where(tile.negative, xp.exp(rate * (s - 1.0)), 0.0)
@@ -111,18 +95,18 @@ def _terms(backend: Any, tile: PairTile, *, alpha: Any) -> Terms:
     h = xp.where(chosen, xp.log(safe) + 2.0 * rate - pull * s, -math.inf)
 
     def slope() -> Any:
-        missed = tile.weighted(xp.where(chosen, sigmoid(backend, h), 0.0))
+        missed = tile.weighted(xp.where(chosen, define.sigmoid(backend, h), 0.0))
         return rate * of_anchor * ((missed / safe) @ of_positive) - pull * missed
 
     def between_slope(g: Any) -> Any:
-        missed = tile.weighted(xp.where(chosen, sigmoid(backend, h), 0.0))
+        missed = tile.weighted(xp.where(chosen, define.sigmoid(backend, h), 0.0))
         return rate * of_positive * ((g * missed / safe).T @ of_anchor)
 
     def option_slopes() -> dict[str, Any]:
-        missed = tile.weighted(xp.where(chosen, sigmoid(backend, h), 0.0))
+        missed = tile.weighted(xp.where(chosen, define.sigmoid(backend, h), 0.0))
         sums = (of_anchor * s) @ of_positive.T + of_anchor @ (of_positive * between).T
         by_square = xp.sum(missed * (4.0 * sums / safe - 2.0 * s), axis=1)
         return {"alpha": by_square * 2.0 * sin / cos**3}
 
-    value = sum_where(xp, chosen, tile.weighted(softplus(backend, h)))
-    return Terms(value, number(xp, tile, chosen), slope, option_slopes, between_slope)
+    value = define.sum_where(xp, chosen, tile.weighted(define.softplus(backend, h)))
+    return define.Terms(value, define.count_pairs(xp, tile, chosen), slope, option_slopes, between_slope)

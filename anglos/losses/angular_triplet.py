@@ -3,34 +3,17 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    AngleFactor,
-    Annealing,
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    Prototypes,
-    Reduction,
-    SampleWeight,
-)
-from anglos.call.kinds import ArrayOf
-from anglos.call.loss import loss
-from anglos.call.state import batch_of
-from anglos.engines.numerics import float_type, is_number, unit_rows
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Row
-from anglos.losses.sphereface import annealed
+from anglos import define
 
 
-@loss(_prototypes, formula="φ as sphereface; gradient for semi-hard samples only",
-      paper="KaleidoZhouYN, Angular-Triplet-Loss (code)")
+@define.prototypes(formula="φ as sphereface; gradient for semi-hard samples only",
+                   paper="KaleidoZhouYN, Angular-Triplet-Loss (code)")
 def angular_triplet(
-    embeddings: Embeddings, prototypes: Prototypes, labels: Labels, /, *,
-    margin: AngleFactor = 1.0, annealing: Annealing = 0.0, semi_hard: bool = True,
-    sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, prototypes: define.Prototypes, labels: define.Labels, /, *,
+    margin: define.AngleFactor = 1.0, annealing: define.Annealing = 0.0, semi_hard: bool = True,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+) -> define.Row:
     """SphereFace whose prototypes are remembered samples, with a gradient for semi-hard samples only.
 
     The value is that of `sphereface`: softmax cross entropy over |x| cos θ, the label's |x| (λ cos θ + ψ) / (1 + λ).
@@ -89,13 +72,13 @@ def angular_triplet(
     >>> round(float(loss), 6), round(math.log(1 + math.e), 6)
     (1.313262, 1.313262)
     """
-    return Row(1.0, partial(annealed, margin=margin, annealing=annealing), normalize_embeddings=False,
-               gate=partial(_semi_hard, margin=margin) if semi_hard else None)
+    return define.Row(1.0, partial(define.multiplicative_angular, margin=margin, annealing=annealing),
+                      normalize_embeddings=False, gate=partial(_semi_hard, margin=margin) if semi_hard else None)
 
 
 def _semi_hard(xp: Any, largest: Any, own: Any, own_without_margin: Any, *, margin: Any) -> Any:
     wrong = own < largest
-    if is_number(margin):
+    if define.is_number(margin):
         return wrong if margin == 1.0 else wrong & (own_without_margin >= largest)
     return wrong & ((margin * xp.ones_like(own) == 1.0) | (own_without_margin >= largest))
 
@@ -112,9 +95,9 @@ def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replac
     >>> angular_triplet_update(old, new, np.asarray([1, 0]), np.asarray([True, False])).tolist()
     [[1.0, 0.0], [-1.0, 0.0]]
     """
-    kinds = {**angular_triplet.kinds, "replace": ArrayOf("B", "bool")}
-    with batch_of("angular_triplet_update", kinds, embeddings=embeddings, prototypes=prototypes, labels=labels,
-                  replace=replace) as batch:
+    kinds = {**angular_triplet.kinds, "replace": define.ArrayOf("B", "bool")}
+    with define.batch_of("angular_triplet_update", kinds, embeddings=embeddings, prototypes=prototypes, labels=labels,
+                         replace=replace) as batch:
         backend, xp, classes = batch.backend, batch.backend.xp, batch.sizes["C"]
         x, prototypes, labels = (batch.values[name] for name in ("embeddings", "prototypes", "labels"))
         replace = batch.values["replace"] & batch.counted(labels)
@@ -122,7 +105,8 @@ def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replac
         number = backend.arange(batch.sizes["B"], labels)
         later = (labels[:, None] == labels[None, :]) & (number[None, :] > number[:, None]) & replace[None, :]
         wins = (replace & ~xp.any(later, axis=1))[:, None]
-        unit, _ = unit_rows(backend, xp.where(wins, xp.astype(x, float_type(xp, x, prototypes), copy=False), 0.0))
+        x = xp.astype(x, define.float_type(xp, x, prototypes), copy=False)
+        unit, _ = define.unit_rows(backend, xp.where(wins, x, 0.0))
         unit = xp.where(wins, unit * batch.weight(unit[:, 0])[:, None], 0.0)
         replaced = backend.sum_by_label(xp.astype(wins, unit.dtype), labels, classes) > 0.0
         new = xp.astype(backend.sum_by_label(unit, labels, classes), prototypes.dtype, copy=False)

@@ -1,36 +1,19 @@
 """ArcFace."""
 
 from functools import partial
-from typing import Any
 
-from anglos.call.arguments import (
-    Angle,
-    Embeddings,
-    Gradient,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    PastPi,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.angles import turned_cosine
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = cos(θ + m)", paper="Deng et al. 2019, arXiv:1801.07698, eq. 3")
+@define.prototypes(formula="φ = cos(θ + m)", paper="Deng et al. 2019, arXiv:1801.07698, eq. 3")
 def arcface(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: Angle = 0.5, scale: Scale = 64.0, past_pi: PastPi = "smooth", gradient: Gradient = "exact",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.Angle = 0.5, scale: define.Scale = 64.0, past_pi: define.PastPi = "smooth",
+    gradient: define.Gradient = "exact",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """ArcFace: softmax cross entropy over s cos θ, with an angle m added to the label's.
 
     ℓ = −log( exp(s cos(θ_y + m)) / (exp(s cos(θ_y + m)) + Σ_{j≠y} exp(s cos θ_j)) ), where θ_j is the angle
@@ -96,11 +79,5 @@ def arcface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, partial(added, margin=margin, past_pi=past_pi), CrossEntropy(label_smoothing),
-               straight_through=gradient == "straight_through")
-
-
-def added(backend: Any, cos: Any, length: Any, *, margin: Any, past_pi: str) -> Curve:
-    """φ = cos(θ + m), φ′ = sin(θ + m) / sin θ, ∂φ/∂m = −sin(θ + m)."""
-    curve = turned_cosine(backend, cos, shift=margin, past_pi=past_pi)
-    return Curve(curve.value, curve.slope, {"margin": curve.by_shift})
+    return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi),
+                      define.CrossEntropy(label_smoothing), straight_through=gradient == "straight_through")

@@ -1,19 +1,16 @@
 """COCO with the class means of the batch."""
 
-from anglos.call.arguments import BatchClasses, Embeddings, GradientProducts, KeepBytes, Reduction, SampleWeight, Scale
-from anglos.call.loss import loss
-from anglos.engines.prototypes import centroids as _centroids
-from anglos.engines.prototypes.row import Row
+from anglos import define
 
 
-@loss(_centroids, formula="z = α cos θ(x, c_k), c_k the mean of the batch's class k",
-      paper="Liu, Li, Wang 2017, arXiv:1702.06890")
+@define.prototypes(engine=define.class_means, formula="z = α cos θ(x, c_k), c_k the mean of the batch's class k",
+                   paper="Liu, Li, Wang 2017, arXiv:1702.06890")
 def batch_coco(
-    embeddings: Embeddings, labels: BatchClasses, /, *,
-    scale: Scale = 16.0, detach_centroids: bool = False,
-    sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, labels: define.BatchClasses, /, *,
+    scale: define.Scale = 16.0, detach_centroids: bool = False,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+) -> define.Row:
     """COCO without weights: cosine softmax against the means of the classes that are in the batch.
 
     ℓ = −log( exp(α cos(x, c_y)) / Σ_k exp(α cos(x, c_k)) ), c_k the mean of the embeddings with label k, the sum over
@@ -65,4 +62,4 @@ def batch_coco(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, detach_centroids=detach_centroids, ignore_index=ignore_index)
+    return define.Row(scale, detach_centroids=detach_centroids, ignore_index=ignore_index)

@@ -1,28 +1,15 @@
 """NormFace's contrastive loss against class prototypes."""
 
-from anglos.call.arguments import (
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    Reduction,
-    SampleWeight,
-    SquaredDistance,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.hinges import ContrastiveHinge
-from anglos.engines.prototypes.row import Row
+from anglos import define
 
 
-@loss(_prototypes, formula="ℓ = d_y + Σ_{j≠y} [m − d_j]₊", paper="Wang, F. et al. 2017, arXiv:1704.06369")
+@define.prototypes(formula="ℓ = d_y + Σ_{j≠y} [m − d_j]₊", paper="Wang, F. et al. 2017, arXiv:1704.06369")
 def c_contrastive(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: SquaredDistance = 1.0,
-    sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.SquaredDistance = 1.0,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+) -> define.Row:
     """C-contrastive loss: pull the label's prototype, push the others out to a squared distance m.
 
     ℓ = d_y + Σ_{j≠y} [m − d_j]₊, with d = |x̂ − ŵ|² = 2 − 2 cos θ: the sum over classes, not their mean.
@@ -72,4 +59,4 @@ def c_contrastive(
     >>> round(float(anglos.c_contrastive(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=1.5)), 6)
     0.5
     """
-    return Row(reduction=ContrastiveHinge(margin), names={"margin": (("margin", 1.0),)})
+    return define.Row(reduction=define.ContrastiveHinge(margin), names={"margin": (("margin", 1.0),)})

@@ -1,28 +1,15 @@
 """NormFace's triplet loss against class prototypes."""
 
-from anglos.call.arguments import (
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    Reduction,
-    SampleWeight,
-    SquaredDistance,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.hinges import HardestTripletHinge, TripletHinge
-from anglos.engines.prototypes.row import Row
+from anglos import define
 
 
-@loss(_prototypes, formula="ℓ = Σ_{j≠y} [m + d_y − d_j]₊", paper="Wang, F. et al. 2017, arXiv:1704.06369")
+@define.prototypes(formula="ℓ = Σ_{j≠y} [m + d_y − d_j]₊", paper="Wang, F. et al. 2017, arXiv:1704.06369")
 def c_triplet(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: SquaredDistance = 0.8, hardest: bool = False,
-    sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.SquaredDistance = 0.8, hardest: bool = False,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+) -> define.Row:
     """C-triplet loss: the label's prototype nearer than each of the others, by a squared distance m.
 
     ℓ = Σ_{j≠y} [m + d_y − d_j]₊, with d = |x̂ − ŵ|² = 2 − 2 cos θ: the sum over classes, not their mean.
@@ -76,5 +63,5 @@ def c_triplet(
     >>> round(float(anglos.c_triplet(np.asarray([[3.0, 0.0]]), prototypes, np.asarray([0]), margin=1.5)), 6)
     0.5
     """
-    return Row(reduction=HardestTripletHinge(margin) if hardest else TripletHinge(margin),
-               names={"margin": (("margin", 1.0),)})
+    return define.Row(reduction=define.HardestTripletHinge(margin) if hardest else define.TripletHinge(margin),
+                      names={"margin": (("margin", 1.0),)})

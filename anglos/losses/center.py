@@ -2,18 +2,14 @@
 
 from typing import Any
 
-from anglos.call.arguments import Centers, Embeddings, Labels, Reduction, SampleWeight
-from anglos.call.loss import loss
-from anglos.call.state import batch_of
-from anglos.engines import rowwise as _direct
-from anglos.engines.rowwise import Direct
+from anglos import define
 
 
-@loss(_direct, formula="ℓ = ½ |x − c_y|²", paper="Wen et al. 2016 (ECCV), doi:10.1007/978-3-319-46478-7_31")
+@define.rowwise(formula="ℓ = ½ |x − c_y|²", paper="Wen et al. 2016 (ECCV), doi:10.1007/978-3-319-46478-7_31")
 def center(
-    embeddings: Embeddings, centers: Centers, labels: Labels, /, *,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
-) -> Direct:
+    embeddings: define.Embeddings, centers: define.Centers, labels: define.Labels, /, *,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.Direct:
     """Center loss: half the squared distance to the centre of the own class. Nothing is normalised.
 
     ℓ = ½ |x − c_y|². Added to another loss with a small weight (0.003 to 0.01). The paper does not move the centres by
@@ -56,7 +52,7 @@ def center(
     >>> float(anglos.center(np.asarray([[3.0, 4.0]]), centers, np.asarray([0])))
     12.5
     """
-    return Direct(_value, _gradients)
+    return define.Direct(_value, _gradients)
 
 
 def _value(backend: Any, embeddings: Any, centers: Any, labels: Any) -> Any:
@@ -81,7 +77,7 @@ def center_update(centers: Any, embeddings: Any, labels: Any, *, alpha: float = 
     >>> center_update(np.asarray([[0.0], [5.0]]), np.asarray([[3.0], [9.0]]), np.asarray([0, 0])).tolist()
     [[2.0], [5.0]]
     """
-    with batch_of("center_update", center.kinds, embeddings=embeddings, centers=centers, labels=labels) as batch:
+    with define.batch_of("center_update", center.kinds, embeddings=embeddings, centers=centers, labels=labels) as batch:
         backend, classes = batch.backend, batch.sizes["C"]
         centers, labels = batch.values["centers"], batch.values["labels"]
         difference = backend.stop_gradient(_difference(backend, batch.values["embeddings"], centers, labels))

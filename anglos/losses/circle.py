@@ -4,32 +4,18 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    CircleMargin,
-    Embeddings,
-    ExcludedPairs,
-    Groups,
-    Reduction,
-    ReferenceEmbeddings,
-    ReferenceLabels,
-    SampleWeight,
-    Scale,
-)
-from anglos.call.loss import loss
-from anglos.engines.numerics import log_sum_exp, share, sigmoid, softplus
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow, PairTile, Terms
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ = ς(lse_n γ[s_n+m]₊(s_n−m) + lse_p γ[1+m−s_p]₊(1−m−s_p))",
-      paper="Sun et al. 2020, arXiv:2002.10857")
+@define.pairs(formula="ℓ = ς(lse_n γ[s_n+m]₊(s_n−m) + lse_p γ[1+m−s_p]₊(1−m−s_p))",
+              paper="Sun et al. 2020, arXiv:2002.10857")
 def circle(
-    embeddings: Embeddings, labels: Groups, /, *,
-    margin: CircleMargin = 0.25, scale: Scale = 64.0,
-    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
-    excluded_pairs: ExcludedPairs = None,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
-) -> PairRow:
+    embeddings: define.Embeddings, labels: define.Groups, /, *,
+    margin: define.CircleMargin = 0.25, scale: define.Scale = 64.0,
+    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
+    excluded_pairs: define.ExcludedPairs = None,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """Circle loss over the pairs of every anchor: the further a similarity is from its optimum, the harder it is
     pulled.
 
@@ -90,10 +76,10 @@ def circle(
     >>> round(float(loss), 6), round(math.log(2), 6)
     (0.693147, 0.693147)
     """
-    return PairRow(partial(_terms, margin=margin, scale=scale), ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, margin=margin, scale=scale), ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, margin: Any, scale: Any) -> Terms:
+def _terms(backend: Any, tile: define.PairTile, *, margin: Any, scale: Any) -> define.Terms:
     """ℓ = ς(L_n + L_p), q = σ(L_n + L_p), w = γ [..]₊; ∂ℓ/∂s_n = q w softmax_n, ∂ℓ/∂s_p = −q w softmax_p,
 
     ∂ℓ/∂m = −q Σ w softmax, ∂ℓ/∂γ = q Σ logit/γ softmax, sums over both.
@@ -103,19 +89,20 @@ def _terms(backend: Any, tile: PairTile, *, margin: Any, scale: Any) -> Terms:
     weight = scale * backend.stop_gradient(xp.where(error <= 0.0, 0.0, error))
     logits = weight * xp.where(tile.positive, 1.0 - margin - s, s - margin)
     weighted = tile.weighted_logits(xp, logits)
-    positives, negatives = (log_sum_exp(xp, weighted, mask) for mask in (tile.positive, tile.negative))
+    positives, negatives = (define.log_sum_exp(xp, weighted, mask) for mask in (tile.positive, tile.negative))
     some = (positives != -math.inf) & (negatives != -math.inf)
     total = xp.where(some, xp.where(some, positives, 0.0) + xp.where(some, negatives, 0.0), -math.inf)
 
     def shares() -> tuple[Any, Any]:
-        return share(xp, weighted, negatives, tile.negative), share(xp, weighted, positives, tile.positive)
+        return (define.share(xp, weighted, negatives, tile.negative),
+                define.share(xp, weighted, positives, tile.positive))
 
     def slope() -> Any:
         of_negatives, of_positives = shares()
-        return sigmoid(backend, total) * weight * (of_negatives - of_positives)
+        return define.sigmoid(backend, total) * weight * (of_negatives - of_positives)
 
     def option_slopes() -> dict[str, Any]:
-        by_logit = sigmoid(backend, total) * sum(shares())
+        by_logit = define.sigmoid(backend, total) * sum(shares())
         return {"margin": -xp.sum(by_logit * weight, axis=1), "scale": xp.sum(by_logit * logits, axis=1) / scale}
 
-    return Terms(softplus(backend, total)[:, 0], xp.astype(some, s.dtype)[:, 0], slope, option_slopes)
+    return define.Terms(define.softplus(backend, total)[:, 0], xp.astype(some, s.dtype)[:, 0], slope, option_slopes)

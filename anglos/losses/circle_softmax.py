@@ -3,32 +3,18 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    CosineMargin,
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = [1 + m − cos θ]₊ (cos θ − 1 + m), η = [cos θ + m]₊ (cos θ − m)",
-      paper="Sun et al. 2020, arXiv:2002.10857")
+@define.prototypes(formula="φ = [1 + m − cos θ]₊ (cos θ − 1 + m), η = [cos θ + m]₊ (cos θ − m)",
+                   paper="Sun et al. 2020, arXiv:2002.10857")
 def circle_softmax(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: CosineMargin = 0.25, scale: Scale = 256.0,
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.CosineMargin = 0.25, scale: define.Scale = 256.0,
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """Circle loss with one prototype per class: softmax cross entropy with weights that grow with the error.
 
     z_y = s α (cos θ_y − 1 + m), α = [1 + m − cos θ_y]₊;  z_j = s β (cos θ_j − m), β = [cos θ_j + m]₊. The weights α
@@ -85,20 +71,20 @@ def circle_softmax(
     >>> round(float(loss), 6), round(math.log(1 + math.exp(-0.25)), 6)
     (0.575939, 0.575939)
     """
-    return Row(scale, partial(_target, margin=margin), CrossEntropy(label_smoothing), rest=partial(_rest,
-               margin=margin))
+    return define.Row(scale, partial(_target, margin=margin), define.CrossEntropy(label_smoothing),
+                      rest=partial(_rest, margin=margin))
 
 
-def _target(backend: Any, cos: Any, length: Any, *, margin: Any) -> Curve:
+def _target(backend: Any, cos: Any, length: Any, *, margin: Any) -> define.Curve:
     """φ = α (cos θ − 1 + m), φ′ = α, ∂φ/∂m = α."""
     weight = _weight(backend, 1.0 + margin - cos)
-    return Curve(weight * (cos - 1.0 + margin), weight, {"margin": weight})
+    return define.Curve(weight * (cos - 1.0 + margin), weight, {"margin": weight})
 
 
-def _rest(backend: Any, cos: Any, statistic: Any, *, margin: Any) -> Curve:
+def _rest(backend: Any, cos: Any, statistic: Any, *, margin: Any) -> define.Curve:
     """η = β (cos θ − m), η′ = β, ∂η/∂m = −β."""
     weight = _weight(backend, cos + margin)
-    return Curve(weight * (cos - margin), weight, {"margin": -weight})
+    return define.Curve(weight * (cos - margin), weight, {"margin": -weight})
 
 
 def _weight(backend: Any, error: Any) -> Any:

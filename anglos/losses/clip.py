@@ -1,19 +1,16 @@
 """The loss of CLIP."""
 
 
-from anglos.call.arguments import FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight, Scale
-from anglos.call.loss import loss
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow
-from anglos.engines.pairs.terms import one_of_many
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ = ½ (CE over rows + CE over columns) of s q·k", paper="Radford et al. 2021, arXiv:2103.00020")
+@define.pairs(formula="ℓ = ½ (CE over rows + CE over columns) of s q·k", paper="Radford et al. 2021, arXiv:2103.00020")
 def clip(
-    queries: Queries, keys: Keys, /, *,
-    scale: Scale = 1.0 / 0.07, false_negatives: FalseNegativePairs = None,
-    row_mask: RowMask = None, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
-) -> PairRow:
+    queries: define.Queries, keys: define.Keys, /, *,
+    scale: define.Scale = 1.0 / 0.07, false_negatives: define.FalseNegativePairs = None,
+    row_mask: define.RowMask = None,
+    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """CLIP: InfoNCE in both directions, with a scale that is usually learnt.
 
     ℓ_i = ½ (−log softmax_j(s cos(q_i, k_j))_i − log softmax_j(s cos(q_j, k_i))_i). Exchanging queries and keys changes
@@ -63,4 +60,4 @@ def clip(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return PairRow(one_of_many, scale, symmetric=True, names={"scale": ("scale", 1.0)})
+    return define.PairRow(define.one_of_many, scale, symmetric=True, names={"scale": ("scale", 1.0)})

@@ -1,30 +1,16 @@
 """COCO, the congenerous cosine loss."""
 
-from anglos.call.arguments import (
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    OptionalScale,
-    Reduction,
-    SampleWeight,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Row
-from anglos.engines.reductions import CrossEntropy
-from anglos.training.schedules import suggest_scale
+from anglos import define
 
 
-@loss(_prototypes, formula="z = s·cos θ", paper="Liu et al. 2017, arXiv:1710.00870")
+@define.prototypes(formula="z = s·cos θ", paper="Liu et al. 2017, arXiv:1710.00870")
 def coco(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    scale: OptionalScale = None,
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    scale: define.OptionalScale = None,
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """COCO: softmax cross entropy over s cos θ, with s from a bound.
 
     ℓ = −log( exp(s cos θ_y) / Σ_j exp(s cos θ_j) ): `normface`, with a scale that follows from the number of classes.
@@ -80,5 +66,5 @@ def coco(
     (0.313262, 0.313262)
     """
     if scale is None:
-        scale = max(1.0, suggest_scale(max(weights.shape[0], 2), 0.9999))
-    return Row(scale, reduction=CrossEntropy(label_smoothing))
+        scale = max(1.0, define.suggest_scale(max(weights.shape[0], 2), 0.9999))
+    return define.Row(scale, reduction=define.CrossEntropy(label_smoothing))

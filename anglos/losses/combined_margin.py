@@ -3,37 +3,18 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    Angle,
-    AnyAngleFactor,
-    CosineMargin,
-    Embeddings,
-    Gradient,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    PastPi,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.angles import turned_cosine
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = cos(m₁θ + m₂) − m₃", paper="Deng et al. 2019, arXiv:1801.07698, eq. 4")
+@define.prototypes(formula="φ = cos(m₁θ + m₂) − m₃", paper="Deng et al. 2019, arXiv:1801.07698, eq. 4")
 def combined_margin(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    m1: AnyAngleFactor = 1.0, m2: Angle = 0.3, m3: CosineMargin = 0.2, scale: Scale = 64.0,
-    past_pi: PastPi = "smooth", gradient: Gradient = "exact",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    m1: define.AnyAngleFactor = 1.0, m2: define.Angle = 0.3, m3: define.CosineMargin = 0.2, scale: define.Scale = 64.0,
+    past_pi: define.PastPi = "smooth", gradient: define.Gradient = "exact",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """Combined margin: softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃).
 
     (1, m, 0) is ArcFace, (1, 0, m) is CosFace, and (m, 0, 0) is SphereFace with normalised embeddings.
@@ -96,11 +77,11 @@ def combined_margin(
     >>> round(float(loss), 6), round(math.log(1 + math.e), 6)
     (1.313262, 1.313262)
     """
-    return Row(scale, partial(_target, m1=m1, m2=m2, m3=m3, past_pi=past_pi), CrossEntropy(label_smoothing),
-               straight_through=gradient == "straight_through")
+    return define.Row(scale, partial(_target, m1=m1, m2=m2, m3=m3, past_pi=past_pi),
+                      define.CrossEntropy(label_smoothing), straight_through=gradient == "straight_through")
 
 
-def _target(backend: Any, cos: Any, length: Any, *, m1: Any, m2: Any, m3: Any, past_pi: str) -> Curve:
+def _target(backend: Any, cos: Any, length: Any, *, m1: Any, m2: Any, m3: Any, past_pi: str) -> define.Curve:
     """φ = cos t − m₃ with t = m₁θ + m₂; φ′ = m₁ sin t / sin θ; ∂φ/∂m₁ = −θ sin t, ∂φ/∂m₂ = −sin t, ∂φ/∂m₃ = −1."""
-    curve = turned_cosine(backend, cos, factor=m1, shift=m2, past_pi=past_pi)
-    return Curve(curve.value - m3, curve.slope, {"m1": curve.by_factor, "m2": curve.by_shift, "m3": -1.0})
+    curve = define.turned_cosine(backend, cos, factor=m1, shift=m2, past_pi=past_pi)
+    return define.Curve(curve.value - m3, curve.slope, {"m1": curve.by_factor, "m2": curve.by_shift, "m3": -1.0})

@@ -3,32 +3,18 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    DistanceName,
-    Embeddings,
-    ExcludedPairs,
-    Groups,
-    PairMargin,
-    Reduction,
-    ReferenceEmbeddings,
-    ReferenceLabels,
-    SampleWeight,
-)
-from anglos.call.loss import loss
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow, PairTile, Terms
-from anglos.engines.pairs.terms import number
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ = ½ D² of positives, ½ [m − D]₊² of negatives",
-      paper="Hadsell et al. 2006 (CVPR), doi:10.1109/CVPR.2006.100")
+@define.pairs(formula="ℓ = ½ D² of positives, ½ [m − D]₊² of negatives",
+              paper="Hadsell et al. 2006 (CVPR), doi:10.1109/CVPR.2006.100")
 def contrastive(
-    embeddings: Embeddings, labels: Groups, /, *,
-    margin: PairMargin = 1.0, squared: bool = True, distance: DistanceName = "euclidean", normalize: bool = True,
-    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
-    excluded_pairs: ExcludedPairs = None,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
-) -> PairRow:
+    embeddings: define.Embeddings, labels: define.Groups, /, *,
+    margin: define.PairMargin = 1.0, squared: bool = True, distance: define.DistanceName = "euclidean",
+    normalize: bool = True, reference_embeddings: define.ReferenceEmbeddings = None,
+    reference_labels: define.ReferenceLabels = None, excluded_pairs: define.ExcludedPairs = None,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """Contrastive loss: positives are drawn together, negatives are pushed to a distance of the margin.
 
     ½ D² for a pair of one class and ½ [m − D]₊² for one of two; D and [m − D]₊ with `squared=False`.
@@ -89,11 +75,11 @@ def contrastive(
     >>> round(float(loss), 6), round(4 * 0.5 / 6, 6)
     (0.333333, 0.333333)
     """
-    return PairRow(partial(_terms, margin=margin, squared=squared), distance=distance, normalize=normalize,
-                   ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, margin=margin, squared=squared), distance=distance, normalize=normalize,
+                          ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, margin: Any, squared: bool) -> Terms:
+def _terms(backend: Any, tile: define.PairTile, *, margin: Any, squared: bool) -> define.Terms:
     """½ D² and ½ [m − D]₊², slopes D and −[m − D]₊; or D and [m − D]₊, slopes 1 and −1 where m > D. ∂/∂m = −∂/∂D_n."""
     xp, distance = backend.xp, tile.values
     error = xp.where(tile.positive, distance, margin - distance)
@@ -103,6 +89,6 @@ def _terms(backend: Any, tile: PairTile, *, margin: Any, squared: bool) -> Terms
     def size() -> Any:
         return tile.weighted(error if squared else xp.astype(error > 0.0, error.dtype))
 
-    return Terms(value, number(xp, tile, tile.positive | tile.negative),
-                 lambda: xp.where(tile.positive, size(), -size()),
-                 lambda: {"margin": xp.sum(xp.where(tile.positive, 0.0, size()), axis=1)})
+    return define.Terms(value, define.count_pairs(xp, tile, tile.positive | tile.negative),
+                        lambda: xp.where(tile.positive, size(), -size()),
+                        lambda: {"margin": xp.sum(xp.where(tile.positive, 0.0, size()), axis=1)})

@@ -1,19 +1,14 @@
 """Softmax cross entropy on logits."""
 
-from anglos.call.arguments import ClassWeight, LabelSmoothing, LabelsOrProbabilities, Logits, Reduction, SampleWeight
-from anglos.call.loss import loss
-from anglos.engines import rowwise as _direct
-from anglos.engines.rowwise import Direct
-from anglos.engines.softmax import of_labels, of_targets
-from anglos.engines.targets import are_targets
+from anglos import define
 
 
-@loss(_direct, formula="ℓ = −log softmax(z)_y", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
+@define.rowwise(formula="ℓ = −log softmax(z)_y", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
 def cross_entropy(
-    logits: Logits, labels: LabelsOrProbabilities, /, *,
-    class_weight: ClassWeight = None, label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None,
-    ignore_index: int = -100, reduction: Reduction = "mean",
-) -> Direct:
+    logits: define.Logits, labels: define.LabelsOrProbabilities, /, *,
+    class_weight: define.ClassWeight = None, label_smoothing: define.LabelSmoothing = 0.0,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.Direct:
     """Softmax cross entropy of logits.
 
     ℓ = −log softmax(z)_y, computed as log(1 + Σ_{j≠y} exp(z_j − z_y)): a loss of 1e-12 keeps all its digits.
@@ -59,6 +54,6 @@ def cross_entropy(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    if are_targets(labels, class_weight):
-        return of_targets(class_weight, label_smoothing)
-    return of_labels(label_smoothing)
+    if define.are_targets(labels, class_weight):
+        return define.softmax_of_targets(class_weight, label_smoothing)
+    return define.softmax_of_labels(label_smoothing)

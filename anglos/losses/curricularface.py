@@ -3,37 +3,18 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    Angle,
-    CosineState,
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    PastPi,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.call.state import batch_of
-from anglos.engines.angles import turned_cosine
-from anglos.engines.numerics import unit_rows
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
-from anglos.losses.arcface import added
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = cos(θ + m), η = cos θ·(t + cos θ) if hard", paper="Huang et al. 2020, arXiv:2004.00288")
+@define.prototypes(formula="φ = cos(θ + m), η = cos θ·(t + cos θ) if hard", paper="Huang et al. 2020, arXiv:2004.00288")
 def curricularface(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: Angle = 0.5, scale: Scale = 64.0, t: CosineState = 0.0, past_pi: PastPi = "smooth",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.Angle = 0.5, scale: define.Scale = 64.0, t: define.CosineState = 0.0,
+    past_pi: define.PastPi = "smooth",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """CurricularFace: ArcFace in which hard other classes count for more as training goes on.
 
     A class j is hard where cos θ_j > cos(θ_y + m): there η = cos θ_j (t + cos θ_j), else cos θ_j. t follows the
@@ -96,20 +77,20 @@ def curricularface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, partial(added, margin=margin, past_pi=past_pi), CrossEntropy(label_smoothing),
-               rest=partial(_rest, t=t),
-               statistic=partial(_threshold, margin=margin))
+    return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi),
+                      define.CrossEntropy(label_smoothing), rest=partial(_rest, t=t),
+                      statistic=partial(_threshold, margin=margin))
 
 
 def _threshold(backend: Any, cos: Any, *, margin: Any) -> Any:
     """cos(θ_y + m), without its continuation past π."""
-    return turned_cosine(backend, cos, shift=margin, past_pi="reflect").value
+    return define.turned_cosine(backend, cos, shift=margin, past_pi="reflect").value
 
 
-def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> Curve:
+def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> define.Curve:
     """η = cos θ (t + cos θ), η′ = t + 2 cos θ where hard; cos θ, 1 elsewhere."""
     hard = cos > threshold
-    return Curve(backend.xp.where(hard, cos * (t + cos), cos), backend.xp.where(hard, t + 2.0 * cos, 1.0))
+    return define.Curve(backend.xp.where(hard, cos * (t + cos), cos), backend.xp.where(hard, t + 2.0 * cos, 1.0))
 
 
 def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *, momentum: float = 0.99) -> Any:
@@ -122,11 +103,11 @@ def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *,
     >>> float(curricularface_update(0.0, np.asarray([[2.0, 0.0]]), prototypes, np.asarray([0]), momentum=0.75))
     0.25
     """
-    with batch_of("curricularface_update", curricularface.kinds, embeddings=embeddings, weights=weights, labels=labels,
-                  t=t) as batch:
+    with define.batch_of("curricularface_update", curricularface.kinds, embeddings=embeddings, weights=weights,
+                         labels=labels, t=t) as batch:
         backend, xp, values = batch.backend, batch.backend.xp, batch.values
-        unit, _ = unit_rows(backend, values["embeddings"])
-        of_label, _ = unit_rows(backend, xp.take(values["weights"], values["labels"], axis=0))
+        unit, _ = define.unit_rows(backend, values["embeddings"])
+        of_label, _ = define.unit_rows(backend, xp.take(values["weights"], values["labels"], axis=0))
         cos = backend.stop_gradient(xp.sum(unit * of_label, axis=-1))
         mean = batch.mean(cos)
         moved = momentum * values["t"] + (1.0 - momentum) * mean

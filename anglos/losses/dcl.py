@@ -3,31 +3,16 @@
 import math
 from typing import Any
 
-from anglos.call.arguments import (
-    Embeddings,
-    ExcludedPairs,
-    Groups,
-    Reduction,
-    ReferenceEmbeddings,
-    ReferenceLabels,
-    SampleWeight,
-    Temperature,
-)
-from anglos.call.loss import loss
-from anglos.engines.numerics import log_sum_exp, share, sum_where
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow, PairTile, Terms
-from anglos.engines.pairs.terms import by_temperature, number
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ_ip = −x·p/τ + lse_n(x·n/τ)", paper="Yeh et al. 2022, arXiv:2110.06848")
+@define.pairs(formula="ℓ_ip = −x·p/τ + lse_n(x·n/τ)", paper="Yeh et al. 2022, arXiv:2110.06848")
 def dcl(
-    embeddings: Embeddings, labels: Groups, /, *,
-    temperature: Temperature = 0.1,
-    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
-    excluded_pairs: ExcludedPairs = None,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
-) -> PairRow:
+    embeddings: define.Embeddings, labels: define.Groups, /, *,
+    temperature: define.Temperature = 0.1, reference_embeddings: define.ReferenceEmbeddings = None,
+    reference_labels: define.ReferenceLabels = None, excluded_pairs: define.ExcludedPairs = None,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """Decoupled contrastive loss: NT-Xent without the positive in the denominator. Unbounded below.
 
     ℓ_ip = −cos(x_i, x_p)/τ + log Σ_n exp(cos(x_i, x_n)/τ), p over the samples of the same class, n over those of
@@ -84,19 +69,20 @@ def dcl(
     >>> round(float(loss), 6), round(math.log(2) - 1, 6)
     (-0.306853, -0.306853)
     """
-    return PairRow(_terms, 1.0 / temperature, names=by_temperature(temperature), ignore_index=ignore_index)
+    return define.PairRow(_terms, 1.0 / temperature, names=define.by_temperature(temperature),
+                          ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile) -> Terms:
+def _terms(backend: Any, tile: define.PairTile) -> define.Terms:
     """ℓ_p = L − z_p, L the log-sum-exp of the negatives; ∂ℓ_p/∂z_p = −1, ∂ℓ_p/∂z_n = e^(z_n − L)."""
     xp, z = backend.xp, tile.values
-    negatives = log_sum_exp(xp, z, tile.negative)
+    negatives = define.log_sum_exp(xp, z, tile.negative)
     some = negatives != -math.inf
-    count = xp.where(some[:, 0], number(xp, tile, tile.positive), 0.0)
-    value = count * xp.where(some, negatives, 0.0)[:, 0] - sum_where(xp, tile.positive & some, tile.weighted(z))
+    count = xp.where(some[:, 0], define.count_pairs(xp, tile, tile.positive), 0.0)
+    value = count * xp.where(some, negatives, 0.0)[:, 0] - define.sum_where(xp, tile.positive & some, tile.weighted(z))
 
     def slope() -> Any:
-        return count[:, None] * share(xp, z, negatives, tile.negative) - tile.weighted(
+        return count[:, None] * define.share(xp, z, negatives, tile.negative) - tile.weighted(
             xp.astype(tile.positive & some, z.dtype))
 
-    return Terms(value, count, slope)
+    return define.Terms(value, count, slope)

@@ -3,17 +3,15 @@
 import math
 from typing import Any
 
-from anglos.call.arguments import Logits, Reduction, SampleWeight
-from anglos.call.loss import loss
-from anglos.engines import rowwise as _direct
-from anglos.engines.numerics import smallest_normal
-from anglos.engines.rowwise import Direct
+from anglos import define
 
 
-@loss(_direct, formula="ℓ = −Σ_j p_j log p_j", paper="Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x")
+@define.rowwise(formula="ℓ = −Σ_j p_j log p_j", paper="Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x")
 def entropy(
-    logits: Logits, /, *, from_logits: bool = True, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
-) -> Direct:
+    logits: define.Logits, /, *,
+    from_logits: bool = True,
+    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+) -> define.Direct:
     """Entropy of the distribution softmax(z), in nats: 0 if it is certain, log C if it is uniform.
 
     H = −Σ_j p_j log p_j. Divide by log 2 for bits. Adding it to a loss favours confident predictions.
@@ -54,8 +52,8 @@ def entropy(
     2.0
     """
     if from_logits:
-        return Direct(_of_logits, _of_logits_pullback)
-    return Direct(_of_probabilities, _of_probabilities_pullback)
+        return define.Direct(_of_logits, _of_logits_pullback)
+    return define.Direct(_of_probabilities, _of_probabilities_pullback)
 
 
 def _of_logits(backend: Any, logits: Any) -> Any:
@@ -93,4 +91,4 @@ def _of_probabilities_pullback(backend: Any, g: Any, p: Any) -> dict[str, Any]:
 
 
 def _floored_log(xp: Any, p: Any) -> Any:
-    return xp.log(xp.where(p == 0.0, smallest_normal(xp, p.dtype), p))
+    return xp.log(xp.where(p == 0.0, define.smallest_normal(xp, p.dtype), p))

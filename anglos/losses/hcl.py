@@ -3,34 +3,18 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    Embeddings,
-    ExcludedPairs,
-    Factor,
-    Groups,
-    Part,
-    Reduction,
-    ReferenceEmbeddings,
-    ReferenceLabels,
-    SampleWeight,
-    Temperature,
-)
-from anglos.call.loss import loss
-from anglos.engines.numerics import log_sum_exp, share, sigmoid, softplus, sum_where
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow, PairTile, Terms
-from anglos.engines.pairs.terms import by_temperature, number
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ_ip = log(1 + N_g e^(−x·p/τ)), N_g reweighted negatives",
-      paper="Robinson et al. 2021, arXiv:2010.04592")
+@define.pairs(formula="ℓ_ip = log(1 + N_g e^(−x·p/τ)), N_g reweighted negatives",
+              paper="Robinson et al. 2021, arXiv:2010.04592")
 def hcl(
-    embeddings: Embeddings, labels: Groups, /, *,
-    temperature: Temperature = 0.5, beta: Factor = 1.0, tau_plus: Part = 0.1,
-    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
-    excluded_pairs: ExcludedPairs = None,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
-) -> PairRow:
+    embeddings: define.Embeddings, labels: define.Groups, /, *,
+    temperature: define.Temperature = 0.5, beta: define.Factor = 1.0, tau_plus: define.Part = 0.1,
+    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
+    excluded_pairs: define.ExcludedPairs = None,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """Contrastive loss with hard negatives: NT-Xent whose negatives are weighted by their similarity, and debiased.
 
     ℓ_ip = log(1 + N_g e^(−s_p)), s = cos θ / τ, N_g = max( N (R − τ⁺ e^(s_p)) / (1 − τ⁺), N e^(−1/τ) ) and R = Σ_n
@@ -94,11 +78,11 @@ def hcl(
     (0.551445, 0.551445)
     """
     scale = 1.0 / temperature
-    return PairRow(partial(_terms, beta=beta, tau_plus=tau_plus, scale=scale), scale,
-                   names=by_temperature(temperature), ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, beta=beta, tau_plus=tau_plus, scale=scale), scale,
+                          names=define.by_temperature(temperature), ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, beta: Any, tau_plus: Any, scale: Any) -> Terms:
+def _terms(backend: Any, tile: define.PairTile, *, beta: Any, tau_plus: Any, scale: Any) -> define.Terms:
     """ℓ_p = ς(h_p), h_p = log N + max( log((e^(r − s_p) − τ⁺) / (1 − τ⁺)), −1/τ − s_p ), r = log R.
 
     ∂h_p/∂r = −∂h_p/∂s_p = 1 / (1 − τ⁺ e^(s_p − r)) in the first case, ∂h_p/∂s_p = −1 in the second;
@@ -106,9 +90,9 @@ def _terms(backend: Any, tile: PairTile, *, beta: Any, tau_plus: Any, scale: Any
     ∂h_p/∂τ⁺ = (1 − e^(s_p − r)) / ((1 − τ⁺) (1 − τ⁺ e^(s_p − r))) in the first, ∂h_p/∂τ = 1/τ² in the second.
     """
     xp, z = backend.xp, tile.values
-    count = number(xp, tile, tile.negative)[:, None]
+    count = define.count_pairs(xp, tile, tile.negative)[:, None]
     some = count > 0.0
-    sharper, sharp = (log_sum_exp(xp, b * z, tile.negative) for b in (1.0 + beta, beta))
+    sharper, sharp = (define.log_sum_exp(xp, b * z, tile.negative) for b in (1.0 + beta, beta))
     log_mean = xp.where(some, sharper, 0.0) - xp.where(some, sharp, 0.0)
     chosen = tile.positive & some
     gap = xp.where(chosen, log_mean - z, 0.0)
@@ -122,9 +106,10 @@ def _terms(backend: Any, tile: PairTile, *, beta: Any, tau_plus: Any, scale: Any
 
     def parts() -> tuple[Any, ...]:
         """∂ℓ/∂h_p, ∂ℓ/∂r by every positive, and the two softmaxes."""
-        missed = tile.weighted(xp.where(chosen, sigmoid(backend, h), 0.0))
+        missed = tile.weighted(xp.where(chosen, define.sigmoid(backend, h), 0.0))
         return (missed, xp.where(reweighted, missed / safe, 0.0),
-                share(xp, (1.0 + beta) * z, sharper, tile.negative), share(xp, beta * z, sharp, tile.negative))
+                define.share(xp, (1.0 + beta) * z, sharper, tile.negative),
+                define.share(xp, beta * z, sharp, tile.negative))
 
     def slope() -> Any:
         missed, rate, of_sharper, of_sharp = parts()
@@ -137,5 +122,5 @@ def _terms(backend: Any, tile: PairTile, *, beta: Any, tau_plus: Any, scale: Any
                 "tau_plus": xp.sum(rate * (1.0 - excess), axis=1) / (1.0 - tau_plus),
                 "temperature": xp.sum(xp.where(reweighted, 0.0, missed), axis=1) * scale * scale}
 
-    value = sum_where(xp, chosen, tile.weighted(softplus(backend, h)))
-    return Terms(value, number(xp, tile, chosen), slope, option_slopes)
+    value = define.sum_where(xp, chosen, tile.weighted(define.softplus(backend, h)))
+    return define.Terms(value, define.count_pairs(xp, tile, chosen), slope, option_slopes)

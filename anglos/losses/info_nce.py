@@ -1,28 +1,16 @@
 """InfoNCE."""
 
 
-from anglos.call.arguments import (
-    FalseNegatives,
-    Keys,
-    Negatives,
-    Queries,
-    Reduction,
-    RowMask,
-    SampleWeight,
-    Temperature,
-)
-from anglos.call.loss import loss
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow
-from anglos.engines.pairs.terms import by_temperature, one_of_many
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ = −log(e^(q·k/τ) / Σ_j e^(q·k_j/τ))", paper="van den Oord et al. 2018, arXiv:1807.03748")
+@define.pairs(formula="ℓ = −log(e^(q·k/τ) / Σ_j e^(q·k_j/τ))", paper="van den Oord et al. 2018, arXiv:1807.03748")
 def info_nce(
-    queries: Queries, keys: Keys, negatives: Negatives = None, /, *,
-    temperature: Temperature = 0.1, symmetric: bool = False, false_negatives: FalseNegatives = None,
-    row_mask: RowMask = None, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
-) -> PairRow:
+    queries: define.Queries, keys: define.Keys, negatives: define.Negatives = None, /, *,
+    temperature: define.Temperature = 0.1, symmetric: bool = False, false_negatives: define.FalseNegatives = None,
+    row_mask: define.RowMask = None,
+    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """InfoNCE: softmax cross entropy over the similarities of a query with its key and with other keys.
 
     ℓ_i = −log( exp(cos(q_i, k_i)/τ) / Σ_j exp(cos(q_i, k_j)/τ) ), j over the keys of the batch, or over k_i and the
@@ -77,4 +65,5 @@ def info_nce(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return PairRow(one_of_many, 1.0 / temperature, symmetric=symmetric, names=by_temperature(temperature))
+    return define.PairRow(define.one_of_many, 1.0 / temperature, symmetric=symmetric,
+                          names=define.by_temperature(temperature))

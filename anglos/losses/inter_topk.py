@@ -3,37 +3,19 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    Angle,
-    Count,
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    PastPi,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.angles import cos_sin
-from anglos.engines.numerics import sines
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
-from anglos.losses.arcface import added
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = cos(θ + m), η = cos(θ − m′) for the k nearest",
-      paper="Zhao et al. 2021, arXiv:2110.05042")
+@define.prototypes(formula="φ = cos(θ + m), η = cos(θ − m′) for the k nearest",
+                   paper="Zhao et al. 2021, arXiv:2110.05042")
 def inter_topk(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    k: Count = 5, penalty: Angle = 0.06, margin: Angle = 0.2, scale: Scale = 32.0, past_pi: PastPi = "smooth",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    k: define.Count = 5, penalty: define.Angle = 0.06, margin: define.Angle = 0.2, scale: define.Scale = 32.0,
+    past_pi: define.PastPi = "smooth",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """Inter-top-k penalty: ArcFace in which the k nearest other classes are brought nearer by an angle m′.
 
     η = cos(max(θ_j − m′, 0)) for the k other classes of largest cosine, else cos θ_j. Which they are is a constant
@@ -97,16 +79,17 @@ def inter_topk(
     >>> round(float(loss), 6), round(math.log(1 + math.e), 6)
     (1.313262, 1.313262)
     """
-    return Row(scale, partial(added, margin=margin, past_pi=past_pi), CrossEntropy(label_smoothing),
-               rest=partial(_rest, penalty=penalty), nearest=k)
+    return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi),
+                      define.CrossEntropy(label_smoothing), rest=partial(_rest, penalty=penalty), nearest=k)
 
 
-def _rest(backend: Any, cos: Any, near: Any, *, penalty: Any) -> Curve:
+def _rest(backend: Any, cos: Any, near: Any, *, penalty: Any) -> define.Curve:
     """η = cos(θ − m′), η′ = sin(θ − m′) / sin θ, ∂η/∂m′ = sin(θ − m′) for the nearest, and 1, 0, 0 where θ < m′."""
-    xp, (sin, divisor) = backend.xp, sines(backend, cos)
-    cos_penalty, sin_penalty = cos_sin(xp, penalty)
+    xp, (sin, divisor) = backend.xp, define.sines(backend, cos)
+    cos_penalty, sin_penalty = define.cos_sin(xp, penalty)
     beyond = cos > cos_penalty
     turned = xp.where(beyond, 1.0, cos * cos_penalty + sin * sin_penalty)
     slope = xp.where(beyond, 0.0, cos_penalty - cos * sin_penalty / divisor)
     by_penalty = xp.where(beyond, 0.0, sin * cos_penalty - cos * sin_penalty)
-    return Curve(xp.where(near, turned, cos), xp.where(near, slope, 1.0), {"penalty": xp.where(near, by_penalty, 0.0)})
+    return define.Curve(xp.where(near, turned, cos), xp.where(near, slope, 1.0),
+                        {"penalty": xp.where(near, by_penalty, 0.0)})

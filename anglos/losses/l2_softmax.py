@@ -2,31 +2,17 @@
 
 import math
 
-from anglos.call.arguments import (
-    Bias,
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    OptionalScale,
-    Reduction,
-    SampleWeight,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Row
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_prototypes, formula="z = s·|w|·cos θ + b", paper="Ranjan et al. 2017, arXiv:1703.09507")
+@define.prototypes(formula="z = s·|w|·cos θ + b", paper="Ranjan et al. 2017, arXiv:1703.09507")
 def l2_softmax(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    scale: OptionalScale = None, bias: Bias = None,
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    scale: define.OptionalScale = None, bias: define.Bias = None,
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """L2-Softmax: softmax cross entropy of a linear layer on embeddings of fixed length s.
 
     ℓ = −log softmax(s x̂ Wᵀ + b)_y. The weights keep their lengths.
@@ -84,4 +70,4 @@ def l2_softmax(
     """
     if scale is None:
         scale = max(16.0, math.log(max(9.0 * (weights.shape[0] - 2), 1.0)))
-    return Row(scale, bias=bias, normalize_weights=False, reduction=CrossEntropy(label_smoothing))
+    return define.Row(scale, bias=bias, normalize_weights=False, reduction=define.CrossEntropy(label_smoothing))

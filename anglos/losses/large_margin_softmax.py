@@ -2,33 +2,17 @@
 
 from functools import partial
 
-from anglos.call.arguments import (
-    AngleFactor,
-    Annealing,
-    Embeddings,
-    Gradient,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    Reduction,
-    SampleWeight,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Row
-from anglos.engines.reductions import CrossEntropy
-from anglos.losses.sphereface import annealed
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = (λ cos θ + ψ_m(θ)) / (1 + λ)", paper="Liu et al. 2016, arXiv:1612.02295")
+@define.prototypes(formula="φ = (λ cos θ + ψ_m(θ)) / (1 + λ)", paper="Liu et al. 2016, arXiv:1612.02295")
 def large_margin_softmax(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: AngleFactor = 4.0, annealing: Annealing = 0.0, gradient: Gradient = "exact",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.AngleFactor = 4.0, annealing: define.Annealing = 0.0, gradient: define.Gradient = "exact",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """L-Softmax: softmax cross entropy of a linear layer, with the label's angle multiplied by m.
 
     ℓ = −log( exp(|x||w_y| φ(θ_y)) / (exp(|x||w_y| φ(θ_y)) + Σ_{j≠y} exp(x·w_j)) ), with φ and ψ as in `sphereface`;
@@ -86,5 +70,6 @@ def large_margin_softmax(
     >>> round(float(loss), 6), round(math.log(1 + math.exp(math.sqrt(0.75) + 1)), 6)
     (2.009898, 2.009898)
     """
-    return Row(1.0, partial(annealed, margin=margin, annealing=annealing), CrossEntropy(label_smoothing),
-               normalize_embeddings=False, normalize_weights=False, straight_through=gradient == "straight_through")
+    return define.Row(1.0, partial(define.multiplicative_angular, margin=margin, annealing=annealing),
+                      define.CrossEntropy(label_smoothing), normalize_embeddings=False, normalize_weights=False,
+                      straight_through=gradient == "straight_through")

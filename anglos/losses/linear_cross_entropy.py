@@ -1,31 +1,16 @@
 """Linear layer and softmax cross entropy in one."""
 
-from anglos.call.arguments import (
-    Bias,
-    ClassWeight,
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    LabelSmoothing,
-    LabelsOrProbabilities,
-    Reduction,
-    SampleWeight,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import linear as _linear
-from anglos.engines.prototypes.row import Row
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_linear, formula="z = x·w + b", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
+@define.prototypes(engine=define.linear, formula="z = x·w + b", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
 def linear_cross_entropy(
-    embeddings: Embeddings, weights: Weights, labels: LabelsOrProbabilities, /, *,
-    bias: Bias = None,
-    class_weight: ClassWeight = None, label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None,
-    ignore_index: int = -100, keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full",
-    reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.LabelsOrProbabilities, /, *,
+    bias: define.Bias = None,
+    class_weight: define.ClassWeight = None, label_smoothing: define.LabelSmoothing = 0.0,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+) -> define.Row:
     """Softmax cross entropy of a linear layer, without holding its logits.
 
     ℓ = −log softmax(x Wᵀ + b)_y: `torch.nn.functional.linear_cross_entropy`, in every library. Nothing is
@@ -83,4 +68,5 @@ def linear_cross_entropy(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(bias=bias, normalize_embeddings=False, normalize_weights=False, reduction=CrossEntropy(label_smoothing))
+    return define.Row(bias=bias, normalize_embeddings=False, normalize_weights=False,
+                      reduction=define.CrossEntropy(label_smoothing))

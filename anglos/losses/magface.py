@@ -3,36 +3,18 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    AngleRange,
-    Embeddings,
-    Factor,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    NormRange,
-    PastPi,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.angles import turned_cosine
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = cos(θ + m(|x|)), + λ(1/|x| + |x|/u²)", paper="Meng et al. 2021, arXiv:2103.06627")
+@define.prototypes(formula="φ = cos(θ + m(|x|)), + λ(1/|x| + |x|/u²)", paper="Meng et al. 2021, arXiv:2103.06627")
 def magface(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    norm_range: NormRange = (10.0, 110.0), margin_range: AngleRange = (0.45, 0.8), regularizer: Factor = 35.0,
-    scale: Scale = 64.0, past_pi: PastPi = "smooth",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    norm_range: define.NormRange = (10.0, 110.0), margin_range: define.AngleRange = (0.45, 0.8),
+    regularizer: define.Factor = 35.0, scale: define.Scale = 64.0, past_pi: define.PastPi = "smooth",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """MagFace: ArcFace with a margin that grows with the length of the embedding, which thereby measures quality.
 
     φ = cos(θ + m(a)) with a = |x| clipped to [l, u] and m rising linearly from one end of `margin_range` to the
@@ -103,27 +85,27 @@ def magface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e) + 1.25, 6)
     (1.563262, 1.563262)
     """
-    return Row(scale, partial(_target, norms=norm_range, margins=margin_range, past_pi=past_pi),
-               CrossEntropy(label_smoothing), wants_length=True,
-               regularizer=partial(_regularizer, norms=norm_range, weight=regularizer))
+    return define.Row(scale, partial(_target, norms=norm_range, margins=margin_range, past_pi=past_pi),
+                      define.CrossEntropy(label_smoothing), wants_length=True,
+                      regularizer=partial(_regularizer, norms=norm_range, weight=regularizer))
 
 
 def _target(backend: Any, cos: Any, length: Any, *, norms: tuple[float, float], margins: tuple[float, float],
-            past_pi: str) -> Curve:
+            past_pi: str) -> define.Curve:
     """φ = cos(θ + m(a)), m′ = (m_u − m_l) / (u − l), ∂φ/∂|x| = ∂φ/∂m · m′ between l and u."""
     (shortest, longest), (least, most) = norms, margins
     rise = (most - least) / (longest - shortest)
     margin = least + rise * (backend.xp.clip(length, shortest, longest) - shortest)
-    curve = turned_cosine(backend, cos, shift=margin, past_pi=past_pi)
+    curve = define.turned_cosine(backend, cos, shift=margin, past_pi=past_pi)
     inside = (length > shortest) & (length < longest)
-    return Curve(curve.value, curve.slope, length_slope=backend.xp.where(inside, curve.by_shift * rise, 0.0))
+    return define.Curve(curve.value, curve.slope, length_slope=backend.xp.where(inside, curve.by_shift * rise, 0.0))
 
 
-def _regularizer(xp: Any, length: Any, *, norms: tuple[float, float], weight: Any) -> Curve:
+def _regularizer(xp: Any, length: Any, *, norms: tuple[float, float], weight: Any) -> define.Curve:
     """λ (1/a + a/u²), its slope λ (1/u² − 1/a²) between l and u, and 1/a + a/u² in λ."""
     shortest, longest = norms
     a = xp.clip(length, shortest, longest)
     inside = (length > shortest) & (length < longest)
     price = 1.0 / a + a / longest**2
     slope = xp.where(inside, weight * (1.0 / longest**2 - 1.0 / a**2), 0.0)
-    return Curve(weight * price, slope, {"regularizer": price})
+    return define.Curve(weight * price, slope, {"regularizer": price})

@@ -4,34 +4,17 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    Angle,
-    AnyAngleFactor,
-    CosineMargin,
-    Cosines,
-    Labels,
-    LabelSmoothing,
-    PastPi,
-    Reduction,
-    SampleWeight,
-    Scale,
-)
-from anglos.call.loss import loss
-from anglos.engines import rowwise as _direct
-from anglos.engines.angles import Turned, turned_cosine
-from anglos.engines.reductions import CrossEntropy
-from anglos.engines.rowwise import Direct
-from anglos.engines.softmax import softmax_gradients, softmax_value
+from anglos import define
 
 
-@loss(_direct, formula="φ = cos(m₁θ + m₂) − m₃ of given cosines", paper="Deng et al. 2019, arXiv:1801.07698, eq. 4")
+@define.rowwise(formula="φ = cos(m₁θ + m₂) − m₃ of given cosines", paper="Deng et al. 2019, arXiv:1801.07698, eq. 4")
 def margin_cross_entropy(
-    cosines: Cosines, labels: Labels, /, *,
-    m1: AnyAngleFactor = 1.0, m2: Angle = 0.5, m3: CosineMargin = 0.0, scale: Scale = 64.0,
-    past_pi: PastPi = "smooth",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    reduction: Reduction = "mean",
-) -> Direct:
+    cosines: define.Cosines, labels: define.Labels, /, *,
+    m1: define.AnyAngleFactor = 1.0, m2: define.Angle = 0.5, m3: define.CosineMargin = 0.0, scale: define.Scale = 64.0,
+    past_pi: define.PastPi = "smooth",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    reduction: define.Reduction = "mean",
+) -> define.Direct:
     """Softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃), from a matrix of cosines.
 
     For those who compute the cosines themselves; `combined_margin` starts from embeddings and weights, and need not
@@ -88,12 +71,12 @@ def margin_cross_entropy(
     >>> round(float(loss), 6), round(math.log(2), 6)
     (0.693147, 0.693147)
     """
-    parts = partial(_cosines, margin=partial(turned_cosine, factor=m1, shift=m2, past_pi=past_pi), m3=m3)
-    softmax = CrossEntropy(label_smoothing)
-    return Direct(partial(_value, parts, softmax, scale), partial(_gradients, parts, softmax, scale))
+    parts = partial(_cosines, margin=partial(define.turned_cosine, factor=m1, shift=m2, past_pi=past_pi), m3=m3)
+    softmax = define.CrossEntropy(label_smoothing)
+    return define.Direct(partial(_value, parts, softmax, scale), partial(_gradients, parts, softmax, scale))
 
 
-def _cosines(backend: Any, cosines: Any, labels: Any, *, margin: Any, m3: Any) -> tuple[Any, Any, Turned]:
+def _cosines(backend: Any, cosines: Any, labels: Any, *, margin: Any, m3: Any) -> tuple[Any, Any, define.Turned]:
     """F = cos θ, the label's cos(m₁θ + m₂) − m₃; which is the label's; and its slopes."""
     xp, own = backend.xp, backend.is_label(labels, 0, cosines.T).T
     cos = xp.sum(xp.where(own, cosines, 0.0), axis=1)
@@ -101,16 +84,16 @@ def _cosines(backend: Any, cosines: Any, labels: Any, *, margin: Any, m3: Any) -
     return xp.where(own, (turned.value - m3)[:, None], cosines), own, turned
 
 
-def _value(parts: Any, softmax: CrossEntropy, scale: Any, backend: Any, cosines: Any, labels: Any, *options: Any
+def _value(parts: Any, softmax: define.CrossEntropy, scale: Any, backend: Any, cosines: Any, labels: Any, *options: Any
            ) -> Any:
-    return softmax_value(softmax, backend, scale * parts(backend, cosines, labels)[0], labels)
+    return define.softmax_value(softmax, backend, scale * parts(backend, cosines, labels)[0], labels)
 
 
-def _gradients(parts: Any, softmax: CrossEntropy, scale: Any, backend: Any, g: Any, cosines: Any, labels: Any,
+def _gradients(parts: Any, softmax: define.CrossEntropy, scale: Any, backend: Any, g: Any, cosines: Any, labels: Any,
                *options: Any) -> dict[str, Any]:
     """∂ℓ/∂F = s ∂ℓ/∂z, ∂ℓ/∂s = Σ_j F_j ∂ℓ/∂z_j, without what is excluded."""
     xp, (values, own, turned) = backend.xp, parts(backend, cosines, labels)
-    gradients = softmax_gradients(softmax, backend, g, scale * values, labels)
+    gradients = define.softmax_gradients(softmax, backend, g, scale * values, labels)
     d_logits = gradients.pop("logits")
     if options:
         d_own = scale * xp.sum(xp.where(own, d_logits, 0.0), axis=1)

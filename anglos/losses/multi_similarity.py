@@ -4,33 +4,18 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    Embeddings,
-    ExcludedPairs,
-    Groups,
-    PositiveFactor,
-    Reduction,
-    ReferenceEmbeddings,
-    ReferenceLabels,
-    SampleWeight,
-    SharedCosineMargin,
-    Slack,
-)
-from anglos.call.loss import loss
-from anglos.engines.numerics import log_sum_exp, share, sigmoid, softplus
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow, PairTile, Terms
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ = log(1+Σ_p e^(−α(s_p−λ)))/α + log(1+Σ_n e^(β(s_n−λ)))/β",
-      paper="Wang et al. 2019, arXiv:1904.06627")
+@define.pairs(formula="ℓ = log(1+Σ_p e^(−α(s_p−λ)))/α + log(1+Σ_n e^(β(s_n−λ)))/β",
+              paper="Wang et al. 2019, arXiv:1904.06627")
 def multi_similarity(
-    embeddings: Embeddings, labels: Groups, /, *,
-    alpha: PositiveFactor = 2.0, beta: PositiveFactor = 50.0, base: SharedCosineMargin = 0.5, epsilon: Slack = 0.1,
-    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
-    excluded_pairs: ExcludedPairs = None,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
-) -> PairRow:
+    embeddings: define.Embeddings, labels: define.Groups, /, *,
+    alpha: define.PositiveFactor = 2.0, beta: define.PositiveFactor = 50.0, base: define.SharedCosineMargin = 0.5,
+    epsilon: define.Slack = 0.1, reference_embeddings: define.ReferenceEmbeddings = None,
+    reference_labels: define.ReferenceLabels = None, excluded_pairs: define.ExcludedPairs = None,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """Multi-similarity loss, with the mining of its paper.
 
     ℓ = (1/α) log(1 + Σ_p exp(−α (s_p − λ))) + (1/β) log(1 + Σ_n exp(β (s_n − λ))), s = cos θ; p over the positives
@@ -95,10 +80,11 @@ def multi_similarity(
     >>> round(float(loss), 6), round((2 * (math.log(1 + 1 / math.e) + math.log(2)) + math.log(3)) / 3, 6)
     (1.037143, 1.037143)
     """
-    return PairRow(partial(_terms, alpha=alpha, beta=beta, base=base, epsilon=epsilon), ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, alpha=alpha, beta=beta, base=base, epsilon=epsilon),
+                          ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, alpha: Any, beta: Any, base: Any, epsilon: Any) -> Terms:
+def _terms(backend: Any, tile: define.PairTile, *, alpha: Any, beta: Any, base: Any, epsilon: Any) -> define.Terms:
     """ℓ = ς(L_p)/α + ς(L_n)/β; ∂ℓ/∂s_p = −σ(L_p) softmax_p, ∂ℓ/∂s_n = σ(L_n) softmax_n, and ∂ℓ/∂λ = −Σ of both.
 
     ∂ℓ/∂α = (σ(L_p) Σ softmax_p z_p − ς(L_p)) / α², z_p = α (λ − s_p); ∂ℓ/∂β likewise.
@@ -112,11 +98,11 @@ def _terms(backend: Any, tile: PairTile, *, alpha: Any, beta: Any, base: Any, ep
         base = base + 0.0 * epsilon  # NaN for one that was out of range
     pulls, pushes = alpha * (base - s), beta * (s - base)
     weighted = tile.weighted_logits(xp, pulls)
-    pull, push = log_sum_exp(xp, weighted, positive), log_sum_exp(xp, pushes, negative)
+    pull, push = define.log_sum_exp(xp, weighted, positive), define.log_sum_exp(xp, pushes, negative)
 
     def by_logit() -> tuple[Any, Any]:
-        return (sigmoid(backend, pull) * share(xp, weighted, pull, positive),
-                sigmoid(backend, push) * share(xp, pushes, push, negative))
+        return (define.sigmoid(backend, pull) * define.share(xp, weighted, pull, positive),
+                define.sigmoid(backend, push) * define.share(xp, pushes, push, negative))
 
     def slope() -> Any:
         by_pull, by_push = by_logit()
@@ -124,9 +110,9 @@ def _terms(backend: Any, tile: PairTile, *, alpha: Any, beta: Any, base: Any, ep
 
     def option_slopes() -> dict[str, Any]:
         by_pull, by_push = by_logit()
-        return {"alpha": (xp.sum(by_pull * pulls, axis=1) - softplus(backend, pull)[:, 0]) / (alpha * alpha),
-                "beta": (xp.sum(by_push * pushes, axis=1) - softplus(backend, push)[:, 0]) / (beta * beta),
+        return {"alpha": (xp.sum(by_pull * pulls, axis=1) - define.softplus(backend, pull)[:, 0]) / (alpha * alpha),
+                "beta": (xp.sum(by_push * pushes, axis=1) - define.softplus(backend, push)[:, 0]) / (beta * beta),
                 "base": xp.sum(by_pull - by_push, axis=1)}
 
-    value = softplus(backend, pull) / alpha + softplus(backend, push) / beta
-    return Terms(value[:, 0], xp.ones_like(s[:, 0]), slope, option_slopes)
+    value = define.softplus(backend, pull) / alpha + define.softplus(backend, push) / beta
+    return define.Terms(value[:, 0], xp.ones_like(s[:, 0]), slope, option_slopes)

@@ -3,37 +3,19 @@
 from functools import partial
 from typing import Any, Literal
 
-from anglos.call.arguments import (
-    Angle,
-    Annealing,
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    PastPi,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
-from anglos.losses.arcface import added
-from anglos.losses.cosface import subtracted
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = cos θ − m or cos(θ + m), η = (t + 1) cos θ + t if hard",
-      paper="Wang, X. et al. 2019, arXiv:1912.00833")
+@define.prototypes(formula="φ = cos θ − m or cos(θ + m), η = (t + 1) cos θ + t if hard",
+                   paper="Wang, X. et al. 2019, arXiv:1912.00833")
 def mv_softmax(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    kind: Literal["am", "arc"] = "am", margin: Angle = 0.35, t: Annealing = 0.2, scale: Scale = 32.0,
-    past_pi: PastPi = "smooth",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    kind: Literal["am", "arc"] = "am", margin: define.Angle = 0.35, t: define.Annealing = 0.2,
+    scale: define.Scale = 32.0, past_pi: define.PastPi = "smooth",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """MV-Softmax: softmax cross entropy with a margin, in which hard other classes count for more.
 
     φ = cos θ − m (am) or cos(θ + m) (arc). A class j is hard where cos θ_j > φ(θ_y): there η = (t + 1) cos θ_j + t,
@@ -97,13 +79,15 @@ def mv_softmax(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    target = partial(subtracted, margin=margin) if kind == "am" else partial(added, margin=margin, past_pi=past_pi)
-    return Row(scale, target, CrossEntropy(label_smoothing), rest=partial(_rest, t=t),
-               statistic=lambda backend, cos: target(backend, cos, None).value)
+    target: Any = partial(define.additive_cosine, margin=margin)
+    if kind == "arc":
+        target = partial(define.additive_angular, margin=margin, past_pi=past_pi)
+    return define.Row(scale, target, define.CrossEntropy(label_smoothing), rest=partial(_rest, t=t),
+                      statistic=lambda backend, cos: target(backend, cos, None).value)
 
 
-def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> Curve:
+def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> define.Curve:
     """η = (t + 1) cos θ + t, η′ = t + 1, ∂η/∂t = cos θ + 1 where hard; cos θ, 1, 0 elsewhere."""
     xp, hard = backend.xp, cos > threshold
-    return Curve(xp.where(hard, (t + 1.0) * cos + t, cos), xp.where(hard, xp.ones_like(cos) * (t + 1.0), 1.0),
-                 {"t": xp.where(hard, cos + 1.0, 0.0)})
+    return define.Curve(xp.where(hard, (t + 1.0) * cos + t, cos), xp.where(hard, xp.ones_like(cos) * (t + 1.0), 1.0),
+                        {"t": xp.where(hard, cos + 1.0, 0.0)})

@@ -1,19 +1,16 @@
 """The N-pair loss."""
 
 
-from anglos.call.arguments import Factor, FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight
-from anglos.call.loss import loss
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow
-from anglos.engines.pairs.terms import one_of_many
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ = −log(e^(q·k) / Σ_j e^(q·k_j)) + λ (|q|² + |k|²)", paper="Sohn 2016 (NIPS)")
+@define.pairs(formula="ℓ = −log(e^(q·k) / Σ_j e^(q·k_j)) + λ (|q|² + |k|²)", paper="Sohn 2016 (NIPS)")
 def n_pair(
-    queries: Queries, keys: Keys, /, *,
-    regularizer: Factor = 0.02, symmetric: bool = False, false_negatives: FalseNegativePairs = None,
-    row_mask: RowMask = None, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
-) -> PairRow:
+    queries: define.Queries, keys: define.Keys, /, *,
+    regularizer: define.Factor = 0.02, symmetric: bool = False, false_negatives: define.FalseNegativePairs = None,
+    row_mask: define.RowMask = None,
+    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """N-pair: softmax cross entropy over the products of a query with all keys, and a price on lengths.
 
     ℓ_i = −log( exp(q_i·k_i) / Σ_j exp(q_i·k_j) ) + λ (|q_i|² + |k_i|²). All rows are in the mean.
@@ -62,5 +59,5 @@ def n_pair(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return PairRow(one_of_many, normalize=False, symmetric=symmetric, length_penalty=regularizer,
-                   names={"regularizer": ("length_penalty", 1.0)})
+    return define.PairRow(define.one_of_many, normalize=False, symmetric=symmetric, length_penalty=regularizer,
+                          names={"regularizer": ("length_penalty", 1.0)})

@@ -1,31 +1,17 @@
 """Noise contrastive estimation."""
 
 
-from anglos.call.arguments import (
-    AnyNumber,
-    KeyLogProb,
-    Keys,
-    NegativeLogProb,
-    NoiseDraws,
-    Queries,
-    Reduction,
-    RowMask,
-    SampleWeight,
-)
-from anglos.call.loss import loss
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow
-from anglos.engines.pairs.terms import each_by_itself
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ = ς(−G(q, k)) + Σ_m ς(G(q, n_m)), G = q·k − log Z − log(M p_n)",
-      paper="Gutmann & Hyvärinen 2012, JMLR 13:307")
+@define.pairs(formula="ℓ = ς(−G(q, k)) + Σ_m ς(G(q, n_m)), G = q·k − log Z − log(M p_n)",
+              paper="Gutmann & Hyvärinen 2012, JMLR 13:307")
 def nce(
-    queries: Queries, keys: Keys, negatives: NoiseDraws, /, *,
-    key_log_prob: KeyLogProb = None, negative_log_prob: NegativeLogProb = None, log_normalizer: AnyNumber = 0.0,
-    normalize: bool = False,
-    row_mask: RowMask = None, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
-) -> PairRow:
+    queries: define.Queries, keys: define.Keys, negatives: define.NoiseDraws, /, *,
+    key_log_prob: define.KeyLogProb = None, negative_log_prob: define.NegativeLogProb = None,
+    log_normalizer: define.AnyNumber = 0.0, normalize: bool = False, row_mask: define.RowMask = None,
+    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """Noise contrastive estimation: of the key and of every negative by itself, whether it is data or noise.
 
     ℓ_i = ς(−G(q_i, k_i)) + Σ_m ς(G(q_i, n_m)), G(q, u) = q·u − log Z − log(M p_n(u)), ς(v) = log(1 + eᵛ), M the number
@@ -83,5 +69,5 @@ def nce(
     >>> round(float(loss), 6), round(2 * math.log(2), 6)
     (1.386294, 1.386294)
     """
-    return PairRow(each_by_itself, bias=-log_normalizer, normalize=normalize, names={"log_normalizer": ("bias", -1.0)},
-                   log_noise=(key_log_prob, negative_log_prob))
+    return define.PairRow(define.each_by_itself, bias=-log_normalizer, normalize=normalize,
+                          names={"log_normalizer": ("bias", -1.0)}, log_noise=(key_log_prob, negative_log_prob))

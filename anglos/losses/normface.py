@@ -1,29 +1,16 @@
 """NormFace: the cosine softmax."""
 
-from anglos.call.arguments import (
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Row
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_prototypes, formula="z = s·cos θ", paper="Wang, F. et al. 2017, arXiv:1704.06369")
+@define.prototypes(formula="z = s·cos θ", paper="Wang, F. et al. 2017, arXiv:1704.06369")
 def normface(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    scale: Scale = 10.0,
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    scale: define.Scale = 10.0,
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """NormFace: softmax cross entropy over s cos θ, embeddings and prototypes both normalised.
 
     ℓ = −log( exp(s cos θ_y) / Σ_j exp(s cos θ_j) ), where θ_j is the angle between the embedding and prototype j.
@@ -77,4 +64,4 @@ def normface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, reduction=CrossEntropy(label_smoothing))
+    return define.Row(scale, reduction=define.CrossEntropy(label_smoothing))

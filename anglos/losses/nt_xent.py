@@ -3,32 +3,17 @@
 import math
 from typing import Any
 
-from anglos.call.arguments import (
-    Embeddings,
-    ExcludedPairs,
-    Groups,
-    Reduction,
-    ReferenceEmbeddings,
-    ReferenceLabels,
-    SampleWeight,
-    Temperature,
-)
-from anglos.call.loss import loss
-from anglos.engines.numerics import log_sum_exp, share, sigmoid, softplus, sum_where
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow, PairTile, Terms
-from anglos.engines.pairs.terms import by_temperature, number
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ_ip = −log(e^(x·p/τ) / (e^(x·p/τ) + Σ_n e^(x·n/τ)))",
-      paper="Chen et al. 2020, arXiv:2002.05709")
+@define.pairs(formula="ℓ_ip = −log(e^(x·p/τ) / (e^(x·p/τ) + Σ_n e^(x·n/τ)))",
+              paper="Chen et al. 2020, arXiv:2002.05709")
 def nt_xent(
-    embeddings: Embeddings, labels: Groups, /, *,
-    temperature: Temperature = 0.5,
-    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
-    excluded_pairs: ExcludedPairs = None,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
-) -> PairRow:
+    embeddings: define.Embeddings, labels: define.Groups, /, *,
+    temperature: define.Temperature = 0.5, reference_embeddings: define.ReferenceEmbeddings = None,
+    reference_labels: define.ReferenceLabels = None, excluded_pairs: define.ExcludedPairs = None,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """NT-Xent: for every pair of one class, softmax cross entropy of its similarity against those of all negatives.
 
     ℓ_ip = −log( exp(cos(x_i, x_p)/τ) / (exp(cos(x_i, x_p)/τ) + Σ_n exp(cos(x_i, x_n)/τ)) ), p over the samples of the
@@ -89,18 +74,20 @@ def nt_xent(
     >>> round(float(loss), 6), round(math.log(1 + 2 / math.e), 6)
     (0.551445, 0.551445)
     """
-    return PairRow(_terms, 1.0 / temperature, names=by_temperature(temperature), ignore_index=ignore_index)
+    return define.PairRow(_terms, 1.0 / temperature, names=define.by_temperature(temperature),
+                          ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile) -> Terms:
+def _terms(backend: Any, tile: define.PairTile) -> define.Terms:
     """ℓ_p = ς(L − z_p), L the log-sum-exp of the negatives; ∂ℓ_p/∂z_p = −q, ∂ℓ_p/∂z_n = q softmax_n, q = σ(L − z_p)."""
     xp, z = backend.xp, tile.values
-    negatives = log_sum_exp(xp, z, tile.negative)
+    negatives = define.log_sum_exp(xp, z, tile.negative)
     excess = xp.where(tile.positive, negatives - z, -math.inf)
-    count = xp.where(negatives[:, 0] == -math.inf, 0.0, number(xp, tile, tile.positive))
+    count = xp.where(negatives[:, 0] == -math.inf, 0.0, define.count_pairs(xp, tile, tile.positive))
 
     def slope() -> Any:
-        missed = tile.weighted(xp.where(tile.positive, sigmoid(backend, excess), 0.0))
-        return xp.sum(missed, axis=1, keepdims=True) * share(xp, z, negatives, tile.negative) - missed
+        missed = tile.weighted(xp.where(tile.positive, define.sigmoid(backend, excess), 0.0))
+        return xp.sum(missed, axis=1, keepdims=True) * define.share(xp, z, negatives, tile.negative) - missed
 
-    return Terms(sum_where(xp, tile.positive, tile.weighted(softplus(backend, excess))), count, slope)
+    return define.Terms(define.sum_where(xp, tile.positive, tile.weighted(define.softplus(backend, excess))), count,
+                        slope)

@@ -1,19 +1,14 @@
 """P2SGrad."""
 
-from anglos.call.arguments import Embeddings, GradientProducts, KeepBytes, Labels, Reduction, SampleWeight, Weights
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Row
-from anglos.engines.reductions import Squares
+from anglos import define
 
 
-@loss(_prototypes, formula="ℓ = ½ (cos θ_y − 1)² + ½ Σ_{j≠y} cos² θ_j", paper="Zhang et al. 2019, arXiv:1905.02479")
+@define.prototypes(formula="ℓ = ½ (cos θ_y − 1)² + ½ Σ_{j≠y} cos² θ_j", paper="Zhang et al. 2019, arXiv:1905.02479")
 def p2sgrad(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-
-    sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+) -> define.Row:
     """P2SGrad: the loss whose slope in every cosine is the cosine itself, less 1 for the label's.
 
     The paper gives the gradient, ∂ℓ/∂cos θ_j = cos θ_j − [j = y]; ½ Σ_j (cos θ_j − [j = y])² is the loss that has it.
@@ -65,4 +60,4 @@ def p2sgrad(
     >>> round(float(anglos.p2sgrad(embeddings, prototypes, np.asarray([0]))), 6)
     0.5
     """
-    return Row(reduction=Squares())
+    return define.Row(reduction=define.Squares())

@@ -4,21 +4,17 @@ import math
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import Anchors, DistanceName, GivenPairMargin, PairTargets, Reduction, SampleWeight
-from anglos.call.loss import loss
-from anglos.engines import rowwise as _direct
-from anglos.engines.numerics import unit_rows, unit_rows_pullback
-from anglos.engines.pairs.distances import OF_UNIT_VECTORS, of_given
-from anglos.engines.rowwise import Direct
+from anglos import define
 
 
-@loss(_direct, formula="ℓ = ½ D² of a positive, ½ [m − D]₊² of a negative, given pairs",
-      paper="Hadsell et al. 2006 (CVPR), doi:10.1109/CVPR.2006.100")
+@define.rowwise(formula="ℓ = ½ D² of a positive, ½ [m − D]₊² of a negative, given pairs",
+                paper="Hadsell et al. 2006 (CVPR), doi:10.1109/CVPR.2006.100")
 def pair_margin(
-    anchors: Anchors, others: Anchors, targets: PairTargets, /, *,
-    margin: GivenPairMargin = 1.0, squared: bool = True, distance: DistanceName = "euclidean", normalize: bool = True,
-    sample_weight: SampleWeight = None, reduction: Reduction = "mean",
-) -> Direct:
+    anchors: define.Anchors, others: define.Anchors, targets: define.PairTargets, /, *,
+    margin: define.GivenPairMargin = 1.0, squared: bool = True, distance: define.DistanceName = "euclidean",
+    normalize: bool = True,
+    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+) -> define.Direct:
     """Contrastive loss of pairs that were chosen before: one per row.
 
     ½ D² for a positive pair and ½ [m − D]₊² for a negative one; D and [m − D]₊ with `squared=False`. The mean is over
@@ -75,16 +71,16 @@ def pair_margin(
     [0.5, 1.0]
     """
     parts = partial(_parts, margin=margin, squared=squared, distance=distance,
-                    normalize=normalize or distance in OF_UNIT_VECTORS)
-    return Direct(partial(_value, parts), partial(_gradients, parts))
+                    normalize=normalize or distance in define.OF_UNIT_VECTORS)
+    return define.Direct(partial(_value, parts), partial(_gradients, parts))
 
 
 def _parts(backend: Any, anchors: Any, others: Any, targets: Any, *options: Any, margin: Any, squared: bool,
            distance: str, normalize: bool) -> Any:
     """The points with 1/|x|; x − r; ½ D² or ½ [m − D]₊², or without the square; and the slopes in D² and in m."""
     xp = backend.xp
-    sides: list[Any] = [unit_rows(backend, x) if normalize else (x, None) for x in (anchors, others)]
-    difference, apart = of_given(backend, distance, *sides)
+    sides: list[Any] = [define.unit_rows(backend, x) if normalize else (x, None) for x in (anchors, others)]
+    difference, apart = define.given_distances(backend, distance, *sides)
     sign = xp.astype(targets, difference.dtype, copy=False)
     sign = xp.where(xp.abs(sign) == 1.0, sign, math.nan)
     error = xp.where(sign > 0.0, apart.value, margin - apart.value)
@@ -102,7 +98,7 @@ def _gradients(parts: Any, backend: Any, g: Any, *inputs: Any) -> dict[str, Any]
     """∂D²/∂x = 2 (x − r) = −∂D²/∂r."""
     sides, difference, _, slope, margin_slope = parts(backend, *inputs)
     d_anchors = 2.0 * (g * slope)[:, None] * difference
-    points = {name: d_points if inverse is None else unit_rows_pullback(backend, unit, inverse, d_points)
+    points = {name: d_points if inverse is None else define.unit_rows_pullback(backend, unit, inverse, d_points)
               for name, (unit, inverse), d_points in zip(
                   ("anchors", "others"), sides, (d_anchors, -d_anchors), strict=True)}
     return {**points, "margin": g * margin_slope}

@@ -3,20 +3,16 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import Embeddings, Labels, Reduction, Scale, SharedCosineMargin, Weights
-from anglos.call.loss import loss
-from anglos.engines.numerics import log_sum_exp, share, sigmoid, softplus
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow, PairTile, Terms
+from anglos import define
 
 
-@loss(_pairs, formula="Σ_c log(1+Σ_{x∈c} e^(−α(s−δ)))/|P⁺| + Σ_c log(1+Σ_{x∉c} e^(α(s+δ)))/C",
-      paper="Kim et al. 2020, arXiv:2003.13911")
+@define.pairs(formula="Σ_c log(1+Σ_{x∈c} e^(−α(s−δ)))/|P⁺| + Σ_c log(1+Σ_{x∉c} e^(α(s+δ)))/C",
+              paper="Kim et al. 2020, arXiv:2003.13911")
 def proxy_anchor(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    scale: Scale = 32.0, margin: SharedCosineMargin = 0.1,
-    ignore_index: int = -100, reduction: Reduction = "mean",
-) -> PairRow:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    scale: define.Scale = 32.0, margin: define.SharedCosineMargin = 0.1,
+    ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """Proxy-Anchor: every class prototype is an anchor, the embeddings of the batch its positives and negatives.
 
     ℓ = (1/|P⁺|) Σ_{c∈P⁺} log(1 + Σ_{x∈c} exp(−α (cos(x, w_c) − δ))) + (1/C) Σ_c log(1 + Σ_{x∉c} exp(α (cos(x, w_c) +
@@ -64,10 +60,10 @@ def proxy_anchor(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e) + math.log(2) / 2, 6)
     (0.659835, 0.659835)
     """
-    return PairRow(partial(_terms, scale=scale, margin=margin), ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, scale=scale, margin=margin), ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, scale: Any, margin: Any) -> Terms:
+def _terms(backend: Any, tile: define.PairTile, *, scale: Any, margin: Any) -> define.Terms:
     """ℓ = (C/|P⁺|) ς(L_p) + ς(L_n); ∂ℓ/∂z_p = (C/|P⁺|) σ(L_p) softmax_p, ∂ℓ/∂z_n = σ(L_n) softmax_n.
 
     z_p = α (δ − s_p), z_n = α (s_n + δ): ∂ℓ/∂s_p = −α ∂ℓ/∂z_p, ∂ℓ/∂s_n = α ∂ℓ/∂z_n, ∂z/∂δ = α, ∂z/∂α = z/α.
@@ -75,11 +71,11 @@ def _terms(backend: Any, tile: PairTile, *, scale: Any, margin: Any) -> Terms:
     xp, s = backend.xp, tile.values
     factor = 1.0 / xp.where(tile.part == 0.0, 1.0, tile.part)
     pulls, pushes = scale * (margin - s), scale * (s + margin)
-    pull, push = log_sum_exp(xp, pulls, tile.positive), log_sum_exp(xp, pushes, tile.negative)
+    pull, push = define.log_sum_exp(xp, pulls, tile.positive), define.log_sum_exp(xp, pushes, tile.negative)
 
     def by_logit() -> tuple[Any, Any]:
-        return (factor * sigmoid(backend, pull) * share(xp, pulls, pull, tile.positive),
-                sigmoid(backend, push) * share(xp, pushes, push, tile.negative))
+        return (factor * define.sigmoid(backend, pull) * define.share(xp, pulls, pull, tile.positive),
+                define.sigmoid(backend, push) * define.share(xp, pushes, push, tile.negative))
 
     def slope() -> Any:
         by_pull, by_push = by_logit()
@@ -90,5 +86,5 @@ def _terms(backend: Any, tile: PairTile, *, scale: Any, margin: Any) -> Terms:
         return {"margin": scale * xp.sum(by_pull + by_push, axis=1),
                 "scale": xp.sum(by_pull * pulls + by_push * pushes, axis=1) / scale}
 
-    value = factor * softplus(backend, pull) + softplus(backend, push)
-    return Terms(value[:, 0], xp.ones_like(s[:, 0]), slope, option_slopes)
+    value = factor * define.softplus(backend, pull) + define.softplus(backend, push)
+    return define.Terms(value[:, 0], xp.ones_like(s[:, 0]), slope, option_slopes)

@@ -1,28 +1,15 @@
 """Proxy-NCA and Proxy-NCA++."""
 
-from anglos.call.arguments import (
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Row
-from anglos.engines.reductions import CrossEntropy, ExcludedPositive
+from anglos import define
 
 
-@loss(_prototypes, formula="z = s·cos θ", paper="Movshovitz-Attias et al. 2017, arXiv:1703.07464")
+@define.prototypes(formula="z = s·cos θ", paper="Movshovitz-Attias et al. 2017, arXiv:1703.07464")
 def proxy_nca(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    scale: Scale = 18.0, exclude_positive: bool = False,
-    sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    scale: define.Scale = 18.0, exclude_positive: bool = False,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+) -> define.Row:
     """Proxy-NCA: softmax over the squared distances to one proxy per class.
 
     ℓ = −log( exp(s cos θ_y) / Σ_j exp(s cos θ_j) ), where s = 18 is the squared distance of vectors of length 3
@@ -77,4 +64,4 @@ def proxy_nca(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, reduction=ExcludedPositive() if exclude_positive else CrossEntropy())
+    return define.Row(scale, reduction=define.ExcludedPositive() if exclude_positive else define.CrossEntropy())

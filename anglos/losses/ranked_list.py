@@ -3,34 +3,18 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    Embeddings,
-    ExcludedPairs,
-    Groups,
-    PairMargin,
-    PositiveFactor,
-    Reduction,
-    ReferenceEmbeddings,
-    ReferenceLabels,
-    SampleWeight,
-    Sharpness,
-)
-from anglos.call.loss import loss
-from anglos.engines.numerics import log_sum_exp, share
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow, PairTile, Terms
-from anglos.engines.pairs.terms import number
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ = mean_p [D−(α−m)]₊ + Σ_n w_n [α−D]₊, w ∝ e^(T(α−D))",
-      paper="Wang et al. 2019, arXiv:1903.03238")
+@define.pairs(formula="ℓ = mean_p [D−(α−m)]₊ + Σ_n w_n [α−D]₊, w ∝ e^(T(α−D))",
+              paper="Wang et al. 2019, arXiv:1903.03238")
 def ranked_list(
-    embeddings: Embeddings, labels: Groups, /, *,
-    alpha: PositiveFactor = 1.2, margin: PairMargin = 0.4, temperature: Sharpness = 10.0,
-    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
-    excluded_pairs: ExcludedPairs = None,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
-) -> PairRow:
+    embeddings: define.Embeddings, labels: define.Groups, /, *,
+    alpha: define.PositiveFactor = 1.2, margin: define.PairMargin = 0.4, temperature: define.Sharpness = 10.0,
+    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
+    excluded_pairs: define.ExcludedPairs = None,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """Ranked list loss: positives within a ball, negatives outside a larger one, the nearest of them first.
 
     ℓ = mean_p [D_p − (α − m)]₊ + Σ_n w_n [α − D_n]₊: p over the positives further away than α − m, n over the
@@ -94,20 +78,20 @@ def ranked_list(
     >>> round(float(loss), 6), round(2 - math.sqrt(2), 6)
     (0.585786, 0.585786)
     """
-    return PairRow(partial(_terms, alpha=alpha, margin=margin, temperature=temperature), distance="euclidean",
-                   ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, alpha=alpha, margin=margin, temperature=temperature), distance="euclidean",
+                          ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, alpha: Any, margin: Any, temperature: Any) -> Terms:
+def _terms(backend: Any, tile: define.PairTile, *, alpha: Any, margin: Any, temperature: Any) -> define.Terms:
     """ℓ = Σ_p (D_p − α + m) / |P| + Σ_n w_n (α − D_n); ∂ℓ/∂D_p = 1/|P|, ∂ℓ/∂D_n = −w_n; ∂ℓ/∂α is less their sum."""
     xp, distance = backend.xp, tile.values
     # Written so that a NaN stays in.
     positive = tile.positive & ~(distance <= alpha - margin)
     negative = tile.negative & ~(distance >= alpha)
     logits = temperature * (alpha - distance)
-    weight = backend.stop_gradient(share(xp, logits, log_sum_exp(xp, logits, negative), negative))
-    count = number(xp, tile, positive)
+    weight = backend.stop_gradient(define.share(xp, logits, define.log_sum_exp(xp, logits, negative), negative))
+    count = define.count_pairs(xp, tile, positive)
     each = tile.weighted(xp.astype(positive, distance.dtype)) / xp.where(count == 0.0, 1.0, count)[:, None]
     value = xp.sum(each * (distance - alpha + margin) + weight * (alpha - distance), axis=1)
-    return Terms(value, xp.ones_like(value), lambda: each - weight,
-                 lambda: {"alpha": xp.sum(weight - each, axis=1), "margin": xp.sum(each, axis=1)})
+    return define.Terms(value, xp.ones_like(value), lambda: each - weight,
+                        lambda: {"alpha": xp.sum(weight - each, axis=1), "margin": xp.sum(each, axis=1)})

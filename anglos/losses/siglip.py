@@ -2,19 +2,16 @@
 
 import math
 
-from anglos.call.arguments import AnyNumber, FalseNegativePairs, Keys, Queries, Reduction, RowMask, SampleWeight
-from anglos.call.loss import loss
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow
-from anglos.engines.pairs.terms import each_by_itself
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ = Σ_j ς(−y_ij (eᵗ q·k_j + b)), y = ±1", paper="Zhai et al. 2023, arXiv:2303.15343")
+@define.pairs(formula="ℓ = Σ_j ς(−y_ij (eᵗ q·k_j + b)), y = ±1", paper="Zhai et al. 2023, arXiv:2303.15343")
 def siglip(
-    queries: Queries, keys: Keys, /, *,
-    log_scale: AnyNumber = 2.302585092994046, bias: AnyNumber = -10.0, false_negatives: FalseNegativePairs = None,
-    row_mask: RowMask = None, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
-) -> PairRow:
+    queries: define.Queries, keys: define.Keys, /, *,
+    log_scale: define.AnyNumber = 2.302585092994046, bias: define.AnyNumber = -10.0,
+    false_negatives: define.FalseNegativePairs = None, row_mask: define.RowMask = None,
+    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """SigLIP: of every pair of a query and a key by itself, whether they belong together.
 
     ℓ_i = Σ_j ς(−y_ij (eᵗ cos(q_i, k_j) + b)), y_ij = 1 for j = i and −1 else, ς(v) = log(1 + eᵛ). The mean is over
@@ -64,4 +61,5 @@ def siglip(
     (0.693147, 0.693147)
     """
     scale = math.e**log_scale
-    return PairRow(each_by_itself, scale, bias, names={"log_scale": ("scale", scale), "bias": ("bias", 1.0)})
+    return define.PairRow(define.each_by_itself, scale, bias,
+                          names={"log_scale": ("scale", scale), "bias": ("bias", 1.0)})

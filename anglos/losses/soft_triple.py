@@ -3,35 +3,18 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    CosineMargin,
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    PositiveFactor,
-    Reduction,
-    SampleWeight,
-    Scale,
-    SubWeights,
-)
-from anglos.call.loss import loss
-from anglos.engines.numerics import is_number
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
-from anglos.losses.cosface import subtracted
+from anglos import define
 
 
-@loss(_prototypes, formula="z = s·(S − m[y]), S = Σ_k softmax_k(γ cos θ_k) cos θ_k",
-      paper="Qian et al. 2019, arXiv:1909.05235")
+@define.prototypes(formula="z = s·(S − m[y]), S = Σ_k softmax_k(γ cos θ_k) cos θ_k",
+                   paper="Qian et al. 2019, arXiv:1909.05235")
 def soft_triple(
-    embeddings: Embeddings, weights: SubWeights, labels: Labels, /, *,
-    scale: Scale = 20.0, gamma: PositiveFactor = 10.0, margin: CosineMargin = 0.01,
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.SubWeights, labels: define.Labels, /, *,
+    scale: define.Scale = 20.0, gamma: define.PositiveFactor = 10.0, margin: define.CosineMargin = 0.01,
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """SoftTriple: the cosine softmax with K centres per class, softly assigned.
 
     S_j = Σ_k softmax_k(γ cos θ_jk) cos θ_jk; ℓ = −log( exp(s (S_y − m)) / (exp(s (S_y − m)) + Σ_{j≠y} exp(s S_j))
@@ -90,16 +73,16 @@ def soft_triple(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, partial(subtracted, margin=margin), CrossEntropy(label_smoothing), merge=partial(_soft,
-               gamma=gamma))
+    return define.Row(scale, partial(define.additive_cosine, margin=margin), define.CrossEntropy(label_smoothing),
+                      merge=partial(_soft, gamma=gamma))
 
 
-def _soft(backend: Any, cosines: Any, *, gamma: Any) -> Curve:
+def _soft(backend: Any, cosines: Any, *, gamma: Any) -> define.Curve:
     """S = Σ p_k s_k with p = softmax(γ s), ∂S/∂s_k = p_k (1 + γ (s_k − S)), ∂S/∂γ = Σ p_k (s_k − S)²."""
     xp = backend.xp
     p = xp.exp(gamma * (cosines - xp.max(cosines, axis=1, keepdims=True)))
     p = p / xp.sum(p, axis=1, keepdims=True)
     similarity = xp.sum(p * cosines, axis=1, keepdims=True)
     above = cosines - similarity
-    by_gamma = {} if is_number(gamma) else {"gamma": xp.sum(p * above * above, axis=1)}
-    return Curve(xp.squeeze(similarity, axis=1), p * (1.0 + gamma * above), by_gamma)
+    by_gamma = {} if define.is_number(gamma) else {"gamma": xp.sum(p * above * above, axis=1)}
+    return define.Curve(xp.squeeze(similarity, axis=1), p * (1.0 + gamma * above), by_gamma)

@@ -1,37 +1,19 @@
 """SphereFace (A-Softmax)."""
 
 from functools import partial
-from typing import Any
 
-from anglos.call.arguments import (
-    AngleFactor,
-    Annealing,
-    Embeddings,
-    Gradient,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    OptionalScale,
-    Reduction,
-    SampleWeight,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.angles import turned_cosine
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = (λ cos θ + ψ_m(θ)) / (1 + λ)", paper="Liu et al. 2017, arXiv:1704.08063")
+@define.prototypes(formula="φ = (λ cos θ + ψ_m(θ)) / (1 + λ)", paper="Liu et al. 2017, arXiv:1704.08063")
 def sphereface(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: AngleFactor = 4.0, scale: OptionalScale = None, annealing: Annealing = 0.0,
-    gradient: Gradient = "exact",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.AngleFactor = 4.0, scale: define.OptionalScale = None, annealing: define.Annealing = 0.0,
+    gradient: define.Gradient = "exact",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """SphereFace: softmax cross entropy over |x| cos θ, with the label's angle multiplied by m.
 
     ℓ = −log( exp(|x| φ(θ_y)) / (exp(|x| φ(θ_y)) + Σ_{j≠y} exp(|x| cos θ_j)) ), φ = (λ cos θ + ψ) / (1 + λ) and
@@ -92,13 +74,7 @@ def sphereface(
     >>> round(float(loss), 6), round(math.log(1 + math.exp(math.sqrt(0.75) + 0.5)), 6)
     (1.593256, 1.593256)
     """
-    return Row(1.0 if scale is None else scale, partial(annealed, margin=margin, annealing=annealing),
-               CrossEntropy(label_smoothing),
-               normalize_embeddings=scale is not None, straight_through=gradient == "straight_through")
-
-
-def annealed(backend: Any, cos: Any, length: Any, *, margin: Any, annealing: Any) -> Curve:
-    """φ = (λ cos θ + ψ) / (1 + λ), φ′ = (λ + ψ′) / (1 + λ), ∂φ/∂λ = (cos θ − ψ) / (1 + λ)²."""
-    psi, total = turned_cosine(backend, cos, factor=margin), 1.0 + annealing
-    return Curve((annealing * cos + psi.value) / total, (annealing + psi.slope) / total,
-                 {"margin": psi.by_factor / total, "annealing": (cos - psi.value) / total**2})
+    return define.Row(1.0 if scale is None else scale,
+                      partial(define.multiplicative_angular, margin=margin, annealing=annealing),
+                      define.CrossEntropy(label_smoothing), normalize_embeddings=scale is not None,
+                      straight_through=gradient == "straight_through")

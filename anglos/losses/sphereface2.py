@@ -4,37 +4,19 @@ import math
 from functools import partial
 from typing import Any, Literal
 
-from anglos.call.arguments import (
-    Balance,
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    PositiveFactor,
-    Reduction,
-    SampleWeight,
-    ScalarBias,
-    Scale,
-    SphereFace2Margin,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.numerics import is_number
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Row
-from anglos.engines.prototypes.sphereface2 import bias_of_arrays, least_bias, rest, target, weighted
+from anglos import define
 
 
-@loss(_prototypes, formula="z_y = s·g(φ) + b, z_j = s·g(η) + b, g(v) = 2((v + 1)/2)ᵗ − 1",
-      paper="Wen et al. 2022, arXiv:2108.01513")
+@define.prototypes(formula="z_y = s·g(φ) + b, z_j = s·g(η) + b, g(v) = 2((v + 1)/2)ᵗ − 1",
+                   paper="Wen et al. 2022, arXiv:2108.01513")
 def sphereface2(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    variant: Literal["C", "A", "M"] = "C", margin: SphereFace2Margin = None, scale: Scale = 40.0,
-    balance: Balance = 0.7, t: PositiveFactor = 3.0, bias: ScalarBias = None,
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    variant: Literal["C", "A", "M"] = "C", margin: define.SphereFace2Margin = None, scale: define.Scale = 40.0,
+    balance: define.Balance = 0.7, t: define.PositiveFactor = 3.0, bias: define.ScalarBias = None,
     gradient: Literal["paper", "exact", "straight_through"] = "paper",
-    sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+) -> define.Row:
     """SphereFace2: of every class by itself, whether the embedding belongs to it, with one bias for all.
 
     ℓ = λ/s ς(−z_y) + (1 − λ)/s Σ_{j≠y} ς(z_j), with ς(v) = log(1 + eᵛ), the sum over classes, and g(v) = 2 ((v +
@@ -110,14 +92,14 @@ def sphereface2(
     if bias is None:
         shared = _MARGINS[variant] if getattr(margin, "ndim", 0) == 1 else margin
         options: dict[str, Any] = {"margin": shared, "scale": scale, "balance": balance, "t": t}
-        if all(map(is_number, options.values())):
+        if all(map(define.is_number, options.values())):
             bias, by_bias = sphereface2_bias(weights.shape[0], variant=variant, **options), {}
         else:
-            bias, by_bias = bias_of_arrays(weights.shape[0], variant, **options)
-    binary, names = weighted(balance, scale, by_bias)
-    return Row(scale, partial(target, variant=variant, margin=margin, t=t, exact=gradient == "exact"), binary, bias,
-               rest=partial(rest, variant=variant, margin=margin, t=t), names=names,
-               straight_through=gradient == "straight_through")
+            bias, by_bias = _bias_of_arrays(weights.shape[0], variant, **options)
+    binary, names = _weighted(balance, scale, by_bias)
+    return define.Row(scale, partial(_target, variant=variant, margin=margin, t=t, exact=gradient == "exact"), binary,
+                      bias, rest=partial(_rest, variant=variant, margin=margin, t=t), names=names,
+                      straight_through=gradient == "straight_through")
 
 
 _MARGINS = {"C": 0.4, "A": 0.5, "M": 1.7}
@@ -134,6 +116,79 @@ def sphereface2_bias(num_classes: int, *, variant: str = "C", margin: float = 0.
     shift = margin if variant == "C" else 0.0
     own, other = (float(scale * (2 * ((cos + 1) / 2) ** t - 1 + sign * shift)) for cos, sign in ((own_cos, -1),
     (0.0, 1)))
-    number: float = least_bias(math, lambda condition, a, b: a if condition else b, own, other,
+    number: float = _least_bias(math, lambda condition, a, b: a if condition else b, own, other,
                                balance / ((1.0 - balance) * max(num_classes - 1, 1)))
     return number
+
+
+def _g(xp: Any, cos: Any, t: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """G = 2 ((v + 1)/2)ᵗ − 1, g′ = t ((v + 1)/2)^(t − 1), ∂g/∂t = (g + 1) log((v + 1)/2)."""
+    half = xp.clip((cos + 1.0) / 2.0, define.smallest_normal(xp, cos.dtype), None)
+    twice = 2.0 * half**t
+    return twice - 1.0, t * half ** (t - 1.0), {} if define.is_number(t) else {"t": twice * xp.log(half)}
+
+
+def _target(backend: Any, cos: Any, length: Any, *, variant: str, margin: Any, t: Any, exact: bool) -> define.Curve:
+    """C: g(v) − m and g′(v). A, M: g(φ) with φ = cos t; g′(φ) φ′ if exact, else g′(v) in the place of its slope."""
+    xp = backend.xp
+    if variant == "C":
+        value, slope, by_t = _g(xp, cos, t)
+        return define.Curve(value - margin, slope, {"margin": -1.0, **by_t})
+    fixed = cos if exact else backend.stop_gradient(cos)
+    angle = {"shift": margin} if variant == "A" else {"factor": margin}
+    turned = define.turned_cosine(backend, fixed, past_pi="clamp", **angle)
+    value, slope, by_t = _g(xp, turned.value, t)
+    by_margin = {"margin": slope * (turned.by_shift if variant == "A" else turned.by_factor)}
+    if exact:
+        return define.Curve(value, slope * turned.slope, {**by_margin, **by_t})
+    (unturned, slope, more), (same, _, less) = _g(xp, cos, t), _g(xp, fixed, t)
+    by_t = {name: more[name] + (by_t[name] - less[name]) for name in by_t}  # as the value is, for second derivatives
+    return define.Curve(unturned + (value - same), slope, {**by_margin, **by_t})
+
+
+def _rest(backend: Any, cos: Any, statistic: Any, *, variant: str, margin: Any, t: Any) -> define.Curve:
+    """η = g(v), for C g(v) + m; η′ = g′(v)."""
+    value, slope, by_t = _g(backend.xp, cos, t)
+    if variant == "C":
+        return define.Curve(value + margin, slope, {"margin": 1.0, **by_t})
+    return define.Curve(value, slope, by_t)
+
+
+def _least_bias(xp: Any, where: Any, own: Any, other: Any, odds: Any) -> Any:
+    """The b at which z ς(−(own + b)) + ς(other + b) is least, z the odds: an equation in eᵇ, without cancellation."""
+    above = where(own > other, 0.5 * (own - other), 0.0)
+    apart = abs(1.0 - odds) * xp.exp(-above)
+    log_sum = above + xp.log(apart + xp.sqrt(apart**2 + 4.0 * odds * xp.exp(own - other - 2.0 * above)))
+    return where(odds < 1.0, xp.log(2.0 * odds) - log_sum - other, log_sum - math.log(2.0) - own)
+
+
+def _least_bias_slopes(backend: Any, bias: Any, own: Any, other: Any) -> tuple[Any, Any, Any]:
+    """∂b/∂own = −u/(u + v), ∂b/∂other = −v/(u + v), ∂b/∂log z = 1/(u + v), u = σ(own + b) and v = σ(−(other + b))."""
+    u, v = define.sigmoid(backend, own + bias), define.sigmoid(backend, -(other + bias))
+    return -u / (u + v), -v / (u + v), 1.0 / (u + v)
+
+
+def _bias_of_arrays(num_classes: int, variant: str, margin: Any, scale: Any, balance: Any, t: Any
+                   ) -> tuple[Any, dict[str, Any]]:
+    """`sphereface2_bias` where an option is an array, and its slopes in the options."""
+    array = next(option for option in (margin, scale, balance, t) if not define.is_number(option))
+    backend: Any = define.backend_of(array)
+    zero = backend.asarray(0.0, array, array.dtype)
+    own = _target(backend, zero, None, variant=variant, margin=margin, t=t, exact=True)
+    other = _rest(backend, zero, None, variant=variant, margin=margin, t=t)
+    odds = (balance + zero) / ((1.0 - balance) * max(num_classes - 1, 1))
+    bias = _least_bias(backend.xp, backend.xp.where, scale * own.value, scale * other.value, odds)
+    by_label, by_other, by_log_odds = _least_bias_slopes(backend, bias, scale * own.value, scale * other.value)
+    slopes = {name: scale * (by_label * slope + by_other * other.option_slopes.get(name, 0.0))
+              for name, slope in own.option_slopes.items()}
+    return bias, {**slopes, "scale": by_label * own.value + by_other * other.value,
+                  "balance": by_log_odds / (balance * (1.0 - balance))}
+
+
+def _weighted(balance: Any, scale: Any, by_bias: dict[str, Any]) -> tuple[define.Binary, dict[str, Any]]:
+    """λ₊ = λ/s and λ₋ = (1 − λ)/s, and the slopes of all fields of the row in every option."""
+    positive, negative = balance / scale, (1.0 - balance) / scale
+    names = {"scale": (("scale", 1.0), ("positive", -positive / scale), ("negative", -negative / scale)),
+             "balance": (("positive", 1.0 / scale), ("negative", -1.0 / scale))}
+    return define.Binary(positive, negative), {**names, **{
+        name: (*names.get(name, ()), ("bias", slope)) for name, slope in by_bias.items()}}

@@ -3,35 +3,19 @@
 from functools import partial
 from typing import Any, Literal
 
-from anglos.call.arguments import (
-    AngleFactor,
-    Embeddings,
-    Gradient,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    OptionalScale,
-    Reduction,
-    SampleWeight,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.angles import turned_cosine
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row, unchanged
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = ψ_m(θ), cos(min(mθ, π)) or cos θ with η = cos(θ/m)",
-      paper="Liu et al. 2021, arXiv:2109.05565")
+@define.prototypes(formula="φ = ψ_m(θ), cos(min(mθ, π)) or cos θ with η = cos(θ/m)",
+                   paper="Liu et al. 2021, arXiv:2109.05565")
 def sphereface_r(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    variant: Literal["v0", "v1", "v2"] = "v1", margin: AngleFactor = 1.5, scale: OptionalScale = 30.0,
-    gradient: Gradient = "exact",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    variant: Literal["v0", "v1", "v2"] = "v1", margin: define.AngleFactor = 1.5, scale: define.OptionalScale = 30.0,
+    gradient: define.Gradient = "exact",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """SphereFace-R: SphereFace revived, softmax cross entropy over s φ(θ_y) and s η(θ_j).
 
     v0: φ = ψ_m(θ) as in `sphereface`, η = cos θ.  v1: φ = cos(min(mθ, π)), η = cos θ.  v2: φ = cos θ, η = cos(θ/m),
@@ -94,20 +78,20 @@ def sphereface_r(
     curves: dict[str, tuple[Any, Any]] = {
         "v0": (partial(_multiplied, margin=margin, past_pi="smooth"), None),
         "v1": (partial(_multiplied, margin=margin, past_pi="clamp"), None),
-        "v2": (unchanged, partial(_divided, margin=margin)),
+        "v2": (define.unchanged, partial(_divided, margin=margin)),
     }
     target, rest = curves[variant]
-    return Row(1.0 if scale is None else scale, target, CrossEntropy(label_smoothing), rest=rest,
-               normalize_embeddings=scale is not None, straight_through=gradient == "straight_through")
+    return define.Row(1.0 if scale is None else scale, target, define.CrossEntropy(label_smoothing), rest=rest,
+                      normalize_embeddings=scale is not None, straight_through=gradient == "straight_through")
 
 
-def _multiplied(backend: Any, cos: Any, length: Any, *, margin: Any, past_pi: str) -> Curve:
+def _multiplied(backend: Any, cos: Any, length: Any, *, margin: Any, past_pi: str) -> define.Curve:
     """φ = cos mθ, φ′ = m sin mθ / sin θ, ∂φ/∂m = −θ sin mθ, and beyond π what `past_pi` says."""
-    curve = turned_cosine(backend, cos, factor=margin, past_pi=past_pi)
-    return Curve(curve.value, curve.slope, {"margin": curve.by_factor})
+    curve = define.turned_cosine(backend, cos, factor=margin, past_pi=past_pi)
+    return define.Curve(curve.value, curve.slope, {"margin": curve.by_factor})
 
 
-def _divided(backend: Any, cos: Any, statistic: Any, *, margin: Any) -> Curve:
+def _divided(backend: Any, cos: Any, statistic: Any, *, margin: Any) -> define.Curve:
     """η = cos(θ/m), η′ = sin(θ/m) / (m sin θ), ∂η/∂m = θ sin(θ/m) / m²."""
-    curve = turned_cosine(backend, cos, factor=1.0 / margin)
-    return Curve(curve.value, curve.slope, {"margin": -curve.by_factor / margin**2})
+    curve = define.turned_cosine(backend, cos, factor=1.0 / margin)
+    return define.Curve(curve.value, curve.slope, {"margin": -curve.by_factor / margin**2})

@@ -3,34 +3,18 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import (
-    Angle,
-    Embeddings,
-    Gradient,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    PastPi,
-    Reduction,
-    SampleWeight,
-    Scale,
-    SubWeights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import Curve, Row
-from anglos.engines.reductions import CrossEntropy
-from anglos.losses.arcface import added
+from anglos import define
 
 
-@loss(_prototypes, formula="φ = cos(θ + m), cos θ = max_k x̂·ŵ_k", paper="Deng et al. 2020 (ECCV)")
+@define.prototypes(formula="φ = cos(θ + m), cos θ = max_k x̂·ŵ_k", paper="Deng et al. 2020 (ECCV)")
 def subcenter_arcface(
-    embeddings: Embeddings, weights: SubWeights, labels: Labels, /, *,
-    margin: Angle = 0.5, scale: Scale = 64.0, past_pi: PastPi = "smooth", gradient: Gradient = "exact",
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.SubWeights, labels: define.Labels, /, *,
+    margin: define.Angle = 0.5, scale: define.Scale = 64.0, past_pi: define.PastPi = "smooth",
+    gradient: define.Gradient = "exact",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """Sub-center ArcFace: ArcFace with K prototypes per class, of which the nearest counts.
 
     cos θ_j = max_k x̂·ŵ_jk; then as `arcface`. The gradient goes to the nearest prototype alone; of those that are
@@ -92,11 +76,12 @@ def subcenter_arcface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(scale, partial(added, margin=margin, past_pi=past_pi), CrossEntropy(label_smoothing), merge=_nearest,
-               straight_through=gradient == "straight_through")
+    return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi),
+                      define.CrossEntropy(label_smoothing), merge=_nearest,
+                      straight_through=gradient == "straight_through")
 
 
-def _nearest(backend: Any, cosines: Any) -> Curve:
+def _nearest(backend: Any, cosines: Any) -> define.Curve:
     """S = max_k s_k, ∂S/∂s_k = 1 for the first of the largest."""
     xp, nearest = backend.xp, cosines[:, 0, ...]
     marks = [xp.ones_like(nearest)]
@@ -104,4 +89,4 @@ def _nearest(backend: Any, cosines: Any) -> Curve:
         nearer = cosines[:, k, ...] > nearest
         nearest = xp.where(nearer, cosines[:, k, ...], nearest)
         marks = [*(xp.where(nearer, 0.0, mark) for mark in marks), xp.astype(nearer, nearest.dtype)]
-    return Curve(xp.max(cosines, axis=1), xp.stack(marks, axis=1))
+    return define.Curve(xp.max(cosines, axis=1), xp.stack(marks, axis=1))

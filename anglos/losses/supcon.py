@@ -3,31 +3,17 @@
 from functools import partial
 from typing import Any, Literal
 
-from anglos.call.arguments import (
-    Embeddings,
-    ExcludedPairs,
-    Groups,
-    Reduction,
-    ReferenceEmbeddings,
-    ReferenceLabels,
-    SampleWeight,
-    Temperature,
-)
-from anglos.call.loss import loss
-from anglos.engines.numerics import log_sum_exp, share, sum_where
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow, PairTile, Terms
-from anglos.engines.pairs.terms import by_temperature, number
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ = lse_j(x·x_j/τ) − mean_p x·p/τ", paper="Khosla et al. 2020, arXiv:2004.11362")
+@define.pairs(formula="ℓ = lse_j(x·x_j/τ) − mean_p x·p/τ", paper="Khosla et al. 2020, arXiv:2004.11362")
 def supcon(
-    embeddings: Embeddings, labels: Groups, /, *,
-    temperature: Temperature = 0.1, form: Literal["out", "in"] = "out",
-    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
-    excluded_pairs: ExcludedPairs = None,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
-) -> PairRow:
+    embeddings: define.Embeddings, labels: define.Groups, /, *,
+    temperature: define.Temperature = 0.1, form: Literal["out", "in"] = "out",
+    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
+    excluded_pairs: define.ExcludedPairs = None,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """Supervised contrastive loss: softmax over all other samples, with every sample of the same class a right answer.
 
     out: ℓ_i = −(1/|P|) Σ_{p∈P} log p_ip; in: ℓ_i = −log((1/|P|) Σ_{p∈P} p_ip); p_ij = exp(cos(x_i, x_j)/τ) / Σ_{k≠i}
@@ -87,23 +73,23 @@ def supcon(
     >>> round(float(loss), 6), round(math.log(1 + 2 / math.e), 6)
     (0.551445, 0.551445)
     """
-    return PairRow(partial(_terms, form=form), 1.0 / temperature, names=by_temperature(temperature),
-                   ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, form=form), 1.0 / temperature, names=define.by_temperature(temperature),
+                          ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: PairTile, *, form: str) -> Terms:
+def _terms(backend: Any, tile: define.PairTile, *, form: str) -> define.Terms:
     """ℓ = L − mean_p z_p or L − L_P + log |P|, L and L_P the log-sum-exp of all and of the positives.
 
     ∂ℓ/∂z_j = e^(z_j − L) − 1[p]/|P| or e^(z_j − L) − 1[p] e^(z_j − L_P).
     """
     xp, z, everyone = backend.xp, tile.values, tile.positive | tile.negative
-    count = number(xp, tile, tile.positive)
+    count = define.count_pairs(xp, tile, tile.positive)
     weighted = tile.weighted_logits(xp, z)
     positives = xp.where(count == 0.0, 1.0, count)
-    total = log_sum_exp(xp, z, everyone)
-    right = log_sum_exp(xp, weighted, tile.positive)
+    total = define.log_sum_exp(xp, z, everyone)
+    right = define.log_sum_exp(xp, weighted, tile.positive)
     if form == "out":
-        hit = (sum_where(xp, tile.positive, tile.weighted(z)) / positives)[:, None]
+        hit = (define.sum_where(xp, tile.positive, tile.weighted(z)) / positives)[:, None]
     else:
         hit = right - xp.log(positives)[:, None]
     some = count > 0.0
@@ -113,7 +99,7 @@ def _terms(backend: Any, tile: PairTile, *, form: str) -> Terms:
         if form == "out":
             wanted = tile.weighted(xp.astype(tile.positive, z.dtype)) / positives[:, None]
         else:
-            wanted = share(xp, weighted, right, tile.positive)
-        return xp.where(some[:, None], share(xp, z, total, everyone) - wanted, 0.0)
+            wanted = define.share(xp, weighted, right, tile.positive)
+        return xp.where(some[:, None], define.share(xp, z, total, everyone) - wanted, 0.0)
 
-    return Terms(value, xp.astype(some, z.dtype), slope)
+    return define.Terms(value, xp.astype(some, z.dtype), slope)

@@ -3,35 +3,18 @@
 from functools import partial
 from typing import Any, Literal
 
-from anglos.call.arguments import (
-    DistanceName,
-    Embeddings,
-    ExcludedPairs,
-    Groups,
-    Mining,
-    Reduction,
-    ReferenceEmbeddings,
-    ReferenceLabels,
-    SampleWeight,
-    TripletMargin,
-)
-from anglos.call.loss import loss
-from anglos.engines.numerics import hinge_of
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.pairs.row import PairRow
-from anglos.engines.pairs.triplets import all_soft_terms, all_terms, batch_hard, chosen_terms
+from anglos import define
 
 
-@loss(_pairs, formula="ℓ = [d(a, p) − d(a, n) + m]₊", paper="Schroff et al. 2015, arXiv:1503.03832")
+@define.pairs(formula="ℓ = [d(a, p) − d(a, n) + m]₊", paper="Schroff et al. 2015, arXiv:1503.03832")
 def triplet(
-    embeddings: Embeddings, labels: Groups, /, *,
-    margin: TripletMargin = 0.2, soft: bool = False, mining: Mining = "batch_hard",
-    distance: DistanceName = "squared_euclidean", normalize: bool = True,
-    mean_over: Literal["active", "all"] = "active",
-    reference_embeddings: ReferenceEmbeddings = None, reference_labels: ReferenceLabels = None,
-    excluded_pairs: ExcludedPairs = None,
-    sample_weight: SampleWeight = None, ignore_index: int = -100, reduction: Reduction = "mean",
-) -> PairRow:
+    embeddings: define.Embeddings, labels: define.Groups, /, *,
+    margin: define.TripletMargin = 0.2, soft: bool = False, mining: define.Mining = "batch_hard",
+    distance: define.DistanceName = "squared_euclidean", normalize: bool = True,
+    mean_over: Literal["active", "all"] = "active", reference_embeddings: define.ReferenceEmbeddings = None,
+    reference_labels: define.ReferenceLabels = None, excluded_pairs: define.ExcludedPairs = None,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+) -> define.PairRow:
     """Triplet loss: a positive shall be nearer to its anchor than a negative, by a margin; triplets are chosen in the
     batch.
 
@@ -109,9 +92,11 @@ def triplet(
     >>> float(loss), (2 + 7) / 2
     (4.5, 4.5)
     """
-    (margin, soft), active = hinge_of(margin, soft), mean_over == "active"
-    terms: Any = partial(chosen_terms, mining=mining, margin=margin, soft=soft, active=active)
+    (margin, soft), active = define.hinge_of(margin, soft), mean_over == "active"
+    terms: Any = partial(define.chosen_terms, mining=mining, margin=margin, soft=soft, active=active)
     if mining == "batch_all":
-        terms = partial(all_soft_terms, margin=margin) if soft else partial(all_terms, margin=margin, active=active)
-    return PairRow(terms, distance=distance, normalize=normalize, triples=mining == "batch_all" and soft,
-                   choose=batch_hard if mining == "batch_hard" else None, ignore_index=ignore_index)
+        terms = partial(define.all_terms, margin=margin, active=active)
+        if soft:
+            terms = partial(define.all_soft_terms, margin=margin)
+    return define.PairRow(terms, distance=distance, normalize=normalize, triples=mining == "batch_all" and soft,
+                          choose=define.batch_hard if mining == "batch_hard" else None, ignore_index=ignore_index)

@@ -3,20 +3,16 @@
 from functools import partial
 from typing import Any
 
-from anglos.call.arguments import Anchors, DistanceName, Positives, Reduction, RowTripletMargin, SampleWeight
-from anglos.call.loss import loss
-from anglos.engines import rowwise as _direct
-from anglos.engines.numerics import hinge, hinge_of, unit_rows, unit_rows_pullback
-from anglos.engines.pairs.distances import OF_UNIT_VECTORS, of_given
-from anglos.engines.rowwise import Direct
+from anglos import define
 
 
-@loss(_direct, formula="ℓ = [d(a, p) − d(a, n) + m]₊ of given triplets", paper="Schroff et al. 2015, arXiv:1503.03832")
+@define.rowwise(formula="ℓ = [d(a, p) − d(a, n) + m]₊ of given triplets", paper="Schroff et al. 2015, arXiv:1503.03832")
 def triplet_margin(
-    anchors: Anchors, positives: Positives, negatives: Anchors, /, *,
-    margin: RowTripletMargin = 0.2, soft: bool = False, distance: DistanceName = "squared_euclidean",
-    normalize: bool = True, swap: bool = False, sample_weight: SampleWeight = None, reduction: Reduction = "mean",
-) -> Direct:
+    anchors: define.Anchors, positives: define.Positives, negatives: define.Anchors, /, *,
+    margin: define.RowTripletMargin = 0.2, soft: bool = False, distance: define.DistanceName = "squared_euclidean",
+    normalize: bool = True, swap: bool = False,
+    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+) -> define.Direct:
     """Triplet loss of triplets that were chosen before: one per row.
 
     ℓ = [d(a, p) − d(a, n) + m]₊, or log(1 + exp(d(a, p) − d(a, n) + m)) with soft=True. The mean is over all rows.
@@ -71,21 +67,21 @@ def triplet_margin(
     >>> float(anglos.triplet_margin(*triplet, margin=10.0, normalize=False))
     2.0
     """
-    margin, soft = hinge_of(margin, soft)
+    margin, soft = define.hinge_of(margin, soft)
     parts = partial(_parts, margin=margin, soft=soft, distance=distance, swap=swap,
-                    normalize=normalize or distance in OF_UNIT_VECTORS)
-    return Direct(partial(_value, parts), partial(_gradients, parts))
+                    normalize=normalize or distance in define.OF_UNIT_VECTORS)
+    return define.Direct(partial(_value, parts), partial(_gradients, parts))
 
 
 def _parts(backend: Any, *points: Any, margin: Any, soft: bool, distance: str, swap: bool, normalize: bool) -> Any:
     """The points with 1/|x|; their differences a − p, a − n, and p − n to swap; [d_ap − d_an + m]₊; its slopes."""
     xp = backend.xp
-    sides = [unit_rows(backend, x) if normalize else (x, None) for x in points]
+    sides = [define.unit_rows(backend, x) if normalize else (x, None) for x in points]
     a, p, n = sides
     pairs = ((a, p), (a, n), (p, n)) if swap else ((a, p), (a, n))
-    differences, (ap, an, *pn) = zip(*(of_given(backend, distance, *pair) for pair in pairs), strict=True)
+    differences, (ap, an, *pn) = zip(*(define.given_distances(backend, distance, *pair) for pair in pairs), strict=True)
     swapped = pn[0].value < an.value if swap else None
-    value, weight = hinge(
+    value, weight = define.hinge(
         backend, ap.value - (xp.where(swapped, pn[0].value, an.value) if swap else an.value) + margin, soft)
     slopes: tuple[Any, ...] = (weight * ap.slope(), -weight * an.slope())
     if swap:
@@ -103,6 +99,6 @@ def _gradients(parts: Any, backend: Any, g: Any, *inputs: Any) -> dict[str, Any]
     pulls = (2.0 * (g * slope)[:, None] * one for slope, one in zip(slopes, differences, strict=True))
     ap, an, pn = (*pulls, 0.0)[:3]  # no p − n without a swap
     names = ("anchors", "positives", "negatives")
-    points = {name: d_points if inverse is None else unit_rows_pullback(backend, unit, inverse, d_points)
+    points = {name: d_points if inverse is None else define.unit_rows_pullback(backend, unit, inverse, d_points)
             for name, (unit, inverse), d_points in zip(names, sides, (ap + an, pn - ap, -an - pn), strict=True)}
     return {**points, "margin": g * weight}

@@ -3,33 +3,17 @@
 import math
 from functools import partial
 
-from anglos.call.arguments import (
-    CosineMargin,
-    Embeddings,
-    Factor,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    Reduction,
-    SampleWeight,
-    ScalarBias,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import NAMES, Row
-from anglos.engines.reductions import Binary
-from anglos.losses.cosface import subtracted
+from anglos import define
 
 
-@loss(_prototypes, formula="z = s·φ − b, φ = cos θ − m", paper="Zhou et al. 2023 (ICCV)")
+@define.prototypes(formula="z = s·φ − b, φ = cos θ − m", paper="Zhou et al. 2023 (ICCV)")
 def uniface(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    margin: CosineMargin = 0.4, scale: Scale = 64.0, bias: ScalarBias = None, negative_weight: Factor = 1.0,
-    sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    margin: define.CosineMargin = 0.4, scale: define.Scale = 64.0, bias: define.ScalarBias = None,
+    negative_weight: define.Factor = 1.0,
+    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+) -> define.Row:
     """UniFace (UCE): of every class by itself, whether the cosine exceeds one threshold for all.
 
     ℓ = ς(−(s (cos θ_y − m) − b)) + l Σ_{j≠y} ς(s cos θ_j − b), with ς(v) = log(1 + eᵛ): the sum over classes.
@@ -92,5 +76,6 @@ def uniface(
     """
     if bias is None:
         bias = math.log(10.0 * weights.shape[0])
-    return Row(scale, partial(subtracted, margin=margin), Binary(1.0, negative_weight), bias=-bias,
-               names={**NAMES, "bias": (("bias", -1.0),), "negative_weight": (("negative", 1.0),)})
+    return define.Row(scale, partial(define.additive_cosine, margin=margin), define.Binary(1.0, negative_weight),
+                      bias=-bias,
+                      names={**define.NAMES, "bias": (("bias", -1.0),), "negative_weight": (("negative", 1.0),)})

@@ -1,29 +1,16 @@
 """The von Mises–Fisher mixture loss."""
 
-from anglos.call.arguments import (
-    Embeddings,
-    GradientProducts,
-    KeepBytes,
-    Labels,
-    LabelSmoothing,
-    Reduction,
-    SampleWeight,
-    Scale,
-    Weights,
-)
-from anglos.call.loss import loss
-from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.row import NAMES, Row
-from anglos.engines.reductions import CrossEntropy
+from anglos import define
 
 
-@loss(_prototypes, formula="z = κ·cos θ", paper="Hasnat et al. 2017, arXiv:1706.04264")
+@define.prototypes(formula="z = κ·cos θ", paper="Hasnat et al. 2017, arXiv:1706.04264")
 def vmf(
-    embeddings: Embeddings, weights: Weights, labels: Labels, /, *,
-    concentration: Scale = 16.0,
-    label_smoothing: LabelSmoothing = 0.0, sample_weight: SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: KeepBytes = 2**28, gradient_products: GradientProducts = "full", reduction: Reduction = "mean",
-) -> Row:
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    concentration: define.Scale = 16.0,
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
+) -> define.Row:
     """VMF mixture loss: the posterior of a mixture of von Mises–Fisher distributions with one concentration κ.
 
     ℓ = −log( exp(κ cos θ_y) / Σ_j exp(κ cos θ_j) ). The normalising constants of the mixture cancel, since κ is shared:
@@ -77,5 +64,5 @@ def vmf(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return Row(concentration, reduction=CrossEntropy(label_smoothing),
-               names={**NAMES, "concentration": (("scale", 1.0),)})
+    return define.Row(concentration, reduction=define.CrossEntropy(label_smoothing),
+                      names={**define.NAMES, "concentration": (("scale", 1.0),)})

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from anglos.arrays.dispatch import backend_of
 from anglos.call.check import check_options, check_values
-from anglos.call.loss import LOSSES, Loss
+from anglos.call.loss import Loss
 from anglos.engines.prototypes.row import Row, unchanged
+from anglos.losses import LOSSES
 
 INK, GREY, FAINT, MESH, ORANGE = "#1b2433", "#6b7688", "#9aa4b5", "#e6e9ef", "#d9730d"
 BLUES = ("#8cbcf0", "#2f7dd1", "#123f7a")

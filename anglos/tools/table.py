@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from anglos.call.loss import LOSSES
+from anglos.losses import LOSSES
 
 _NO_PART = ("ignore_index", "keep_bytes", "gradient_products")
 

@@ -11,15 +11,20 @@ form them.
 from functools import partial
 
 from anglos.arrays.library import Array
+from anglos.call.arguments import DistanceName, Embeddings, ExcludedPairs, Groups, ReferenceEmbeddings, ReferenceLabels
 from anglos.call.check import check_values
-from anglos.call.kinds import Number
-from anglos.call.loss import LOSSES
+from anglos.call.kinds import Number, kind_of
 from anglos.call.samples import samples_of_groups
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.step import Tiles, sides_of
 from anglos.engines.pairs.triplets import CHOICES, chosen_terms
 
 Triplets = tuple[Array, Array, Array]
+
+_KINDS = {**{name: kind_of(annotation) for name, annotation in {
+    "embeddings": Embeddings, "labels": Groups, "distance": DistanceName, "normalize": bool,
+    "reference_embeddings": ReferenceEmbeddings, "reference_labels": ReferenceLabels, "excluded_pairs": ExcludedPairs,
+}.items()}, "margin": Number("a margin on the distance", 0.0, optional=True)}
 
 
 def batch_hard(embeddings: Array, labels: Array, *, distance: str = "squared_euclidean", normalize: bool = True,
@@ -70,11 +75,10 @@ def _select(mining: str, embeddings: Array, labels: Array, distance: str, normal
             reference_embeddings: Array | None, reference_labels: Array | None, excluded_pairs: Array | None,
             margin: float | Array | None) -> Triplets:
     name = f"mining.{mining}"
-    kinds = {**LOSSES["triplet"].kinds, "margin": Number("a margin on the distance", 0.0, optional=True)}
     values = {"embeddings": embeddings, "labels": labels, "distance": distance, "normalize": normalize,
               "reference_embeddings": reference_embeddings, "reference_labels": reference_labels,
               "excluded_pairs": excluded_pairs, "margin": margin}
-    backend, inputs, static, sizes = check_values(name, kinds, values)
+    backend, inputs, static, sizes = check_values(name, _KINDS, values)
     margin = inputs.pop("margin", margin)
     with backend.untracked(tuple(inputs.values())):
         samples, inputs = samples_of_groups(name, backend, inputs, None, -100, None)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from anglos.call.loss import LOSSES
+from anglos.losses import LOSSES
 
 HEADS = tuple(name for name, loss in LOSSES.items()
               if loss.arrays == ("embeddings", "weights", "labels") and loss.kinds["weights"].shapes == ("C D",))

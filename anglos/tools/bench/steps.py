@@ -7,7 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from anglos.call.loss import LOSSES, Loss
+from anglos.call.loss import Loss
+from anglos.losses import LOSSES
 from anglos.tools.bench.problem import Problem
 
 Array = Any

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from anglos import Loss
+from anglos.call.loss import Loss
 from anglos.tools.demo.network import Array, Arrays, embed, embed_pullback
 
 Options = dict[str, Any]

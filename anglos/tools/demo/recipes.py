@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from anglos import LOSSES
+from anglos.losses import LOSSES
 
 # The papers' 30 to 64 are for hundreds of dimensions and thousands of classes: there, more is to be overcome.
 _SCALE = 10.0

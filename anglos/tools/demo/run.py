@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from anglos import LOSSES
+from anglos.losses import LOSSES
 from anglos.tools.demo.backends import Library
 from anglos.tools.demo.data import train_and_test
 from anglos.tools.demo.picture import draw

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anglos import LOSSES
+from anglos.losses import LOSSES
 from anglos.tools.demo.backends import AnyLoss, Library, Options
 from anglos.tools.demo.data import BATCH, Digits, batches, pixels
 from anglos.tools.demo.network import LAYERS, Array, Arrays, adam, adam_rate, embed
