@@ -6,3 +6,6 @@ values may be read (`bounds`), how automatic differentiation or mixed precision 
 `plain`). It is imported when the first array of its library arrives. Every other library of the array API
 standard is served by `Backend` itself.
 """
+
+from anglos.arrays.backend import Backend as Backend
+from anglos.arrays.dispatch import register as register

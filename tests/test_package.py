@@ -49,7 +49,16 @@ def test_exports_registry_files_and_docs_agree() -> None:
     assert rows == [readme_row(loss) for loss in anglos.LOSSES.values()]
 
 
-BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+def blocks(path: Path) -> list[str]:
+    """The Python of a page, each block on its own lines there, so that a failure names them."""
+    text = path.read_text()
+    return ["\n" * text.count("\n", 0, found.start(1)) + found[1]
+            for found in re.finditer(r"^```python\n(.*?)^```", text, re.M | re.S)]
+
+
+BLOCKS = blocks(ROOT / "README.md")
+PAGES = [path for path in sorted((ROOT / "docs").glob("*.md"))
+         if blocks(path) and path.name != "migration.md"]  # whose blocks want their other side: test_migration.py
 
 
 @pytest.mark.parametrize("code", BLOCKS, ids=[re.findall(r"^import (\w+)", code, re.M)[-1] for code in BLOCKS])
@@ -59,6 +68,13 @@ def test_readme_examples_run(code: str) -> None:
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert any(key in names for key in ("loss", "rows"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_are_scripts_that_run(page: Path) -> None:
+    names: dict[str, object] = {}
+    for code in blocks(page):
+        exec(compile(code, str(page), "exec"), names)
 
 
 def readme_row(loss: Loss[...]) -> str:

@@ -22,8 +22,29 @@ _REFUSED = {("numpy", "matrix"), ("numpy", "MaskedArray"), ("numpy", "generic")}
 
 _NO_ARRAYS = frozenset((type(None), bool, int, float, str, tuple, list, dict))
 
+_registered: dict[type, Backend] = {}  # by users
 _backends: dict[type, Backend | None] = {}
 _generic: dict[str, Backend] = {}
+
+
+def register(array_type: type, backend: Backend | None) -> None:
+    """Serve a type of arrays, and its subclasses, by a backend of your own from now on; None: as before.
+
+    Of several types that fit, the one registered last counts. What a framework has compiled keeps its backend.
+
+    >>> import numpy as np
+    >>> from anglos.backends import numpy, register
+    >>> register(np.ndarray, numpy.NumPy("numpy", numpy.backend.xp))
+    >>> register(np.ndarray, None)
+    """
+    if not isinstance(array_type, type) or array_type is object or array_type in _NO_ARRAYS:
+        raise TypeError(f"register: array_type was {array_type!r}; wanted a class of arrays, such as numpy.ndarray")
+    if backend is not None and not isinstance(backend, Backend):
+        raise TypeError(f"register: backend was {backend!r}; wanted an instance of a subclass of "
+                        "anglos.backends.Backend, or None")
+    _registered.pop(array_type, None)
+    if backend is not None:
+        _registered[array_type] = backend
 
 
 def backend_of(array: Any) -> Backend | None:
@@ -31,6 +52,10 @@ def backend_of(array: Any) -> Backend | None:
     kind = type(array)
     if kind in _NO_ARRAYS:
         return None
+    if _registered:
+        for array_type in reversed(_registered):
+            if isinstance(array, array_type):
+                return _registered[array_type]
     if kind.__name__ in ("Tensor", "Parameter") and kind.__module__ in ("torch", "torch.nn.parameter"):
         return _torch()
     try:

@@ -120,6 +120,7 @@ def signature(arrays: tuple[Any, ...], options: Mapping[str, Any], wrt: Any) -> 
         else:
             owner = backend_of(value)
             one = None if owner is None else owner.signature(value)
+            signatures.append(owner)
         if one is None:
             return None
         signatures.append(one)
