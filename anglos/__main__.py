@@ -1,4 +1,4 @@
-"""The command line: `python -m anglos losses`, and `plot`, `demo` and `bench` in its place."""
+"""The command line: `python -m anglos losses`, `plot`, `demo` and `bench`."""
 
 import argparse
 import errno
@@ -26,7 +26,7 @@ _NOT_DRAWN = ("label_smoothing", "ignore_index", "keep_bytes", "gradient_product
 
 class _Parser(argparse.ArgumentParser):
     def print_help(self, file: Any = None) -> None:
-        """Not by argparse, which passes over what cannot be written."""
+        """Not as argparse does it, which ignores what cannot be written."""
         print(self.format_help(), end="", file=file)
 
 

@@ -11,7 +11,7 @@ from anglos.arrays.backend import Backend
 KERNELS = {
     "with_label": ("int64 number, int64 label, T value, T term", "out = number == label ? value : term"),
     "exponential": ("T logit, T shift", "out = exp(logit - shift)"),
-    # Not by min(), which makes a number of NaN.
+    # Not by min(), which turns NaN into a number.
     "probability": ("T logit, T total", "out = exp(logit > total ? T(0) : logit - total)"),
     "project_out": ("T vector, T unit, T along", "out = vector - unit * along"),
 }
@@ -23,7 +23,7 @@ class CuPy(Backend):
     """Arrays can be changed in place, and nothing waits for the GPU."""
 
     tile_elements = 1 << 24
-    """Of a tile of pairs. A GPU has no use for tiles that fit a processor's cache; this is 64 MiB of float32."""
+    """Of a tile of pairs. Tiles that fit a processor's cache are too small for a GPU; this is 64 MiB of float32."""
 
     def class_tile_width(self, like: Any, rows: int, dimension: int, classes: int, keep: bool) -> int:
         # Kept exponentials have one shift, which several tiles could not agree on without waiting for the GPU.

@@ -16,7 +16,7 @@ class Head(equinox.Module):
     `weight` is an array of shape (num_classes, embedding_dim), or (num_classes, prototypes_per_class, embedding_dim)
     for a loss that has several per class, drawn from a normal distribution of standard deviation 1/√embedding_dim: rows
     of length about 1. The options go to the loss at every call, which takes a whole batch. A number or a word is
-    static, and compiles anew under `equinox.filter_jit` if it is changed:
+    static, and a change of it compiles again under `equinox.filter_jit`:
     `equinox.tree_at(lambda head: head.options["margin"], head, 0.3)`, of an option that was given. An array does not;
     it is trained with the rest (a learnable scale, say) unless `equinox.partition` or an optimizer's mask leaves it
     out. One that is kept as its logarithm is set by `equinox.tree_at` in the function that is differentiated, to

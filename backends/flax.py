@@ -16,7 +16,7 @@ class Head(nnx.Module):
     `weight` is a parameter of shape (num_classes, embedding_dim), or (num_classes, prototypes_per_class, embedding_dim)
     for a loss that has several per class, drawn from a normal distribution of standard deviation 1/√embedding_dim: rows
     of length about 1. The options go to the loss at every call. A number or a word can be changed between steps
-    (`head.options["margin"] = 0.3`, not `head.margin`), which compiles anew under jit; an array, or an `nnx.Variable`,
+    (`head.options["margin"] = 0.3`, not `head.margin`), which compiles again under jit; an array, or an `nnx.Variable`,
     does not. An `nnx.Param` (a learnable scale, say) is trained with the rest; one that is kept as its logarithm is set
     in the function that is differentiated: `head.options["scale"] = jnp.exp(log_scale)`. A call without an option that
     was given is refused: the loss's default never takes its place.

@@ -1,4 +1,4 @@
-"""MLX: every loss is a custom_function with a vjp. What MLX lacks of the array API standard is made up for here."""
+"""MLX: every loss is a custom_function with a vjp. What MLX lacks of the array API standard is here."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ class Mlx(Backend):
 def _differentiable(plan: Plan) -> Any:
     """`plan.forward`; its gradient is a function of its own, since the residuals are constants to MLX.
 
-    The gradient takes them as they are, the gradient of the gradient computes them anew.
+    The gradient takes them as they are; the gradient of the gradient computes them again.
     """
     def gradients(g: mx.array, arrays: tuple[mx.array, ...], residuals: tuple[mx.array, ...], anew: bool = False
                   ) -> tuple[mx.array, ...]:

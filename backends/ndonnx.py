@@ -10,13 +10,13 @@ from anglos.arrays.backend import Backend
 
 
 class _Namespace:
-    """The standard's functions; those that onnxruntime lacks, by others."""
+    """The standard's functions; those that onnxruntime lacks are made of others."""
 
-    cos = staticmethod(lambda x: ndx.sin(x + 0.5 * math.pi))  # which it has in float64
+    cos = staticmethod(lambda x: ndx.sin(x + 0.5 * math.pi))  # sin is there in float64
 
     @staticmethod
     def atan2(y: ndx.Array, x: ndx.Array) -> ndx.Array:
-        """For y ≥ 0. Arctangents are in float32 there: a step of Newton's method makes up for it."""
+        """For y ≥ 0. Arctangents are in float32 there, which a step of Newton's method makes up for."""
         steep = y > ndx.abs(x)
         ratio = ndx.where(steep, -x, y) / ndx.where(steep, y, ndx.where(x == 0.0, 1.0, x))
         start = ndx.where(steep, 0.5 * math.pi, ndx.where(x < 0.0, math.pi, ndx.zeros_like(x)))
@@ -39,7 +39,7 @@ class _Namespace:
 
 
 class Ndonnx(Backend):
-    """All is one tile, since the number of rows is not known."""
+    """All is one tile, since the number of samples is unknown."""
 
     def numbers(self, array: ndx.Array, like: ndx.Array) -> Any:
         if array.shape[0] is not None:

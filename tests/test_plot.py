@@ -44,7 +44,7 @@ def drawable() -> list[str]:
 
 
 def variants(loss: Loss[...]) -> list[dict[str, Any]]:
-    """Every choice of every option that has some, but for those that stand side by side."""
+    """Every choice of every option that has some, except those that stand side by side."""
     bare = {**BARE.get(loss.name, {}), **({"scale": 1.0} if "scale" in loss.defaults else {})}
     choices = [{name: choice} for name, kind in loss.kinds.items() if name not in ("past_pi", "reduction", *bare)
                for choice in getattr(kind, "choices", ()) if choice != loss.defaults[name]]
@@ -143,7 +143,7 @@ def test_options_are_refused_as_by_the_loss(name: str, options: dict[str, Any]) 
 
 @pytest.mark.parametrize(("asked", "options", "message"), [
     ("arcfac", {}, "loss was 'arcfac'; wanted one of sphereface, "),
-    (anglos.entropy, {}, "loss was entropy, which puts nothing in the place of an embedding's cos θ; wanted one of "),
+    (anglos.entropy, {}, "loss was entropy, which puts nothing in place of an embedding's cos θ; wanted one of "),
     ("arcface", {"length": 3.0}, "length was given; wanted none, as φ of arcface does not depend on it"),
     ("magface", {"length": [1, -1]}, "length was [1, -1]; wanted a number above 0, or up to three"),
 ])
@@ -166,7 +166,7 @@ def test_command_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     ("arcface --past-pi keep", "argument --past-pi/--past_pi: was 'keep'; wanted one of 'smooth', 'linear'"),
     ("arcface --margn 0.5", "plot arcface: error: unrecognized arguments: --margn 0.5"),
     ("arcfac", "argument LOSS: invalid choice: 'arcfac'"),
-    ("normface", "loss was normface, which puts nothing in the place of an embedding's cos θ; wanted one of sph"),
+    ("normface", "loss was normface, which puts nothing in place of an embedding's cos θ; wanted one of sph"),
     ("arcface --out no/such/folder.png", "argument --out: was 'no/such/folder.png'; wanted a file ending in .png"),
 ])
 def test_command_refuses(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

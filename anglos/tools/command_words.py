@@ -23,17 +23,17 @@ def literal(text: str) -> Any:
         return text
 
 
-def some_of(known: Collection[str]) -> Callable[[str], list[str]]:
+def some_of(names: Collection[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
-        return [one_of(known)(name) for name in text.split(",")]
+        return [one_of(names)(name) for name in text.split(",")]
 
     return parse
 
 
-def one_of(known: Collection[str]) -> Callable[[str], str]:
+def one_of(names: Collection[str]) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        if text not in known:
-            raise argparse.ArgumentTypeError(f"was {text!r}; wanted one of {', '.join(known)}")
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"was {text!r}; wanted one of {', '.join(names)}")
         return text
 
     return parse

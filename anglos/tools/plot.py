@@ -1,4 +1,4 @@
-"""The picture of a margin: what a loss puts in the place of cos θ, and its slope. Needs matplotlib."""
+"""The picture of a margin: what a loss puts in place of cos θ, and its slope. Needs matplotlib."""
 
 import math
 import textwrap
@@ -31,7 +31,7 @@ class _Line(NamedTuple):
 
 
 def plot_target(loss: str | Loss[...], /, *, length: float | Sequence[float] | None = None, **options: Any) -> Figure:
-    """Draw φ(θ), what a loss puts in the place of cos θ for the label's class, and below it its slope dφ/dθ.
+    """Draw φ(θ), what a loss puts in place of cos θ for the label's class, and below it its slope dφ/dθ.
 
     A loss with the option `past_pi` is drawn for every choice, side by side, unless one is given. If the cosines of the
     other classes are replaced too, by a function of θ alone, that is η. Grey is cos θ itself.
@@ -78,7 +78,7 @@ def plot_target(loss: str | Loss[...], /, *, length: float | Sequence[float] | N
     lengths = _lengths(loss, values, length)
     row = _row(loss, values)
     if not _is_drawable(row):
-        _refuse_loss(f"{loss.name}, which puts nothing in the place of an embedding's cos θ")
+        _refuse_loss(f"{loss.name}, which puts nothing in place of an embedding's cos θ")
     columns, turns = {"": _lines(row, lengths)}, [math.nan] * len(lengths)
     if "past_pi" in values:
         every = {choice: _lines(_row(loss, {**values, "past_pi": choice}), lengths)
@@ -121,7 +121,7 @@ def _refuse_loss(was: str) -> NoReturn:
 
 
 def _lengths(loss: Loss[...], values: dict[str, Any], given: float | Sequence[float] | None) -> list[float]:
-    """Lengths of the embedding; with them AdaFace's state, which comes from a batch otherwise."""
+    """Lengths of the embedding, and with them AdaFace's state, which a training takes from its batches."""
     lengths = [1.0]
     if "norm_range" in values:
         shortest, longest = values["norm_range"]
@@ -129,8 +129,8 @@ def _lengths(loss: Loss[...], values: dict[str, Any], given: float | Sequence[fl
     elif "norm_mean" in values:
         mean, std = values["norm_mean"] or 20.0, values["norm_std"] or 5.0
         values |= {"norm_mean": mean, "norm_std": std}
-        reach = std / values["h"] if values["h"] else 0.0
-        lengths = sorted({min(max(float(f"{mean + z * reach:.2g}"), 0.001), 100.0) for z in (-1, 0, 1)})
+        spread = std / values["h"] if values["h"] else 0.0
+        lengths = sorted({min(max(float(f"{mean + z * spread:.2g}"), 0.001), 100.0) for z in (-1, 0, 1)})
     elif given is not None:
         raise ValueError(f"plot_target: length was given; wanted none, as φ of {loss.name} does not depend on it")
     if given is not None:
@@ -232,6 +232,6 @@ def _broken(heights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
 
 
 def _is_derivative(line: _Line) -> bool:
-    """Whether the slope is that of the value, but for jumps."""
+    """Whether the slope is that of the value, except at jumps."""
     error = np.median(np.abs(np.gradient(line.value, THETA) - line.slope))
     return bool(error < 0.01 * max(1.0, np.abs(line.slope).max()))

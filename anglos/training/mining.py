@@ -1,11 +1,11 @@
 """Online selection of triplets as functions, for those who want the indices: `anglos.triplet` selects by itself.
 
 Each takes embeddings (B, D) and labels (B,), any integers with −100 for none, and gives three integer arrays (T,): the
-rows of anchors, of positives and of negatives; with `reference_embeddings` (N, D) and `reference_labels` (N,) positives
-and negatives are rows of those. Labels may also be several per sample, or weights of positives, and `excluded_pairs`
-are left out, as in `anglos.triplet`. T depends on the values, so that these functions cannot be traced by `jax.jit`.
-They need B × N numbers of memory. All triplets of a batch would need B³: `anglos.triplet(mining="batch_all")` does not
-form them.
+indices of anchors, of positives and of negatives; with `reference_embeddings` (N, D) and `reference_labels` (N,)
+positives and negatives are indices into those. Labels may also be several per sample, or weights of positives, and
+`excluded_pairs` are left out, as in `anglos.triplet`. T depends on the values, so that these functions cannot be traced
+by `jax.jit`. They need B × N numbers of memory. All triplets of a batch would need B³:
+`anglos.triplet(mining="batch_all")` does not form them.
 """
 
 from functools import partial
@@ -34,7 +34,7 @@ def batch_hard(embeddings: Array, labels: Array, *, distance: str = "squared_euc
 
     >>> import numpy as np
     >>> embeddings, labels = np.asarray([[0.0], [1.0], [3.0]]), np.asarray([5, 5, 7])
-    >>> [rows.tolist() for rows in batch_hard(embeddings, labels, normalize=False)]
+    >>> [indices.tolist() for indices in batch_hard(embeddings, labels, normalize=False)]
     [[0, 1], [1, 0], [2, 2]]
     """
     return _select("batch_hard", embeddings, labels, distance, normalize, reference_embeddings, reference_labels,
@@ -50,7 +50,7 @@ def semi_hard(embeddings: Array, labels: Array, *, margin: float | Array | None 
 
     >>> import numpy as np
     >>> embeddings, labels = np.asarray([[0.0], [1.0], [3.0]]), np.asarray([5, 5, 7])
-    >>> [rows.tolist() for rows in semi_hard(embeddings, labels, margin=5.0, normalize=False)]  # 1 < 4 < 1 + 5 < 9
+    >>> [found.tolist() for found in semi_hard(embeddings, labels, margin=5.0, normalize=False)]  # 1 < 4 < 1 + 5 < 9
     [[1], [0], [2]]
     """
     return _select("semi_hard", embeddings, labels, distance, normalize, reference_embeddings, reference_labels,
@@ -64,7 +64,7 @@ def semi_hard_or_easiest(embeddings: Array, labels: Array, *, distance: str = "s
 
     >>> import numpy as np
     >>> embeddings, labels = np.asarray([[0.0], [5.0], [3.0]]), np.asarray([5, 5, 7])
-    >>> [rows.tolist() for rows in semi_hard_or_easiest(embeddings, labels, normalize=False)]
+    >>> [indices.tolist() for indices in semi_hard_or_easiest(embeddings, labels, normalize=False)]
     [[0, 1], [1, 0], [2, 2]]
     """
     return _select("semi_hard_or_easiest", embeddings, labels, distance, normalize, reference_embeddings,

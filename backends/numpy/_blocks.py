@@ -3,11 +3,11 @@
 from typing import Any
 
 NEAR = 1 << 16
-"""So many numbers do."""
+"""So many numbers stay there."""
 
 
 def blocks(array: Any, like: Any = None) -> list[Any]:
-    """Rows, as many of this array, or of one like it, as stay near."""
+    """The array in blocks of as many rows as stay near, of this one or of one like it."""
     size = array.size if like is None else like.size
     if size <= NEAR:
         return [array]

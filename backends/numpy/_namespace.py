@@ -1,4 +1,4 @@
-"""The array API standard as NumPy has it, without what is only wrapped around."""
+"""The array API standard as NumPy has it, without wrappers."""
 
 import functools
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Namespace:
-    """The standard's functions; those that NumPy or array-api-compat only wraps, without the wrapping."""
+    """The standard's functions; those that NumPy or array-api-compat only wraps, without the wrapper."""
 
     @staticmethod
     def sum(x: Any, axis: int | None = None, keepdims: Any = False) -> Any:
@@ -21,7 +21,7 @@ class Namespace:
 
     @staticmethod
     def max(x: Any, axis: int | None = None, keepdims: Any = False) -> Any:
-        """Of all numbers of a small array it is found sooner than reduced to."""
+        """Over all numbers of a small array argmax is faster than a reduction."""
         return x.flat[x.argmax()] if axis is None else np.maximum.reduce(x, axis=axis, keepdims=keepdims)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Tiles of NumPy arrays on all cores: NumPy lets go of the interpreter while it computes, and knows one thread only."""
+"""Tiles of NumPy arrays on all cores: NumPy releases the interpreter while it computes, and uses one thread."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 _STEERING = Lock()
-"""Held by the one who limits the BLAS: of two at a time the second would take the first one's limit for its own."""
+"""Held by the sweep that limits the BLAS: a second one would restore the first one's limit as if it were the user's."""
 
 
 @contextmanager
 def steered_blas() -> Iterator[Any]:
-    """What limits the threads of the BLAS; None if it has one, or somebody else limits it."""
+    """What limits the threads of the BLAS; None if it has one thread, or is limited already."""
     blas = _blas()
     if blas is None or not _STEERING.acquire(blocking=False):
         yield None
@@ -28,7 +28,7 @@ def steered_blas() -> Iterator[Any]:
 
 
 def threads_of(blas: Any) -> int:
-    """As many as it would use now."""
+    """How many it would use now."""
     return max((one["num_threads"] for one in blas.info()), default=1)
 
 
@@ -44,7 +44,7 @@ def _blas() -> Any:
 
 def sweep_in_threads(blas: Any, visit: Callable[..., Any], combine: Callable[[Any, Any], Any], arrays: tuple[Any, ...],
                      width: int) -> tuple[Any, tuple[Any, ...]]:
-    """`Backend.sweep` with a tile for every thread of the BLAS, which has one meanwhile."""
+    """`Backend.sweep` with a tile for every thread of the BLAS, which is held to one meanwhile."""
     count, threads, making = len(arrays[0]), threads_of(blas), Lock()
     firsts = range(0, count, width)
     whole: dict[int, Any] = {}

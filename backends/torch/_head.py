@@ -8,19 +8,19 @@ from anglos.call.kinds import describe
 from anglos.call.loss import Loss
 from anglos.training.heads import check_attribute, check_given, check_head, logits_of, own_options
 
-from ._head_tensors import HeadTensors, Told
+from ._head_tensors import HeadTensors, Notified
 from ._head_values import assign, check_tensors, is_loaded
 from ._resize import exchange, replacement
 
-# The names under which others saved their weights, and whether as (D, C) in the place of (C, D).
+# The names under which others saved their weights, and whether as (D, C) in place of (C, D).
 _SAVED_WEIGHTS = {"weight": False, "W": True, "w": True, "kernel": True, "fc": True, "proxies": False}
-# What options that have a number for each class are for a new one.
+# The number of a new class, in options that have one for each.
 _NEW_CLASSES = {"bias": 0.0, "class_weight": 1.0}
-# What else they saved, and what it is called here.
+# What else they saved, by its name there and here.
 _SAVED_TENSORS = {"batch_mean": "norm_mean", "batch_std": "norm_std", "t": "t", "bias": "bias", "b": "bias"}
 
 
-class Head(Told):
+class Head(Notified):
     """The last layer of a network: prototypes of the classes, and a loss that compares embeddings with them.
 
     `weight` is a parameter of shape (num_classes, embedding_dim), or (num_classes, prototypes_per_class,
@@ -33,11 +33,11 @@ class Head(Told):
     other is a buffer, such as the state of a loss:
     `head.tensors["t"] = anglos.curricularface_update(head.tensors["t"], embeddings, head.weight, labels)`. Such a state
     is a constant to the gradient: a Parameter that requires one is refused for it. A tensor of shape (1,) stands for a
-    number, because `fully_shard` takes no parameter of shape (). One that was computed of parameters is refused, since
-    only its numbers could be kept; set it before every call, and the gradient flows through:
-    `head.options["scale"] = log_scale.exp()`. It is of one step: `copy.deepcopy` refuses it, as it does every tensor
-    with a graph, until the option is set to something else. For a tensor with a bound, or kept as its logarithm, see
-    `torch.nn.utils.parametrize`: `register_parametrization(head.tensors, "scale", ...)`.
+    number, because `fully_shard` takes no parameter of shape (). One that was computed from parameters is refused,
+    since only its numbers could be kept; set it before every call, and the gradient flows through:
+    `head.options["scale"] = log_scale.exp()`. It belongs to one step: `copy.deepcopy` refuses it, as it does every
+    tensor with a graph, until the option is set to something else. For a tensor with a bound, or kept as its logarithm,
+    see `torch.nn.utils.parametrize`: `register_parametrization(head.tensors, "scale", ...)`.
 
     An option that was given stays in use, whatever a tool of PyTorch makes of `head.tensors`: parametrizations,
     pruning, replicas, `functional_call`. A call that does not find it in `tensors` or `options` is refused; the loss's
@@ -72,10 +72,10 @@ class Head(Told):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the prototypes anew, and give `tensors` the values that they had at construction.
+        """Draw the prototypes again, and give `tensors` the values that they had at construction.
 
-        To be called after `to_empty`, and where a checkpoint had no head. While `from_pretrained` of transformers is
-        loading, what it found in the checkpoint stays. Tensors on the device meta have no values to remember, and are
+        Call it after `to_empty`, and where a checkpoint had no head. While `from_pretrained` of transformers is
+        loading, what it found in the checkpoint stays. Tensors on the meta device have no values to remember, and are
         refused at construction.
         """
         if "weight" in self._parameters:
@@ -98,7 +98,7 @@ class Head(Told):
 
         After `fully_shard(head)` call `torch.distributed.fsdp.register_fsdp_forward_method(head, "logits")` once.
         """
-        if "weight" not in self._parameters:  # pruning, say, computes it anew before `forward` alone
+        if "weight" not in self._parameters:  # pruning, say, computes it before `forward` only
             for key, hook in self._forward_pre_hooks.items():
                 if key not in self._forward_pre_hooks_with_kwargs:
                     hook(self, (embeddings,))
@@ -109,10 +109,10 @@ class Head(Told):
         """Have so many classes: the first keep their prototypes, new ones are drawn as at the start.
 
         `weight` becomes another Parameter, and so does a bias of each class, which is 0 for new ones (a weight of each
-        class is 1). In the optimizer they take the places of the old ones, with their state: what it has for each class
-        is kept, and starts for new ones as the optimizer starts it (LBFGS begins its history anew). An optimizer that
+        class is 1). In the optimizer they replace the old ones, with their state: what it has for each class
+        is kept, and starts for new ones as the optimizer starts it (LBFGS starts a new history). An optimizer that
         does not have them, or keeps something else of them than tensors with a row for every class or for none, is
-        refused before anything is changed; one that is not given goes on with the old. To be called before
+        refused before anything is changed; one that is not given keeps the old ones. Call it before
         `DistributedDataParallel`, `fully_shard` or `torch.compile`, and before a copy is made for an average of the
         parameters.
         """
@@ -139,7 +139,7 @@ class Head(Told):
         return ", ".join([self.loss.name, *map(str, self.weight.shape),
                           *(f"{name}={option}" for name, option in self.options.items())])
 
-    def told(self, name: str) -> None:
+    def notified(self, name: str) -> None:
         check_attribute(vars(self).get("loss"), name)
 
     def _replicate_for_data_parallel(self) -> "Head":
@@ -156,7 +156,7 @@ class Head(Told):
         return options
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """With the names and shapes of others made ours; `state_dict` is a copy, and error messages come last."""
+        """Turns the names and shapes of others into ours; `state_dict` is a copy, and error messages come last."""
         for name, transposed in _SAVED_WEIGHTS.items():
             saved = state_dict.pop(prefix + name, None)
             if saved is None:

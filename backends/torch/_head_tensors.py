@@ -12,30 +12,30 @@ from ._head_values import assign, check_graph, fitting, is_loaded
 from ._resize import resized
 
 
-class Told(torch.nn.Module):
-    """A module that is told the name of whatever is set on it, by assignment or by registration."""
+class Notified(torch.nn.Module):
+    """A module that hears the name of whatever is set on it, by assignment or by registration."""
 
-    def told(self, name: str) -> None:
+    def notified(self, name: str) -> None:
         raise NotImplementedError
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self.told(name)
+        self.notified(name)
         super().__setattr__(name, value)
 
     def register_parameter(self, name: str, param: torch.nn.Parameter | None) -> None:
-        self.told(name)
+        self.notified(name)
         super().register_parameter(name, param)
 
     def register_buffer(self, name: str, tensor: torch.Tensor | None, persistent: bool = True) -> None:
-        self.told(name)
+        self.notified(name)
         super().register_buffer(name, tensor, persistent)
 
 
-class HeadTensors(Told):
+class HeadTensors(Notified):
     """Options that are tensors: a `torch.nn.Parameter` is learnt, others are buffers. Read and set like a dict's.
 
     They are found by their names, whatever a tool of PyTorch has made of them: a property, a plain attribute, a
-    parameter elsewhere. A call gives them all, after the hooks by which some tools make them anew.
+    parameter elsewhere. A call gives them all, after the hooks by which some tools compute them again.
     """
 
     def __init__(self, loss: Loss[...], tensors: dict[str, torch.Tensor], elsewhere: tuple[str, ...]) -> None:
@@ -50,7 +50,7 @@ class HeadTensors(Told):
                 self.register_buffer(name, tensor.detach().clone())
         self._initial = {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
-    def told(self, name: str) -> None:
+    def notified(self, name: str) -> None:
         loss = vars(self).get("_loss")
         if loss is not None and name in self._elsewhere:
             raise AttributeError(f"Head({loss.name}): {name} was set in head.tensors, and given as no tensor, which "
@@ -60,7 +60,7 @@ class HeadTensors(Told):
             self._names = (*self._names, name)
 
     def forward(self) -> dict[str, torch.Tensor]:
-        """Copies: a state may be set anew, and a shard be freed, before the backward pass of this call."""
+        """Copies: a state may be set again, and a shard be freed, before the backward pass of this call."""
         return {name: self._number(name, tensor) for name, tensor in self.items()}
 
     def reset_parameters(self) -> None:

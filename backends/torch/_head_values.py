@@ -31,7 +31,7 @@ def check_graph(loss: Loss[...], name: str, value: Any) -> None:
 
 
 def fitting(loss: Loss[...], name: str, value: Any, old: torch.Tensor) -> torch.Tensor:
-    """A value as a tensor that can take the place of the old one's numbers, by broadcasting."""
+    """A value as a tensor that can replace the old one's numbers, by broadcasting."""
     wanted = f"wanted a number or a tensor of shape {tuple(old.shape)}"
     try:
         tensor: torch.Tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value, device=old.device)

@@ -1,4 +1,4 @@
-"""Another number of classes: a parameter, and what an optimizer keeps of it."""
+"""Another number of classes: a new parameter, and what an optimizer keeps of the old one."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ import torch
 
 from anglos.call.kinds import describe
 
-# What the state of a new class is before its first step, where that is not 0: of its group and its new rows.
+# The state of a new class before its first step, from its group and its new rows; 0 of any other name.
 _STARTS: dict[str, Callable[[dict[str, Any], torch.Tensor], Any]] = {
     "sum": lambda group, rows: group.get("initial_accumulator_value", 0.0),  # Adagrad
     "step_size": lambda group, rows: group.get("lr", 0.0),                   # Rprop
@@ -26,7 +26,7 @@ def resized(tensor: torch.Tensor, count: int, start: Any = 0.0) -> torch.Tensor:
 
 
 def replacement(name: str, old: torch.Tensor, count: int, start: float) -> torch.Tensor:
-    """A Parameter or a buffer of so many rows in the place of the old one; any beyond its own as given."""
+    """A Parameter or a buffer of so many rows in place of the old one; any beyond its own as given."""
     if type(old) not in (torch.Tensor, torch.nn.Parameter):
         raise TypeError(f"Head: {name} was {describe(old)}; wanted a Parameter, before fully_shard")
     if not isinstance(old, torch.nn.Parameter):
@@ -40,11 +40,11 @@ def replacement(name: str, old: torch.Tensor, count: int, start: float) -> torch
 
 
 def exchange(optimizer: torch.optim.Optimizer, pairs: list[tuple[str, torch.Tensor, torch.Tensor]]) -> None:
-    """New parameters in the places of the old ones, with their states. Refused as a whole, or done as a whole."""
+    """New parameters in place of the old ones, with their states. Refused as a whole, or done as a whole."""
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(f"Head: optimizer was {describe(optimizer)}; wanted a torch.optim.Optimizer")
     kind = describe(optimizer)
-    # Its history is of all parameters in one vector, and its products are of vectors that are gone: it begins anew.
+    # Its history is of all parameters in one vector, and its products are of vectors that are gone: it starts again.
     flat = isinstance(optimizer, torch.optim.LBFGS)
     lists = [group["params"] for group in optimizer.param_groups]
     states = {}
@@ -81,7 +81,7 @@ def _holds(value: Any, parameter: torch.Tensor) -> bool:
 
 def _state(kind: str, name: str, state: dict[str, Any], old: torch.Tensor, new: torch.Tensor,
            group: dict[str, Any]) -> dict[str, Any]:
-    """What an optimizer keeps of a parameter, with the rows that the new one has."""
+    """What an optimizer keeps of a parameter, with as many rows as the new one has."""
     found = {}
     for key, value in state.items():
         of_classes: bool | None = False

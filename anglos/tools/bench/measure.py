@@ -11,12 +11,12 @@ from anglos.tools.bench.problem import Problem
 from anglos.tools.bench.steps import LIBRARIES, PRODUCTS, Step
 
 Say = Callable[[str], None]
-"""Told what goes on."""
+"""Hears what is being done."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one step. None: it could not be."""
+    """What was measured of one step; None where nothing could be."""
 
     library: str
     row: str
@@ -24,7 +24,7 @@ class Row:
     milliseconds: float | None = None
     """The median."""
     ratio: float | None = None
-    """To the three products of the same library."""
+    """Of the time to that of the three products in the same library."""
     mebibytes: float | None = None
     """Beyond inputs and gradients."""
     buffers: float | None = None
@@ -34,7 +34,7 @@ class Row:
 
 def measure(problem: Problem, libraries: Sequence[str], repeats: int, say: Say,
             left_out: Mapping[tuple[str, str], str] = MappingProxyType({})) -> list[Row]:
-    """All rows of the libraries but those left out, with the reason. So is one whose process for memory fails."""
+    """All rows of the libraries; what is left out has the reason, and so has one whose process for memory fails."""
     drawn = problem.draw()
     makers = {(library, row): make for library in libraries
               for row, make in LIBRARIES[library].rows(problem, drawn).items()}

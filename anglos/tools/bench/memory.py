@@ -19,7 +19,7 @@ _WARM_UP_CLASSES = 1000
 
 
 def memory(problem: Problem, library: str, row: str) -> int | None:
-    """Bytes, measured in a process of its own; None where the system does not tell (Linux does).
+    """Bytes, measured in a process of its own; None where the system does not say (Linux does).
 
     Raises MemoryError with the reason if the process does not come to its end.
     """
@@ -38,7 +38,7 @@ def _beyond(problem: Problem, library: str, row: str) -> int | None:
     small, drawn = replace(problem, classes=min(problem.classes, _WARM_UP_CLASSES)), problem.draw()
     LIBRARIES[library].rows(small, small.draw())[row]()()
     rows = LIBRARIES[library].rows(problem, drawn)
-    rows[PRODUCTS]()()  # at full size: a BLAS keeps room of its own, more of it for larger products
+    rows[PRODUCTS]()()  # at full size: a BLAS keeps memory of its own, more of it for larger products
     peak = _PEAKS.get(library, resident_peak)(rows[row]())
     return None if peak is None else max(0, peak - problem.gradient_bytes)
 
@@ -49,14 +49,14 @@ def resident_peak(step: Step) -> int | None:
     if not reset.exists():
         return None
     _settle()
-    reset.write_text("5")  # the highest resident set is counted anew from here
+    reset.write_text("5")  # the highest resident set is counted from here on
     before = _status("VmRSS")
     _ = step()  # results stay until they are counted
     return _status("VmHWM") - before
 
 
 def _settle() -> None:
-    """Give back what is free: taken into use again, it would not be seen. JAX frees in threads of its own."""
+    """Give back what is free, whose use would not be seen. JAX frees in threads of its own."""
     for _ in range(3):
         gc.collect()
         time.sleep(0.1)

@@ -21,7 +21,7 @@ PRODUCTS = "3 products"
 
 
 def _products(embeddings: Array, weights: Array) -> tuple[None, tuple[Array, Array]]:
-    """X Wᵀ, G W and Gᵀ x: what no loss of all classes can do without. G is what the first one gives."""
+    """X Wᵀ, G W and Gᵀ x: what no loss of all classes can do without. G is the result of the first."""
     logits = embeddings @ weights.T
     return None, (logits @ weights, logits.T @ embeddings)
 

@@ -31,7 +31,7 @@ def by_hand(xp: Any, loss: AnyLoss, parameters: Arrays, images: Array, labels: A
 
 
 def _arrays(loss: AnyLoss, parameters: Arrays, embeddings: Array, labels: Array) -> list[Array]:
-    """What the loss is called with: some have weights, some have none."""
+    """The arrays of the loss: some have weights, some do not."""
     given = {**parameters, "embeddings": embeddings, "labels": labels}
     return [given[name] for name in loss.arrays]
 

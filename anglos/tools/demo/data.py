@@ -33,7 +33,7 @@ def train_and_test(seed: int) -> tuple[Digits, Digits]:
 
 
 def batches(digits: Digits, random: np.random.Generator) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Every digit once, in random order, each moved by up to a pixel: 4,000 alone would be learnt by heart."""
+    """Every digit once, in random order, each moved by up to a pixel: 4,000 as they are would be learnt by heart."""
     padded = np.pad(digits.images, ((0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT)))
     moved = np.lib.stride_tricks.sliding_window_view(padded, (28, 28), axis=(1, 2))
     for chosen in random.permutation(len(digits.labels)).reshape(-1, BATCH):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from anglos.losses import LOSSES
 
-# The papers' 30 to 64 are for hundreds of dimensions and thousands of classes: there, more is to be overcome.
+# The papers' 30 to 64 are for hundreds of dimensions and thousands of classes: they overcome more there.
 _SCALE = 10.0
 _COSFACE_MARGIN = LOSSES["cosface"].defaults["margin"]
 _ARCFACE_MARGIN = LOSSES["arcface"].defaults["margin"]
@@ -33,6 +33,6 @@ PROTOTYPES = tuple(name for name in RECIPES if "weights" in LOSSES[name].arrays)
 def grown(epoch: int, epochs: int) -> float:
     """The part of the margin in force: it grows over the first four fifths of the training.
 
-    From a cold start a full margin can push two digits into one place, and there it holds them.
+    From a cold start a full margin can push two digits into one place and hold them there.
     """
     return min(1.0, (epoch + 1) / (0.8 * epochs))
