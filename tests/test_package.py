@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import anglos
-from anglos import Loss
+from anglos import Loss, define
 from anglos.tools.table import spell_numbers
 
 ROOT = Path(__file__).parents[1]
@@ -86,8 +86,10 @@ def test_docstring_is_complete_and_its_example_right(loss: Loss[...]) -> None:
     text = inspect.getdoc(loss) or ""
     for section in ("Parameters", "Returns", "Raises", "References", "Examples"):
         assert f"\n{section}\n---" in text, section
-    for name in inspect.signature(loss).parameters:
-        assert re.search(rf"^{name} : ", text, re.M), f"{name} is not described"
+    parameters = text.split("\nParameters\n----------\n")[1].split("\n\n")[0]
+    described = re.findall(r"^(\w+) : .+\n {4}\S", parameters, re.M)
+    assert described == re.findall(r"^(\w.*?) : ", parameters, re.M) == list(inspect.signature(loss).parameters)
+    assert "..." not in re.sub(r"\(C, \.\.\.\)", "", parameters)
     test = doctest.DocTestParser().get_doctest(text, {}, loss.name, None, None)
     assert test.examples
     results = doctest.DocTestRunner(verbose=False).run(test)
@@ -105,7 +107,44 @@ def test_examples_of_the_functions_beside_the_losses(name: str) -> None:
 def test_help_shows_the_signature() -> None:
     assert str(inspect.signature(anglos.normface)).startswith("(embeddings: ")
     assert "scale" in str(inspect.signature(anglos.normface))
-    assert anglos.normface.__doc__ == anglos.normface.function.__doc__
+    assert (anglos.normface.__doc__ or "").startswith(str(anglos.normface.function.__doc__).splitlines()[0])
+
+
+def test_a_loss_of_ones_own_has_a_docstring_too() -> None:
+    """Types, texts and defaults come from the kinds; what the function says of a parameter comes first."""
+    def bare(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+             margin: define.Angle = 0.25, steep: bool = False, reduction: define.Reduction = "mean") -> define.Row:
+        return define.Row()
+
+    def told(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+             margin: define.Angle = 0.25, steep: bool = False, reduction: define.Reduction = "mean") -> define.Row:
+        """Mine.
+
+        Parameters
+        ----------
+        margin
+            ... The larger, the harder.
+        steep : what else
+            Or not.
+
+        Notes
+        -----
+        None.
+        """
+        return define.Row()
+
+    head, parameters, *_ = (define.prototypes(formula="φ = cos θ", paper="me 2026")(bare).__doc__ or "").split("\n\n")
+    assert head == "The loss bare: φ = cos θ"
+    assert parameters.splitlines()[2:4] == ["embeddings : array (B, D)", "    One row per sample. Its length does not "
+                                            "matter; a zero vector has cosine 0 and gradient 0."]
+    margin, text, steep, reduction = parameters.splitlines()[9:13]
+    assert margin == "margin : angle in radians from 0 to π; a number, or an array () or (B,), default 0.25"
+    assert (text, steep) == ("    m.", "steep : bool, default False")
+    assert reduction == 'reduction : {"mean", "sum", "none"}, default "mean"'
+    text = define.prototypes(paper="me 2026")(told).__doc__ or ""
+    assert text.startswith("Mine.\n\nParameters\n")
+    assert f"{margin}\n    m. The larger, the harder.\nsteep : what else\n    Or not.\nreduction : " in text
+    assert text.endswith("Notes\n-----\nNone.\n\nReferences\n----------\nme 2026\n")
 
 
 def test_files_are_short() -> None:

@@ -1,9 +1,9 @@
-"""The names by which losses say, in their annotations, what their arguments may be."""
+"""The names by which losses say what their arguments may be, each with the text that docstrings have for it."""
 
 import math
 from typing import Annotated, Any, Literal, Protocol
 
-from anglos.call.kinds import ArrayOf, Integer, Number, Pair, Signs
+from anglos.call.kinds import ArrayOf, Integer, Number, OneOf, Pair, Signs
 
 
 class Array(Protocol):
@@ -19,77 +19,148 @@ class Array(Protocol):
     def __rpow__(self, other: Any, /) -> Any: ...
 
 
-Embeddings = Annotated[Array, ArrayOf("B D", role="embeddings")]
-Weights = Annotated[Array, ArrayOf("C D", role="weights")]
-Prototypes = Annotated[Array, ArrayOf("C D", frozen=True, role="weights")]
-Cosines = Annotated[Array, ArrayOf("B C")]
-Centers = Annotated[Array, ArrayOf("C D")]
-SubWeights = Annotated[Array, ArrayOf("C K D", role="weights")]
-Logits = Annotated[Array, ArrayOf("B C")]
-Labels = Annotated[Array, ArrayOf("B", "integral", role="labels")]
-LabelsOrProbabilities = Annotated[Array, ArrayOf("B", "integral", role="labels",
-                                                 other=ArrayOf("B C", low=0.0, role="labels"))]
-ClassWeight = Annotated[Array | None, ArrayOf("C", optional=True, low=0.0, frozen=True, role="class_weight")]
-BatchClasses = Annotated[Array, ArrayOf("B", "integral", role="labels")]
-Groups = Annotated[Array, ArrayOf("B or B L", "integral", role="labels",
-                                  other=ArrayOf("B N", frozen=True, role="labels"))]
-Queries = Annotated[Array, ArrayOf("B D", role="queries")]
-Keys = Annotated[Array, ArrayOf("B D", role="keys")]
-Anchors = Annotated[Array, ArrayOf("B D")]
-Positives = Annotated[Array, ArrayOf("B D")]
-PairTargets = Annotated[Array, Signs("B", "integral", low=-1.0, frozen=True, other=Signs("B", low=-1.0, frozen=True))]
-NoiseDraws = Annotated[Array, ArrayOf("M D")]
-Negatives = Annotated[Array | None, ArrayOf("M D", optional=True, role="negatives")]
-ReferenceEmbeddings = Annotated[Array | None, ArrayOf("N D", optional=True, role="reference_embeddings")]
-ReferenceLabels = Annotated[Array | None, ArrayOf("N or N K", "integral", optional=True, role="reference_labels")]
-ExcludedPairs = Annotated[Array | None, ArrayOf("B N", "bool", optional=True, role="excluded_pairs")]
-FalseNegativePairs = Annotated[Array | None, ArrayOf("B B", "bool", optional=True, role="false_negatives")]
-FalseNegatives = Annotated[Array | None, ArrayOf("B M", "bool", optional=True, role="false_negatives")]
-RowMask = Annotated[Array | None, ArrayOf("B", "bool", optional=True, role="row_mask")]
-KeyLogProb = Annotated[Array | None, ArrayOf("B", optional=True, frozen=True)]
-NegativeLogProb = Annotated[Array | None, ArrayOf("M", optional=True, frozen=True)]
-Bias = Annotated[Array | None, ArrayOf("C", optional=True)]
-SampleWeight = Annotated[Array | None, ArrayOf("B", optional=True, low=0.0)]
-Angle = Annotated[float | Array, Number("an angle in radians", 0.0, math.pi, shapes=("", "B"))]
-CosineMargin = Annotated[float | Array, Number("a margin on the cosine", -2.0, 2.0, shapes=("", "B"))]
-AngleFactor = Annotated[float | Array, Number("a factor of the angle", 1.0, 10.0, shapes=("", "B"))]
-AnyAngleFactor = Annotated[float | Array, Number("a factor of the angle", 0.0, 10.0, above=True, shapes=("", "B"))]
-Scale = Annotated[float | Array, Number("a scale", 0.0, above=True)]
-OptionalScale = Annotated[float | Array | None, Number("a scale", 0.0, above=True, optional=True)]
-Annealing = Annotated[float | Array, Number("a weight", 0.0)]
-Temperature = Annotated[float | Array, Number("a temperature", 0.0, above=True)]
-AnyNumber = Annotated[float | Array, Number("a number", -math.inf)]
-TripletMargin = Annotated[float | Array | Literal["soft"], Number("a margin on the distance", 0.0, word="soft")]
-RowTripletMargin = Annotated[float | Array | Literal["soft"],
-                             Number("a margin on the distance", 0.0, shapes=("", "B"), word="soft")]
-PairMargin = Annotated[float | Array, Number("a margin", 0.0)]
-GivenPairMargin = Annotated[float | Array, Number("a margin", 0.0, shapes=("", "B"))]
-CircleMargin = Annotated[float | Array, Number("a margin on the cosine", 0.0, 1.0)]
-SharedCosineMargin = Annotated[float | Array, Number("a margin on the cosine", -2.0, 2.0)]
-PositiveFactor = Annotated[float | Array, Number("a number", 0.0, above=True)]
-Factor = Annotated[float | Array, Number("a number", 0.0)]
-Part = Annotated[float | Array, Number("a part", 0.0, 0.99)]
-Slack = Annotated[float | Array | None, Number("a number", 0.0, optional=True, frozen=True)]
-Sharpness = Annotated[float | Array, Number("a number", 0.0, frozen=True)]
-AngularAngle = Annotated[float | Array, Number("an angle in radians", 0.0, 1.15, above=True)]
-Mining = Literal["batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest"]
-DistanceName = Literal["squared_euclidean", "euclidean", "cosine", "angle"]
-Probability = Annotated[float | Array, Number("a probability", 0.0, 1.0)]
-LabelSmoothing = Probability
-Balance = Annotated[float | Array, Number("a probability", 0.0, 1.0, without=(
-    "bias", Number("a probability, where bias is None,", 0.0, 1.0, above=True, below=True)))]
-ScalarBias = Annotated[float | Array | None, Number("a bias", -math.inf, optional=True)]
-SquaredDistance = Annotated[float | Array, Number("a squared distance of unit vectors", 0.0, 4.0, shapes=("", "B"))]
-Count = Annotated[int, Integer(1, 2**31)]
-ScaleState = Annotated[float | Array | None, Number("a scale", 0.0, above=True, optional=True, frozen=True)]
-CosineState = Annotated[float | Array, Number("a cosine", -1.0, 1.0, frozen=True)]
-NormState = Annotated[float | Array | None, Number("a length", 0.0, above=True, optional=True, frozen=True)]
+# Arrays.
+Embeddings = Annotated[Array, ArrayOf("B D", role="embeddings", text=(
+    "One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0."))]
+Weights = Annotated[Array, ArrayOf("C D", role="weights", text="One prototype per class, of any length likewise.")]
+SubWeights = Annotated[Array, ArrayOf("C K D", role="weights", text="K prototypes per class, of any length.")]
+Prototypes = Annotated[Array, ArrayOf("C D", frozen=True, role="weights", text=(
+    "One row per class, of any length. Constants to the gradient."))]
+Centers = Annotated[Array, ArrayOf("C D", text="One centre per class. It is differentiated.")]
+Logits = Annotated[Array, ArrayOf("B C", text="One row per sample; −∞ excludes a class.")]
+Cosines = Annotated[Array, ArrayOf("B C", text="cos θ of every sample with every class.")]
+Queries = Annotated[Array, ArrayOf("B D", role="queries", text=(
+    "One row per pair. Its length does not matter; a zero vector has cosine 0 and gradient 0."))]
+Keys = Annotated[Array, ArrayOf("B D", role="keys", text="The positive of each query; to the others it is a negative.")]
+Negatives = Annotated[Array | None, ArrayOf("M D", optional=True, role="negatives", text=(
+    "Negatives for all queries, in place of the other keys: a queue, or mined ones."))]
+NoiseDraws = Annotated[Array, ArrayOf("M D", text="Draws from the noise, the same for all queries.")]
+Anchors = Annotated[Array, ArrayOf("B D", text="One row per sample.")]
+Positives = Annotated[Array, ArrayOf("B D", text="Of the anchor's class.")]
+Bias = Annotated[Array | None, ArrayOf("C", optional=True, text="b. It is differentiated.")]
+KeyLogProb = Annotated[Array | None, ArrayOf("B", optional=True, frozen=True, text=(
+    "log p_n of the keys; a constant. None is 0."))]
+NegativeLogProb = Annotated[Array | None, ArrayOf("M", optional=True, frozen=True, text=(
+    "log p_n of the negatives; a constant. None is 0."))]
+
+# Labels and masks.
+Labels = Annotated[Array, ArrayOf("B", "integral", role="labels", text=(
+    "0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label out of "
+    "range makes the loss of its sample NaN."))]
+LabelsOrProbabilities = Annotated[Array, ArrayOf("B", "integral", role="labels", text=(
+    "0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label out of "
+    "range makes the loss of its sample NaN. Of real floating dtype, (B, C): probabilities t of the classes, numbers "
+    "of at least 0 that need not add up to 1, for ℓ = −Σ_j t_j log softmax(z)_j. They are differentiated if asked "
+    "for."), other=ArrayOf("B C", low=0.0, role="labels"))]
+BatchClasses = Annotated[Array, ArrayOf("B", "integral", role="labels", text="Any integers: equal ones are one class.")]
+Groups = Annotated[Array, ArrayOf("B or B L", "integral", role="labels", text=(
+    "Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in "
+    "common are positives of each other. Or for every anchor and column, N = B without references, the weight of the "
+    "pair as a positive, 0 for a negative; a constant to the gradient."),
+    other=ArrayOf("B N", frozen=True, role="labels"))]
+PairTargets = Annotated[Array, Signs("B", "integral", low=-1.0, frozen=True, text=(
+    "1 where the two belong together, −1 where they do not; nothing else. A constant. Where values cannot be read for "
+    "free (under a trace, on a GPU), another number makes the loss of its pair NaN."),
+    other=Signs("B", low=-1.0, frozen=True))]
+ClassWeight = Annotated[Array | None, ArrayOf("C", optional=True, low=0.0, frozen=True, role="class_weight", text=(
+    "ω, numbers of at least 0 by which the terms of every class are multiplied, smoothed ones too, as PyTorch's "
+    "`weight`: the mean of labels is divided by the sum of ω_y, that of probabilities by B. A constant."))]
+ReferenceEmbeddings = Annotated[Array | None, ArrayOf("N D", optional=True, role="reference_embeddings", text=(
+    "What the batch is compared with in place of itself: a memory of past batches, or the batches of all devices. It "
+    "is differentiated if asked for. A sample of the batch that it holds counts as another sample."))]
+ReferenceLabels = Annotated[Array | None, ArrayOf("N or N K", "integral", optional=True, role="reference_labels", text=(
+    "Their labels; None where `labels` are weights."))]
+ExcludedPairs = Annotated[Array | None, ArrayOf("B N", "bool", optional=True, role="excluded_pairs", text=(
+    "True where a pair is left out: neither positive nor negative. N = B without references. Embeddings must be finite "
+    "all the same; a sample that may not be is left out by `ignore_index`."))]
+FalseNegativePairs = Annotated[Array | None, ArrayOf("B B", "bool", optional=True, role="false_negatives", text=(
+    "True where a key is no negative of the query after all, and is left out."))]
+FalseNegatives = Annotated[Array | None, ArrayOf("B M", "bool", optional=True, role="false_negatives", text=(
+    "True where a key is no negative of the query after all, and is left out."))]
+RowMask = Annotated[Array | None, ArrayOf("B", "bool", optional=True, role="row_mask", text=(
+    "True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are "
+    "compared with nothing, and they leave the mean's divisor."))]
+
+# Margins: a number, or one per sample.
+Angle = Annotated[float | Array, Number("an angle in radians", 0.0, math.pi, shapes=("", "B"), text="m.")]
+AngleFactor = Annotated[float | Array, Number("a factor of the angle", 1.0, 10.0, shapes=("", "B"), text="m.")]
+AnyAngleFactor = Annotated[float | Array, Number("a factor of the angle", 0.0, 10.0, above=True, shapes=("", "B"),
+                                                 text="An integer needs no arccos.")]
+CosineMargin = Annotated[float | Array, Number("a margin on the cosine", -2.0, 2.0, shapes=("", "B"), text="m.")]
+SquaredDistance = Annotated[float | Array, Number(
+    "a squared distance of unit vectors", 0.0, 4.0, shapes=("", "B"), text="m. An array is differentiated.")]
 SphereFace2Margin = Annotated[float | Array | None, Number("a margin (variant A: an angle in radians)", 0.0, math.pi,
                                                            shapes=("", "B"), optional=True)]
+RowTripletMargin = Annotated[float | Array | Literal["soft"], Number(
+    "a margin on the distance", 0.0, shapes=("", "B"), word="soft", text=(
+        "m, in units of the distance. An array is differentiated; (B,) is one margin per row. \"soft\" is 0 with "
+        "soft=True."))]
+GivenPairMargin = Annotated[float | Array, Number("a margin", 0.0, shapes=("", "B"), text=(
+    "m, in units of the distance. An array is differentiated; (B,) is one margin per row."))]
+
+# Numbers shared by the batch.
+AnyNumber = Annotated[float | Array, Number("a number", -math.inf, text="An array is differentiated.")]
+PositiveFactor = Annotated[float | Array, Number("a number", 0.0, above=True, text="An array is differentiated.")]
+Factor = Annotated[float | Array, Number("a number", 0.0, text="An array is differentiated.")]
+Part = Annotated[float | Array, Number("a part", 0.0, 0.99, text="An array is differentiated.")]
+Probability = Annotated[float | Array, Number("a probability", 0.0, 1.0, text="An array is differentiated.")]
+Scale = Annotated[float | Array, Number("a scale", 0.0, above=True, text=(
+    "s. An array is differentiated: a learnable scale."))]
+OptionalScale = Annotated[float | Array | None, Number("a scale", 0.0, above=True, optional=True, text=(
+    "s. An array is differentiated."))]
+Annealing = Annotated[float | Array, Number("a weight", 0.0, text="λ.")]
+Temperature = Annotated[float | Array, Number("a temperature", 0.0, above=True, text=(
+    "τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature."))]
+ScalarBias = Annotated[float | Array | None, Number("a bias", -math.inf, optional=True, text=(
+    "b. An array is differentiated."))]
+Balance = Annotated[float | Array, Number("a probability", 0.0, 1.0, text="λ. An array is differentiated.", without=(
+    "bias", Number("a probability, where bias is None,", 0.0, 1.0, above=True, below=True)))]
+TripletMargin = Annotated[float | Array | Literal["soft"], Number("a margin on the distance", 0.0, word="soft", text=(
+    "m, in units of the distance. An array is differentiated. \"soft\" is 0 with soft=True."))]
+PairMargin = Annotated[float | Array, Number("a margin", 0.0, text=(
+    "m, in units of the distance. An array is differentiated."))]
+CircleMargin = Annotated[float | Array, Number("a margin on the cosine", 0.0, 1.0, text="m.")]
+SharedCosineMargin = Annotated[float | Array, Number("a margin on the cosine", -2.0, 2.0, text=(
+    "An array is differentiated."))]
+AngularAngle = Annotated[float | Array, Number("an angle in radians", 0.0, 1.15, above=True, text=(
+    "An array is differentiated."))]
+Slack = Annotated[float | Array | None, Number("a number", 0.0, optional=True, frozen=True, text=(
+    "An array is a constant to the gradient."))]
+Sharpness = Annotated[float | Array, Number("a number", 0.0, frozen=True, text=(
+    "An array is a constant to the gradient."))]
+ScaleState = Annotated[float | Array | None, Number("a scale", 0.0, above=True, optional=True, frozen=True, text=(
+    "s, a constant to the gradient."))]
+CosineState = Annotated[float | Array, Number("a cosine", -1.0, 1.0, frozen=True, text="A constant to the gradient.")]
+NormState = Annotated[float | Array | None, Number("a length", 0.0, above=True, optional=True, frozen=True, text=(
+    "A constant to the gradient."))]
+
+# Numbers that are never arrays, and words.
+Count = Annotated[int, Integer(1, 2**31, text="No array: it decides the shape of arrays.")]
 NormRange = Annotated[tuple[float, float], Pair(Number("a length", 0.0, above=True, shapes=()))]
 AngleRange = Annotated[tuple[float, float], Pair(Number("an angle in radians", 0.0, math.pi, shapes=()))]
-PastPi = Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"]
-Gradient = Literal["exact", "straight_through"]
-KeepBytes = Annotated[int, Integer(0, 2**63)]
-GradientProducts = Literal["full", "bfloat16"]
-Reduction = Literal["none", "sum", "mean"]
+PastPi = Annotated[Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"], OneOf(text=(
+    "φ where θ + m > π, as in `arcface`."))]
+Gradient = Annotated[Literal["exact", "straight_through"], OneOf(text=(
+    "\"straight_through\" replaces φ′ by 1 (insightface since 2022-12, opensphere): not the value's gradient."))]
+Mining = Literal["batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest"]
+DistanceName = Annotated[Literal["squared_euclidean", "euclidean", "cosine", "angle"], OneOf(text=(
+    "\"squared_euclidean\" is |x − r|², \"cosine\" 1 − cos θ, \"angle\" θ in radians. Of two equal embeddings all have "
+    "gradient 0."))]
+NormalizedDistance = Annotated[bool, OneOf(text="Whether Euclidean distances are those of unit vectors.")]
+
+# Options that losses have in common.
+LabelSmoothing = Annotated[float | Array, Number("a probability", 0.0, 1.0, text=(
+    "Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated."))]
+SampleWeight = Annotated[Array | None, ArrayOf("B", optional=True, low=0.0, text=(
+    "Factor of every sample's loss; the mean is divided by their sum."))]
+AnchorWeight = Annotated[Array | None, ArrayOf("B", optional=True, low=0.0, text=(
+    "Factor of the terms of every anchor; the mean is divided by their sum."))]
+IgnoreIndex = Annotated[int, Integer(text="Samples with this label count for nothing and leave the mean's divisor.")]
+IgnoredGroup = Annotated[int, Integer(text=(
+    "Samples with this label, and no other, take no part: not as an anchor, a positive or a negative."))]
+KeepBytes = Annotated[int, Integer(0, 2**63, text=(
+    "If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles."))]
+GradientProducts = Annotated[Literal["full", "bfloat16"], OneOf(text=(
+    "\"bfloat16\" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays "
+    "as it is."))]
+Reduction = Annotated[Literal["mean", "sum", "none"], OneOf(text="A number, or the B losses one by one.")]

@@ -3,15 +3,22 @@
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 
 Refuse = Callable[[type[Exception], str, str], NoReturn]
 """(kind of error, what the argument was, what is wanted)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What all kinds have in common: the text by which docstrings describe an argument of this kind."""
+
+    text: str = field(default="", repr=False)
+
+
 @dataclass(frozen=True)
-class ArrayOf:
+class ArrayOf(Kind):
     """An array; the letters of its shape, or of one of several, are sizes that arguments share."""
 
     shape: str
@@ -75,7 +82,7 @@ class Signs(ArrayOf):
 
 
 @dataclass(frozen=True)
-class Number:
+class Number(Kind):
     """A number from low to high, or an array of such numbers in one of the shapes, or a word in its place."""
 
     what: str
@@ -141,10 +148,10 @@ class Number:
 
 
 @dataclass(frozen=True)
-class OneOf:
-    """One of a few values."""
+class OneOf(Kind):
+    """One of a few values: those given, else those of the annotated type."""
 
-    choices: tuple[Any, ...]
+    choices: tuple[Any, ...] = ()
 
     def static(self, refuse: Refuse, value: Any) -> Any:
         """The value if it is one of them."""
@@ -155,7 +162,7 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Integer:
+class Integer(Kind):
     """An integer from low, and less than the other."""
 
     low: int = -(2**31)
@@ -175,7 +182,7 @@ class Integer:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Kind):
     """Two numbers, the first the smaller."""
 
     number: Number
@@ -193,7 +200,8 @@ class Pair:
 def kind_of(annotation: Any) -> Any:
     """The kind that a parameter's annotation stands for."""
     if get_origin(annotation) is Annotated:
-        return get_args(annotation)[1]
+        annotated, kind = get_args(annotation)[:2]
+        return replace(kind, choices=kind_of(annotated).choices) if kind == OneOf(text=kind.text) else kind
     if get_origin(annotation) is Literal:
         return OneOf(get_args(annotation))
     return {bool: OneOf((True, False)), int: Integer()}[annotation]

@@ -20,6 +20,7 @@ from anglos.call.check import (
     kinds_of,
     ranged_of,
 )
+from anglos.call.documentation import document
 from anglos.call.kinds import has_gradient, kind_of, roles_of
 from anglos.call.plan import Means, Plan, signature
 from anglos.call.samples import Samples, reduce, reduce_pullback, samples_of
@@ -61,6 +62,8 @@ class Loss(Generic[Options]):
         self.frozen = tuple(name for name, kind in self.kinds.items() if getattr(kind, "frozen", False))
         self.settled = check_defaults(self.name, self.kinds, self.defaults)
         self.forms: dict[Any, _Form] = {}  # of calls before, by signature
+
+        del self.__doc__  # assembled when it is read
 
     def __repr__(self) -> str:
         return f"<loss anglos.{self.name}>"
@@ -192,3 +195,20 @@ class _Call(NamedTuple):
     def reduce(self, per_sample: Array, residuals: tuple[Array, ...]) -> Array:
         count = self.plan.loss.engine.count(residuals)
         return reduce(self.plan.backend.xp, per_sample, self.samples, self.form.reduction, count)
+
+
+class _Docstring:
+    """Of the class its own; of a loss that of its function, completed when it is first read."""
+
+    def __init__(self, text: str | None) -> None:
+        self.text = text
+
+    def __get__(self, loss: Loss[...] | None, owner: type) -> str | None:
+        if loss is None:
+            return self.text
+        text = loss.function.__doc__ or f"The loss {loss.name}" + (f": {loss.formula}" if loss.formula else ".")
+        loss.__doc__ = document(text, loss.paper, loss.__signature__, loss.kinds)
+        return loss.__doc__
+
+
+setattr(Loss, "__doc__", _Docstring(Loss.__doc__))  # noqa: B010 (a type checker takes it for a string)

@@ -10,9 +10,9 @@ from anglos import define
 def adacos(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     scale: define.ScaleState = None,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
+    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
 ) -> define.Row:
     """AdaCos: the cosine softmax without a margin, whose scale follows the training.
 
@@ -20,38 +20,11 @@ def adacos(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    weights : array (C, D)
+    weights
         One prototype per class, of any length.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    scale : positive number, or array (), optional
-        s, a constant to the gradient. None is the paper's fixed one and the start of the other, √2 log(C − 1); with
-        fewer than three classes √2 log 2.
-    label_smoothing : number from 0 to 1, or array ()
-        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    keep_bytes : integer from 0
-        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
+    scale
+        ... None is the paper's fixed one and the start of the other, √2 log(C − 1); with fewer than three classes
+        √2 log 2.
 
     References
     ----------

@@ -13,9 +13,9 @@ def adaface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.Angle = 0.4, h: define.Factor = 0.333, scale: define.Scale = 64.0,
     norm_mean: define.NormState = None, norm_std: define.NormState = None,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
+    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
 ) -> define.Row:
     """AdaFace: softmax cross entropy with a margin that adapts to the quality of a sample, read off its length.
 
@@ -25,45 +25,16 @@ def adaface(
 
     Parameters
     ----------
-    embeddings : array (B, D)
+    embeddings
         One row per sample. Its length sets its margin.
-    weights : array (C, D)
-        One prototype per class, of any length likewise.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    margin : angle in radians from 0 to π; a number, or an array () or (B,)
+    margin
         m: an angle and a cosine at once.
-    h : number of at least 0, or array ()
-        How much the length matters; 0 is CosFace. An array is differentiated.
-    scale : positive number, or array ()
-        s. An array is differentiated: a learnable scale.
-    norm_mean : positive number, or array (), optional
+    h
+        How much the length matters; 0 is CosFace. ...
+    norm_mean
         State: the running mean μ of lengths, from `anglos.adaface_update`. None: the mean of the batch.
-    norm_std : positive number, or array (), optional
+    norm_std
         State: their running standard deviation σ. None: that of the batch (unbiased; 0 for one row).
-    label_smoothing : number from 0 to 1, or array ()
-        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    keep_bytes : integer from 0
-        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     Notes
     -----

@@ -11,8 +11,9 @@ from anglos import define
 def angular_triplet(
     embeddings: define.Embeddings, prototypes: define.Prototypes, labels: define.Labels, /, *,
     margin: define.AngleFactor = 1.0, annealing: define.Annealing = 0.0, semi_hard: bool = True,
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
 ) -> define.Row:
     """SphereFace whose prototypes are remembered samples, with a gradient for semi-hard samples only.
 
@@ -24,39 +25,12 @@ def angular_triplet(
 
     Parameters
     ----------
-    embeddings : array (B, D)
+    embeddings
         One row per sample. A zero vector has a loss of log C, and no gradient while `semi_hard`.
-    prototypes : array (C, D)
-        One row per class, of any length. Constants to the gradient.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    margin : factor of the angle from 1 to 10; a number, or an array () or (B,)
-        m. 1 is no margin. An array is differentiated.
-    annealing : number of at least 0, or array ()
-        λ.
-    semi_hard : bool
+    margin
+        ... 1 is no margin. An array is differentiated.
+    semi_hard
         Whether only semi-hard samples have a gradient. A logit equal to the largest other is not semi-hard.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    keep_bytes : integer from 0
-        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

@@ -8,8 +8,9 @@ from anglos import define
 def batch_coco(
     embeddings: define.Embeddings, labels: define.BatchClasses, /, *,
     scale: define.Scale = 16.0, detach_centroids: bool = False,
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
 ) -> define.Row:
     """COCO without weights: cosine softmax against the means of the classes that are in the batch.
 
@@ -19,34 +20,20 @@ def batch_coco(
 
     Parameters
     ----------
-    embeddings : array (B, D)
+    embeddings
         One row per sample. A zero vector, or a mean that vanishes, has cosine 0 and gradient 0.
-    labels : integer array (B,)
-        Any integers: equal ones are one class.
-    scale : positive number, or array ()
+    scale
         α. An array is differentiated: a learnable scale.
-    detach_centroids : bool
+    detach_centroids
         Whether the means are constants to the gradient.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum. The class means are not weighted.
-    ignore_index : int
-        Rows with this label count for nothing: neither in a class mean, nor as a class, nor in the mean's divisor.
-    keep_bytes : integer from 0
-        If the B × B logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the embeddings, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
+    sample_weight
+        ... The class means are not weighted.
+    ignore_index
+        Samples with this label count for nothing: neither in a class mean, nor as a class, nor in the mean's
+        divisor.
+    keep_bytes
+        If the B × B logits take no more than this, the gradient reuses them; else it computes them again, in
+        tiles.
 
     References
     ----------

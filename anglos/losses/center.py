@@ -8,7 +8,8 @@ from anglos import define
 @define.rowwise(formula="ℓ = ½ |x − c_y|²", paper="Wen et al. 2016 (ECCV), doi:10.1007/978-3-319-46478-7_31")
 def center(
     embeddings: define.Embeddings, centers: define.Centers, labels: define.Labels, /, *,
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
+    reduction: define.Reduction = "mean",
 ) -> define.Direct:
     """Center loss: half the squared distance to the centre of the own class. Nothing is normalised.
 
@@ -17,29 +18,8 @@ def center(
 
     Parameters
     ----------
-    embeddings : array (B, D)
+    embeddings
         One row per sample.
-    centers : array (C, D)
-        One centre per class. It is differentiated.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

@@ -11,9 +11,9 @@ def combined_margin(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     m1: define.AnyAngleFactor = 1.0, m2: define.Angle = 0.3, m3: define.CosineMargin = 0.2, scale: define.Scale = 64.0,
     past_pi: define.PastPi = "smooth", gradient: define.Gradient = "exact",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
+    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
 ) -> define.Row:
     """Combined margin: softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃).
 
@@ -21,47 +21,12 @@ def combined_margin(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    weights : array (C, D)
-        One prototype per class, of any length likewise.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    m1 : factor of the angle above 0 and up to 10; a number, or an array () or (B,)
-        An integer needs no arccos.
-    m2 : angle in radians from 0 to π; a number, or an array () or (B,)
+    m2
         Added to the angle.
-    m3 : cosine from −2 to 2; a number, or an array () or (B,)
+    m3
         Subtracted from the cosine.
-    scale : positive number, or array ()
-        s. An array is differentiated: a learnable scale.
-    past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
+    past_pi
         As in `arcface`, where t = m₁θ + m₂ > π. "smooth" is (−1)ᵏ cos t − 2k for t from kπ to (k + 1)π.
-    gradient : {"exact", "straight_through"}
-        "straight_through" replaces φ′ by 1 (insightface since 2022-12, opensphere): not the value's gradient.
-    label_smoothing : number from 0 to 1, or array ()
-        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    keep_bytes : integer from 0
-        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

@@ -11,9 +11,10 @@ from anglos import define
 def contrastive(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
     margin: define.PairMargin = 1.0, squared: bool = True, distance: define.DistanceName = "euclidean",
-    normalize: bool = True, reference_embeddings: define.ReferenceEmbeddings = None,
-    reference_labels: define.ReferenceLabels = None, excluded_pairs: define.ExcludedPairs = None,
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+    normalize: define.NormalizedDistance = True,
+    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
+    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
+    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
     """Contrastive loss: positives are drawn together, negatives are pushed to a distance of the margin.
 
@@ -21,45 +22,16 @@ def contrastive(
 
     Parameters
     ----------
-    embeddings : array (B, D)
+    embeddings
         One row per sample. A zero vector has cosine 0 with all others.
-    labels : integer array (B,) or (B, L), or real floating array (B, N)
-        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
-        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
-        pair as a positive, 0 for a negative: a factor of its term, also in the mean's divisor. Weights are constants to
-        the gradient.
-    margin : number of at least 0, or array ()
-        m, in units of the distance. An array is differentiated.
-    squared : bool
+    labels
+        ... A weight is a factor of its term, also in the mean's divisor.
+    squared
         Whether distance and shortfall are squared.
-    distance : {"euclidean", "squared_euclidean", "cosine", "angle"}
+    distance
         D. "squared_euclidean" is |x − r|², "cosine" 1 − cos θ, "angle" θ in radians.
-    normalize : bool
-        Whether Euclidean distances are those of unit vectors.
-    reference_embeddings : array (N, D), optional
-        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
-        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,) or (N, K), optional
-        Their labels; None where `labels` are weights.
-    excluded_pairs : boolean array (B, N), optional
-        True where a pair is left out: neither positive nor negative. N = B without references.
-        Embeddings are finite all the same; `ignore_index` leaves out a sample that may not be.
-    sample_weight : array (B,), optional
-        Factor of the terms of every anchor; the mean is divided by their sum.
-    ignore_index : int
-        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
-    reduction : {"mean", "sum", "none"}
+    reduction
         The mean of all pairs; their sum; or the sum of each anchor's, (B,).
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

@@ -9,9 +9,10 @@ from anglos import define
 @define.pairs(formula="ℓ_ip = −x·p/τ + lse_n(x·n/τ)", paper="Yeh et al. 2022, arXiv:2110.06848")
 def dcl(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
-    temperature: define.Temperature = 0.1, reference_embeddings: define.ReferenceEmbeddings = None,
-    reference_labels: define.ReferenceLabels = None, excluded_pairs: define.ExcludedPairs = None,
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+    temperature: define.Temperature = 0.1,
+    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
+    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
+    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
     """Decoupled contrastive loss: NT-Xent without the positive in the denominator. Unbounded below.
 
@@ -20,40 +21,11 @@ def dcl(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,) or (B, L), or real floating array (B, N)
-        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
-        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
-        pair as a positive, 0 for a negative: a factor of its ℓ_ip, also in the mean's divisor. Weights are constants to
-        the gradient.
-    temperature : positive number, or array ()
-        τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature.
-    reference_embeddings : array (N, D), optional
-        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
-        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,) or (N, K), optional
-        Their labels; None where `labels` are weights.
-    excluded_pairs : boolean array (B, N), optional
-        True where a pair is left out: neither positive nor negative. N = B without references.
-        Embeddings are finite all the same; `ignore_index` leaves out a sample that may not be.
-    sample_weight : array (B,), optional
-        Factor of the terms of every anchor; the mean is divided by their sum.
-    ignore_index : int
-        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
-    reduction : {"mean", "sum", "none"}
-        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
-        each anchor's, (B,).
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
+    labels
+        ... A weight is a factor of its ℓ_ip, also in the mean's divisor.
+    reduction
+        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum
+        of each anchor's, (B,).
 
     References
     ----------

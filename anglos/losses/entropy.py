@@ -18,24 +18,14 @@ def entropy(
 
     Parameters
     ----------
-    logits : array (B, C)
-        One row per sample; −∞ excludes a class. With `from_logits=False`, the probabilities themselves.
-    from_logits : bool
+    logits
+        ... With `from_logits=False`, the probabilities themselves.
+    from_logits
         Whether rows are logits, or probabilities: numbers of at least 0, which are not checked to sum to 1.
-    sample_weight : array (B,), optional
+    sample_weight
         Factor of every row's entropy; the mean is divided by their sum.
-    reduction : {"mean", "sum", "none"}
+    reduction
         A number, or the B entropies one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the logits, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     Notes
     -----

@@ -12,8 +12,8 @@ def hcl(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
     temperature: define.Temperature = 0.5, beta: define.Factor = 1.0, tau_plus: define.Part = 0.1,
     reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None,
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
+    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
     """Contrastive loss with hard negatives: NT-Xent whose negatives are weighted by their similarity, and debiased.
 
@@ -23,45 +23,15 @@ def hcl(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,) or (B, L), or real floating array (B, N)
-        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
-        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
-        pair as a positive, 0 for a negative: a factor of its ℓ_ip, also in the mean's divisor. Weights are constants to
-        the gradient.
-    temperature : positive number, or array ()
-        τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature.
-    beta : number of at least 0, or array ()
-        β: how much harder negatives weigh. 0 is the debiased contrastive loss of Chuang et al. 2020. An array is
-        differentiated.
-    tau_plus : number from 0 to 0.99, or array ()
-        τ⁺: the probability that a negative is of the same class after all. An array is differentiated.
-    reference_embeddings : array (N, D), optional
-        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
-        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,) or (N, K), optional
-        Their labels; None where `labels` are weights.
-    excluded_pairs : boolean array (B, N), optional
-        True where a pair is left out: neither positive nor negative. N = B without references.
-        Embeddings are finite all the same; `ignore_index` leaves out a sample that may not be.
-    sample_weight : array (B,), optional
-        Factor of the terms of every anchor; the mean is divided by their sum.
-    ignore_index : int
-        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
-    reduction : {"mean", "sum", "none"}
-        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
-        each anchor's, (B,).
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
+    labels
+        ... A weight is a factor of its ℓ_ip, also in the mean's divisor.
+    beta
+        β: how much harder negatives weigh. 0 is the debiased contrastive loss of Chuang et al. 2020. ...
+    tau_plus
+        τ⁺: the probability that a negative is of the same class after all. ...
+    reduction
+        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum
+        of each anchor's, (B,).
 
     References
     ----------

@@ -21,35 +21,12 @@ def info_nce(
 
     Parameters
     ----------
-    queries : array (B, D)
-        One row per pair. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    keys : array (B, D)
+    keys
         The positive of each query; to the others it is a negative unless `negatives` are given.
-    negatives : array (M, D), optional
-        Negatives for all queries, in the place of the other keys: a queue, or mined ones.
-    temperature : positive number, or array ()
-        τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature.
-    symmetric : bool
+    symmetric
         The mean of this loss and of the one with queries and keys exchanged. Not with `negatives`.
     false_negatives : boolean array (B, B), or (B, M) with `negatives`, optional
         True where a key is no negative of the query after all, and is left out.
-    row_mask : boolean array (B,), optional
-        True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are
-        compared with nothing, and they leave the mean's divisor.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

@@ -9,9 +9,9 @@ from anglos import define
 def l2_softmax(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     scale: define.OptionalScale = None, bias: define.Bias = None,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
+    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
 ) -> define.Row:
     """L2-Softmax: softmax cross entropy of a linear layer on embeddings of fixed length s.
 
@@ -19,40 +19,11 @@ def l2_softmax(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    weights : array (C, D)
+    weights
         One row per class, not normalised.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    scale : positive number, or array (), optional
-        s, the paper's α. An array is differentiated. None: the larger of 16 and the paper's bound
-        log(p (C − 2) / (1 − p)) for the mean probability p = 0.9 of the label.
-    bias : array (C,), optional
-        b. It is differentiated.
-    label_smoothing : number from 0 to 1, or array ()
-        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    keep_bytes : integer from 0
-        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
+    scale
+        s, the paper's α. An array is differentiated. None: the larger of 16 and the paper's bound log(p (C − 2) /
+        (1 − p)) for the mean probability p = 0.9 of the label.
 
     References
     ----------

@@ -8,8 +8,9 @@ def linear_cross_entropy(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.LabelsOrProbabilities, /, *,
     bias: define.Bias = None,
     class_weight: define.ClassWeight = None, label_smoothing: define.LabelSmoothing = 0.0,
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
 ) -> define.Row:
     """Softmax cross entropy of a linear layer, without holding its logits.
 
@@ -18,41 +19,12 @@ def linear_cross_entropy(
 
     Parameters
     ----------
-    embeddings : array (B, D)
+    embeddings
         One row per sample.
-    weights : array (C, D)
+    weights
         One row per class.
-    labels : integer array (B,), or array (B, C)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN. Of real floating dtype, (B, C): probabilities t of the classes, numbers of at
-        least 0 that need not add up to 1, for ℓ = −Σ_j t_j log softmax(z)_j. They are differentiated if asked for.
-    bias : array (C,), optional
-        b. It is differentiated.
-    class_weight : array (C,), optional
-        ω, numbers of at least 0 by which the terms of every class are multiplied, smoothed ones too, as PyTorch's
-        `weight`: the mean of labels is divided by the sum of ω_y, that of probabilities by B. A constant.
-    label_smoothing : number from 0 to 1, or array ()
-        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor. Of no meaning to probabilities.
-    keep_bytes : integer from 0
-        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
+    ignore_index
+        ... Of no meaning to probabilities.
 
     References
     ----------

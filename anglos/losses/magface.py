@@ -11,9 +11,9 @@ def magface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     norm_range: define.NormRange = (10.0, 110.0), margin_range: define.AngleRange = (0.45, 0.8),
     regularizer: define.Factor = 35.0, scale: define.Scale = 64.0, past_pi: define.PastPi = "smooth",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
+    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
 ) -> define.Row:
     """MagFace: ArcFace with a margin that grows with the length of the embedding, which thereby measures quality.
 
@@ -22,46 +22,14 @@ def magface(
 
     Parameters
     ----------
-    embeddings : array (B, D)
+    embeddings
         One row per sample. Its length sets its margin.
-    weights : array (C, D)
-        One prototype per class, of any length likewise.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
     norm_range : two positive numbers
         l and u. No arrays: that the first is the smaller is checked before any arithmetic.
     margin_range : two angles in radians from 0 to π
         m(l) and m(u). No arrays, for the same reason.
-    regularizer : number of at least 0, or array ()
-        λ. The paper's analysis asks for at least s m′ u² l² / (u² − l²), 22.6 with these defaults. An array is
-        differentiated.
-    scale : positive number, or array ()
-        s. An array is differentiated: a learnable scale.
-    past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
-        φ where θ + m > π, as in `arcface`.
-    label_smoothing : number from 0 to 1, or array ()
-        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    keep_bytes : integer from 0
-        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
+    regularizer
+        λ. The paper's analysis asks for at least s m′ u² l² / (u² − l²), 22.6 with these defaults. ...
 
     Notes
     -----

@@ -12,8 +12,8 @@ def margin_cross_entropy(
     cosines: define.Cosines, labels: define.Labels, /, *,
     m1: define.AnyAngleFactor = 1.0, m2: define.Angle = 0.5, m3: define.CosineMargin = 0.0, scale: define.Scale = 64.0,
     past_pi: define.PastPi = "smooth",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
-    reduction: define.Reduction = "mean",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
+    ignore_index: define.IgnoreIndex = -100, reduction: define.Reduction = "mean",
 ) -> define.Direct:
     """Softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃), from a matrix of cosines.
 
@@ -23,40 +23,17 @@ def margin_cross_entropy(
 
     Parameters
     ----------
-    cosines : array (B, C)
-        cos θ of every sample with every class. The label's is clipped to −1 to 1; −∞ excludes another class. The slope
-        in a label's cosine of ±1 is infinite. It is cut off, in float32 at about 3000 s sin m₂: too much for float16.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    m1 : number above 0, up to 10; a number, or an array () or (B,)
+    cosines
+        ... The label's is clipped to −1 to 1; −∞ excludes another class. The slope in a label's cosine of ±1 is
+        infinite. It is cut off, in float32 at about 3000 s sin m₂: too much for float16.
+    m1
         m₁, a factor of the angle. An array is differentiated, as are those of the other options.
-    m2 : angle in radians, from 0 to π; a number, or an array () or (B,)
+    m2
         m₂, added to the angle.
-    m3 : cosine from −2 to 2; a number, or an array () or (B,)
+    m3
         m₃, subtracted from the cosine.
-    scale : positive number, or array ()
-        s. An array is differentiated: a learnable scale.
-    past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
+    past_pi
         How the label's logit goes on where m₁θ + m₂ > π, as in `arcface`.
-    label_smoothing : number from 0 to 1, or array ()
-        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the cosines, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

@@ -12,9 +12,10 @@ from anglos import define
 def multi_similarity(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
     alpha: define.PositiveFactor = 2.0, beta: define.PositiveFactor = 50.0, base: define.SharedCosineMargin = 0.5,
-    epsilon: define.Slack = 0.1, reference_embeddings: define.ReferenceEmbeddings = None,
-    reference_labels: define.ReferenceLabels = None, excluded_pairs: define.ExcludedPairs = None,
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+    epsilon: define.Slack = 0.1,
+    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
+    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
+    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
     """Multi-similarity loss, with the mining of its paper.
 
@@ -26,44 +27,18 @@ def multi_similarity(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,) or (B, L), or real floating array (B, N)
-        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
-        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
-        pair as a positive, 0 for a negative: a factor of its exponential. Weights are constants to the gradient.
-    alpha : positive number, or array ()
-        α, for positives. An array is differentiated.
-    beta : positive number, or array ()
-        β, for negatives. An array is differentiated.
-    base : cosine from −2 to 2, or array ()
-        λ. An array is differentiated.
-    epsilon : number of at least 0, array (), or None
+    labels
+        ... A weight is a factor of its exponential.
+    alpha
+        α, for positives. ...
+    beta
+        β, for negatives. ...
+    base
+        λ. ...
+    epsilon
         ε of the mining. None takes all pairs. An array is a constant to the gradient: pairs are in or out.
-    reference_embeddings : array (N, D), optional
-        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
-        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,) or (N, K), optional
-        Their labels; None where `labels` are weights.
-    excluded_pairs : boolean array (B, N), optional
-        True where a pair is left out: neither positive nor negative. N = B without references.
-        Embeddings are finite all the same; `ignore_index` leaves out a sample that may not be.
-    sample_weight : array (B,), optional
-        Factor of the terms of every anchor; the mean is divided by their sum.
-    ignore_index : int
-        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
-    reduction : {"mean", "sum", "none"}
+    reduction
         The mean of all anchors; their sum; or the sum of each anchor's, (B,).
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

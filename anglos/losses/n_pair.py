@@ -17,33 +17,12 @@ def n_pair(
 
     Parameters
     ----------
-    queries : array (B, D)
+    queries
         One row per pair. Nothing is normalised.
-    keys : array (B, D)
-        The positive of each query; to the others it is a negative.
-    regularizer : number of at least 0, or array ()
+    regularizer
         λ. An array is differentiated. Without it lengths grow for ever.
-    symmetric : bool
+    symmetric
         The mean of this loss and of the one with queries and keys exchanged.
-    false_negatives : boolean array (B, B), optional
-        True where a key is no negative of the query after all, and is left out.
-    row_mask : boolean array (B,), optional
-        True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are
-        compared with nothing, and they leave the mean's divisor.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

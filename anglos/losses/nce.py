@@ -24,37 +24,14 @@ def nce(
 
     Parameters
     ----------
-    queries : array (B, D)
+    queries
         One row per sample.
-    keys : array (B, D)
+    keys
         The key of each query.
-    negatives : array (M, D)
-        Draws from the noise, the same for all queries.
-    key_log_prob : array (B,), optional
-        log p_n of the keys; a constant. None is 0.
-    negative_log_prob : array (M,), optional
-        log p_n of the negatives; a constant. None is 0.
-    log_normalizer : number, or array ()
-        log Z. An array is differentiated.
-    normalize : bool
+    log_normalizer
+        log Z. ...
+    normalize
         Whether q·k is taken of unit vectors.
-    row_mask : boolean array (B,), optional
-        True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are
-        compared with nothing, and they leave the mean's divisor.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

@@ -12,7 +12,7 @@ from anglos import define
 def pair_margin(
     anchors: define.Anchors, others: define.Anchors, targets: define.PairTargets, /, *,
     margin: define.GivenPairMargin = 1.0, squared: bool = True, distance: define.DistanceName = "euclidean",
-    normalize: bool = True,
+    normalize: define.NormalizedDistance = True,
     sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
 ) -> define.Direct:
     """Contrastive loss of pairs that were chosen before: one per row.
@@ -24,36 +24,17 @@ def pair_margin(
 
     Parameters
     ----------
-    anchors : array (B, D)
+    anchors
         One row per pair. A zero vector has cosine 0 with all others, and gradient 0 where vectors are normalised.
-    others : array (B, D)
+    others
         What each is compared with.
-    targets : array (B,), of integers or of real floating dtype
-        1 where the two belong together, −1 where they do not; nothing else. A constant. Where values cannot be read
-        for free (under a trace, on a GPU), another number makes its row NaN.
-    margin : number of at least 0, or array () or (B,)
-        m, in units of the distance. An array is differentiated; (B,) is one margin per row.
-    squared : bool
+    targets
+        1 where the two belong together, −1 where they do not; nothing else. A constant. Where values cannot be
+        read for free (under a trace, on a GPU), another number makes the loss of its sample NaN.
+    squared
         Whether distance and shortfall are squared.
-    distance : {"euclidean", "squared_euclidean", "cosine", "angle"}
-        D. "squared_euclidean" is |x − r|², "cosine" 1 − cos θ, "angle" θ in radians. Of two equal embeddings all have
-        gradient 0.
-    normalize : bool
-        Whether Euclidean distances are those of unit vectors.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
+    distance
+        D. ...
 
     References
     ----------

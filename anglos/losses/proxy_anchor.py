@@ -11,7 +11,7 @@ from anglos import define
 def proxy_anchor(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     scale: define.Scale = 32.0, margin: define.SharedCosineMargin = 0.1,
-    ignore_index: int = -100, reduction: define.Reduction = "mean",
+    ignore_index: define.IgnoreIndex = -100, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
     """Proxy-Anchor: every class prototype is an anchor, the embeddings of the batch its positives and negatives.
 
@@ -20,31 +20,22 @@ def proxy_anchor(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    weights : array (C, D)
-        One prototype per class, of any length likewise.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes the loss NaN.
-    scale : positive number, or array ()
+    labels
+        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label out
+        of range makes the loss NaN.
+    scale
         α. An array is differentiated.
-    margin : cosine from −2 to 2, or array ()
-        δ. An array is differentiated.
-    ignore_index : int
+    margin
+        δ. ...
+    ignore_index
         Samples with this label take no part.
-    reduction : {"mean", "sum", "none"}
+    reduction
         The loss as above; C times that; or the C terms of the prototypes, of which the loss is the mean.
 
     Returns
     -------
     array () or (C,)
         Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

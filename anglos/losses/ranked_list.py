@@ -12,8 +12,8 @@ def ranked_list(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
     alpha: define.PositiveFactor = 1.2, margin: define.PairMargin = 0.4, temperature: define.Sharpness = 10.0,
     reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None,
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
+    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
     """Ranked list loss: positives within a ball, negatives outside a larger one, the nearest of them first.
 
@@ -24,43 +24,16 @@ def ranked_list(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    labels : integer array (B,) or (B, L), or real floating array (B, N)
-        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
-        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
-        pair as a positive, 0 for a negative: a factor of its term in the mean over p, divided by their sum. Weights are
-        constants to the gradient.
-    alpha : positive number, or array ()
-        α: negatives belong beyond this distance. An array is differentiated.
-    margin : number of at least 0, or array ()
+    labels
+        ... A weight is a factor of its term in the mean over p, divided by their sum.
+    alpha
+        α: negatives belong beyond this distance. ...
+    margin
         m: positives belong within α − m. An array is differentiated.
-    temperature : number of at least 0, or array ()
+    temperature
         T: how much more the nearest negatives weigh. An array is a constant to the gradient, as the weights are.
-    reference_embeddings : array (N, D), optional
-        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
-        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,) or (N, K), optional
-        Their labels; None where `labels` are weights.
-    excluded_pairs : boolean array (B, N), optional
-        True where a pair is left out: neither positive nor negative. N = B without references.
-        Embeddings are finite all the same; `ignore_index` leaves out a sample that may not be.
-    sample_weight : array (B,), optional
-        Factor of the terms of every anchor; the mean is divided by their sum.
-    ignore_index : int
-        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
-    reduction : {"mean", "sum", "none"}
+    reduction
         The mean of all anchors; their sum; or the sum of each anchor's, (B,).
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

@@ -19,33 +19,10 @@ def siglip(
 
     Parameters
     ----------
-    queries : array (B, D)
-        One row per pair. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    keys : array (B, D)
-        The positive of each query; to the others it is a negative.
-    log_scale : number, or array ()
+    log_scale
         t. An array is differentiated: a learnable scale.
-    bias : number, or array ()
+    bias
         b. An array is differentiated: a learnable bias.
-    false_negatives : boolean array (B, B), optional
-        True where a key is no negative of the query after all, and is left out.
-    row_mask : boolean array (B,), optional
-        True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are
-        compared with nothing, and they leave the mean's divisor.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

@@ -11,9 +11,9 @@ from anglos import define
 def soft_triple(
     embeddings: define.Embeddings, weights: define.SubWeights, labels: define.Labels, /, *,
     scale: define.Scale = 20.0, gamma: define.PositiveFactor = 10.0, margin: define.CosineMargin = 0.01,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
+    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
 ) -> define.Row:
     """SoftTriple: the cosine softmax with K centres per class, softly assigned.
 
@@ -23,41 +23,16 @@ def soft_triple(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    weights : array (C, K, D)
+    weights
         K centres per class, of any length.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    scale : positive number, or array ()
+    scale
         s, the paper's λ. An array is differentiated: a learnable scale.
-    gamma : positive number, or array ()
-        γ: how sharply the nearest centre is preferred. An array is differentiated.
-    margin : cosine from −2 to 2; a number, or an array () or (B,)
+    gamma
+        γ: how sharply the nearest centre is preferred. ...
+    margin
         m, the paper's δ.
-    label_smoothing : number from 0 to 1, or array ()
-        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    keep_bytes : integer from 0
+    keep_bytes
         If the B × C × K cosines take no more than this, the gradient reuses them; else they are computed again.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

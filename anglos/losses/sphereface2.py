@@ -14,8 +14,9 @@ def sphereface2(
     variant: Literal["C", "A", "M"] = "C", margin: define.SphereFace2Margin = None, scale: define.Scale = 40.0,
     balance: define.Balance = 0.7, t: define.PositiveFactor = 3.0, bias: define.ScalarBias = None,
     gradient: Literal["paper", "exact", "straight_through"] = "paper",
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
 ) -> define.Row:
     """SphereFace2: of every class by itself, whether the embedding belongs to it, with one bias for all.
 
@@ -26,50 +27,23 @@ def sphereface2(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    weights : array (C, D)
-        One prototype per class, of any length likewise.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    variant : {"C", "A", "M"}
+    variant
         Where the margin is: on the cosine, added to the angle, or a factor of it.
     margin : number from 0 to π, or array () or (B,), optional
         m: for C subtracted from g, for A an angle in radians, for M a factor. None: 0.4, 0.5, 1.7.
-    scale : positive number, or array ()
+    scale
         s, the paper's r. An array is differentiated: a learnable scale.
-    balance : number from 0 to 1, or array ()
+    balance
         λ, the weight of the label's class. An array is differentiated. Where `bias` is None, neither 0 nor 1, at
         which no bias is best.
-    t : positive number, or array ()
-        Of g: how much similarities are drawn apart. An array is differentiated.
-    bias : number, or array (), optional
-        b. An array is differentiated. None: `sphereface2_bias(C, ...)`, at which the loss of right angles is least. It
-        follows options that are arrays, and their gradients go through it; of margins (B,) it takes the default.
-    gradient : {"paper", "exact", "straight_through"}
-        "paper" takes the slope of A and M in cos θ_y as g′(cos θ_y) (for C this is exact); "straight_through" takes
-        every slope in a cosine as 1, as the authors' code does. Those in options are exact.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    keep_bytes : integer from 0
-        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
+    t
+        Of g: how much similarities are drawn apart. ...
+    bias
+        ... None: `sphereface2_bias(C, ...)`, at which the loss of right angles is least. It follows options that
+        are arrays, and their gradients go through it; of margins (B,) it takes the default.
+    gradient
+        "paper" takes the slope of A and M in cos θ_y as g′(cos θ_y) (for C this is exact); "straight_through"
+        takes every slope in a cosine as 1, as the authors' code does. Those in options are exact.
 
     References
     ----------

@@ -12,9 +12,9 @@ def sphereface_r(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     variant: Literal["v0", "v1", "v2"] = "v1", margin: define.AngleFactor = 1.5, scale: define.OptionalScale = 30.0,
     gradient: define.Gradient = "exact",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
+    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
 ) -> define.Row:
     """SphereFace-R: SphereFace revived, softmax cross entropy over s φ(θ_y) and s η(θ_j).
 
@@ -23,43 +23,14 @@ def sphereface_r(
 
     Parameters
     ----------
-    embeddings : array (B, D)
+    embeddings
         One row per sample. Its length does not matter, unless `scale` is None.
-    weights : array (C, D)
-        One prototype per class, of any length likewise.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    variant : {"v0", "v1", "v2"}
+    variant
         Which φ and η. In v1 a label beyond θ = π/m gets no gradient.
     margin : factor of the angle from 1 to 10; a number, or an array () (v0 and v1: or (B,))
         m.
-    scale : positive number, or array (), optional
+    scale
         s. None: the length of the embedding, |x| (no feature normalisation).
-    gradient : {"exact", "straight_through"}
-        "straight_through" replaces φ′ by 1 (insightface since 2022-12, opensphere): not the value's gradient.
-    label_smoothing : number from 0 to 1, or array ()
-        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    keep_bytes : integer from 0
-        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

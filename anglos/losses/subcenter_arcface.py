@@ -11,9 +11,9 @@ def subcenter_arcface(
     embeddings: define.Embeddings, weights: define.SubWeights, labels: define.Labels, /, *,
     margin: define.Angle = 0.5, scale: define.Scale = 64.0, past_pi: define.PastPi = "smooth",
     gradient: define.Gradient = "exact",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None, ignore_index: int = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
+    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
+    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
 ) -> define.Row:
     """Sub-center ArcFace: ArcFace with K prototypes per class, of which the nearest counts.
 
@@ -23,43 +23,8 @@ def subcenter_arcface(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    weights : array (C, K, D)
-        K prototypes per class, of any length.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    margin : angle in radians from 0 to π; a number, or an array () or (B,)
-        m.
-    scale : positive number, or array ()
-        s. An array is differentiated: a learnable scale.
-    past_pi : {"smooth", "linear", "shifted", "reflect", "clamp", "easy"}
-        φ where θ + m > π, as in `arcface`.
-    gradient : {"exact", "straight_through"}
-        "straight_through" replaces φ′ by 1 (insightface since 2022-12, opensphere): not the value's gradient.
-    label_smoothing : number from 0 to 1, or array ()
-        Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    keep_bytes : integer from 0
+    keep_bytes
         If the B × C × K cosines take no more than this, the gradient reuses them; else they are computed again.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

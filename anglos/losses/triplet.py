@@ -10,10 +10,11 @@ from anglos import define
 def triplet(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
     margin: define.TripletMargin = 0.2, soft: bool = False, mining: define.Mining = "batch_hard",
-    distance: define.DistanceName = "squared_euclidean", normalize: bool = True,
-    mean_over: Literal["active", "all"] = "active", reference_embeddings: define.ReferenceEmbeddings = None,
-    reference_labels: define.ReferenceLabels = None, excluded_pairs: define.ExcludedPairs = None,
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
+    distance: define.DistanceName = "squared_euclidean", normalize: define.NormalizedDistance = True,
+    mean_over: Literal["active", "all"] = "active",
+    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
+    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
+    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
     """Triplet loss: a positive shall be nearer to its anchor than a negative, by a margin; triplets are chosen in the
     batch.
@@ -26,56 +27,27 @@ def triplet(
 
     Parameters
     ----------
-    embeddings : array (B, D)
+    embeddings
         One row per sample. A zero vector has cosine 0 with all others.
-    labels : integer array (B,) or (B, L), or real floating array (B, N)
-        Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in
-        common are positives of each other. Or for every anchor and column, N = B without references, the weight of the
-        pair as a positive, 0 for a negative: a factor of its triplets, also in the mean's divisor; what is selected
-        depends only on whether it is 0. Weights are constants to the gradient.
-    margin : number of at least 0, array (), or "soft"
-        m, in units of the distance. An array is differentiated. "soft" is 0 with soft=True.
-    soft : bool
-        Whether the loss is log(1 + exp(d(a, p) − d(a, n) + m)), which has no end at the margin, in the place of the
+    labels
+        ... A weight is a factor of its triplets, also in the mean's divisor; what is selected depends only on
+        whether it is 0.
+    soft
+        Whether the loss is log(1 + exp(d(a, p) − d(a, n) + m)), which has no end at the margin, in place of the
         hinge.
-    mining : {"batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest"}
+    mining
         batch_hard: for every anchor its farthest positive and nearest negative. batch_all: all triplets, without
-        forming them (for a soft loss they are formed, a few anchors at a time: B³ steps). semi_hard: for every pair of
-        anchor and positive the nearest negative that is farther than the positive, if it is within the margin
-        (FaceNet); for a soft loss at any distance. semi_hard_or_easiest: that negative, margin or not, and if there is
-        none the farthest (TensorFlow).
-    distance : {"squared_euclidean", "euclidean", "cosine", "angle"}
-        d. "squared_euclidean" is |x − r|², "cosine" 1 − cos θ, "angle" θ in radians. Of two equal embeddings all have
-        gradient 0.
-    normalize : bool
-        Whether Euclidean distances are those of unit vectors.
-    mean_over : {"active", "all"}
-        Whether the mean is over the triplets with a loss above 0 or over all that were chosen. A soft loss is always
-        above 0.
-    reference_embeddings : array (N, D), optional
-        What the batch is compared with in the place of itself: a memory of past batches, or the batches of all
-        devices. It is differentiated if asked for. A sample of the batch that it holds counts as another sample.
-    reference_labels : integer array (N,) or (N, K), optional
-        Their labels; None where `labels` are weights.
-    excluded_pairs : boolean array (B, N), optional
-        True where a pair is left out: neither positive nor negative. N = B without references.
-        Embeddings are finite all the same; `ignore_index` leaves out a sample that may not be.
-    sample_weight : array (B,), optional
-        Factor of the terms of every anchor; the mean is divided by their sum.
-    ignore_index : int
-        Samples with this label, and no other, take no part: not as an anchor, a positive or a negative.
-    reduction : {"mean", "sum", "none"}
+        forming them (for a soft loss they are formed, a few anchors at a time: B³ steps). semi_hard: for every pair
+        of anchor and positive the nearest negative that is farther than the positive, if it is within the margin
+        (FaceNet); for a soft loss at any distance. semi_hard_or_easiest: that negative, margin or not, and if there
+        is none the farthest (TensorFlow).
+    distance
+        d. ...
+    mean_over
+        Whether the mean is over the triplets with a loss above 0 or over all that were chosen. A soft loss is
+        always above 0.
+    reduction
         The mean of the triplets that `mean_over` names; their sum; or the sum of each anchor's, (B,).
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

@@ -10,7 +10,7 @@ from anglos import define
 def triplet_margin(
     anchors: define.Anchors, positives: define.Positives, negatives: define.Anchors, /, *,
     margin: define.RowTripletMargin = 0.2, soft: bool = False, distance: define.DistanceName = "squared_euclidean",
-    normalize: bool = True, swap: bool = False,
+    normalize: define.NormalizedDistance = True, swap: bool = False,
     sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
 ) -> define.Direct:
     """Triplet loss of triplets that were chosen before: one per row.
@@ -21,38 +21,17 @@ def triplet_margin(
 
     Parameters
     ----------
-    anchors : array (B, D)
+    anchors
         One row per triplet. A zero vector has cosine 0 with all others.
-    positives : array (B, D)
-        Of the anchor's class.
-    negatives : array (B, D)
+    negatives
         Of another.
-    margin : number of at least 0, array () or (B,), or "soft"
-        m, in units of the distance. An array is differentiated; (B,) is one margin per row. "soft" is 0 with soft=True.
-    soft : bool
-        Whether the loss is log(1 + exp(d(a, p) − d(a, n) + m)), which has no end at the margin, in the place of the
+    soft
+        Whether the loss is log(1 + exp(d(a, p) − d(a, n) + m)), which has no end at the margin, in place of the
         hinge.
-    distance : {"squared_euclidean", "euclidean", "cosine", "angle"}
-        d. "squared_euclidean" is |x − r|², "cosine" 1 − cos θ, "angle" θ in radians. Of two equal embeddings all have
-        gradient 0.
-    normalize : bool
-        Whether Euclidean distances are those of unit vectors.
-    swap : bool
+    distance
+        d. ...
+    swap
         Whether d(a, n) is the smaller of d(a, n) and d(p, n) (Balntas et al. 2016).
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
 
     References
     ----------

@@ -11,8 +11,9 @@ def uniface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.CosineMargin = 0.4, scale: define.Scale = 64.0, bias: define.ScalarBias = None,
     negative_weight: define.Factor = 1.0,
-    sample_weight: define.SampleWeight = None, ignore_index: int = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
+    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
+    reduction: define.Reduction = "mean",
 ) -> define.Row:
     """UniFace (UCE): of every class by itself, whether the cosine exceeds one threshold for all.
 
@@ -20,41 +21,10 @@ def uniface(
 
     Parameters
     ----------
-    embeddings : array (B, D)
-        One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0.
-    weights : array (C, D)
-        One prototype per class, of any length likewise.
-    labels : integer array (B,)
-        0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label
-        out of range makes its row NaN.
-    margin : cosine from −2 to 2; a number, or an array () or (B,)
-        m.
-    scale : positive number, or array ()
-        s. An array is differentiated: a learnable scale.
-    bias : number, or array (), optional
+    bias
         b: the threshold is b/s. An array is differentiated. None: log(10 C), the paper's start.
-    negative_weight : number of at least 0, or array ()
-        l. An array is differentiated.
-    sample_weight : array (B,), optional
-        Factor of every row's loss; the mean is divided by their sum.
-    ignore_index : int
-        Rows with this label count for nothing and leave the mean's divisor.
-    keep_bytes : integer from 0
-        If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles.
-    gradient_products : {"full", "bfloat16"}
-        "bfloat16" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays.
-    reduction : {"mean", "sum", "none"}
-        A number, or the B losses one by one.
-
-    Returns
-    -------
-    array () or (B,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Before any arithmetic, with the argument's name, what it was and what is wanted.
+    negative_weight
+        l. ...
 
     Notes
     -----
