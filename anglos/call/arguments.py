@@ -22,7 +22,8 @@ class Array(Protocol):
 # Arrays.
 Embeddings = Annotated[Array, ArrayOf("B D", role="embeddings", text=(
     "One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0."))]
-Weights = Annotated[Array, ArrayOf("C D", role="weights", text="One prototype per class, of any length likewise.")]
+Weights = Annotated[Array, ArrayOf("C D", role="weights", text=(
+    "One prototype per class. Its length does not matter either."))]
 SubWeights = Annotated[Array, ArrayOf("C K D", role="weights", text="K prototypes per class, of any length.")]
 Prototypes = Annotated[Array, ArrayOf("C D", frozen=True, role="weights", text=(
     "One row per class, of any length. Constants to the gradient."))]
@@ -141,7 +142,8 @@ AngleRange = Annotated[tuple[float, float], Pair(Number("an angle in radians", 0
 PastPi = Annotated[Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"], OneOf(text=(
     "φ where θ + m > π, as in `arcface`."))]
 Gradient = Annotated[Literal["exact", "straight_through"], OneOf(text=(
-    "\"straight_through\" replaces φ′ by 1 (insightface since 2022-12, opensphere): not the value's gradient."))]
+    "\"straight_through\" replaces φ′ by 1, as insightface has done since 2022-12, and opensphere: that is not the "
+    "gradient of the value."))]
 Mining = Literal["batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest"]
 DistanceName = Annotated[Literal["squared_euclidean", "euclidean", "cosine", "angle"], OneOf(text=(
     "\"squared_euclidean\" is |x − r|², \"cosine\" 1 − cos θ, \"angle\" θ in radians. Of two equal embeddings all have "
@@ -152,15 +154,21 @@ NormalizedDistance = Annotated[bool, OneOf(text="Whether Euclidean distances are
 LabelSmoothing = Annotated[float | Array, Number("a probability", 0.0, 1.0, text=(
     "Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated."))]
 SampleWeight = Annotated[Array | None, ArrayOf("B", optional=True, low=0.0, text=(
-    "Factor of every sample's loss; the mean is divided by their sum."))]
+    "Factor of every sample's loss; the mean is divided by the sum of the factors."))]
 AnchorWeight = Annotated[Array | None, ArrayOf("B", optional=True, low=0.0, text=(
-    "Factor of the terms of every anchor; the mean is divided by their sum."))]
-IgnoreIndex = Annotated[int, Integer(text="Samples with this label count for nothing and leave the mean's divisor.")]
+    "Factor of every anchor's terms; the mean is divided by the sum of the factors."))]
+IgnoreIndex = Annotated[int, Integer(text=(
+    "Samples with this label count for nothing, not in the mean's divisor either."))]
 IgnoredGroup = Annotated[int, Integer(text=(
     "Samples with this label, and no other, take no part: not as an anchor, a positive or a negative."))]
 KeepBytes = Annotated[int, Integer(0, 2**63, text=(
     "If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles."))]
 GradientProducts = Annotated[Literal["full", "bfloat16"], OneOf(text=(
-    "\"bfloat16\" rounds what the gradient multiplies, by up to 2⁻⁹: faster where a processor has it. The loss stays "
-    "as it is."))]
+    "\"bfloat16\" rounds the factors of the gradient's matrix products, by up to 2⁻⁹: faster where the processor has "
+    "that type. The loss stays as it is."))]
 Reduction = Annotated[Literal["mean", "sum", "none"], OneOf(text="A number, or the B losses one by one.")]
+PairReduction = Annotated[Literal["mean", "sum", "none"], OneOf(text=(
+    "The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of "
+    "each anchor's, (B,)."))]
+AnchorReduction = Annotated[Literal["mean", "sum", "none"], OneOf(text=(
+    "The mean of all anchors; their sum; or the sum of each anchor's, (B,)."))]

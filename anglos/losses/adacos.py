@@ -20,11 +20,9 @@ def adacos(
 
     Parameters
     ----------
-    weights
-        One prototype per class, of any length.
     scale
-        ... None is the paper's fixed one and the start of the other, √2 log(C − 1); with fewer than three classes
-        √2 log 2.
+        ... None: the paper's fixed scale, from which the adaptive one starts too: √2 log(C − 1), or √2 log 2 for
+        fewer than three classes.
 
     References
     ----------
@@ -50,8 +48,8 @@ def _first_scale(weights: Any) -> float:
 def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any:
     """The scale of the next step: log(mean_i Σ_{j≠y} exp(s cos θ_ij)) / cos(min(π/4, median_i θ_iy)).
 
-    The median of an even number is the lower one; −100 is no label. `scale` may be None: the first one. It stays as it
-    is where nothing can be learnt from the batch, or where it would fall to 0 or below, as with one class or two.
+    The median of an even number is the lower one; −100 is no label. A `scale` of None is the paper's fixed one. The
+    scale stays as it is if the batch has no labels, or if it would fall to 0 or below, as with one class or two.
 
     >>> import math, numpy as np
     >>> x, prototypes = np.asarray([[1.0, 0.0]]), np.asarray([[1.0, 1.0], [0.0, 1.0], [0.0, 2.0]])

@@ -20,8 +20,7 @@ def adaface(
     """AdaFace: softmax cross entropy with a margin that adapts to the quality of a sample, read off its length.
 
     φ = cos(θ − m ẑ) − (m ẑ + m), with ẑ = clip(h (|x| − μ) / (σ + 0.001), −1, 1) and the angle kept within [0, π].
-    Lengths are
-    clipped to [0.001, 100] and, like μ and σ, are constants to the gradient.
+    Lengths are clipped to [0.001, 100] and, like μ and σ, are constants to the gradient.
 
     Parameters
     ----------
@@ -34,7 +33,7 @@ def adaface(
     norm_mean
         State: the running mean μ of lengths, from `anglos.adaface_update`. None: the mean of the batch.
     norm_std
-        State: their running standard deviation σ. None: that of the batch (unbiased; 0 for one row).
+        State: their running standard deviation σ. None: that of the batch (unbiased; 0 for one sample).
 
     Notes
     -----
@@ -46,8 +45,8 @@ def adaface(
 
     Examples
     --------
-    One row has the mean length: ẑ = 0. Aligned with its own prototype and at 90° to the other, m = 0.5, s = 2: 2 (1
-    − 0.5) and 0.
+    A single sample has the mean length: ẑ = 0. Aligned with its own prototype and at 90° to the other, m = 0.5, s = 2:
+    the logits are 2 (1 − 0.5) = 1 and 0.
 
     >>> import anglos, math, numpy as np
     >>> prototypes = np.asarray([[1.0, 0.0], [0.0, 1.0]])
@@ -60,7 +59,7 @@ def adaface(
 
 
 def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: float = 0.01) -> tuple[Any, Any]:
-    """The running mean and standard deviation of the lengths, moved by the part t_alpha towards those of a batch.
+    """The running mean and standard deviation of the lengths, moved by the share t_alpha towards those of a batch.
 
     The authors start from 20 and 100.
 
@@ -80,7 +79,7 @@ def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: f
 
 
 def _statistics(xp: Any, length: Any) -> tuple[Any, Any]:
-    """Mean and unbiased standard deviation of the lengths that are not 0, as those of ignored rows are."""
+    """Mean and unbiased standard deviation of the lengths that are not 0: those of ignored samples are."""
     counted = xp.astype(length > 0.0, length.dtype)
     count, length = xp.sum(counted), xp.clip(length, 0.001, 100.0)
     mean = xp.sum(counted * length) / xp.where(count > 0.0, count, 1.0)
@@ -88,7 +87,8 @@ def _statistics(xp: Any, length: Any) -> tuple[Any, Any]:
     return mean, xp.sqrt(xp.where(variance > 0.0, variance, 0.0))
 
 
-def _target(backend: Any, cos: Any, length: Any, *, margin: Any, h: Any, mean: Any, std: Any) -> define.Curve:
+def _target(backend: define.Backend, cos: Any, length: Any, *, margin: Any, h: Any, mean: Any, std: Any
+            ) -> define.Curve:
     """φ = cos(θ − m ẑ) − m ẑ − m, φ′ = sin(θ − m ẑ) / sin θ, ∂φ/∂m = ẑ sin(θ − m ẑ) − ẑ − 1.
 
     ∂φ/∂h = m (sin(θ − m ẑ) − 1) ∂ẑ/∂h, with ∂ẑ/∂h = (|x| − μ)/σ between −1 and 1.

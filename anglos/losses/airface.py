@@ -36,13 +36,13 @@ def airface(
     return define.Row(scale, partial(_line, margin=margin), define.CrossEntropy(label_smoothing), rest=_other)
 
 
-def _line(backend: Any, cos: Any, length: Any, *, margin: Any) -> define.Curve:
+def _line(backend: define.Backend, cos: Any, length: Any, *, margin: Any) -> define.Curve:
     """φ = 1 − 2 (θ + m) / π, φ′ = 2 / (π sin θ), ∂φ/∂m = −2/π."""
     sin, divisor = define.sines(backend, cos)
     theta = backend.xp.atan2(sin, cos)
     return define.Curve(1.0 - 2.0 * (theta + margin) / math.pi, 2.0 / (math.pi * divisor), {"margin": -2.0 / math.pi})
 
 
-def _other(backend: Any, cos: Any, statistic: Any) -> define.Curve:
+def _other(backend: define.Backend, cos: Any, statistic: Any) -> define.Curve:
     """η = φ without the margin."""
     return _line(backend, cos, None, margin=0.0)._replace(option_slopes={})

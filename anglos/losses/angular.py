@@ -14,7 +14,7 @@ def angular(
     alpha: define.AngularAngle = 0.7853981633974483,
     reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
     excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
+    ignore_index: define.IgnoredGroup = -100, reduction: define.PairReduction = "mean",
 ) -> define.PairRow:
     """Angular loss: the angle at the negative, in the triangle with anchor and positive, is pushed below α.
 
@@ -27,10 +27,7 @@ def angular(
     labels
         ... A weight is a factor of its ℓ_ap, also in the mean's divisor.
     alpha
-        α. An array is differentiated. The paper's 36° to 55° are 0.63 to 0.96.
-    reduction
-        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum
-        of each anchor's, (B,).
+        α, 45° by default. An array is differentiated. The paper's 36° to 55° are 0.63 to 0.96.
 
     References
     ----------
@@ -49,7 +46,7 @@ def angular(
     return define.PairRow(partial(_terms, alpha=alpha), wants_between=True, ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: define.PairTile, *, alpha: Any) -> define.Terms:
+def _terms(backend: define.Backend, tile: define.PairTile, *, alpha: Any) -> define.Terms:
     """ℓ_p = ς(h_p), h_p = log Σ_n e^(k (s_an + s_pn)) − c s_ap with k = 4 tan²α and c = 2 (1 + tan²α).
 
     The sum is a product of matrices, of A_an = e^(k s_an) and B_pn = e^(k s_pn). With q_p = σ(h_p) / Σ_n A_an B_pn:

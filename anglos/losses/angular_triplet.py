@@ -18,8 +18,8 @@ def angular_triplet(
     """SphereFace whose prototypes are remembered samples, with a gradient for semi-hard samples only.
 
     The value is that of `sphereface`: softmax cross entropy over |x| cos θ, the label's |x| (λ cos θ + ψ) / (1 + λ).
-    A sample has a gradient if the largest of its logits is not the label's; for m > 1 only if it would be without
-    the margin. The mean counts all samples. Prototypes have no gradient: after each step some are replaced by samples,
+    A sample has a gradient if the largest of its logits is not the label's; for m > 1 only if it would be the label's
+    without the margin. The mean counts all samples. Prototypes have no gradient; after each step samples replace some:
     `prototypes = anglos.angular_triplet_update(prototypes, embeddings, labels, replace)`. There are no triplets in it;
     for those, of angles, see `triplet(distance="angle")`.
 
@@ -50,19 +50,20 @@ def angular_triplet(
                       normalize_embeddings=False, gate=partial(_semi_hard, margin=margin) if semi_hard else None)
 
 
-def _semi_hard(xp: Any, largest: Any, own: Any, own_without_margin: Any, *, margin: Any) -> Any:
-    wrong = own < largest
+def _semi_hard(xp: Any, largest: Any, label: Any, without_margin: Any, *, margin: Any) -> Any:
+    """z_y < max_j z_j, and for m > 1 z_y without the margin ≥ max_j z_j."""
+    wrong = label < largest
     if define.is_number(margin):
-        return wrong if margin == 1.0 else wrong & (own_without_margin >= largest)
-    return wrong & ((margin * xp.ones_like(own) == 1.0) | (own_without_margin >= largest))
+        return wrong if margin == 1.0 else wrong & (without_margin >= largest)
+    return wrong & ((margin * xp.ones_like(label) == 1.0) | (without_margin >= largest))
 
 
 def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replace: Any) -> Any:
     """Prototypes with those of some samples' classes replaced by the samples, made unit vectors.
 
     `replace` is a boolean array (B,): the authors draw it anew in every step, True with probability ½. Of several
-    samples of one class the last counts; one with the label −100 does not. A zero vector stays one. Under a trace, a
-    label out of range makes the prototype of class 0 NaN.
+    samples of one class the last counts, and none with the label −100. A zero vector stays one. Under a trace, a label
+    out of range makes the prototype of class 0 NaN.
 
     >>> import numpy as np
     >>> old, new = np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.asarray([[-4.0, 0.0], [0.0, 5.0]])
@@ -75,7 +76,7 @@ def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replac
         backend, xp, classes = batch.backend, batch.backend.xp, batch.sizes["C"]
         x, prototypes, labels = (batch.values[name] for name in ("embeddings", "prototypes", "labels"))
         replace = batch.values["replace"] & batch.counted(labels)
-        # Nobody later of the same class.
+        # A sample wins if no later one of its class does.
         number = backend.arange(batch.sizes["B"], labels)
         later = (labels[:, None] == labels[None, :]) & (number[None, :] > number[:, None]) & replace[None, :]
         wins = (replace & ~xp.any(later, axis=1))[:, None]

@@ -16,7 +16,7 @@ def batch_coco(
 
     ℓ = −log( exp(α cos(x, c_y)) / Σ_k exp(α cos(x, c_k)) ), c_k the mean of the embeddings with label k, the sum over
     the classes in the batch. An embedding is part of the mean of its own class; the gradient goes through the means
-    too. A batch of one class costs nothing.
+    too. The loss of a batch of one class is 0.
 
     Parameters
     ----------

@@ -11,10 +11,10 @@ def center(
     sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
     reduction: define.Reduction = "mean",
 ) -> define.Direct:
-    """Center loss: half the squared distance to the centre of the own class. Nothing is normalised.
+    """Center loss: half the squared distance to the centre of the sample's class. Nothing is normalised.
 
-    ℓ = ½ |x − c_y|². Added to another loss with a small weight (0.003 to 0.01). The paper does not move the centres by
-    the gradient but by a rule of its own, `centers = anglos.center_update(centers, embeddings, labels)`.
+    ℓ = ½ |x − c_y|². It is added to another loss, with a small weight (0.003 to 0.01). The paper moves the centres not
+    by the gradient but by a rule of its own, `centers = anglos.center_update(centers, embeddings, labels)`.
 
     Parameters
     ----------
@@ -35,23 +35,25 @@ def center(
     return define.Direct(_value, _gradients)
 
 
-def _value(backend: Any, embeddings: Any, centers: Any, labels: Any) -> Any:
+def _value(backend: define.Backend, embeddings: Any, centers: Any, labels: Any) -> Any:
     """ℓ = ½ |x − c_y|², by differences: |x|² + |c|² − 2 x·c would cancel."""
     return 0.5 * backend.xp.sum(_difference(backend, embeddings, centers, labels) ** 2, axis=-1)
 
 
-def _gradients(backend: Any, g: Any, embeddings: Any, centers: Any, labels: Any) -> dict[str, Any]:
+def _gradients(backend: define.Backend, g: Any, embeddings: Any, centers: Any, labels: Any) -> dict[str, Any]:
     """∂ℓ/∂x = x − c_y, ∂L/∂c_j = Σ_{y_i = j} g_i (c_j − x_i)."""
     d_embeddings = g[:, None] * _difference(backend, embeddings, centers, labels)
     return {"embeddings": d_embeddings, "centers": -backend.sum_by_label(d_embeddings, labels, centers.shape[0])}
 
 
-def _difference(backend: Any, embeddings: Any, centers: Any, labels: Any) -> Any:
+def _difference(backend: define.Backend, embeddings: Any, centers: Any, labels: Any) -> Any:
     return embeddings - backend.xp.take(centers, labels, axis=0)
 
 
 def center_update(centers: Any, embeddings: Any, labels: Any, *, alpha: float = 0.5) -> Any:
-    """The paper's rule: c_j ← c_j − α Σ_{y_i = j} (c_j − x_i) / (1 + N_j), N_j the rows with label j; −100 is no label.
+    """The paper's rule: c_j ← c_j − α Σ_{y_i = j} (c_j − x_i) / (1 + N_j), N_j the number of samples with label j.
+
+    −100 is no label.
 
     >>> import numpy as np
     >>> center_update(np.asarray([[0.0], [5.0]]), np.asarray([[3.0], [9.0]]), np.asarray([0, 0])).tolist()

@@ -16,12 +16,11 @@ def circle(
     excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
     ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
-    """Circle loss over the pairs of every anchor: the further a similarity is from its optimum, the harder it is
-    pulled.
+    """Circle loss over pairs: the further a similarity is from its optimum, the harder it is pulled.
 
-    ℓ = ς( log Σ_n exp(γ [s_n + m]₊ (s_n − m)) + log Σ_p exp(−γ [1 + m − s_p]₊ (s_p − 1 + m)) ), s = cos θ and ς(v) =
-    log(1 + eᵛ). The weights in brackets are constants to the gradient. `circle_softmax` is the same against class
-    prototypes.
+    ℓ = ς( log Σ_n exp(γ [s_n + m]₊ (s_n − m)) + log Σ_p exp(−γ [1 + m − s_p]₊ (s_p − 1 + m)) ) for every anchor, with
+    s = cos θ and ς(v) = log(1 + eᵛ). The weights in brackets are constants to the gradient. `circle_softmax` is the
+    same against class prototypes.
 
     Parameters
     ----------
@@ -30,15 +29,15 @@ def circle(
     margin
         ... An array is differentiated, except in the brackets.
     scale
-        γ. An array is differentiated. The paper has 256 for faces, 64 to 128 for re-identification, and 80 with m
-        = 0.4 for retrieval.
+        γ. An array is differentiated. The paper has 256 for faces, 64 to 128 for re-identification, and 80, with
+        m = 0.4, for retrieval.
     reduction
         The mean of all anchors that have a positive and a negative; their sum; or the sum of each anchor's, (B,).
 
     References
     ----------
-    Sun et al., "Circle Loss: A Unified Perspective of Pair Similarity Optimization", CVPR 2020, arXiv:2002.10857, eq.
-    7.
+    Sun et al., "Circle Loss: A Unified Perspective of Pair Similarity Optimization", CVPR 2020, arXiv:2002.10857,
+    eq. 7.
 
     Examples
     --------
@@ -53,10 +52,10 @@ def circle(
     return define.PairRow(partial(_terms, margin=margin, scale=scale), ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: define.PairTile, *, margin: Any, scale: Any) -> define.Terms:
-    """ℓ = ς(L_n + L_p), q = σ(L_n + L_p), w = γ [..]₊; ∂ℓ/∂s_n = q w softmax_n, ∂ℓ/∂s_p = −q w softmax_p,
+def _terms(backend: define.Backend, tile: define.PairTile, *, margin: Any, scale: Any) -> define.Terms:
+    """ℓ = ς(L_n + L_p), q = σ(L_n + L_p), w = γ [..]₊; ∂ℓ/∂s_n = q w softmax_n, ∂ℓ/∂s_p = −q w softmax_p.
 
-    ∂ℓ/∂m = −q Σ w softmax, ∂ℓ/∂γ = q Σ logit/γ softmax, sums over both.
+    ∂ℓ/∂m = −q Σ w softmax, ∂ℓ/∂γ = q Σ logit/γ softmax, the sums over both.
     """
     xp, s = backend.xp, tile.values
     error = xp.where(tile.positive, 1.0 + margin - s, s + margin)

@@ -17,9 +17,8 @@ def circle_softmax(
 ) -> define.Row:
     """Circle loss with one prototype per class: softmax cross entropy with weights that grow with the error.
 
-    z_y = s α (cos θ_y − 1 + m), α = [1 + m − cos θ_y]₊;  z_j = s β (cos θ_j − m), β = [cos θ_j + m]₊. The weights α
-    and β
-    are constants to the gradient, as in the paper.
+    z_y = s α (cos θ_y − 1 + m), α = [1 + m − cos θ_y]₊;  z_j = s β (cos θ_j − m), β = [cos θ_j + m]₊. The
+    weights α and β are constants to the gradient, as in the paper.
 
     Parameters
     ----------
@@ -44,17 +43,17 @@ def circle_softmax(
                       rest=partial(_rest, margin=margin))
 
 
-def _target(backend: Any, cos: Any, length: Any, *, margin: Any) -> define.Curve:
+def _target(backend: define.Backend, cos: Any, length: Any, *, margin: Any) -> define.Curve:
     """φ = α (cos θ − 1 + m), φ′ = α, ∂φ/∂m = α."""
     weight = _weight(backend, 1.0 + margin - cos)
     return define.Curve(weight * (cos - 1.0 + margin), weight, {"margin": weight})
 
 
-def _rest(backend: Any, cos: Any, statistic: Any, *, margin: Any) -> define.Curve:
+def _rest(backend: define.Backend, cos: Any, statistic: Any, *, margin: Any) -> define.Curve:
     """η = β (cos θ − m), η′ = β, ∂η/∂m = −β."""
     weight = _weight(backend, cos + margin)
     return define.Curve(weight * (cos - margin), weight, {"margin": -weight})
 
 
-def _weight(backend: Any, error: Any) -> Any:
+def _weight(backend: define.Backend, error: Any) -> Any:
     return backend.stop_gradient(backend.xp.where(error > 0.0, error, 0.0))

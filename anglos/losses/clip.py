@@ -1,6 +1,5 @@
 """The loss of CLIP."""
 
-
 from anglos import define
 
 

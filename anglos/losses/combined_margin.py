@@ -46,7 +46,7 @@ def combined_margin(
                       define.CrossEntropy(label_smoothing), straight_through=gradient == "straight_through")
 
 
-def _target(backend: Any, cos: Any, length: Any, *, m1: Any, m2: Any, m3: Any, past_pi: str) -> define.Curve:
+def _target(backend: define.Backend, cos: Any, length: Any, *, m1: Any, m2: Any, m3: Any, past_pi: str) -> define.Curve:
     """φ = cos t − m₃ with t = m₁θ + m₂; φ′ = m₁ sin t / sin θ; ∂φ/∂m₁ = −θ sin t, ∂φ/∂m₂ = −sin t, ∂φ/∂m₃ = −1."""
     curve = define.turned_cosine(backend, cos, factor=m1, shift=m2, past_pi=past_pi)
     return define.Curve(curve.value - m3, curve.slope, {"m1": curve.by_factor, "m2": curve.by_shift, "m3": -1.0})

@@ -18,7 +18,7 @@ def contrastive(
 ) -> define.PairRow:
     """Contrastive loss: positives are drawn together, negatives are pushed to a distance of the margin.
 
-    ½ D² for a pair of one class and ½ [m − D]₊² for one of two; D and [m − D]₊ with `squared=False`.
+    ½ D² for a pair of one class, ½ [m − D]₊² for a pair of two; D and [m − D]₊ with `squared=False`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def contrastive(
                           ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: define.PairTile, *, margin: Any, squared: bool) -> define.Terms:
+def _terms(backend: define.Backend, tile: define.PairTile, *, margin: Any, squared: bool) -> define.Terms:
     """½ D² and ½ [m − D]₊², slopes D and −[m − D]₊; or D and [m − D]₊, slopes 1 and −1 where m > D. ∂/∂m = −∂/∂D_n."""
     xp, distance = backend.xp, tile.values
     error = xp.where(tile.positive, distance, margin - distance)

@@ -17,7 +17,7 @@ def cross_entropy(
     Parameters
     ----------
     ignore_index
-        ... Of no meaning to probabilities.
+        ... It has no meaning for probabilities.
 
     References
     ----------

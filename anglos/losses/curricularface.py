@@ -47,12 +47,12 @@ def curricularface(
                       statistic=partial(_threshold, margin=margin))
 
 
-def _threshold(backend: Any, cos: Any, *, margin: Any) -> Any:
+def _threshold(backend: define.Backend, cos: Any, *, margin: Any) -> Any:
     """cos(θ_y + m), without its continuation past π."""
     return define.turned_cosine(backend, cos, shift=margin, past_pi="reflect").value
 
 
-def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> define.Curve:
+def _rest(backend: define.Backend, cos: Any, threshold: Any, *, t: Any) -> define.Curve:
     """η = cos θ (t + cos θ), η′ = t + 2 cos θ where hard; cos θ, 1 elsewhere."""
     hard = cos > threshold
     return define.Curve(backend.xp.where(hard, cos * (t + cos), cos), backend.xp.where(hard, t + 2.0 * cos, 1.0))

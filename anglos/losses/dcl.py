@@ -12,7 +12,7 @@ def dcl(
     temperature: define.Temperature = 0.1,
     reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
     excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
+    ignore_index: define.IgnoredGroup = -100, reduction: define.PairReduction = "mean",
 ) -> define.PairRow:
     """Decoupled contrastive loss: NT-Xent without the positive in the denominator. Unbounded below.
 
@@ -23,9 +23,6 @@ def dcl(
     ----------
     labels
         ... A weight is a factor of its ℓ_ip, also in the mean's divisor.
-    reduction
-        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum
-        of each anchor's, (B,).
 
     References
     ----------
@@ -45,7 +42,7 @@ def dcl(
                           ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: define.PairTile) -> define.Terms:
+def _terms(backend: define.Backend, tile: define.PairTile) -> define.Terms:
     """ℓ_p = L − z_p, L the log-sum-exp of the negatives; ∂ℓ_p/∂z_p = −1, ∂ℓ_p/∂z_n = e^(z_n − L)."""
     xp, z = backend.xp, tile.values
     negatives = define.log_sum_exp(xp, z, tile.negative)

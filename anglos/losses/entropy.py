@@ -23,7 +23,7 @@ def entropy(
     from_logits
         Whether rows are logits, or probabilities: numbers of at least 0, which are not checked to sum to 1.
     sample_weight
-        Factor of every row's entropy; the mean is divided by their sum.
+        Factor of every row's entropy; the mean is divided by the sum of the factors.
     reduction
         A number, or the B entropies one by one.
 
@@ -46,20 +46,20 @@ def entropy(
     return define.Direct(_of_probabilities, _of_probabilities_pullback)
 
 
-def _of_logits(backend: Any, logits: Any) -> Any:
+def _of_logits(backend: define.Backend, logits: Any) -> Any:
     """H = log S − Σ d e^d / S, where d = z − max z and S = Σ e^d: two terms of one sign."""
     xp, (d, e, log_total) = backend.xp, _exponentials(backend, logits)
     return log_total - xp.sum(d * e, axis=-1) * xp.exp(-log_total)
 
 
-def _of_logits_pullback(backend: Any, g: Any, logits: Any) -> dict[str, Any]:
+def _of_logits_pullback(backend: define.Backend, g: Any, logits: Any) -> dict[str, Any]:
     """∂H/∂z_j = −p_j (log p_j + H)."""
     xp, (d, e, log_total) = backend.xp, _exponentials(backend, logits)
     log_p, p = d - log_total[:, None], e * xp.exp(-log_total)[:, None]
     return {"logits": -g[:, None] * p * (log_p + _of_logits(backend, logits)[:, None])}
 
 
-def _exponentials(backend: Any, logits: Any) -> tuple[Any, Any, Any]:
+def _exponentials(backend: define.Backend, logits: Any) -> tuple[Any, Any, Any]:
     """d, e^d and log S = log(1 + Σ of the others): without the largest term, 1, which would round a small S off."""
     xp = backend.xp
     largest = xp.argmax(logits, axis=-1)
@@ -70,12 +70,12 @@ def _exponentials(backend: Any, logits: Any) -> tuple[Any, Any, Any]:
     return d, e, xp.log1p(xp.sum(xp.where(others, e, 0.0), axis=-1))
 
 
-def _of_probabilities(backend: Any, p: Any) -> Any:
+def _of_probabilities(backend: define.Backend, p: Any) -> Any:
     """H = −Σ p log p."""
     return -backend.xp.sum(p * _floored_log(backend.xp, p), axis=-1)
 
 
-def _of_probabilities_pullback(backend: Any, g: Any, p: Any) -> dict[str, Any]:
+def _of_probabilities_pullback(backend: define.Backend, g: Any, p: Any) -> dict[str, Any]:
     """∂H/∂p_j = −(log p_j + 1)."""
     return {"logits": -g[:, None] * (_floored_log(backend.xp, p) + 1.0)}
 

@@ -13,13 +13,13 @@ def hcl(
     temperature: define.Temperature = 0.5, beta: define.Factor = 1.0, tau_plus: define.Part = 0.1,
     reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
     excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
+    ignore_index: define.IgnoredGroup = -100, reduction: define.PairReduction = "mean",
 ) -> define.PairRow:
     """Contrastive loss with hard negatives: NT-Xent whose negatives are weighted by their similarity, and debiased.
 
-    ℓ_ip = log(1 + N_g e^(−s_p)), s = cos θ / τ, N_g = max( N (R − τ⁺ e^(s_p)) / (1 − τ⁺), N e^(−1/τ) ) and R = Σ_n
-    e^((1+β) s_n) / Σ_n e^(β s_n): the mean of e^(s_n) over the N negatives, weighted by e^(β s_n), less the part τ⁺ of
-    them that are positives unawares. The weights are differentiated too, as in the authors' code.
+    ℓ_ip = log(1 + N_g e^(−s_p)), s = cos θ / τ, with N_g = max( N (R − τ⁺ e^(s_p)) / (1 − τ⁺), N e^(−1/τ) ) and
+    R = Σ_n e^((1+β) s_n) / Σ_n e^(β s_n): the mean of e^(s_n) over the N negatives, weighted by e^(β s_n), less the
+    share τ⁺ of them that are positives after all. The weights are differentiated too, as in the authors' code.
 
     Parameters
     ----------
@@ -29,9 +29,6 @@ def hcl(
         β: how much harder negatives weigh. 0 is the debiased contrastive loss of Chuang et al. 2020. ...
     tau_plus
         τ⁺: the probability that a negative is of the same class after all. ...
-    reduction
-        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum
-        of each anchor's, (B,).
 
     References
     ----------
@@ -52,7 +49,7 @@ def hcl(
                           names=define.by_temperature(temperature), ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: define.PairTile, *, beta: Any, tau_plus: Any, scale: Any) -> define.Terms:
+def _terms(backend: define.Backend, tile: define.PairTile, *, beta: Any, tau_plus: Any, scale: Any) -> define.Terms:
     """ℓ_p = ς(h_p), h_p = log N + max( log((e^(r − s_p) − τ⁺) / (1 − τ⁺)), −1/τ − s_p ), r = log R.
 
     ∂h_p/∂r = −∂h_p/∂s_p = 1 / (1 − τ⁺ e^(s_p − r)) in the first case, ∂h_p/∂s_p = −1 in the second;

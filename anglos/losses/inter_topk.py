@@ -48,7 +48,7 @@ def inter_topk(
                       define.CrossEntropy(label_smoothing), rest=partial(_rest, penalty=penalty), nearest=k)
 
 
-def _rest(backend: Any, cos: Any, near: Any, *, penalty: Any) -> define.Curve:
+def _rest(backend: define.Backend, cos: Any, near: Any, *, penalty: Any) -> define.Curve:
     """η = cos(θ − m′), η′ = sin(θ − m′) / sin θ, ∂η/∂m′ = sin(θ − m′) for the nearest, and 1, 0, 0 where θ < m′."""
     xp, (sin, divisor) = backend.xp, define.sines(backend, cos)
     cos_penalty, sin_penalty = define.cos_sin(xp, penalty)

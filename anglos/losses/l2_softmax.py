@@ -22,8 +22,8 @@ def l2_softmax(
     weights
         One row per class, not normalised.
     scale
-        s, the paper's α. An array is differentiated. None: the larger of 16 and the paper's bound log(p (C − 2) /
-        (1 − p)) for the mean probability p = 0.9 of the label.
+        s, the paper's α. An array is differentiated. None: the larger of 16 and the paper's bound
+        log(p (C − 2) / (1 − p)) for the mean probability p = 0.9 of the label.
 
     References
     ----------

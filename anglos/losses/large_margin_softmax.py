@@ -27,7 +27,7 @@ def large_margin_softmax(
     margin
         ... 1 is the linear layer without a margin; an integer needs no arccos.
     annealing
-        ... For even m the label's slope is 0 at 90°, where all start: begin with a large λ.
+        ... For even m the label's slope is 0 at 90°, where training starts: begin with a large λ.
 
     References
     ----------

@@ -14,8 +14,7 @@ def linear_cross_entropy(
 ) -> define.Row:
     """Softmax cross entropy of a linear layer, without holding its logits.
 
-    ℓ = −log softmax(x Wᵀ + b)_y: `torch.nn.functional.linear_cross_entropy`, in every library. Nothing is
-    normalised.
+    ℓ = −log softmax(x Wᵀ + b)_y: `torch.nn.functional.linear_cross_entropy`, in every library. Nothing is normalised.
 
     Parameters
     ----------
@@ -24,7 +23,7 @@ def linear_cross_entropy(
     weights
         One row per class.
     ignore_index
-        ... Of no meaning to probabilities.
+        ... It has no meaning for probabilities.
 
     References
     ----------

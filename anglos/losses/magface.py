@@ -18,7 +18,7 @@ def magface(
     """MagFace: ArcFace with a margin that grows with the length of the embedding, which thereby measures quality.
 
     φ = cos(θ + m(a)) with a = |x| clipped to [l, u] and m rising linearly from one end of `margin_range` to the
-    other; to the loss of each row comes λ (1/a + a/u²), which rewards length. The margin is differentiated in |x|.
+    other; to the loss of each sample comes λ (1/a + a/u²), which rewards length. The margin is differentiated in |x|.
 
     Parameters
     ----------
@@ -41,9 +41,8 @@ def magface(
 
     Examples
     --------
-    |x| = 1 = l, so that m = 60°; aligned with its own prototype and at 90° to the other, s = 2: the logits are 1
-    and 0, and
-    the regulariser is 1 + 1/4.
+    |x| = 1 = l, so that m = 60°; aligned with its own prototype and at 90° to the other, s = 2: the logits are 1 and 0,
+    and the regulariser is 1 + 1/4.
 
     >>> import anglos, math, numpy as np
     >>> options = {"norm_range": (1.0, 2.0), "margin_range": (math.pi / 3, math.pi / 2), "regularizer": 1.0,
@@ -58,7 +57,7 @@ def magface(
                       regularizer=partial(_regularizer, norms=norm_range, weight=regularizer))
 
 
-def _target(backend: Any, cos: Any, length: Any, *, norms: tuple[float, float], margins: tuple[float, float],
+def _target(backend: define.Backend, cos: Any, length: Any, *, norms: tuple[float, float], margins: tuple[float, float],
             past_pi: str) -> define.Curve:
     """φ = cos(θ + m(a)), m′ = (m_u − m_l) / (u − l), ∂φ/∂|x| = ∂φ/∂m · m′ between l and u."""
     (shortest, longest), (least, most) = norms, margins

@@ -18,8 +18,8 @@ def margin_cross_entropy(
     """Softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃), from a matrix of cosines.
 
     For those who compute the cosines themselves; `combined_margin` starts from embeddings and weights, and need not
-    hold the matrix. The function of this name in Paddle, with its options margin1, margin2, margin3; there the cosine
-    rises again past π, as with past_pi="reflect".
+    hold the matrix. It is Paddle's function of this name, with m1, m2, m3 for margin1, margin2, margin3; there the
+    cosine rises again past π, as with past_pi="reflect".
 
     Parameters
     ----------
@@ -53,28 +53,30 @@ def margin_cross_entropy(
     return define.Direct(partial(_value, parts, softmax, scale), partial(_gradients, parts, softmax, scale))
 
 
-def _cosines(backend: Any, cosines: Any, labels: Any, *, margin: Any, m3: Any) -> tuple[Any, Any, define.Turned]:
+def _cosines(backend: define.Backend, cosines: Any, labels: Any, *, margin: Any, m3: Any
+             ) -> tuple[Any, Any, define.Turned]:
     """F = cos θ, the label's cos(m₁θ + m₂) − m₃; which is the label's; and its slopes."""
-    xp, own = backend.xp, backend.is_label(labels, 0, cosines.T).T
-    cos = xp.sum(xp.where(own, cosines, 0.0), axis=1)
+    xp, is_label = backend.xp, backend.is_label(labels, 0, cosines.T).T
+    cos = xp.sum(xp.where(is_label, cosines, 0.0), axis=1)
     turned = margin(backend, xp.where(xp.abs(cos) == math.inf, math.nan, xp.clip(cos, -1.0, 1.0)))
-    return xp.where(own, (turned.value - m3)[:, None], cosines), own, turned
+    return xp.where(is_label, (turned.value - m3)[:, None], cosines), is_label, turned
 
 
-def _value(parts: Any, softmax: define.CrossEntropy, scale: Any, backend: Any, cosines: Any, labels: Any, *options: Any
-           ) -> Any:
+def _value(parts: Any, softmax: define.CrossEntropy, scale: Any, backend: define.Backend, cosines: Any, labels: Any,
+           *options: Any) -> Any:
     return define.softmax_value(softmax, backend, scale * parts(backend, cosines, labels)[0], labels)
 
 
-def _gradients(parts: Any, softmax: define.CrossEntropy, scale: Any, backend: Any, g: Any, cosines: Any, labels: Any,
-               *options: Any) -> dict[str, Any]:
+def _gradients(parts: Any, softmax: define.CrossEntropy, scale: Any, backend: define.Backend, g: Any, cosines: Any,
+               labels: Any, *options: Any) -> dict[str, Any]:
     """∂ℓ/∂F = s ∂ℓ/∂z, ∂ℓ/∂s = Σ_j F_j ∂ℓ/∂z_j, without what is excluded."""
-    xp, (values, own, turned) = backend.xp, parts(backend, cosines, labels)
+    xp, (values, is_label, turned) = backend.xp, parts(backend, cosines, labels)
     gradients = define.softmax_gradients(softmax, backend, g, scale * values, labels)
     d_logits = gradients.pop("logits")
     if options:
-        d_own = scale * xp.sum(xp.where(own, d_logits, 0.0), axis=1)
+        d_label = scale * xp.sum(xp.where(is_label, d_logits, 0.0), axis=1)
         by_scale = xp.sum(d_logits * xp.where(values == -math.inf, 0.0, values), axis=1)
-        gradients |= {"m1": d_own * turned.by_factor, "m2": d_own * turned.by_shift, "m3": -d_own, "scale": by_scale}
-    return {"cosines": scale * d_logits * xp.where(own, turned.slope[:, None], xp.ones_like(cosines)),
-            **gradients}
+        gradients |= {"m1": d_label * turned.by_factor, "m2": d_label * turned.by_shift, "m3": -d_label,
+                      "scale": by_scale}
+    slopes = xp.where(is_label, turned.slope[:, None], xp.ones_like(cosines))
+    return {"cosines": scale * d_logits * slopes, **gradients}

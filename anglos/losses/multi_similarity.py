@@ -15,7 +15,7 @@ def multi_similarity(
     epsilon: define.Slack = 0.1,
     reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
     excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
+    ignore_index: define.IgnoredGroup = -100, reduction: define.AnchorReduction = "mean",
 ) -> define.PairRow:
     """Multi-similarity loss, with the mining of its paper.
 
@@ -37,8 +37,6 @@ def multi_similarity(
         λ. ...
     epsilon
         ε of the mining. None takes all pairs. An array is a constant to the gradient: pairs are in or out.
-    reduction
-        The mean of all anchors; their sum; or the sum of each anchor's, (B,).
 
     References
     ----------
@@ -59,7 +57,8 @@ def multi_similarity(
                           ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: define.PairTile, *, alpha: Any, beta: Any, base: Any, epsilon: Any) -> define.Terms:
+def _terms(backend: define.Backend, tile: define.PairTile, *, alpha: Any, beta: Any, base: Any, epsilon: Any
+           ) -> define.Terms:
     """ℓ = ς(L_p)/α + ς(L_n)/β; ∂ℓ/∂s_p = −σ(L_p) softmax_p, ∂ℓ/∂s_n = σ(L_n) softmax_n, and ∂ℓ/∂λ = −Σ of both.
 
     ∂ℓ/∂α = (σ(L_p) Σ softmax_p z_p − ς(L_p)) / α², z_p = α (λ − s_p); ∂ℓ/∂β likewise.

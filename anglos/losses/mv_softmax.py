@@ -53,7 +53,7 @@ def mv_softmax(
                       statistic=lambda backend, cos: target(backend, cos, None).value)
 
 
-def _rest(backend: Any, cos: Any, threshold: Any, *, t: Any) -> define.Curve:
+def _rest(backend: define.Backend, cos: Any, threshold: Any, *, t: Any) -> define.Curve:
     """η = (t + 1) cos θ + t, η′ = t + 1, ∂η/∂t = cos θ + 1 where hard; cos θ, 1, 0 elsewhere."""
     xp, hard = backend.xp, cos > threshold
     return define.Curve(xp.where(hard, (t + 1.0) * cos + t, cos), xp.where(hard, xp.ones_like(cos) * (t + 1.0), 1.0),

@@ -13,7 +13,7 @@ def n_pair(
 ) -> define.PairRow:
     """N-pair: softmax cross entropy over the products of a query with all keys, and a price on lengths.
 
-    ℓ_i = −log( exp(q_i·k_i) / Σ_j exp(q_i·k_j) ) + λ (|q_i|² + |k_i|²). All rows are in the mean.
+    ℓ_i = −log( exp(q_i·k_i) / Σ_j exp(q_i·k_j) ) + λ (|q_i|² + |k_i|²). All pairs are in the mean.
 
     Parameters
     ----------

@@ -12,15 +12,14 @@ def nce(
     log_normalizer: define.AnyNumber = 0.0, normalize: bool = False, row_mask: define.RowMask = None,
     sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
-    """Noise contrastive estimation: of the key and of every negative by itself, whether it is data or noise.
+    """Noise contrastive estimation: is the key, is every negative by itself, data or noise?
 
     ℓ_i = ς(−G(q_i, k_i)) + Σ_m ς(G(q_i, n_m)), G(q, u) = q·u − log Z − log(M p_n(u)), ς(v) = log(1 + eᵛ), M the number
     of negatives, drawn from the noise p_n. log Z makes the model a probability: learn it, or leave it at 0.
 
-    Binary, and so unlike InfoNCE, which picks the data out of 1 + M candidates by a softmax, where log Z and log M
-    cancel; with noise p_n(k) = p(k) that does not depend on the query, its q·k has log p(k|q)/p(k) for its best value,
-    and log p_n is a part of it. `siglip` is NCE with −log(M p_n) learnt as one bias; word2vec's negative sampling sets
-    log(M p_n) to 0.
+    Unlike this, InfoNCE picks the data out of 1 + M candidates by a softmax, in which log Z and log M cancel; there,
+    with noise p_n(k) = p(k) that does not depend on the query, the best q·k is log p(k|q)/p(k), of which log p_n is a
+    part. `siglip` is NCE with −log(M p_n) learnt as one bias; word2vec's negative sampling sets log(M p_n) to 0.
 
     Parameters
     ----------

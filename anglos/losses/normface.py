@@ -14,7 +14,7 @@ def normface(
     """NormFace: softmax cross entropy over s cos θ, embeddings and prototypes both normalised.
 
     ℓ = −log( exp(s cos θ_y) / Σ_j exp(s cos θ_j) ), where θ_j is the angle between the embedding and prototype j.
-    Of C classes none can fall below log(1 + (C − 1) exp(−s C / (C − 1))) on average: a small s keeps the loss high.
+    Its mean over C classes cannot fall below log(1 + (C − 1) exp(−s C / (C − 1))): a small s keeps the loss high.
 
     Parameters
     ----------

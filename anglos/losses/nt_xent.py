@@ -13,7 +13,7 @@ def nt_xent(
     temperature: define.Temperature = 0.5,
     reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
     excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
+    ignore_index: define.IgnoredGroup = -100, reduction: define.PairReduction = "mean",
 ) -> define.PairRow:
     """NT-Xent: for every pair of one class, softmax cross entropy of its similarity against those of all negatives.
 
@@ -26,9 +26,6 @@ def nt_xent(
     ----------
     labels
         ... A weight is a factor of its ℓ_ip, also in the mean's divisor.
-    reduction
-        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum
-        of each anchor's, (B,).
 
     References
     ----------
@@ -50,7 +47,7 @@ def nt_xent(
                           ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: define.PairTile) -> define.Terms:
+def _terms(backend: define.Backend, tile: define.PairTile) -> define.Terms:
     """ℓ_p = ς(L − z_p), L the log-sum-exp of the negatives; ∂ℓ_p/∂z_p = −q, ∂ℓ_p/∂z_n = q softmax_n, q = σ(L − z_p)."""
     xp, z = backend.xp, tile.values
     negatives = define.log_sum_exp(xp, z, tile.negative)

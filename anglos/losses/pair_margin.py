@@ -15,10 +15,10 @@ def pair_margin(
     normalize: define.NormalizedDistance = True,
     sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
 ) -> define.Direct:
-    """Contrastive loss of pairs that were chosen before: one per row.
+    """Contrastive loss of given pairs, one per row.
 
     ½ D² for a positive pair and ½ [m − D]₊² for a negative one; D and [m − D]₊ with `squared=False`. The mean is over
-    all rows. `contrastive` takes all pairs of a batch. `torch.nn.CosineEmbeddingLoss(margin)` is this with
+    all pairs given; `contrastive` takes all pairs of a batch. `torch.nn.CosineEmbeddingLoss(margin)` is this with
     distance="cosine", squared=False and 1 − margin for m; sentence-transformers' `ContrastiveLoss()` is this with
     distance="cosine", margin=0.5 and 2 · label − 1 for targets.
 
@@ -28,9 +28,6 @@ def pair_margin(
         One row per pair. A zero vector has cosine 0 with all others, and gradient 0 where vectors are normalised.
     others
         What each is compared with.
-    targets
-        1 where the two belong together, −1 where they do not; nothing else. A constant. Where values cannot be
-        read for free (under a trace, on a GPU), another number makes the loss of its sample NaN.
     squared
         Whether distance and shortfall are squared.
     distance
@@ -56,7 +53,7 @@ def pair_margin(
     return define.Direct(partial(_value, parts), partial(_gradients, parts))
 
 
-def _parts(backend: Any, anchors: Any, others: Any, targets: Any, *options: Any, margin: Any, squared: bool,
+def _parts(backend: define.Backend, anchors: Any, others: Any, targets: Any, *options: Any, margin: Any, squared: bool,
            distance: str, normalize: bool) -> Any:
     """The points with 1/|x|; x − r; ½ D² or ½ [m − D]₊², or without the square; and the slopes in D² and in m."""
     xp = backend.xp
@@ -71,11 +68,11 @@ def _parts(backend: Any, anchors: Any, others: Any, targets: Any, *options: Any,
     return sides, difference, value, size * apart.slope(), xp.where(sign > 0.0, 0.0, -size)
 
 
-def _value(parts: Any, backend: Any, *inputs: Any) -> Any:
+def _value(parts: Any, backend: define.Backend, *inputs: Any) -> Any:
     return parts(backend, *inputs)[2]
 
 
-def _gradients(parts: Any, backend: Any, g: Any, *inputs: Any) -> dict[str, Any]:
+def _gradients(parts: Any, backend: define.Backend, g: Any, *inputs: Any) -> dict[str, Any]:
     """∂D²/∂x = 2 (x − r) = −∂D²/∂r."""
     sides, difference, _, slope, margin_slope = parts(backend, *inputs)
     d_anchors = 2.0 * (g * slope)[:, None] * difference

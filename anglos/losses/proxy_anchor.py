@@ -15,8 +15,8 @@ def proxy_anchor(
 ) -> define.PairRow:
     """Proxy-Anchor: every class prototype is an anchor, the embeddings of the batch its positives and negatives.
 
-    ℓ = (1/|P⁺|) Σ_{c∈P⁺} log(1 + Σ_{x∈c} exp(−α (cos(x, w_c) − δ))) + (1/C) Σ_c log(1 + Σ_{x∉c} exp(α (cos(x, w_c) +
-    δ))), P⁺ the classes with an embedding in the batch.
+    ℓ = (1/|P⁺|) Σ_{c∈P⁺} log(1 + Σ_{x∈c} exp(−α (cos(x, w_c) − δ)))
+    + (1/C) Σ_c log(1 + Σ_{x∉c} exp(α (cos(x, w_c) + δ))), P⁺ the classes with an embedding in the batch.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def proxy_anchor(
     Returns
     -------
     array () or (C,)
-        Of the type of the arithmetic: that of the inputs, float32 at least.
+        Of the floating-point type of the inputs, float32 at least.
 
     References
     ----------
@@ -54,7 +54,7 @@ def proxy_anchor(
     return define.PairRow(partial(_terms, scale=scale, margin=margin), ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: define.PairTile, *, scale: Any, margin: Any) -> define.Terms:
+def _terms(backend: define.Backend, tile: define.PairTile, *, scale: Any, margin: Any) -> define.Terms:
     """ℓ = (C/|P⁺|) ς(L_p) + ς(L_n); ∂ℓ/∂z_p = (C/|P⁺|) σ(L_p) softmax_p, ∂ℓ/∂z_n = σ(L_n) softmax_n.
 
     z_p = α (δ − s_p), z_n = α (s_n + δ): ∂ℓ/∂s_p = −α ∂ℓ/∂z_p, ∂ℓ/∂s_n = α ∂ℓ/∂z_n, ∂z/∂δ = α, ∂z/∂α = z/α.

@@ -13,7 +13,7 @@ def ranked_list(
     alpha: define.PositiveFactor = 1.2, margin: define.PairMargin = 0.4, temperature: define.Sharpness = 10.0,
     reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
     excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
+    ignore_index: define.IgnoredGroup = -100, reduction: define.AnchorReduction = "mean",
 ) -> define.PairRow:
     """Ranked list loss: positives within a ball, negatives outside a larger one, the nearest of them first.
 
@@ -32,8 +32,6 @@ def ranked_list(
         m: positives belong within α − m. An array is differentiated.
     temperature
         T: how much more the nearest negatives weigh. An array is a constant to the gradient, as the weights are.
-    reduction
-        The mean of all anchors; their sum; or the sum of each anchor's, (B,).
 
     References
     ----------
@@ -55,7 +53,8 @@ def ranked_list(
                           ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: define.PairTile, *, alpha: Any, margin: Any, temperature: Any) -> define.Terms:
+def _terms(backend: define.Backend, tile: define.PairTile, *, alpha: Any, margin: Any, temperature: Any
+           ) -> define.Terms:
     """ℓ = Σ_p (D_p − α + m) / |P| + Σ_n w_n (α − D_n); ∂ℓ/∂D_p = 1/|P|, ∂ℓ/∂D_n = −w_n; ∂ℓ/∂α is less their sum."""
     xp, distance = backend.xp, tile.values
     # Written so that a NaN stays in.

@@ -12,7 +12,7 @@ def siglip(
     false_negatives: define.FalseNegativePairs = None, row_mask: define.RowMask = None,
     sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
-    """SigLIP: of every pair of a query and a key by itself, whether they belong together.
+    """SigLIP: does a query belong with a key? Asked of every pair by itself.
 
     ℓ_i = Σ_j ς(−y_ij (eᵗ cos(q_i, k_j) + b)), y_ij = 1 for j = i and −1 else, ς(v) = log(1 + eᵛ). The mean is over
     queries, not pairs. The authors learn t from log 10 and b from −10: at first nearly all pairs are negative.

@@ -17,9 +17,8 @@ def soft_triple(
 ) -> define.Row:
     """SoftTriple: the cosine softmax with K centres per class, softly assigned.
 
-    S_j = Σ_k softmax_k(γ cos θ_jk) cos θ_jk; ℓ = −log( exp(s (S_y − m)) / (exp(s (S_y − m)) + Σ_{j≠y} exp(s S_j))
-    ). The paper's
-    term that draws the centres of a class together is not part of it.
+    ℓ = −log( exp(s (S_y − m)) / (exp(s (S_y − m)) + Σ_{j≠y} exp(s S_j)) ), S_j = Σ_k softmax_k(γ cos θ_jk) cos θ_jk.
+    The paper's term that draws the centres of a class together is not part of it.
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ def soft_triple(
                       merge=partial(_soft, gamma=gamma))
 
 
-def _soft(backend: Any, cosines: Any, *, gamma: Any) -> define.Curve:
+def _soft(backend: define.Backend, cosines: Any, *, gamma: Any) -> define.Curve:
     """S = Σ p_k s_k with p = softmax(γ s), ∂S/∂s_k = p_k (1 + γ (s_k − S)), ∂S/∂γ = Σ p_k (s_k − S)²."""
     xp = backend.xp
     p = xp.exp(gamma * (cosines - xp.max(cosines, axis=1, keepdims=True)))

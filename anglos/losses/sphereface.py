@@ -24,7 +24,7 @@ def sphereface(
     embeddings
         One row per sample. Its length |x| scales its logits, unless `scale` is given.
     weights
-        One prototype per class, normalised inside; a zero vector has cosine 0 and gradient 0.
+        One prototype per class. Its length does not matter; a zero vector has cosine 0 and gradient 0.
     margin
         ... 1 is the modified softmax; an integer needs no arccos.
     scale
@@ -38,8 +38,7 @@ def sphereface(
 
     Examples
     --------
-    At 60° to its own prototype and 30° to the other, |x| = 1, m = 2:
-    ψ = cos 120° = −1/2, against cos 30° = √(3/4).
+    At 60° to its own prototype and 30° to the other, |x| = 1, m = 2: ψ = cos 120° = −1/2, against cos 30° = √(3/4).
 
     >>> import anglos, math, numpy as np
     >>> prototypes, embeddings = np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.asarray([[0.5, math.sqrt(0.75)]])

@@ -18,12 +18,11 @@ def sphereface2(
     keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
     reduction: define.Reduction = "mean",
 ) -> define.Row:
-    """SphereFace2: of every class by itself, whether the embedding belongs to it, with one bias for all.
+    """SphereFace2: does the embedding belong to a class? Asked of every class by itself, with one bias for all.
 
-    ℓ = λ/s ς(−z_y) + (1 − λ)/s Σ_{j≠y} ς(z_j), with ς(v) = log(1 + eᵛ), the sum over classes, and g(v) = 2 ((v +
-    1)/2)ᵗ − 1:
-    C: z_y = s (g(cos θ_y) − m) + b, z_j = s (g(cos θ_j) + m) + b.  A: z_y = s g(cos(min(θ_y + m, π))) + b and
-    M: z_y = s g(cos(min(m θ_y, π))) + b, both with z_j = s g(cos θ_j) + b.
+    ℓ = λ/s ς(−z_y) + (1 − λ)/s Σ_{j≠y} ς(z_j), a sum over classes, with ς(v) = log(1 + eᵛ) and
+    g(v) = 2 ((v + 1)/2)ᵗ − 1. Variant C has z_y = s (g(cos θ_y) − m) + b and z_j = s (g(cos θ_j) + m) + b; A has
+    z_y = s g(cos(min(θ_y + m, π))) + b, M has z_y = s g(cos(min(m θ_y, π))) + b, both with z_j = s g(cos θ_j) + b.
 
     Parameters
     ----------
@@ -86,13 +85,13 @@ def sphereface2_bias(num_classes: int, *, variant: str = "C", margin: float = 0.
     >>> round(sphereface2_bias(5), 4), round(sphereface2_bias(10572, variant="A", margin=0.5), 4)
     (14.3365, 21.5816)
     """
-    own_cos = {"C": 0.0, "A": -math.sin(margin), "M": math.cos(min(margin * math.pi / 2, math.pi))}[variant]
+    label_cos = {"C": 0.0, "A": -math.sin(margin), "M": math.cos(min(margin * math.pi / 2, math.pi))}[variant]
     shift = margin if variant == "C" else 0.0
-    own, other = (float(scale * (2 * ((cos + 1) / 2) ** t - 1 + sign * shift)) for cos, sign in ((own_cos, -1),
-    (0.0, 1)))
-    number: float = _least_bias(math, lambda condition, a, b: a if condition else b, own, other,
-                               balance / ((1.0 - balance) * max(num_classes - 1, 1)))
-    return number
+    label, other = (float(scale * (2 * ((cos + 1) / 2) ** t - 1 + change))
+                    for cos, change in ((label_cos, -shift), (0.0, shift)))
+    odds = balance / ((1.0 - balance) * max(num_classes - 1, 1))
+    bias: float = _least_bias(math, lambda condition, a, b: a if condition else b, label, other, odds)
+    return bias
 
 
 def _g(xp: Any, cos: Any, t: Any) -> tuple[Any, Any, dict[str, Any]]:
@@ -102,7 +101,8 @@ def _g(xp: Any, cos: Any, t: Any) -> tuple[Any, Any, dict[str, Any]]:
     return twice - 1.0, t * half ** (t - 1.0), {} if define.is_number(t) else {"t": twice * xp.log(half)}
 
 
-def _target(backend: Any, cos: Any, length: Any, *, variant: str, margin: Any, t: Any, exact: bool) -> define.Curve:
+def _target(backend: define.Backend, cos: Any, length: Any, *, variant: str, margin: Any, t: Any, exact: bool
+            ) -> define.Curve:
     """C: g(v) − m and g′(v). A, M: g(φ) with φ = cos t; g′(φ) φ′ if exact, else g′(v) in the place of its slope."""
     xp = backend.xp
     if variant == "C":
@@ -120,7 +120,7 @@ def _target(backend: Any, cos: Any, length: Any, *, variant: str, margin: Any, t
     return define.Curve(unturned + (value - same), slope, {**by_margin, **by_t})
 
 
-def _rest(backend: Any, cos: Any, statistic: Any, *, variant: str, margin: Any, t: Any) -> define.Curve:
+def _rest(backend: define.Backend, cos: Any, statistic: Any, *, variant: str, margin: Any, t: Any) -> define.Curve:
     """η = g(v), for C g(v) + m; η′ = g′(v)."""
     value, slope, by_t = _g(backend.xp, cos, t)
     if variant == "C":
@@ -128,17 +128,17 @@ def _rest(backend: Any, cos: Any, statistic: Any, *, variant: str, margin: Any, 
     return define.Curve(value, slope, by_t)
 
 
-def _least_bias(xp: Any, where: Any, own: Any, other: Any, odds: Any) -> Any:
-    """The b at which z ς(−(own + b)) + ς(other + b) is least, z the odds: an equation in eᵇ, without cancellation."""
-    above = where(own > other, 0.5 * (own - other), 0.0)
+def _least_bias(xp: Any, where: Any, label: Any, other: Any, odds: Any) -> Any:
+    """The b at which z ς(−(label + b)) + ς(other + b) is least, z the odds: an equation in eᵇ, without cancellation."""
+    above = where(label > other, 0.5 * (label - other), 0.0)
     apart = abs(1.0 - odds) * xp.exp(-above)
-    log_sum = above + xp.log(apart + xp.sqrt(apart**2 + 4.0 * odds * xp.exp(own - other - 2.0 * above)))
-    return where(odds < 1.0, xp.log(2.0 * odds) - log_sum - other, log_sum - math.log(2.0) - own)
+    log_sum = above + xp.log(apart + xp.sqrt(apart**2 + 4.0 * odds * xp.exp(label - other - 2.0 * above)))
+    return where(odds < 1.0, xp.log(2.0 * odds) - log_sum - other, log_sum - math.log(2.0) - label)
 
 
-def _least_bias_slopes(backend: Any, bias: Any, own: Any, other: Any) -> tuple[Any, Any, Any]:
-    """∂b/∂own = −u/(u + v), ∂b/∂other = −v/(u + v), ∂b/∂log z = 1/(u + v), u = σ(own + b) and v = σ(−(other + b))."""
-    u, v = define.sigmoid(backend, own + bias), define.sigmoid(backend, -(other + bias))
+def _least_bias_slopes(backend: define.Backend, bias: Any, label: Any, other: Any) -> tuple[Any, Any, Any]:
+    """∂b/∂label = −u/(u + v), ∂b/∂other = −v/(u + v), ∂b/∂log z = 1/(u + v): u = σ(label + b), v = σ(−(other + b))."""
+    u, v = define.sigmoid(backend, label + bias), define.sigmoid(backend, -(other + bias))
     return -u / (u + v), -v / (u + v), 1.0 / (u + v)
 
 
@@ -148,14 +148,14 @@ def _bias_of_arrays(num_classes: int, variant: str, margin: Any, scale: Any, bal
     array = next(option for option in (margin, scale, balance, t) if not define.is_number(option))
     backend: Any = define.backend_of(array)
     zero = backend.asarray(0.0, array, array.dtype)
-    own = _target(backend, zero, None, variant=variant, margin=margin, t=t, exact=True)
+    label = _target(backend, zero, None, variant=variant, margin=margin, t=t, exact=True)
     other = _rest(backend, zero, None, variant=variant, margin=margin, t=t)
     odds = (balance + zero) / ((1.0 - balance) * max(num_classes - 1, 1))
-    bias = _least_bias(backend.xp, backend.xp.where, scale * own.value, scale * other.value, odds)
-    by_label, by_other, by_log_odds = _least_bias_slopes(backend, bias, scale * own.value, scale * other.value)
+    bias = _least_bias(backend.xp, backend.xp.where, scale * label.value, scale * other.value, odds)
+    by_label, by_other, by_log_odds = _least_bias_slopes(backend, bias, scale * label.value, scale * other.value)
     slopes = {name: scale * (by_label * slope + by_other * other.option_slopes.get(name, 0.0))
-              for name, slope in own.option_slopes.items()}
-    return bias, {**slopes, "scale": by_label * own.value + by_other * other.value,
+              for name, slope in label.option_slopes.items()}
+    return bias, {**slopes, "scale": by_label * label.value + by_other * other.value,
                   "balance": by_log_odds / (balance * (1.0 - balance))}
 
 

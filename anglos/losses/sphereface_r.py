@@ -56,13 +56,13 @@ def sphereface_r(
                       normalize_embeddings=scale is not None, straight_through=gradient == "straight_through")
 
 
-def _multiplied(backend: Any, cos: Any, length: Any, *, margin: Any, past_pi: str) -> define.Curve:
+def _multiplied(backend: define.Backend, cos: Any, length: Any, *, margin: Any, past_pi: str) -> define.Curve:
     """φ = cos mθ, φ′ = m sin mθ / sin θ, ∂φ/∂m = −θ sin mθ, and beyond π what `past_pi` says."""
     curve = define.turned_cosine(backend, cos, factor=margin, past_pi=past_pi)
     return define.Curve(curve.value, curve.slope, {"margin": curve.by_factor})
 
 
-def _divided(backend: Any, cos: Any, statistic: Any, *, margin: Any) -> define.Curve:
+def _divided(backend: define.Backend, cos: Any, statistic: Any, *, margin: Any) -> define.Curve:
     """η = cos(θ/m), η′ = sin(θ/m) / (m sin θ), ∂η/∂m = θ sin(θ/m) / m²."""
     curve = define.turned_cosine(backend, cos, factor=1.0 / margin)
     return define.Curve(curve.value, curve.slope, {"margin": -curve.by_factor / margin**2})

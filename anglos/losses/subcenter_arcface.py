@@ -46,7 +46,7 @@ def subcenter_arcface(
                       straight_through=gradient == "straight_through")
 
 
-def _nearest(backend: Any, cosines: Any) -> define.Curve:
+def _nearest(backend: define.Backend, cosines: Any) -> define.Curve:
     """S = max_k s_k, ∂S/∂s_k = 1 for the first of the largest."""
     xp, nearest = backend.xp, cosines[:, 0, ...]
     marks = [xp.ones_like(nearest)]

@@ -16,9 +16,9 @@ def supcon(
 ) -> define.PairRow:
     """Supervised contrastive loss: softmax over all other samples, with every sample of the same class a right answer.
 
-    out: ℓ_i = −(1/|P|) Σ_{p∈P} log p_ip; in: ℓ_i = −log((1/|P|) Σ_{p∈P} p_ip); p_ij = exp(cos(x_i, x_j)/τ) / Σ_{k≠i}
-    exp(cos(x_i, x_k)/τ), P the other samples of the class of x_i. For one positive each the two are one. The authors'
-    code multiplies by τ/0.07 and divides by all anchors, also those without a positive.
+    out: ℓ_i = −(1/|P|) Σ_{p∈P} log p_ip; in: ℓ_i = −log((1/|P|) Σ_{p∈P} p_ip), P the other samples of the class of x_i,
+    with p_ij = exp(cos(x_i, x_j)/τ) / Σ_{k≠i} exp(cos(x_i, x_k)/τ). With one positive each, both are the same. The
+    authors' code multiplies by τ/0.07 and divides by the number of all anchors, also those without a positive.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def supcon(
                           ignore_index=ignore_index)
 
 
-def _terms(backend: Any, tile: define.PairTile, *, form: str) -> define.Terms:
+def _terms(backend: define.Backend, tile: define.PairTile, *, form: str) -> define.Terms:
     """ℓ = L − mean_p z_p or L − L_P + log |P|, L and L_P the log-sum-exp of all and of the positives.
 
     ∂ℓ/∂z_j = e^(z_j − L) − 1[p]/|P| or e^(z_j − L) − 1[p] e^(z_j − L_P).

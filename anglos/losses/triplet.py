@@ -16,8 +16,7 @@ def triplet(
     excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
     ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
-    """Triplet loss: a positive shall be nearer to its anchor than a negative, by a margin; triplets are chosen in the
-    batch.
+    """Triplet loss: a positive shall be nearer to its anchor than a negative, by a margin, in triplets of the batch.
 
     ℓ = [d(a, p) − d(a, n) + m]₊, or log(1 + exp(d(a, p) − d(a, n) + m)) with soft=True. Distance and margin belong
     together: on unit vectors m on the squared distance is m/2 on the cosine distance. For triplets of your own see
@@ -33,8 +32,7 @@ def triplet(
         ... A weight is a factor of its triplets, also in the mean's divisor; what is selected depends only on
         whether it is 0.
     soft
-        Whether the loss is log(1 + exp(d(a, p) − d(a, n) + m)), which has no end at the margin, in place of the
-        hinge.
+        Whether the loss is log(1 + exp(d(a, p) − d(a, n) + m)), which never reaches 0, in place of the hinge.
     mining
         batch_hard: for every anchor its farthest positive and nearest negative. batch_all: all triplets, without
         forming them (for a soft loss they are formed, a few anchors at a time: B³ steps). semi_hard: for every pair

@@ -13,9 +13,9 @@ def triplet_margin(
     normalize: define.NormalizedDistance = True, swap: bool = False,
     sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
 ) -> define.Direct:
-    """Triplet loss of triplets that were chosen before: one per row.
+    """Triplet loss of given triplets, one per row.
 
-    ℓ = [d(a, p) − d(a, n) + m]₊, or log(1 + exp(d(a, p) − d(a, n) + m)) with soft=True. The mean is over all rows.
+    ℓ = [d(a, p) − d(a, n) + m]₊, or log(1 + exp(d(a, p) − d(a, n) + m)) with soft=True. The mean is over all of them.
     `triplet` chooses triplets in a batch; `torch.nn.TripletMarginLoss()` is this with margin=1, distance="euclidean"
     and normalize=False, up to the 1e-6 that it adds to differences.
 
@@ -24,14 +24,13 @@ def triplet_margin(
     anchors
         One row per triplet. A zero vector has cosine 0 with all others.
     negatives
-        Of another.
+        Of another class.
     soft
-        Whether the loss is log(1 + exp(d(a, p) − d(a, n) + m)), which has no end at the margin, in place of the
-        hinge.
+        Whether the loss is log(1 + exp(d(a, p) − d(a, n) + m)), which never reaches 0, in place of the hinge.
     distance
         d. ...
     swap
-        Whether d(a, n) is the smaller of d(a, n) and d(p, n) (Balntas et al. 2016).
+        Whether the smaller of d(a, n) and d(p, n) stands for d(a, n) (Balntas et al. 2016).
 
     References
     ----------
@@ -52,7 +51,8 @@ def triplet_margin(
     return define.Direct(partial(_value, parts), partial(_gradients, parts))
 
 
-def _parts(backend: Any, *points: Any, margin: Any, soft: bool, distance: str, swap: bool, normalize: bool) -> Any:
+def _parts(backend: define.Backend, *points: Any, margin: Any, soft: bool, distance: str, swap: bool, normalize: bool
+           ) -> Any:
     """The points with 1/|x|; their differences a − p, a − n, and p − n to swap; [d_ap − d_an + m]₊; its slopes."""
     xp = backend.xp
     sides = [define.unit_rows(backend, x) if normalize else (x, None) for x in points]
@@ -68,11 +68,11 @@ def _parts(backend: Any, *points: Any, margin: Any, soft: bool, distance: str, s
     return sides, differences, value, slopes, weight
 
 
-def _value(parts: Any, backend: Any, *inputs: Any) -> Any:
+def _value(parts: Any, backend: define.Backend, *inputs: Any) -> Any:
     return parts(backend, *inputs[:3])[2]
 
 
-def _gradients(parts: Any, backend: Any, g: Any, *inputs: Any) -> dict[str, Any]:
+def _gradients(parts: Any, backend: define.Backend, g: Any, *inputs: Any) -> dict[str, Any]:
     """∂D²_xr/∂x = 2 (x − r) = −∂D²_xr/∂r."""
     sides, differences, _, slopes, weight = parts(backend, *inputs[:3])
     pulls = (2.0 * (g * slope)[:, None] * one for slope, one in zip(slopes, differences, strict=True))

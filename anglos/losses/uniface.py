@@ -15,7 +15,7 @@ def uniface(
     keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
     reduction: define.Reduction = "mean",
 ) -> define.Row:
-    """UniFace (UCE): of every class by itself, whether the cosine exceeds one threshold for all.
+    """UniFace (UCE): does the cosine exceed a threshold? Asked of every class by itself, with one threshold for all.
 
     ℓ = ς(−(s (cos θ_y − m) − b)) + l Σ_{j≠y} ς(s cos θ_j − b), with ς(v) = log(1 + eᵛ): the sum over classes.
 
