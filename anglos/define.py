@@ -1,11 +1,19 @@
 """The door for new losses, the library's own and yours."""
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, Protocol, overload
 
 from anglos.arrays.backend import Backend as Backend
 from anglos.arrays.dispatch import backend_of as backend_of
 from anglos.call.arguments import *  # noqa: F403
+from anglos.call.common import Common as Common
+from anglos.call.common import LabelCommon as LabelCommon
+from anglos.call.common import MarginCommon as MarginCommon
+from anglos.call.common import PairCommon as PairCommon
+from anglos.call.common import PrototypeCommon as PrototypeCommon
+from anglos.call.common import ProxyCommon as ProxyCommon
+from anglos.call.definition import definition_of as _definition_of
 from anglos.call.kinds import ArrayOf as ArrayOf
 from anglos.call.loss import Loss as Loss
 from anglos.call.state import batch_of as batch_of
@@ -71,32 +79,45 @@ count_pairs, given_distances = _number, _of_given
 softmax_of_labels, softmax_of_targets = _of_labels, _of_targets
 
 Options = ParamSpec("Options")
+Function = Callable[Concatenate[Any, Options], Any]
 
 
 class Decorator(Protocol):
-    """Makes a loss of a function."""
+    """From the function of a loss to the loss."""
 
-    def __call__(self, function: Callable[Concatenate[Any, Options], Any], /) -> Loss[Options]:
+    def __call__(self, function: Function[Options], /) -> Loss[Options]:
         """The loss."""
 
 
-def _made(engine: Engine, formula: str, paper: str) -> Decorator:
-    def make(function: Callable[Concatenate[Any, Options], Any], /) -> Loss[Options]:
-        return Loss(function, engine, formula, paper)
-
-    return make
-
-
-def prototypes(*, formula: str = "", paper: str = "", engine: Engine = _prototypes) -> Decorator:
+@overload
+def prototypes(function: Function[Options], /) -> Loss[Options]: ...
+@overload
+def prototypes(*, formula: str = "", paper: str = "", engine: Engine = _prototypes) -> Decorator: ...
+def prototypes(function: Any = None, /, *, formula: str = "", paper: str = "", engine: Engine = _prototypes) -> Any:
     """Make a loss against class prototypes of a function of its arguments that returns a `Row`."""
-    return _made(engine, formula, paper)
+    return _made(function, engine, formula, paper)
 
 
-def pairs(*, formula: str = "", paper: str = "") -> Decorator:
+@overload
+def pairs(function: Function[Options], /) -> Loss[Options]: ...
+@overload
+def pairs(*, formula: str = "", paper: str = "") -> Decorator: ...
+def pairs(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any:
     """Make a loss over pairs of a function of its arguments that returns a `PairRow`."""
-    return _made(_pairs, formula, paper)
+    return _made(function, _pairs, formula, paper)
 
 
-def rowwise(*, formula: str = "", paper: str = "") -> Decorator:
+@overload
+def rowwise(function: Function[Options], /) -> Loss[Options]: ...
+@overload
+def rowwise(*, formula: str = "", paper: str = "") -> Decorator: ...
+def rowwise(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any:
     """Make a loss that needs no tiles of a function of its arguments that returns a `Direct`."""
-    return _made(_rowwise, formula, paper)
+    return _made(function, _rowwise, formula, paper)
+
+
+def _made(function: Any, engine: Engine, formula: str, paper: str) -> Any:
+    """The loss, or what makes it of a function that is still to come."""
+    if function is None:
+        return partial(_made, engine=engine, formula=formula, paper=paper)
+    return Loss(_definition_of(function, engine), engine, formula, paper)

@@ -705,7 +705,7 @@ def test_equal_embeddings_have_a_finite_gradient(library: Library) -> None:
 
 def test_normalised_gradients_are_orthogonal(head: Loss[...], library: Library) -> None:
     inputs, options = arrays(head, library), gentle(head)
-    row = head.function(*inputs, **{**head.defaults, **options})
+    row = head.row(*inputs, **{**head.defaults, **options})
     _, gradients = head.value_and_grad(*inputs, **options)
     for array, gradient, name in zip(inputs, gradients, ("embeddings", "weights"), strict=False):
         if row.normalize_embeddings if name == "embeddings" else row.normalize_weights:

@@ -1,9 +1,8 @@
 """The Loss object: from a call to its checks, its backend, and its engine; and the registry of all losses."""
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import update_wrapper
-from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import unwrapped
@@ -20,8 +19,9 @@ from anglos.call.check import (
     kinds_of,
     ranged_of,
 )
+from anglos.call.definition import Definition
 from anglos.call.documentation import document
-from anglos.call.kinds import has_gradient, kind_of, roles_of
+from anglos.call.kinds import has_gradient, roles_of
 from anglos.call.plan import Means, Plan, signature
 from anglos.call.samples import Samples, reduce, reduce_pullback, samples_of
 from anglos.engines.contract import Engine
@@ -32,8 +32,6 @@ First = TypeVar("First", bound=ArrayType)  # of this type the result is taken to
 
 _MISSING: Any = None  # a first array, for type checkers: the refusal is ours
 
-# Handled here for every loss; the others go to its engine.
-_COMMON = ("sample_weight", "ignore_index", "keep_bytes", "gradient_products", "reduction")
 _FORMS = 256  # of a loss, at most: batches of every size have one
 
 
@@ -43,21 +41,15 @@ class Loss(Generic[Options]):
     Made by `anglos.define` from a function whose signature and docstring it takes over. Hashable and picklable.
     """
 
-    def __init__(self, function: Callable[Concatenate[Any, Options], Any], engine: Engine, formula: str, paper: str
-                 ) -> None:
-        update_wrapper(self, function)  # type: ignore[arg-type]
-        self.name, self.function, self.engine = function.__name__, function, engine
+    def __init__(self, definition: Definition, engine: Engine, formula: str = "", paper: str = "") -> None:
+        update_wrapper(self, definition.function)  # type: ignore[arg-type]
+        self.__qualname__ = definition.function.__qualname__
+        self.name, self.function, self.engine = definition.function.__name__, definition.function, engine
         self.formula, self.paper = formula, paper
-        known = inspect.signature(function)
-        self.__signature__ = known.replace(return_annotation=Any)
-        parameters = known.parameters.values()
-        positional = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
-        self.arrays = tuple(p.name for p in positional)
-        self.required = sum(p.default is p.empty for p in positional)
-        self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        self.kinds = {p.name: kind_of(p.annotation) for p in parameters}
+        self.__signature__ = definition.signature
+        self.arrays, self.required = definition.arrays, definition.required
+        self.defaults, self.kinds, self.row = definition.defaults, definition.kinds, definition.row
         self.roles = roles_of(self.name, self.kinds) if engine.INPUTS_BY_ROLE else {}
-        self.common = {name: None for name in _COMMON if name in self.defaults}
         self.with_gradient = tuple(name for name in self.arrays if has_gradient(self.kinds[name]))
         self.frozen = tuple(name for name, kind in self.kinds.items() if getattr(kind, "frozen", False))
         self.settled = check_defaults(self.name, self.kinds, self.defaults)
@@ -66,10 +58,10 @@ class Loss(Generic[Options]):
         del self.__doc__  # assembled when it is read
 
     def __repr__(self) -> str:
-        return f"<loss anglos.{self.name}>"
+        return f"<loss {'anglos' if self.__module__.startswith('anglos.') else self.__module__}.{self.name}>"
 
     def __reduce__(self) -> str:
-        return self.name
+        return self.__qualname__
 
     def __call__(self, first: First = _MISSING, /, *arrays: Options.args, **options: Options.kwargs) -> First:
         """The loss. In PyTorch and JAX it can be differentiated, by the analytical gradient."""

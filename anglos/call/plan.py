@@ -47,7 +47,7 @@ class Plan:
             return self
         shapes = tuple([tuple(array.shape) for array in arrays])
         shaped = [SimpleNamespace(shape=shape) for shape in shapes]  # a loss may ask for nothing else
-        row = self.loss.function(*shaped, **{**self.loss.common, **dict(self.options)})
+        row = self.loss.row(*shaped, **dict(self.options))
         names = tuple([self.loss.roles.get(name, name) for name in self.names])
         return replace(self, shapes=shapes, known=(row, names))
 
@@ -105,7 +105,7 @@ class Plan:
                 if loss.kinds[name].dtype == "real floating":
                     inputs[name] = self.backend.xp.astype(inputs[name], dtype, copy=False)
                 options[name] = inputs[name]
-        row = loss.function(*positional, **{**loss.common, **options})
+        row = loss.row(*positional, **options)
         return row, {loss.roles.get(name, name): array for name, array in inputs.items()}
 
 

@@ -108,7 +108,7 @@ def _arrays(loss: Loss[...]) -> dict[str, Any]:
 
 
 def _row(loss: Loss[...], values: Mapping[str, Any]) -> Any:
-    return loss.function(*(values[name] for name in loss.arrays), **{name: values[name] for name in loss.defaults})
+    return loss.row(*(values[name] for name in loss.arrays), **{name: values[name] for name in loss.defaults})
 
 
 def _is_drawable(row: Any) -> bool:

@@ -1,0 +1,73 @@
+"""Options that losses have in common: they come by themselves, where a function does not name them.
+
+A function that takes them as `**common: Unpack[...]` tells type checkers and readers which they are.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypedDict, get_type_hints
+
+from anglos.call.arguments import (
+    ExcludedPairs,
+    GradientProducts,
+    IgnoreIndex,
+    KeepBytes,
+    LabelSmoothing,
+    Reduction,
+    ReferenceEmbeddings,
+    ReferenceLabels,
+    SampleWeight,
+)
+
+
+class Common(TypedDict, total=False):
+    """Of every loss whose samples have losses of their own."""
+
+    sample_weight: SampleWeight
+    reduction: Reduction
+
+
+class LabelCommon(Common, total=False):
+    """Of losses with labels."""
+
+    ignore_index: IgnoreIndex
+
+
+class PrototypeCommon(LabelCommon, total=False):
+    """Of losses against class prototypes, which come in tiles."""
+
+    keep_bytes: KeepBytes
+    gradient_products: GradientProducts
+
+
+class MarginCommon(PrototypeCommon, total=False):
+    """Of losses made by `define.margin`, but for the scale, and of all whose reduction is the cross entropy."""
+
+    label_smoothing: LabelSmoothing
+
+
+class PairCommon(LabelCommon, total=False):
+    """Of losses over the pairs of a batch, told apart by labels."""
+
+    reference_embeddings: ReferenceEmbeddings
+    reference_labels: ReferenceLabels
+    excluded_pairs: ExcludedPairs
+
+
+class ProxyCommon(TypedDict, total=False):
+    """Of losses over pairs of prototypes and embeddings, whose sum is over the prototypes."""
+
+    ignore_index: IgnoreIndex
+    reduction: Reduction
+
+
+DEFAULTS: Mapping[str, Any] = {
+    "label_smoothing": 0.0, "reference_embeddings": None, "reference_labels": None, "excluded_pairs": None,
+    "sample_weight": None, "ignore_index": -100, "keep_bytes": 2**28, "gradient_products": "full", "reduction": "mean",
+}
+"""In the order of signatures."""
+
+
+def annotations_of(common: Any) -> dict[str, Any]:
+    """The annotation of every option of one of these classes, or of `Unpack` of it, in the order of signatures."""
+    hints = get_type_hints(getattr(common, "__args__", (common,))[0], include_extras=True)
+    return {name: hints[name] for name in DEFAULTS if name in hints}

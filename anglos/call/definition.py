@@ -1,0 +1,183 @@
+"""From a function to the definition of a loss: its arrays, its options with what each may be, and its row."""
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from types import FunctionType, SimpleNamespace
+from typing import Any, NoReturn, Unpack, get_origin, get_type_hints
+
+from anglos.call.arguments import AnyNumber
+from anglos.call.common import (
+    DEFAULTS,
+    Common,
+    LabelCommon,
+    PairCommon,
+    PrototypeCommon,
+    ProxyCommon,
+    annotations_of,
+)
+from anglos.call.kinds import describe, kind_of
+from anglos.engines import rowwise
+from anglos.engines.contract import Engine
+from anglos.engines.pairs import engine as pairs
+from anglos.engines.pairs.row import PairRow
+from anglos.engines.prototypes.row import Row
+from anglos.engines.reductions import CrossEntropy
+from anglos.engines.rowwise import Direct
+
+_KINDS = ("a kind of anglos.define, such as define.Number, define.PerSample or define.Angle, or float, int, bool or "
+          "Literal[...]")
+_NO_ARRAYS = ("the arrays before a /, each annotated, as in (embeddings: define.Embeddings, "
+              "weights: define.Weights, labels: define.Labels, /, *, ...)")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a loss is, made of a function."""
+
+    function: Callable[..., Any]
+    signature: inspect.Signature
+    arrays: tuple[str, ...]
+    required: int
+    """How many of the arrays must be given."""
+    defaults: dict[str, Any]
+    kinds: Mapping[str, Any]
+    row: Callable[..., Any]
+    """(*arrays, **options) -> what the engine wants to know of the loss."""
+
+
+def definition_of(function: Any, engine: Engine) -> Definition:
+    """Of a function of the loss's arrays and options, which returns the engine's row."""
+    name = name_of(function)
+    parameters = parameters_of(name, function)
+    positional = {p.name: p for p in parameters.values() if p.kind is p.POSITIONAL_ONLY}
+    if not positional:
+        _refuse(name, "its arrays", "were none", _NO_ARRAYS)
+    own = {key: p for key, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+    kinds = {key: annotated_kind(name, p) for key, p in own.items()}
+    more = with_common(own, common_of(parameters, kinds, engine))
+    row = partial(_row, name, function, frozenset(own), _wanted(engine))
+    return define(function, more, row)
+
+
+def define(function: Any, parameters: Mapping[str, inspect.Parameter], row: Callable[..., Any]) -> Definition:
+    """The definition of a loss with these parameters, all of them annotated by kinds."""
+    name, positional = name_of(function), [p for p in parameters.values() if p.kind is p.POSITIONAL_ONLY]
+    defaults = {key: p.default for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    for key, default in defaults.items():
+        if default is inspect.Parameter.empty:
+            _refuse(name, f"option {key}", "had no default", "one, so that a call need not name it")
+    kinds = {key: annotated_kind(name, p) for key, p in parameters.items()}
+    return Definition(function, inspect.Signature(list(parameters.values()), return_annotation=Any),
+                      tuple(p.name for p in positional), sum(p.default is p.empty for p in positional), defaults, kinds,
+                      row)
+
+
+def name_of(function: Any) -> str:
+    """Its name; refused if it is no function that has one."""
+    if not isinstance(function, FunctionType):
+        raise TypeError(f"define: what was decorated was {describe(function)}; wanted a function")
+    if not function.__name__.isidentifier():
+        raise TypeError(f"define: the function was a {function.__name__.strip('<>')}; wanted one with a name: def")
+    return function.__name__
+
+
+def parameters_of(name: str, function: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of a function with their annotations, also of those that are written as words."""
+    parameters = dict(inspect.signature(function).parameters)
+    around: Any = None
+    for key, one in parameters.items():
+        if one.kind is one.VAR_POSITIONAL:
+            _refuse(name, f"*{key}", "was among its arguments", "every array by its own name")
+        if isinstance(one.annotation, str):
+            around = _names_around(function) if around is None else around
+            holder: Any = SimpleNamespace(__annotations__={key: one.annotation})
+            try:
+                annotation = get_type_hints(holder, function.__globals__, around, include_extras=True)[key]
+            except (NameError, AttributeError, SyntaxError, TypeError) as error:
+                _refuse(name, key, f"was annotated {one.annotation!r}, which failed ({error})", _KINDS, error)
+            parameters[key] = one.replace(annotation=annotation)
+    return parameters
+
+
+def _names_around(function: Any) -> Mapping[str, Any]:
+    """The names of the scope in which the function is being decorated: of a cell, or of another function."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_globals is function.__globals__:
+            return frame.f_locals
+    return {}
+
+
+def annotated_kind(name: str, parameter: inspect.Parameter) -> Any:
+    """What an argument may be, by its annotation."""
+    annotation, what = parameter.annotation, parameter.name
+    if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+        _refuse(name, what, "was an argument by position or by name", "arrays before a /, options after a *")
+    if annotation is parameter.empty:
+        _refuse(name, what, "had no annotation", _KINDS)
+    try:
+        kind = kind_of(AnyNumber if annotation is float else annotation)
+    except (KeyError, TypeError):
+        kind = None
+    if not hasattr(kind, "static"):
+        _refuse(name, what, f"was annotated {inspect.formatannotation(annotation)}", _KINDS)
+    return kind
+
+
+def common_of(parameters: Mapping[str, inspect.Parameter], kinds: Mapping[str, Any], engine: Engine) -> Any:
+    """The class of the common options: what the function says in `**common: Unpack[...]`, or what its engine has."""
+    for one in parameters.values():
+        if one.kind is one.VAR_KEYWORD and get_origin(one.annotation) is Unpack:
+            return one.annotation
+    shapes = {getattr(kind, "shape", "") for kind in kinds.values()}
+    if engine is pairs and shapes & {"C D", "C K D"}:
+        return ProxyCommon
+    labelled = any(getattr(kind, "role", "") == "labels" for kind in kinds.values())
+    if engine is pairs:
+        return PairCommon if labelled else Common
+    if engine is rowwise:
+        return LabelCommon if labelled else Common
+    return PrototypeCommon
+
+
+def with_common(own: Mapping[str, inspect.Parameter], common: Any) -> dict[str, inspect.Parameter]:
+    """The parameters, and after them the common options that are not among them."""
+    added = {key: inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS[key], annotation=annotation)
+             for key, annotation in annotations_of(common).items() if key not in own}
+    return {**own, **added}
+
+
+def completed(name: str, row: Any, given: Mapping[str, Any]) -> Any:
+    """The row with the common options that an engine looks for in it."""
+    if "ignore_index" in given and hasattr(row, "ignore_index"):
+        row = _replaced(row, ignore_index=given["ignore_index"])
+    if "label_smoothing" in given:
+        if type(row.reduction) is not CrossEntropy:
+            _refuse(name, "label_smoothing", "was among its common options",
+                    f"a row whose reduction is CrossEntropy, which was {describe(row.reduction)}")
+        row = _replaced(row, reduction=CrossEntropy(given["label_smoothing"]))
+    return row
+
+
+def _row(name: str, function: Any, own: frozenset[str], wanted: type, *arrays: Any, **options: Any) -> Any:
+    """What the function returns, if it is the row of its engine."""
+    row = function(*arrays, **{key: option for key, option in options.items() if key in own})
+    if not isinstance(row, wanted):
+        _refuse(name, "what the function returned", f"was {describe(row)}", f"a define.{wanted.__name__}")
+    return completed(name, row, {key: option for key, option in options.items() if key not in own})
+
+
+def _wanted(engine: Engine) -> type:
+    return PairRow if engine is pairs else Direct if engine is rowwise else Row
+
+
+def _replaced(row: Any, **fields: Any) -> Any:
+    return row._replace(**fields) if hasattr(row, "_replace") else replace(row, **fields)
+
+
+def _refuse(loss: str, what: str, was: str, wanted: str, cause: Exception | None = None) -> NoReturn:
+    raise TypeError(f"{loss}: {what} {was}; wanted {wanted}") from cause
