@@ -167,8 +167,5 @@ GradientProducts = Annotated[Literal["full", "bfloat16"], OneOf(text=(
     "\"bfloat16\" rounds the factors of the gradient's matrix products, by up to 2⁻⁹: faster where the processor has "
     "that type. The loss stays as it is."))]
 Reduction = Annotated[Literal["mean", "sum", "none"], OneOf(text="A number, or the B losses one by one.")]
-PairReduction = Annotated[Literal["mean", "sum", "none"], OneOf(text=(
-    "The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of "
-    "each anchor's, (B,)."))]
 AnchorReduction = Annotated[Literal["mean", "sum", "none"], OneOf(text=(
     "The mean of all anchors; their sum; or the sum of each anchor's, (B,)."))]

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from typing import Any, TypedDict, get_type_hints
 
 from anglos.call.arguments import (
+    AnchorReduction,
+    AnchorWeight,
     ExcludedPairs,
     GradientProducts,
+    IgnoredGroup,
     IgnoreIndex,
     KeepBytes,
     LabelSmoothing,
@@ -45,12 +48,15 @@ class MarginCommon(PrototypeCommon, total=False):
     label_smoothing: LabelSmoothing
 
 
-class PairCommon(LabelCommon, total=False):
-    """Of losses over the pairs of a batch, told apart by labels."""
+class PairCommon(TypedDict, total=False):
+    """Of losses over the pairs of a batch, told apart by labels: every sample is an anchor."""
 
     reference_embeddings: ReferenceEmbeddings
     reference_labels: ReferenceLabels
     excluded_pairs: ExcludedPairs
+    sample_weight: AnchorWeight
+    ignore_index: IgnoredGroup
+    reduction: AnchorReduction
 
 
 class ProxyCommon(TypedDict, total=False):

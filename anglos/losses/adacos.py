@@ -1,7 +1,7 @@
 """AdaCos."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -9,10 +9,7 @@ from anglos import define
 @define.prototypes(formula="z = s cos θ, s from the batch, a constant", paper="Zhang et al. 2019, arXiv:1905.00292")
 def adacos(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    scale: define.ScaleState = None,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    scale: define.ScaleState = None, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """AdaCos: the cosine softmax without a margin, whose scale follows the training.
 
@@ -38,7 +35,7 @@ def adacos(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(_first_scale(weights) if scale is None else scale, reduction=define.CrossEntropy(label_smoothing))
+    return define.Row(_first_scale(weights) if scale is None else scale)
 
 
 def _first_scale(weights: Any) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -12,10 +12,7 @@ from anglos import define
 def adaface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.Angle = 0.4, h: define.Factor = 0.333, scale: define.Scale = 64.0,
-    norm_mean: define.NormState = None, norm_std: define.NormState = None,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    norm_mean: define.NormState = None, norm_std: define.NormState = None, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """AdaFace: softmax cross entropy with a margin that adapts to the quality of a sample, read off its length.
 
@@ -54,8 +51,7 @@ def adaface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(scale, partial(_target, margin=margin, h=h, mean=norm_mean, std=norm_std),
-                      define.CrossEntropy(label_smoothing), wants_length=True)
+    return define.Row(scale, partial(_target, margin=margin, h=h, mean=norm_mean, std=norm_std), wants_length=True)
 
 
 def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: float = 0.01) -> tuple[Any, Any]:

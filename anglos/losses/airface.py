@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -10,10 +10,7 @@ from anglos import define
 @define.prototypes(formula="φ = 1 − 2(θ + m)/π, η = 1 − 2θ/π", paper="Li et al. 2019, arXiv:1907.12256")
 def airface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    margin: define.Angle = 0.45, scale: define.Scale = 64.0,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    margin: define.Angle = 0.45, scale: define.Scale = 64.0, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """Li-ArcFace: softmax cross entropy over logits that are linear in the angle.
 
@@ -33,7 +30,7 @@ def airface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(scale, partial(_line, margin=margin), define.CrossEntropy(label_smoothing), rest=_other)
+    return define.Row(scale, partial(_line, margin=margin), rest=_other)
 
 
 def _line(backend: define.Backend, cos: Any, length: Any, *, margin: Any) -> define.Curve:

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -11,10 +11,7 @@ from anglos import define
               paper="Wang et al. 2017, arXiv:1708.01682")
 def angular(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
-    alpha: define.AngularAngle = 0.7853981633974483,
-    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.PairReduction = "mean",
+    alpha: define.AngularAngle = 0.7853981633974483, **common: Unpack[define.PairCommon],
 ) -> define.PairRow:
     """Angular loss: the angle at the negative, in the triangle with anchor and positive, is pushed below α.
 
@@ -28,6 +25,9 @@ def angular(
         ... A weight is a factor of its ℓ_ap, also in the mean's divisor.
     alpha
         α, 45° by default. An array is differentiated. The paper's 36° to 55° are 0.63 to 0.96.
+    reduction
+        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
+        each anchor's, (B,).
 
     References
     ----------
@@ -43,7 +43,7 @@ def angular(
     >>> round(float(loss), 6), round(math.log(1 + math.exp(-4)), 6)
     (0.01815, 0.01815)
     """
-    return define.PairRow(partial(_terms, alpha=alpha), wants_between=True, ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, alpha=alpha), wants_between=True)
 
 
 def _terms(backend: define.Backend, tile: define.PairTile, *, alpha: Any) -> define.Terms:

@@ -1,7 +1,7 @@
 """Angular Triplet Loss: SphereFace against a memory of samples, for the samples that are semi-hard."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -11,9 +11,7 @@ from anglos import define
 def angular_triplet(
     embeddings: define.Embeddings, prototypes: define.Prototypes, labels: define.Labels, /, *,
     margin: define.AngleFactor = 1.0, annealing: define.Annealing = 0.0, semi_hard: bool = True,
-    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    **common: Unpack[define.PrototypeCommon],
 ) -> define.Row:
     """SphereFace whose prototypes are remembered samples, with a gradient for semi-hard samples only.
 

@@ -1,6 +1,7 @@
 """ArcFace."""
 
 from functools import partial
+from typing import Unpack
 
 from anglos import define
 
@@ -9,10 +10,7 @@ from anglos import define
 def arcface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.Angle = 0.5, scale: define.Scale = 64.0, past_pi: define.PastPi = "smooth",
-    gradient: define.Gradient = "exact",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    gradient: define.Gradient = "exact", **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """ArcFace: softmax cross entropy over s cos θ, with an angle m added to the label's.
 
@@ -47,4 +45,4 @@ def arcface(
     (0.313262, 0.313262)
     """
     return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi),
-                      define.CrossEntropy(label_smoothing), straight_through=gradient == "straight_through")
+                      straight_through=gradient == "straight_through")

@@ -1,5 +1,7 @@
 """COCO with the class means of the batch."""
 
+from typing import Unpack
+
 from anglos import define
 
 
@@ -7,10 +9,7 @@ from anglos import define
                    paper="Liu, Li, Wang 2017, arXiv:1702.06890")
 def batch_coco(
     embeddings: define.Embeddings, labels: define.BatchClasses, /, *,
-    scale: define.Scale = 16.0, detach_centroids: bool = False,
-    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    scale: define.Scale = 16.0, detach_centroids: bool = False, **common: Unpack[define.PrototypeCommon],
 ) -> define.Row:
     """COCO without weights: cosine softmax against the means of the classes that are in the batch.
 
@@ -49,4 +48,4 @@ def batch_coco(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(scale, detach_centroids=detach_centroids, ignore_index=ignore_index)
+    return define.Row(scale, detach_centroids=detach_centroids)

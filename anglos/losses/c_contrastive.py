@@ -1,15 +1,14 @@
 """NormFace's contrastive loss against class prototypes."""
 
+from typing import Unpack
+
 from anglos import define
 
 
 @define.prototypes(formula="ℓ = d_y + Σ_{j≠y} [m − d_j]₊", paper="Wang, F. et al. 2017, arXiv:1704.06369")
 def c_contrastive(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    margin: define.SquaredDistance = 1.0,
-    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    margin: define.SquaredDistance = 1.0, **common: Unpack[define.PrototypeCommon],
 ) -> define.Row:
     """C-contrastive loss: pull the label's prototype, push the others out to a squared distance m.
 

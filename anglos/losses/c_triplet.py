@@ -1,15 +1,14 @@
 """NormFace's triplet loss against class prototypes."""
 
+from typing import Unpack
+
 from anglos import define
 
 
 @define.prototypes(formula="ℓ = Σ_{j≠y} [m + d_y − d_j]₊", paper="Wang, F. et al. 2017, arXiv:1704.06369")
 def c_triplet(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    margin: define.SquaredDistance = 0.8, hardest: bool = False,
-    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    margin: define.SquaredDistance = 0.8, hardest: bool = False, **common: Unpack[define.PrototypeCommon],
 ) -> define.Row:
     """C-triplet loss: the label's prototype nearer than each of the others, by a squared distance m.
 

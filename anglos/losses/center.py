@@ -1,15 +1,14 @@
 """Center loss."""
 
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
 
 @define.rowwise(formula="ℓ = ½ |x − c_y|²", paper="Wen et al. 2016 (ECCV), doi:10.1007/978-3-319-46478-7_31")
 def center(
-    embeddings: define.Embeddings, centers: define.Centers, labels: define.Labels, /, *,
-    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
-    reduction: define.Reduction = "mean",
+    embeddings: define.Embeddings, centers: define.Centers, labels: define.Labels, /,
+    **common: Unpack[define.LabelCommon],
 ) -> define.Direct:
     """Center loss: half the squared distance to the centre of the sample's class. Nothing is normalised.
 

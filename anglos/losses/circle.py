@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -11,10 +11,7 @@ from anglos import define
               paper="Sun et al. 2020, arXiv:2002.10857")
 def circle(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
-    margin: define.CircleMargin = 0.25, scale: define.Scale = 64.0,
-    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
+    margin: define.CircleMargin = 0.25, scale: define.Scale = 64.0, **common: Unpack[define.PairCommon],
 ) -> define.PairRow:
     """Circle loss over pairs: the further a similarity is from its optimum, the harder it is pulled.
 
@@ -49,7 +46,7 @@ def circle(
     >>> round(float(loss), 6), round(math.log(2), 6)
     (0.693147, 0.693147)
     """
-    return define.PairRow(partial(_terms, margin=margin, scale=scale), ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, margin=margin, scale=scale))
 
 
 def _terms(backend: define.Backend, tile: define.PairTile, *, margin: Any, scale: Any) -> define.Terms:

@@ -1,7 +1,7 @@
 """Circle loss against class prototypes."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -10,10 +10,7 @@ from anglos import define
                    paper="Sun et al. 2020, arXiv:2002.10857")
 def circle_softmax(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    margin: define.CosineMargin = 0.25, scale: define.Scale = 256.0,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    margin: define.CosineMargin = 0.25, scale: define.Scale = 256.0, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """Circle loss with one prototype per class: softmax cross entropy with weights that grow with the error.
 
@@ -39,8 +36,7 @@ def circle_softmax(
     >>> round(float(loss), 6), round(math.log(1 + math.exp(-0.25)), 6)
     (0.575939, 0.575939)
     """
-    return define.Row(scale, partial(_target, margin=margin), define.CrossEntropy(label_smoothing),
-                      rest=partial(_rest, margin=margin))
+    return define.Row(scale, partial(_target, margin=margin), rest=partial(_rest, margin=margin))
 
 
 def _target(backend: define.Backend, cos: Any, length: Any, *, margin: Any) -> define.Curve:

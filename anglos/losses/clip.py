@@ -1,5 +1,7 @@
 """The loss of CLIP."""
 
+from typing import Unpack
+
 from anglos import define
 
 
@@ -7,8 +9,7 @@ from anglos import define
 def clip(
     queries: define.Queries, keys: define.Keys, /, *,
     scale: define.Scale = 1.0 / 0.07, false_negatives: define.FalseNegativePairs = None,
-    row_mask: define.RowMask = None,
-    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+    row_mask: define.RowMask = None, **common: Unpack[define.Common],
 ) -> define.PairRow:
     """CLIP: InfoNCE in both directions, with a scale that is usually learnt.
 

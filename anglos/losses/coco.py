@@ -1,15 +1,14 @@
 """COCO, the congenerous cosine loss."""
 
+from typing import Unpack
+
 from anglos import define
 
 
 @define.prototypes(formula="z = s·cos θ", paper="Liu et al. 2017, arXiv:1710.00870")
 def coco(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    scale: define.OptionalScale = None,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    scale: define.OptionalScale = None, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """COCO: softmax cross entropy over s cos θ, with s from a bound.
 
@@ -38,4 +37,4 @@ def coco(
     """
     if scale is None:
         scale = max(1.0, define.suggest_scale(max(weights.shape[0], 2), 0.9999))
-    return define.Row(scale, reduction=define.CrossEntropy(label_smoothing))
+    return define.Row(scale)

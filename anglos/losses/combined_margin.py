@@ -1,7 +1,7 @@
 """The combined margin of SphereFace, ArcFace and CosFace."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -10,10 +10,7 @@ from anglos import define
 def combined_margin(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     m1: define.AnyAngleFactor = 1.0, m2: define.Angle = 0.3, m3: define.CosineMargin = 0.2, scale: define.Scale = 64.0,
-    past_pi: define.PastPi = "smooth", gradient: define.Gradient = "exact",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    past_pi: define.PastPi = "smooth", gradient: define.Gradient = "exact", **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """Combined margin: softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃).
 
@@ -43,7 +40,7 @@ def combined_margin(
     (1.313262, 1.313262)
     """
     return define.Row(scale, partial(_target, m1=m1, m2=m2, m3=m3, past_pi=past_pi),
-                      define.CrossEntropy(label_smoothing), straight_through=gradient == "straight_through")
+                      straight_through=gradient == "straight_through")
 
 
 def _target(backend: define.Backend, cos: Any, length: Any, *, m1: Any, m2: Any, m3: Any, past_pi: str) -> define.Curve:

@@ -1,7 +1,7 @@
 """Contrastive loss."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -11,10 +11,7 @@ from anglos import define
 def contrastive(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
     margin: define.PairMargin = 1.0, squared: bool = True, distance: define.DistanceName = "euclidean",
-    normalize: define.NormalizedDistance = True,
-    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
+    normalize: define.NormalizedDistance = True, **common: Unpack[define.PairCommon],
 ) -> define.PairRow:
     """Contrastive loss: positives are drawn together, negatives are pushed to a distance of the margin.
 
@@ -47,8 +44,7 @@ def contrastive(
     >>> round(float(loss), 6), round(4 * 0.5 / 6, 6)
     (0.333333, 0.333333)
     """
-    return define.PairRow(partial(_terms, margin=margin, squared=squared), distance=distance, normalize=normalize,
-                          ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, margin=margin, squared=squared), distance=distance, normalize=normalize)
 
 
 def _terms(backend: define.Backend, tile: define.PairTile, *, margin: Any, squared: bool) -> define.Terms:

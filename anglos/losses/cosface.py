@@ -1,6 +1,7 @@
 """CosFace."""
 
 from functools import partial
+from typing import Unpack
 
 from anglos import define
 
@@ -9,9 +10,7 @@ from anglos import define
 def cosface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.CosineMargin = 0.35, scale: define.Scale = 64.0, gradient: define.Gradient = "exact",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """CosFace: softmax cross entropy over s cos θ, with m subtracted from the label's cosine.
 
@@ -40,5 +39,5 @@ def cosface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(scale, partial(define.additive_cosine, margin=margin), define.CrossEntropy(label_smoothing),
+    return define.Row(scale, partial(define.additive_cosine, margin=margin),
                       straight_through=gradient == "straight_through")

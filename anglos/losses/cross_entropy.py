@@ -1,5 +1,7 @@
 """Softmax cross entropy on logits."""
 
+from typing import Unpack
+
 from anglos import define
 
 
@@ -7,8 +9,7 @@ from anglos import define
 def cross_entropy(
     logits: define.Logits, labels: define.LabelsOrProbabilities, /, *,
     class_weight: define.ClassWeight = None, label_smoothing: define.LabelSmoothing = 0.0,
-    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
-    reduction: define.Reduction = "mean",
+    **common: Unpack[define.LabelCommon],
 ) -> define.Direct:
     """Softmax cross entropy of logits.
 

@@ -1,7 +1,7 @@
 """CurricularFace."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -10,10 +10,7 @@ from anglos import define
 def curricularface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.Angle = 0.5, scale: define.Scale = 64.0, t: define.CosineState = 0.0,
-    past_pi: define.PastPi = "smooth",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    past_pi: define.PastPi = "smooth", **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """CurricularFace: ArcFace in which hard other classes count for more as training goes on.
 
@@ -42,8 +39,7 @@ def curricularface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi),
-                      define.CrossEntropy(label_smoothing), rest=partial(_rest, t=t),
+    return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi), rest=partial(_rest, t=t),
                       statistic=partial(_threshold, margin=margin))
 
 

@@ -1,7 +1,7 @@
 """Decoupled contrastive loss."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -9,10 +9,7 @@ from anglos import define
 @define.pairs(formula="ℓ_ip = −x·p/τ + lse_n(x·n/τ)", paper="Yeh et al. 2022, arXiv:2110.06848")
 def dcl(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
-    temperature: define.Temperature = 0.1,
-    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.PairReduction = "mean",
+    temperature: define.Temperature = 0.1, **common: Unpack[define.PairCommon],
 ) -> define.PairRow:
     """Decoupled contrastive loss: NT-Xent without the positive in the denominator. Unbounded below.
 
@@ -23,6 +20,9 @@ def dcl(
     ----------
     labels
         ... A weight is a factor of its ℓ_ip, also in the mean's divisor.
+    reduction
+        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
+        each anchor's, (B,).
 
     References
     ----------
@@ -38,8 +38,7 @@ def dcl(
     >>> round(float(loss), 6), round(math.log(2) - 1, 6)
     (-0.306853, -0.306853)
     """
-    return define.PairRow(_terms, 1.0 / temperature, names=define.by_temperature(temperature),
-                          ignore_index=ignore_index)
+    return define.PairRow(_terms, 1.0 / temperature, names=define.by_temperature(temperature))
 
 
 def _terms(backend: define.Backend, tile: define.PairTile) -> define.Terms:

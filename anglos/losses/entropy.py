@@ -1,7 +1,7 @@
 """Entropy."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -9,8 +9,7 @@ from anglos import define
 @define.rowwise(formula="ℓ = −Σ_j p_j log p_j", paper="Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x")
 def entropy(
     logits: define.Logits, /, *,
-    from_logits: bool = True,
-    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+    from_logits: bool = True, **common: Unpack[define.Common],
 ) -> define.Direct:
     """Entropy of the distribution softmax(z), in nats: 0 if it is certain, log C if it is uniform.
 

@@ -1,7 +1,7 @@
 """Contrastive loss with hard negatives."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -11,9 +11,7 @@ from anglos import define
 def hcl(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
     temperature: define.Temperature = 0.5, beta: define.Factor = 1.0, tau_plus: define.Part = 0.1,
-    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.PairReduction = "mean",
+    **common: Unpack[define.PairCommon],
 ) -> define.PairRow:
     """Contrastive loss with hard negatives: NT-Xent whose negatives are weighted by their similarity, and debiased.
 
@@ -29,6 +27,9 @@ def hcl(
         β: how much harder negatives weigh. 0 is the debiased contrastive loss of Chuang et al. 2020. ...
     tau_plus
         τ⁺: the probability that a negative is of the same class after all. ...
+    reduction
+        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
+        each anchor's, (B,).
 
     References
     ----------
@@ -46,7 +47,7 @@ def hcl(
     """
     scale = 1.0 / temperature
     return define.PairRow(partial(_terms, beta=beta, tau_plus=tau_plus, scale=scale), scale,
-                          names=define.by_temperature(temperature), ignore_index=ignore_index)
+                          names=define.by_temperature(temperature))
 
 
 def _terms(backend: define.Backend, tile: define.PairTile, *, beta: Any, tau_plus: Any, scale: Any) -> define.Terms:

@@ -1,6 +1,8 @@
 """InfoNCE."""
 
 
+from typing import Unpack
+
 from anglos import define
 
 
@@ -8,8 +10,7 @@ from anglos import define
 def info_nce(
     queries: define.Queries, keys: define.Keys, negatives: define.Negatives = None, /, *,
     temperature: define.Temperature = 0.1, symmetric: bool = False, false_negatives: define.FalseNegatives = None,
-    row_mask: define.RowMask = None,
-    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+    row_mask: define.RowMask = None, **common: Unpack[define.Common],
 ) -> define.PairRow:
     """InfoNCE: softmax cross entropy over the similarities of a query with its key and with other keys.
 

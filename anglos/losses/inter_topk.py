@@ -1,7 +1,7 @@
 """ArcFace with an inter-top-k penalty."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -11,10 +11,7 @@ from anglos import define
 def inter_topk(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     k: define.Count = 5, penalty: define.Angle = 0.06, margin: define.Angle = 0.2, scale: define.Scale = 32.0,
-    past_pi: define.PastPi = "smooth",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    past_pi: define.PastPi = "smooth", **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """Inter-top-k penalty: ArcFace in which the k nearest other classes are brought nearer by an angle m′.
 
@@ -45,7 +42,7 @@ def inter_topk(
     (1.313262, 1.313262)
     """
     return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi),
-                      define.CrossEntropy(label_smoothing), rest=partial(_rest, penalty=penalty), nearest=k)
+                      rest=partial(_rest, penalty=penalty), nearest=k)
 
 
 def _rest(backend: define.Backend, cos: Any, near: Any, *, penalty: Any) -> define.Curve:

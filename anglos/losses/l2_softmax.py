@@ -1,6 +1,7 @@
 """L2-Softmax."""
 
 import math
+from typing import Unpack
 
 from anglos import define
 
@@ -8,10 +9,7 @@ from anglos import define
 @define.prototypes(formula="z = s·|w|·cos θ + b", paper="Ranjan et al. 2017, arXiv:1703.09507")
 def l2_softmax(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    scale: define.OptionalScale = None, bias: define.Bias = None,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    scale: define.OptionalScale = None, bias: define.Bias = None, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """L2-Softmax: softmax cross entropy of a linear layer on embeddings of fixed length s.
 
@@ -41,4 +39,4 @@ def l2_softmax(
     """
     if scale is None:
         scale = max(16.0, math.log(max(9.0 * (weights.shape[0] - 2), 1.0)))
-    return define.Row(scale, bias=bias, normalize_weights=False, reduction=define.CrossEntropy(label_smoothing))
+    return define.Row(scale, bias=bias, normalize_weights=False)

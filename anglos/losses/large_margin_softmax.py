@@ -1,6 +1,7 @@
 """L-Softmax."""
 
 from functools import partial
+from typing import Unpack
 
 from anglos import define
 
@@ -9,9 +10,7 @@ from anglos import define
 def large_margin_softmax(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.AngleFactor = 4.0, annealing: define.Annealing = 0.0, gradient: define.Gradient = "exact",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """L-Softmax: softmax cross entropy of a linear layer, with the label's angle multiplied by m.
 
@@ -44,5 +43,5 @@ def large_margin_softmax(
     (2.009898, 2.009898)
     """
     return define.Row(1.0, partial(define.multiplicative_angular, margin=margin, annealing=annealing),
-                      define.CrossEntropy(label_smoothing), normalize_embeddings=False, normalize_weights=False,
+                      normalize_embeddings=False, normalize_weights=False,
                       straight_through=gradient == "straight_through")

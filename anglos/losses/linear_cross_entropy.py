@@ -1,16 +1,14 @@
 """Linear layer and softmax cross entropy in one."""
 
+from typing import Unpack
+
 from anglos import define
 
 
 @define.prototypes(engine=define.linear, formula="z = x·w + b", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
 def linear_cross_entropy(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.LabelsOrProbabilities, /, *,
-    bias: define.Bias = None,
-    class_weight: define.ClassWeight = None, label_smoothing: define.LabelSmoothing = 0.0,
-    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    bias: define.Bias = None, class_weight: define.ClassWeight = None, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """Softmax cross entropy of a linear layer, without holding its logits.
 
@@ -39,5 +37,4 @@ def linear_cross_entropy(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(bias=bias, normalize_embeddings=False, normalize_weights=False,
-                      reduction=define.CrossEntropy(label_smoothing))
+    return define.Row(bias=bias, normalize_embeddings=False, normalize_weights=False)

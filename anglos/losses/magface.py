@@ -1,7 +1,7 @@
 """MagFace."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -11,9 +11,7 @@ def magface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     norm_range: define.NormRange = (10.0, 110.0), margin_range: define.AngleRange = (0.45, 0.8),
     regularizer: define.Factor = 35.0, scale: define.Scale = 64.0, past_pi: define.PastPi = "smooth",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """MagFace: ArcFace with a margin that grows with the length of the embedding, which thereby measures quality.
 
@@ -53,8 +51,7 @@ def magface(
     (1.563262, 1.563262)
     """
     return define.Row(scale, partial(_target, norms=norm_range, margins=margin_range, past_pi=past_pi),
-                      define.CrossEntropy(label_smoothing), wants_length=True,
-                      regularizer=partial(_regularizer, norms=norm_range, weight=regularizer))
+                      wants_length=True, regularizer=partial(_regularizer, norms=norm_range, weight=regularizer))
 
 
 def _target(backend: define.Backend, cos: Any, length: Any, *, norms: tuple[float, float], margins: tuple[float, float],

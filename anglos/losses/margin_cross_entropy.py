@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -11,9 +11,8 @@ from anglos import define
 def margin_cross_entropy(
     cosines: define.Cosines, labels: define.Labels, /, *,
     m1: define.AnyAngleFactor = 1.0, m2: define.Angle = 0.5, m3: define.CosineMargin = 0.0, scale: define.Scale = 64.0,
-    past_pi: define.PastPi = "smooth",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, reduction: define.Reduction = "mean",
+    past_pi: define.PastPi = "smooth", label_smoothing: define.LabelSmoothing = 0.0,
+    **common: Unpack[define.LabelCommon],
 ) -> define.Direct:
     """Softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃), from a matrix of cosines.
 

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -12,10 +12,7 @@ from anglos import define
 def multi_similarity(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
     alpha: define.PositiveFactor = 2.0, beta: define.PositiveFactor = 50.0, base: define.SharedCosineMargin = 0.5,
-    epsilon: define.Slack = 0.1,
-    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.AnchorReduction = "mean",
+    epsilon: define.Slack = 0.1, **common: Unpack[define.PairCommon],
 ) -> define.PairRow:
     """Multi-similarity loss, with the mining of its paper.
 
@@ -53,8 +50,7 @@ def multi_similarity(
     >>> round(float(loss), 6), round((2 * (math.log(1 + 1 / math.e) + math.log(2)) + math.log(3)) / 3, 6)
     (1.037143, 1.037143)
     """
-    return define.PairRow(partial(_terms, alpha=alpha, beta=beta, base=base, epsilon=epsilon),
-                          ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, alpha=alpha, beta=beta, base=base, epsilon=epsilon))
 
 
 def _terms(backend: define.Backend, tile: define.PairTile, *, alpha: Any, beta: Any, base: Any, epsilon: Any

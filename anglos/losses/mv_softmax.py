@@ -1,7 +1,7 @@
 """MV-Softmax, the mis-classified vector guided loss."""
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from anglos import define
 
@@ -11,10 +11,7 @@ from anglos import define
 def mv_softmax(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     kind: Literal["am", "arc"] = "am", margin: define.Angle = 0.35, t: define.Annealing = 0.2,
-    scale: define.Scale = 32.0, past_pi: define.PastPi = "smooth",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    scale: define.Scale = 32.0, past_pi: define.PastPi = "smooth", **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """MV-Softmax: softmax cross entropy with a margin, in which hard other classes count for more.
 
@@ -49,7 +46,7 @@ def mv_softmax(
     target: Any = partial(define.additive_cosine, margin=margin)
     if kind == "arc":
         target = partial(define.additive_angular, margin=margin, past_pi=past_pi)
-    return define.Row(scale, target, define.CrossEntropy(label_smoothing), rest=partial(_rest, t=t),
+    return define.Row(scale, target, rest=partial(_rest, t=t),
                       statistic=lambda backend, cos: target(backend, cos, None).value)
 
 

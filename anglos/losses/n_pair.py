@@ -1,6 +1,8 @@
 """The N-pair loss."""
 
 
+from typing import Unpack
+
 from anglos import define
 
 
@@ -8,8 +10,7 @@ from anglos import define
 def n_pair(
     queries: define.Queries, keys: define.Keys, /, *,
     regularizer: define.Factor = 0.02, symmetric: bool = False, false_negatives: define.FalseNegativePairs = None,
-    row_mask: define.RowMask = None,
-    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+    row_mask: define.RowMask = None, **common: Unpack[define.Common],
 ) -> define.PairRow:
     """N-pair: softmax cross entropy over the products of a query with all keys, and a price on lengths.
 

@@ -1,6 +1,8 @@
 """Noise contrastive estimation."""
 
 
+from typing import Unpack
+
 from anglos import define
 
 
@@ -10,7 +12,7 @@ def nce(
     queries: define.Queries, keys: define.Keys, negatives: define.NoiseDraws, /, *,
     key_log_prob: define.KeyLogProb = None, negative_log_prob: define.NegativeLogProb = None,
     log_normalizer: define.AnyNumber = 0.0, normalize: bool = False, row_mask: define.RowMask = None,
-    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+    **common: Unpack[define.Common],
 ) -> define.PairRow:
     """Noise contrastive estimation: is the key, is every negative by itself, data or noise?
 

@@ -1,15 +1,14 @@
 """NormFace: the cosine softmax."""
 
+from typing import Unpack
+
 from anglos import define
 
 
 @define.prototypes(formula="z = s·cos θ", paper="Wang, F. et al. 2017, arXiv:1704.06369")
 def normface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    scale: define.Scale = 10.0,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    scale: define.Scale = 10.0, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """NormFace: softmax cross entropy over s cos θ, embeddings and prototypes both normalised.
 
@@ -35,4 +34,4 @@ def normface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(scale, reduction=define.CrossEntropy(label_smoothing))
+    return define.Row(scale)

@@ -1,7 +1,7 @@
 """NT-Xent."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -10,10 +10,7 @@ from anglos import define
               paper="Chen et al. 2020, arXiv:2002.05709")
 def nt_xent(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
-    temperature: define.Temperature = 0.5,
-    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.PairReduction = "mean",
+    temperature: define.Temperature = 0.5, **common: Unpack[define.PairCommon],
 ) -> define.PairRow:
     """NT-Xent: for every pair of one class, softmax cross entropy of its similarity against those of all negatives.
 
@@ -26,6 +23,9 @@ def nt_xent(
     ----------
     labels
         ... A weight is a factor of its ℓ_ip, also in the mean's divisor.
+    reduction
+        The mean of all pairs of an anchor with a positive, of anchors that have a negative; their sum; or the sum of
+        each anchor's, (B,).
 
     References
     ----------
@@ -43,8 +43,7 @@ def nt_xent(
     >>> round(float(loss), 6), round(math.log(1 + 2 / math.e), 6)
     (0.551445, 0.551445)
     """
-    return define.PairRow(_terms, 1.0 / temperature, names=define.by_temperature(temperature),
-                          ignore_index=ignore_index)
+    return define.PairRow(_terms, 1.0 / temperature, names=define.by_temperature(temperature))
 
 
 def _terms(backend: define.Backend, tile: define.PairTile) -> define.Terms:

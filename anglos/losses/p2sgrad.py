@@ -1,14 +1,14 @@
 """P2SGrad."""
 
+from typing import Unpack
+
 from anglos import define
 
 
 @define.prototypes(formula="ℓ = ½ (cos θ_y − 1)² + ½ Σ_{j≠y} cos² θ_j", paper="Zhang et al. 2019, arXiv:1905.02479")
 def p2sgrad(
-    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /,
+    **common: Unpack[define.PrototypeCommon],
 ) -> define.Row:
     """P2SGrad: the loss whose slope in every cosine is the cosine itself, less 1 for the label's.
 

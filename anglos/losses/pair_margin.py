@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -12,8 +12,7 @@ from anglos import define
 def pair_margin(
     anchors: define.Anchors, others: define.Anchors, targets: define.PairTargets, /, *,
     margin: define.GivenPairMargin = 1.0, squared: bool = True, distance: define.DistanceName = "euclidean",
-    normalize: define.NormalizedDistance = True,
-    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+    normalize: define.NormalizedDistance = True, **common: Unpack[define.Common],
 ) -> define.Direct:
     """Contrastive loss of given pairs, one per row.
 

@@ -1,7 +1,7 @@
 """Proxy-Anchor."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -10,8 +10,7 @@ from anglos import define
               paper="Kim et al. 2020, arXiv:2003.13911")
 def proxy_anchor(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    scale: define.Scale = 32.0, margin: define.SharedCosineMargin = 0.1,
-    ignore_index: define.IgnoreIndex = -100, reduction: define.Reduction = "mean",
+    scale: define.Scale = 32.0, margin: define.SharedCosineMargin = 0.1, **common: Unpack[define.ProxyCommon],
 ) -> define.PairRow:
     """Proxy-Anchor: every class prototype is an anchor, the embeddings of the batch its positives and negatives.
 
@@ -51,7 +50,7 @@ def proxy_anchor(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e) + math.log(2) / 2, 6)
     (0.659835, 0.659835)
     """
-    return define.PairRow(partial(_terms, scale=scale, margin=margin), ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, scale=scale, margin=margin))
 
 
 def _terms(backend: define.Backend, tile: define.PairTile, *, scale: Any, margin: Any) -> define.Terms:

@@ -1,15 +1,14 @@
 """Proxy-NCA and Proxy-NCA++."""
 
+from typing import Unpack
+
 from anglos import define
 
 
 @define.prototypes(formula="z = s·cos θ", paper="Movshovitz-Attias et al. 2017, arXiv:1703.07464")
 def proxy_nca(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    scale: define.Scale = 18.0, exclude_positive: bool = False,
-    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    scale: define.Scale = 18.0, exclude_positive: bool = False, **common: Unpack[define.PrototypeCommon],
 ) -> define.Row:
     """Proxy-NCA: softmax over the squared distances to one proxy per class.
 

@@ -1,7 +1,7 @@
 """Ranked list loss."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -11,9 +11,7 @@ from anglos import define
 def ranked_list(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
     alpha: define.PositiveFactor = 1.2, margin: define.PairMargin = 0.4, temperature: define.Sharpness = 10.0,
-    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.AnchorReduction = "mean",
+    **common: Unpack[define.PairCommon],
 ) -> define.PairRow:
     """Ranked list loss: positives within a ball, negatives outside a larger one, the nearest of them first.
 
@@ -49,8 +47,7 @@ def ranked_list(
     >>> round(float(loss), 6), round(2 - math.sqrt(2), 6)
     (0.585786, 0.585786)
     """
-    return define.PairRow(partial(_terms, alpha=alpha, margin=margin, temperature=temperature), distance="euclidean",
-                          ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, alpha=alpha, margin=margin, temperature=temperature), distance="euclidean")
 
 
 def _terms(backend: define.Backend, tile: define.PairTile, *, alpha: Any, margin: Any, temperature: Any

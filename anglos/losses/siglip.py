@@ -1,6 +1,7 @@
 """The sigmoid loss of SigLIP."""
 
 import math
+from typing import Unpack
 
 from anglos import define
 
@@ -9,8 +10,7 @@ from anglos import define
 def siglip(
     queries: define.Queries, keys: define.Keys, /, *,
     log_scale: define.AnyNumber = 2.302585092994046, bias: define.AnyNumber = -10.0,
-    false_negatives: define.FalseNegativePairs = None, row_mask: define.RowMask = None,
-    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+    false_negatives: define.FalseNegativePairs = None, row_mask: define.RowMask = None, **common: Unpack[define.Common],
 ) -> define.PairRow:
     """SigLIP: does a query belong with a key? Asked of every pair by itself.
 

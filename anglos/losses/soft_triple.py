@@ -1,7 +1,7 @@
 """SoftTriple."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -11,9 +11,7 @@ from anglos import define
 def soft_triple(
     embeddings: define.Embeddings, weights: define.SubWeights, labels: define.Labels, /, *,
     scale: define.Scale = 20.0, gamma: define.PositiveFactor = 10.0, margin: define.CosineMargin = 0.01,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """SoftTriple: the cosine softmax with K centres per class, softly assigned.
 
@@ -47,8 +45,7 @@ def soft_triple(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(scale, partial(define.additive_cosine, margin=margin), define.CrossEntropy(label_smoothing),
-                      merge=partial(_soft, gamma=gamma))
+    return define.Row(scale, partial(define.additive_cosine, margin=margin), merge=partial(_soft, gamma=gamma))
 
 
 def _soft(backend: define.Backend, cosines: Any, *, gamma: Any) -> define.Curve:

@@ -1,6 +1,7 @@
 """SphereFace (A-Softmax)."""
 
 from functools import partial
+from typing import Unpack
 
 from anglos import define
 
@@ -9,10 +10,7 @@ from anglos import define
 def sphereface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.AngleFactor = 4.0, scale: define.OptionalScale = None, annealing: define.Annealing = 0.0,
-    gradient: define.Gradient = "exact",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    gradient: define.Gradient = "exact", **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """SphereFace: softmax cross entropy over |x| cos θ, with the label's angle multiplied by m.
 
@@ -48,5 +46,4 @@ def sphereface(
     """
     return define.Row(1.0 if scale is None else scale,
                       partial(define.multiplicative_angular, margin=margin, annealing=annealing),
-                      define.CrossEntropy(label_smoothing), normalize_embeddings=scale is not None,
-                      straight_through=gradient == "straight_through")
+                      normalize_embeddings=scale is not None, straight_through=gradient == "straight_through")

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from anglos import define
 
@@ -13,10 +13,7 @@ def sphereface2(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     variant: Literal["C", "A", "M"] = "C", margin: define.SphereFace2Margin = None, scale: define.Scale = 40.0,
     balance: define.Balance = 0.7, t: define.PositiveFactor = 3.0, bias: define.ScalarBias = None,
-    gradient: Literal["paper", "exact", "straight_through"] = "paper",
-    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    gradient: Literal["paper", "exact", "straight_through"] = "paper", **common: Unpack[define.PrototypeCommon],
 ) -> define.Row:
     """SphereFace2: does the embedding belong to a class? Asked of every class by itself, with one bias for all.
 

@@ -1,7 +1,7 @@
 """SphereFace-R."""
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from anglos import define
 
@@ -11,10 +11,7 @@ from anglos import define
 def sphereface_r(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     variant: Literal["v0", "v1", "v2"] = "v1", margin: define.AngleFactor = 1.5, scale: define.OptionalScale = 30.0,
-    gradient: define.Gradient = "exact",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    gradient: define.Gradient = "exact", **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """SphereFace-R: SphereFace revived, softmax cross entropy over s φ(θ_y) and s η(θ_j).
 
@@ -52,8 +49,8 @@ def sphereface_r(
         "v2": (define.unchanged, partial(_divided, margin=margin)),
     }
     target, rest = curves[variant]
-    return define.Row(1.0 if scale is None else scale, target, define.CrossEntropy(label_smoothing), rest=rest,
-                      normalize_embeddings=scale is not None, straight_through=gradient == "straight_through")
+    return define.Row(1.0 if scale is None else scale, target, rest=rest, normalize_embeddings=scale is not None,
+                      straight_through=gradient == "straight_through")
 
 
 def _multiplied(backend: define.Backend, cos: Any, length: Any, *, margin: Any, past_pi: str) -> define.Curve:

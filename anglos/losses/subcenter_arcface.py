@@ -1,7 +1,7 @@
 """Sub-center ArcFace."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -10,10 +10,7 @@ from anglos import define
 def subcenter_arcface(
     embeddings: define.Embeddings, weights: define.SubWeights, labels: define.Labels, /, *,
     margin: define.Angle = 0.5, scale: define.Scale = 64.0, past_pi: define.PastPi = "smooth",
-    gradient: define.Gradient = "exact",
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    gradient: define.Gradient = "exact", **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """Sub-center ArcFace: ArcFace with K prototypes per class, of which the nearest counts.
 
@@ -41,8 +38,7 @@ def subcenter_arcface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi),
-                      define.CrossEntropy(label_smoothing), merge=_nearest,
+    return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi), merge=_nearest,
                       straight_through=gradient == "straight_through")
 
 

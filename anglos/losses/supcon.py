@@ -1,7 +1,7 @@
 """Supervised contrastive loss."""
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from anglos import define
 
@@ -9,10 +9,7 @@ from anglos import define
 @define.pairs(formula="ℓ = lse_j(x·x_j/τ) − mean_p x·p/τ", paper="Khosla et al. 2020, arXiv:2004.11362")
 def supcon(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
-    temperature: define.Temperature = 0.1, form: Literal["out", "in"] = "out",
-    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
+    temperature: define.Temperature = 0.1, form: Literal["out", "in"] = "out", **common: Unpack[define.PairCommon],
 ) -> define.PairRow:
     """Supervised contrastive loss: softmax over all other samples, with every sample of the same class a right answer.
 
@@ -44,8 +41,7 @@ def supcon(
     >>> round(float(loss), 6), round(math.log(1 + 2 / math.e), 6)
     (0.551445, 0.551445)
     """
-    return define.PairRow(partial(_terms, form=form), 1.0 / temperature, names=define.by_temperature(temperature),
-                          ignore_index=ignore_index)
+    return define.PairRow(partial(_terms, form=form), 1.0 / temperature, names=define.by_temperature(temperature))
 
 
 def _terms(backend: define.Backend, tile: define.PairTile, *, form: str) -> define.Terms:

@@ -1,7 +1,7 @@
 """Triplet loss with online selection."""
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from anglos import define
 
@@ -11,10 +11,7 @@ def triplet(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
     margin: define.TripletMargin = 0.2, soft: bool = False, mining: define.Mining = "batch_hard",
     distance: define.DistanceName = "squared_euclidean", normalize: define.NormalizedDistance = True,
-    mean_over: Literal["active", "all"] = "active",
-    reference_embeddings: define.ReferenceEmbeddings = None, reference_labels: define.ReferenceLabels = None,
-    excluded_pairs: define.ExcludedPairs = None, sample_weight: define.AnchorWeight = None,
-    ignore_index: define.IgnoredGroup = -100, reduction: define.Reduction = "mean",
+    mean_over: Literal["active", "all"] = "active", **common: Unpack[define.PairCommon],
 ) -> define.PairRow:
     """Triplet loss: a positive shall be nearer to its anchor than a negative, by a margin, in triplets of the batch.
 
@@ -69,4 +66,4 @@ def triplet(
         if soft:
             terms = partial(define.all_soft_terms, margin=margin)
     return define.PairRow(terms, distance=distance, normalize=normalize, triples=mining == "batch_all" and soft,
-                          choose=define.batch_hard if mining == "batch_hard" else None, ignore_index=ignore_index)
+                          choose=define.batch_hard if mining == "batch_hard" else None)

@@ -1,7 +1,7 @@
 """Triplet loss of given triplets."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -10,8 +10,7 @@ from anglos import define
 def triplet_margin(
     anchors: define.Anchors, positives: define.Positives, negatives: define.Anchors, /, *,
     margin: define.RowTripletMargin = 0.2, soft: bool = False, distance: define.DistanceName = "squared_euclidean",
-    normalize: define.NormalizedDistance = True, swap: bool = False,
-    sample_weight: define.SampleWeight = None, reduction: define.Reduction = "mean",
+    normalize: define.NormalizedDistance = True, swap: bool = False, **common: Unpack[define.Common],
 ) -> define.Direct:
     """Triplet loss of given triplets, one per row.
 

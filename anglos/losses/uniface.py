@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Unpack
 
 from anglos import define
 
@@ -10,10 +11,7 @@ from anglos import define
 def uniface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.CosineMargin = 0.4, scale: define.Scale = 64.0, bias: define.ScalarBias = None,
-    negative_weight: define.Factor = 1.0,
-    sample_weight: define.SampleWeight = None, ignore_index: define.IgnoreIndex = -100,
-    keep_bytes: define.KeepBytes = 2**28, gradient_products: define.GradientProducts = "full",
-    reduction: define.Reduction = "mean",
+    negative_weight: define.Factor = 1.0, **common: Unpack[define.PrototypeCommon],
 ) -> define.Row:
     """UniFace (UCE): does the cosine exceed a threshold? Asked of every class by itself, with one threshold for all.
 

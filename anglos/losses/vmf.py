@@ -1,15 +1,14 @@
 """The von Mises–Fisher mixture loss."""
 
+from typing import Unpack
+
 from anglos import define
 
 
 @define.prototypes(formula="z = κ·cos θ", paper="Hasnat et al. 2017, arXiv:1706.04264")
 def vmf(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    concentration: define.Scale = 16.0,
-    label_smoothing: define.LabelSmoothing = 0.0, sample_weight: define.SampleWeight = None,
-    ignore_index: define.IgnoreIndex = -100, keep_bytes: define.KeepBytes = 2**28,
-    gradient_products: define.GradientProducts = "full", reduction: define.Reduction = "mean",
+    concentration: define.Scale = 16.0, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """VMF mixture loss: the posterior of a mixture of von Mises–Fisher distributions with one concentration κ.
 
@@ -35,5 +34,4 @@ def vmf(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(concentration, reduction=define.CrossEntropy(label_smoothing),
-                      names={**define.NAMES, "concentration": (("scale", 1.0),)})
+    return define.Row(concentration, names={**define.NAMES, "concentration": (("scale", 1.0),)})
