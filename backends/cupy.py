@@ -41,8 +41,8 @@ class CuPy(Backend):
     def add(self, a: Any, b: Any, out: Any = None) -> Any:
         return cupy.add(a, b, out=out)
 
-    def project_out(self, direction: Any, vectors: Any, factor: Any = None, spare: Any = None) -> Any:
-        unit = direction if factor is None else self.multiply(direction, factor, out=spare)
+    def project_out(self, direction: Any, vectors: Any, factor: Any = None, scratch: Any = None) -> Any:
+        unit = direction if factor is None else self.multiply(direction, factor, out=scratch)
         return _fused["project_out"](vectors, unit, self.dot(unit, vectors)[..., None], vectors)
 
     def with_label(self, labels: Any, first: int, terms: Any, value: Any, whole: bool = False) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import ndonnx as ndx
 
 from anglos.arrays.backend import Backend
+from anglos.arrays.monoid import Monoid
 
 
 class _Namespace:
@@ -64,7 +65,7 @@ class Ndonnx(Backend):
         here = columns[:, :, None] == self.numbers(like.T, columns)[None, None, :]
         return ndx.sum(ndx.where(here, weights[:, :, None], 0.0), axis=1)
 
-    def sweep(self, visit: Callable[..., Any], combine: Callable[[Any, Any], Any], arrays: tuple[Any, ...], width: int
+    def sweep(self, visit: Callable[..., Any], monoid: Monoid, arrays: tuple[Any, ...], width: int
               ) -> tuple[Any, tuple[Any, ...]]:
         state: tuple[Any, tuple[Any, ...]] = visit(0, *arrays)
         return state

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from anglos.arrays.library import Array, Library
+from anglos.arrays.monoid import Monoid
 
 if TYPE_CHECKING:
     from anglos.call.plan import Plan
@@ -128,11 +129,11 @@ class Backend(Library):
         """a·b along the last axis."""
         return self.xp.sum(a * b, axis=-1)
 
-    def project_out(self, direction: Array, vectors: Array, factor: Array | None = None, spare: Array | None = None
+    def project_out(self, direction: Array, vectors: Array, factor: Array | None = None, scratch: Array | None = None
                ) -> Array:
         """What a vector has at right angles to a direction u of length 1, which is factor · direction: v − u (u·v).
 
-        May use the vectors, and the spare array for what it needs on the way.
+        May use the vectors, and the scratch array for what it needs on the way.
         """
         unit = direction if factor is None else direction * factor
         return vectors - unit * self.dot(unit, vectors)[..., None]
@@ -178,11 +179,11 @@ class Backend(Library):
         values = self.xp.reshape(values, (values.shape[0], math.prod(values.shape[1:])))
         return self.add(whole, self.xp.reshape(own @ values, whole.shape), out=whole)
 
-    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
+    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
               arrays: tuple[Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
         """visit(first class, *slices of the arrays) -> (state, outputs) for every tile of classes.
 
-        The states are combined; the outputs, one row per class or None, are joined.
+        The states become one by the monoid; the outputs, one row per class or None, are joined.
         """
         count = arrays[0].shape[0]  # type: ignore[union-attr]
         if width >= count:
@@ -192,7 +193,7 @@ class Backend(Library):
         for first, last in self.tiles(count, width):
             slices = (None if array is None else array[first:last, ...] for array in arrays)
             partial, output = visit(first, *slices)
-            state = partial if first == 0 else combine(state, partial)
+            state = partial if first == 0 else monoid.combine(self.xp, state, partial)
             joined = tuple(None if part is None else self.place(whole, part, first, count) for whole, part in
                            zip(joined or (None,) * len(output), output, strict=True))
         return state, tuple(self.xp.concat(whole, axis=0) if isinstance(whole, list) else whole for whole in joined)

@@ -1,4 +1,4 @@
-"""Room for what tiles make on their way."""
+"""Arrays for what tiles make on their way, and for what is kept of them."""
 
 from threading import get_ident
 
@@ -25,3 +25,11 @@ class Scratch:
         if array is None or array.shape[0] < shape[0]:
             array = self.arrays[key] = self.backend.scratch(like, *shape)
         return None if array is None else array[: shape[0], ...]
+
+
+def store(out: Array | None, result: Array) -> Array:
+    """The result, in `out` if there is one: where a hook has not put it there, a copy does."""
+    if out is None or result is out:
+        return result
+    out[...] = result
+    return out

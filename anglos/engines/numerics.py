@@ -135,10 +135,3 @@ def sigmoid(backend: Any, x: Array) -> Array:
 def _small(backend: Any, x: Array) -> Array:
     """e^−|x|, for functions that are smooth at 0: there automatic differentiation would take a slope of 0 for |x|."""
     return backend.xp.exp(backend.minimum(-x, x))
-
-
-def add_sums(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:
-    """Sums of two tiles, in the place of the first."""
-    for name in a:
-        a[name] += b[name]
-    return a

@@ -1,44 +1,21 @@
-"""How the logit of the label's class and those of the others become the loss of a row.
+"""How the logit of the label's class and those of the others become the loss of a sample.
 
-Each reduction is a monoid over tiles of classes (`gather` one, `combine` two), then the `value` of all with what the
-slopes need, and the slopes of the loss in the label's logit (`label_slope`) and in the others of a tile (`rest_slope`,
-0 at the label's). Those that gather exponentials leave them in the place of the logits, and can take the slopes from
-them: `kept_slope`, which is still to be multiplied by the `row_factor` of every row, unless that is None. With a factor
-all slopes of a row add up to 0: the others' are to the label's as e_j is to −Σ e. One whose fields may be arrays has
-the slopes of the loss in them: `field_slopes`.
+A reduction is a monoid over tiles of classes (`gather` one, `combine` two), then the `value` of all with what the
+slopes need, in a record of its type `saved`, and the slopes of the loss in the label's logit (`label_slope`) and in the
+others of a tile (`rest_slope`, 0 at the label's). One whose fields may be arrays has the slopes of the loss in them:
+`field_slopes`. Those `of_exponentials` can keep these in place of the logits, and take the slopes from them:
+`kept_slope`, which is still to be multiplied by the `sample_factor` of every sample, unless that is None. With a factor
+all slopes of a sample add up to 0: the others' are to the label's as e_j is to −Σ e.
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
+from anglos.arrays.backend import Backend
+from anglos.arrays.scratch import store
 from anglos.engines.numerics import Array, beyond_larger, is_number, largest_finite, sigmoid, softplus
-
-
-class Tile(NamedTuple):
-    """T classes against B rows."""
-
-    logits: Array
-    """(T, B)"""
-    with_label: Callable[[Array, Any], Array]
-    """(terms, value) -> the terms with the value in the label's place; the array of the terms may be used for it."""
-    classes: Callable[[], Array]
-    """() -> the numbers of the classes, (T,)."""
-    spare: Array | None = None
-    """An array like the logits, or they themselves, for what comes of them."""
-
-
-def tile_of(backend: Any, logits: Array, labels: Array, first: Any = 0, spare: Array | None = None,
-            whole: bool = False) -> Tile:
-    """The tile whose first class has this number; whole if it has all classes."""
-    return Tile(logits, partial(backend.with_label, labels, first, whole=whole),
-                lambda: backend.numbers(logits, labels) + first, spare)
-
-
-def marked_tile(xp: Any, logits: Array, own: Array) -> Tile:
-    """The tile whose label's places are marked; the logits are left as they are."""
-    return Tile(logits, lambda terms, value: xp.where(own, value, terms), lambda: None)
+from anglos.engines.tile import Tile, sum_of_rest
 
 
 class LogSumExp(NamedTuple):
@@ -49,7 +26,43 @@ class LogSumExp(NamedTuple):
     sum: Array | None = None
 
 
-class CrossEntropy(NamedTuple):
+class Sums:
+    """A reduction whose parts are numbers, to be added."""
+
+    name: ClassVar[str] = "sum"
+    of_exponentials: ClassVar[bool] = False
+
+    def combine(self, xp: Any, a: Array, b: Array) -> Array:
+        return a + b
+
+
+class Exponentials:
+    """A reduction whose parts are log-sum-exps."""
+
+    name: ClassVar[str] = "log-sum-exp"
+    of_exponentials: ClassVar[bool] = True
+
+    def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
+        if a.shift is b.shift:
+            shift, total = a.shift, a.total + b.total
+        else:
+            shift = xp.where(a.shift > b.shift, a.shift, b.shift)
+            total = a.total * xp.exp(a.shift - shift) + b.total * xp.exp(b.shift - shift)
+        return LogSumExp(shift, total, None if a.sum is None else a.sum + b.sum)
+
+
+class _OfCrossEntropy(NamedTuple):
+    """−log p_y = ς(L − z_y), L, z_y, the rest's Σ e^(z − shift), to be divided by, and z_y − mean_j z_j."""
+
+    surprise: Array
+    rest: Array
+    label_logit: Array
+    total: Array
+    above_mean: Array | None = None
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Exponentials):
     """ℓ = lse_j z_j − z_y + ε (z_y − mean_j z_j): softmax cross entropy, with label smoothing ε.
 
     Written ς(L − z_y), L the log-sum-exp of the rest, it keeps every digit of a small loss.
@@ -57,167 +70,179 @@ class CrossEntropy(NamedTuple):
 
     label_smoothing: Any = 0.0
 
+    saved: ClassVar = _OfCrossEntropy
+
     @property
     def smooths(self) -> bool:
         """Whether any label is smoothed, as far as is known."""
         return not (is_number(self.label_smoothing) and self.label_smoothing == 0.0)
 
-    def gather(self, backend: Any, tile: Tile, label_logit: Array, shift: Array | None = None) -> LogSumExp:
+    def gather(self, backend: Backend, tile: Tile, label_logit: Array, shift: Array | None = None) -> LogSumExp:
         total = sum_of_rest(backend.xp, tile, tile.logits) if self.smooths else None
-        return _gather(backend, tile, shift, total)
+        return LogSumExp(*rest_terms(backend, tile, shift), total)
 
-    def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
-        return _combine(xp, a, b)
-
-    def value(self, backend: Any, gathered: LogSumExp, label_logit: Array, classes: int
-              ) -> tuple[Array, tuple[Array, ...]]:
-        """ℓ; −log p_y = ς(L − z_y), L, z_y, the rest's Σ e^(z − shift), to be divided by, and z_y − mean_j z_j."""
+    def value(self, backend: Backend, gathered: LogSumExp, label_logit: Array, classes: int
+              ) -> tuple[Array, _OfCrossEntropy]:
         rest, total = _finish(backend, gathered)
-        excess = rest - label_logit
-        surprise = softplus(backend, excess)
+        surprise = softplus(backend, rest - label_logit)
         if not self.smooths:
-            return surprise, (surprise, rest, label_logit, total)
+            return surprise, _OfCrossEntropy(surprise, rest, label_logit, total)
         above_mean = label_logit - (gathered.sum + label_logit) / classes
-        return surprise + self.label_smoothing * above_mean, (surprise, rest, label_logit, total, above_mean)
+        return (surprise + self.label_smoothing * above_mean,
+                _OfCrossEntropy(surprise, rest, label_logit, total, above_mean))
 
-    def field_slopes(self, backend: Any, residuals: tuple[Array, ...]) -> dict[str, Array]:
+    def field_slopes(self, backend: Backend, saved: _OfCrossEntropy) -> dict[str, Array]:
         """∂ℓ/∂ε = z_y − mean_j z_j."""
-        return {"label_smoothing": residuals[4]}
+        return {"label_smoothing": saved.above_mean}
 
-    def label_slope(self, backend: Any, residuals: tuple[Array, ...], classes: int) -> Array:
+    def label_slope(self, backend: Backend, saved: _OfCrossEntropy, classes: int) -> Array:
         """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
-        slope = _label_slope(backend.xp, residuals)
+        slope = backend.xp.expm1(-saved.surprise)
         return slope + self.label_smoothing * (1.0 - 1.0 / classes) if self.smooths else slope
 
-    def rest_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Backend, saved: _OfCrossEntropy, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = p_j − ε/C."""
-        rest, label_logit = residuals[1:3]
+        rest, label_logit = saved.rest, saved.label_logit
         everything = backend.maximum(rest, label_logit) + beyond_larger(backend, rest - label_logit)
-        return self._smoothed(_probability(backend, tile, everything), tile, classes)
+        return self._smoothed(rest_shares(backend, tile, everything), tile, classes)
 
-    def kept_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
+    def kept_slope(self, backend: Backend, saved: _OfCrossEntropy, tile: Tile, classes: int) -> Array:
         """The same, with p_j = (1 − p_y) e_j / Σ e."""
         if not self.smooths:
             return tile.logits
-        share = -_label_slope(backend.xp, residuals) / residuals[3]
+        share = -backend.xp.expm1(-saved.surprise) / saved.total
         return self._smoothed(tile.logits * share, tile, classes)
 
-    def row_factor(self, xp: Any, residuals: tuple[Array, ...], label_slope: Array) -> Array | None:
-        return None if self.smooths else -label_slope / residuals[3]
+    def sample_factor(self, saved: _OfCrossEntropy, label_slope: Array) -> Array | None:
+        """By what the kept slopes of every sample are still to be multiplied; None for 1."""
+        return None if self.smooths else -label_slope / saved.total
 
     def _smoothed(self, p: Array, tile: Tile, classes: int) -> Array:
         return tile.with_label(p - self.label_smoothing / classes, 0.0) if self.smooths else p
 
 
-class ExcludedPositive(NamedTuple):
+class _OfExcludedPositive(NamedTuple):
+    """L, 0 where there is no other class; whether there is one; and Σ e^(z − shift), to be divided by."""
+
+    rest: Array
+    some: Array
+    total: Array
+
+
+@dataclass(frozen=True)
+class ExcludedPositive(Exponentials):
     """ℓ = L − z_y: cross entropy whose denominator leaves the label's class out. Unbounded below."""
 
-    def gather(self, backend: Any, tile: Tile, label_logit: Array, shift: Array | None = None) -> LogSumExp:
-        return _gather(backend, tile, shift)
+    saved: ClassVar = _OfExcludedPositive
 
-    def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
-        return _combine(xp, a, b)
+    def gather(self, backend: Backend, tile: Tile, label_logit: Array, shift: Array | None = None) -> LogSumExp:
+        return LogSumExp(*rest_terms(backend, tile, shift))
 
-    def value(self, backend: Any, gathered: LogSumExp, label_logit: Array, classes: int
-              ) -> tuple[Array, tuple[Array, ...]]:
-        """ℓ, 0 where there is no other class; L, whether there is one, and Σ e^(z − shift), to be divided by."""
+    def value(self, backend: Backend, gathered: LogSumExp, label_logit: Array, classes: int
+              ) -> tuple[Array, _OfExcludedPositive]:
+        """ℓ, 0 where there is no other class."""
         xp, (rest, total) = backend.xp, _finish(backend, gathered)
         some = rest != -math.inf
         rest = xp.where(some, rest, 0.0)
-        return xp.where(some, rest - label_logit, 0.0), (rest, some, total)
+        return xp.where(some, rest - label_logit, 0.0), _OfExcludedPositive(rest, some, total)
 
-    def label_slope(self, backend: Any, residuals: tuple[Array, ...], classes: int) -> Array:
+    def label_slope(self, backend: Backend, saved: _OfExcludedPositive, classes: int) -> Array:
         """∂ℓ/∂z_y = −1."""
-        return -backend.xp.astype(residuals[1], residuals[0].dtype)
+        return -backend.xp.astype(saved.some, saved.rest.dtype)
 
-    def rest_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Backend, saved: _OfExcludedPositive, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = e^(z_j − L)."""
-        return _probability(backend, tile, residuals[0])
+        return rest_shares(backend, tile, saved.rest)
 
-    def kept_slope(self, backend: Any, residuals: tuple[Array, ...], tile: Tile, classes: int) -> Array:
+    def kept_slope(self, backend: Backend, saved: _OfExcludedPositive, tile: Tile, classes: int) -> Array:
         """The same as e_j / Σ e."""
         return tile.logits
 
-    def row_factor(self, xp: Any, residuals: tuple[Array, ...], label_slope: Array) -> Array | None:
-        return -label_slope / residuals[2]
+    def sample_factor(self, saved: _OfExcludedPositive, label_slope: Array) -> Array:
+        """By what they are still to be multiplied."""
+        return -label_slope / saved.total
 
 
-class Binary(NamedTuple):
+class _OfBinary(NamedTuple):
+    """z_y, ς(−z_y), and Σ ς(z_j)."""
+
+    label_logit: Array
+    label_term: Array
+    rest: Array
+
+
+@dataclass(frozen=True)
+class Binary(Sums):
     """ℓ = λ₊ ς(−z_y) + λ₋ Σ_{j≠y} ς(z_j): of every class by itself, whether it is this one."""
 
     positive: Any = 1.0
     negative: Any = 1.0
 
-    def gather(self, backend: Any, tile: Tile, label_logit: Array) -> Array:
+    saved: ClassVar = _OfBinary
+
+    def gather(self, backend: Backend, tile: Tile, label_logit: Array) -> Array:
         return sum_of_rest(backend.xp, tile, softplus(backend, tile.logits))
 
-    def combine(self, xp: Any, a: Array, b: Array) -> Array:
-        return a + b
+    def value(self, backend: Backend, gathered: Array, label_logit: Array, classes: int) -> tuple[Array, _OfBinary]:
+        label_term = softplus(backend, -label_logit)
+        loss = self.positive * label_term + self.negative * gathered
+        return loss, _OfBinary(label_logit, label_term, gathered)
 
-    def value(self, backend: Any, gathered: Array, label_logit: Array, classes: int
-              ) -> tuple[Array, tuple[Array, Array, Array]]:
-        """ℓ; z_y, ς(−z_y), and Σ ς(z_j)."""
-        own = softplus(backend, -label_logit)
-        return self.positive * own + self.negative * gathered, (label_logit, own, gathered)
-
-    def field_slopes(self, backend: Any, residuals: tuple[Array, Array, Array]) -> dict[str, Array]:
+    def field_slopes(self, backend: Backend, saved: _OfBinary) -> dict[str, Array]:
         """∂ℓ/∂λ₊ = ς(−z_y), ∂ℓ/∂λ₋ = Σ ς(z_j)."""
-        return {"positive": residuals[1], "negative": residuals[2]}
+        return {"positive": saved.label_term, "negative": saved.rest}
 
-    def label_slope(self, backend: Any, residuals: tuple[Array, Array, Array], classes: int) -> Array:
+    def label_slope(self, backend: Backend, saved: _OfBinary, classes: int) -> Array:
         """∂ℓ/∂z_y = −λ₊ σ(−z_y)."""
-        return -self.positive * sigmoid(backend, -residuals[0])
+        return -self.positive * sigmoid(backend, -saved.label_logit)
 
-    def rest_slope(self, backend: Any, residuals: tuple[Array, Array, Array], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Backend, saved: _OfBinary, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = λ₋ σ(z_j)."""
         return tile.with_label(self.negative * sigmoid(backend, tile.logits), 0.0)
 
 
-class Squares(NamedTuple):
+class _OfSquares(NamedTuple):
+    """z_y."""
+
+    label_logit: Array
+
+
+@dataclass(frozen=True)
+class Squares(Sums):
     """ℓ = ½ (z_y − 1)² + ½ Σ_{j≠y} z_j²."""
 
-    def gather(self, backend: Any, tile: Tile, label_logit: Array) -> Array:
+    saved: ClassVar = _OfSquares
+
+    def gather(self, backend: Backend, tile: Tile, label_logit: Array) -> Array:
         return sum_of_rest(backend.xp, tile, 0.5 * tile.logits * tile.logits)
 
-    def combine(self, xp: Any, a: Array, b: Array) -> Array:
-        return a + b
+    def value(self, backend: Backend, gathered: Array, label_logit: Array, classes: int) -> tuple[Array, _OfSquares]:
+        return 0.5 * (label_logit - 1.0) ** 2 + gathered, _OfSquares(label_logit)
 
-    def value(self, backend: Any, gathered: Array, label_logit: Array, classes: int) -> tuple[Array, tuple[Array]]:
-        return 0.5 * (label_logit - 1.0) ** 2 + gathered, (label_logit,)
-
-    def label_slope(self, backend: Any, residuals: tuple[Array], classes: int) -> Array:
+    def label_slope(self, backend: Backend, saved: _OfSquares, classes: int) -> Array:
         """∂ℓ/∂z_y = z_y − 1."""
-        return residuals[0] - 1.0
+        return saved.label_logit - 1.0
 
-    def rest_slope(self, backend: Any, residuals: tuple[Array], tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Backend, saved: _OfSquares, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = z_j."""
         return tile.with_label(1.0 * tile.logits, 0.0)
 
 
-def _gather(backend: Any, tile: Tile, shift: Array | None, total: Array | None = None) -> LogSumExp:
-    """Without a shift, by the largest logit of the tile."""
+def rest_terms(backend: Backend, tile: Tile, shift: Array | None) -> tuple[Array, Array]:
+    """A shift, by default the largest logit of the rest, and Σ_{j≠y} e^(z_j − shift), (B,); its terms may be kept."""
     xp, rest = backend.xp, tile.with_label(tile.logits, -math.inf)
     if shift is None:
         # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
         shift = backend.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
-    return LogSumExp(shift, xp.sum(backend.exponential(rest, shift), axis=0), total)
+    return shift, xp.sum(store(tile.kept, backend.exponential(rest, shift)), axis=0)
 
 
-def _probability(backend: Any, tile: Tile, total: Array) -> Array:
-    """e^(z_j − total), from the same masked logits as `_gather`: a compiler need not keep others."""
-    return backend.probability(tile.with_label(tile.logits, -math.inf), total, out=tile.spare)
+def rest_shares(backend: Backend, tile: Tile, total: Array) -> Array:
+    """e^(z_j − total), from the same masked logits as in `rest_terms`: a compiler need not keep others."""
+    return backend.probability(tile.with_label(tile.logits, -math.inf), total, out=tile.scratch)
 
 
-def _combine(xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
-    if a.shift is b.shift:
-        shift, total = a.shift, a.total + b.total
-    else:
-        shift = xp.where(a.shift > b.shift, a.shift, b.shift)
-        total = a.total * xp.exp(a.shift - shift) + b.total * xp.exp(b.shift - shift)
-    return LogSumExp(shift, total, None if a.sum is None else a.sum + b.sum)
-
-
-def _finish(backend: Any, gathered: LogSumExp) -> tuple[Array, Array]:
+def _finish(backend: Backend, gathered: LogSumExp) -> tuple[Array, Array]:
     """The log-sum-exp, −∞ of nothing; and the total, 1 of nothing, which has no share that it would be divided by."""
     xp, total = backend.xp, gathered.total
     if backend.surely_above(total, 0.0):
@@ -225,13 +250,3 @@ def _finish(backend: Any, gathered: LogSumExp) -> tuple[Array, Array]:
     nothing = total == 0.0  # and not "> 0": a NaN must stay one
     total = xp.where(nothing, 1.0, total)
     return xp.where(nothing, -math.inf, gathered.shift + xp.log(total)), total
-
-
-def sum_of_rest(xp: Any, tile: Tile, terms: Array) -> Array:
-    """Σ_{j≠y} of the tile's classes."""
-    return xp.sum(tile.with_label(terms, 0.0), axis=0)
-
-
-def _label_slope(xp: Any, residuals: tuple[Array, ...]) -> Array:
-    """−(1 − p_y)."""
-    return xp.expm1(-residuals[0])

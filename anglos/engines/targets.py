@@ -12,7 +12,9 @@ z_y and −m_j in the others; and ∂ℓ/∂t_j = (1 − ε) ω_j (lse z − z_j
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from anglos.engines.numerics import Array, add_sums
+from anglos.arrays.backend import Backend
+from anglos.arrays.monoid import SUM
+from anglos.engines.numerics import Array
 
 
 class Masses(NamedTuple):
@@ -32,14 +34,14 @@ def are_targets(labels: Any, class_weight: Any) -> bool:
     return len(labels.shape) == 2 or class_weight is not None
 
 
-def likeliest(backend: Any, labels: Array) -> Array:
+def likeliest(backend: Backend, labels: Array) -> Array:
     """The label, or the class of the largest probability: y, (B,)."""
     if labels.ndim == 1:
         return labels
     return backend.xp.astype(backend.xp.argmax(labels, axis=1), backend.index_type, copy=False)
 
 
-def mass_of(backend: Any, labels: Array, class_weight: Array | None, label_smoothing: Any, like: Array
+def mass_of(backend: Backend, labels: Array, class_weight: Array | None, label_smoothing: Any, like: Array
             ) -> tuple[Array, Array, Array]:
     """y, whether a class is that, and all m, each (B, C) as `like` is."""
     xp, label = backend.xp, likeliest(backend, labels)
@@ -49,7 +51,7 @@ def mass_of(backend: Any, labels: Array, class_weight: Array | None, label_smoot
     return label, is_label, mass if class_weight is None else class_weight * mass
 
 
-def target_slope(backend: Any, label: Array, class_weight: Array | None, label_smoothing: Any, logits: Array,
+def target_slope(backend: Backend, label: Array, class_weight: Array | None, label_smoothing: Any, logits: Array,
                  surprise: Array) -> Array:
     """∂ℓ/∂t_j, (B, C), from lse z − z_y."""
     label_logit = backend.xp.take_along_axis(logits, label[:, None], axis=1)
@@ -57,7 +59,7 @@ def target_slope(backend: Any, label: Array, class_weight: Array | None, label_s
     return slope if class_weight is None else class_weight * slope
 
 
-def masses_of(backend: Any, labels: Array, class_weight: Array | None, label_smoothing: Any, dtype: Any,
+def masses_of(backend: Backend, labels: Array, class_weight: Array | None, label_smoothing: Any, dtype: Any,
               classes: int) -> Masses:
     """Of labels without an array of B × C: there the masses of the others are ε/C times a row of class weights."""
     xp = backend.xp
@@ -66,8 +68,8 @@ def masses_of(backend: Any, labels: Array, class_weight: Array | None, label_smo
         label, is_label, mass = mass_of(backend, targets, class_weight, label_smoothing, targets)
         others = xp.where(is_label, 0.0, mass)
 
-        def sweep(visit: Any, *arrays: Array) -> Any:  # where classes are sharded, every device has its own
-            return backend.sweep(visit, add_sums, (others.T, *arrays), classes)
+        def sweep(tile: Any, *arrays: Array) -> Any:  # where classes are sharded, every device has its own
+            return backend.sweep(tile, SUM, (others.T, *arrays), classes)
 
         return Masses(label, xp.sum(xp.where(is_label, mass, 0.0), axis=1), xp.sum(others, axis=1),
                       lambda a: sweep(lambda first, m, a: ({"sum": m.T @ a}, ()), a)[0]["sum"],

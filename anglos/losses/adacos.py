@@ -64,8 +64,8 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
             return scale
         row = define.Row(scale, reduction=define.ExcludedPositive())
         step = define.prototypes_engine.prepare(backend, row, arrays)
-        _, (*_, cos, rest, _, _) = define.prototypes_engine.forward(step)
-        cos = backend.clip(cos, -1.0, 1.0)
+        _, saved = define.prototypes_engine.forward(step)
+        cos, rest = backend.clip(saved.directions.cosines, -1.0, 1.0), saved.of_reduction.rest
         cos = cos + 0.0 * batch.weight(cos)  # NaN where a label is out of range
         counted = batch.counted(cos)
         count = xp.sum(xp.astype(counted, backend.index_type))

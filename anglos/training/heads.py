@@ -5,15 +5,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anglos.arrays.dispatch import backend_of, unwrapped
-from anglos.arrays.scratch import Scratch
 from anglos.call.check import check_options
 from anglos.call.kinds import describe
 from anglos.call.loss import Loss
 from anglos.engines.numerics import Array, float_type
 from anglos.engines.pairs.row import PairRow
-from anglos.engines.prototypes.batch import batch_of, class_bias, directions_of, in_type, length_of
+from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row, unchanged
-from anglos.engines.prototypes.step import visit_tile
 
 
 def check_head(loss: Any, num_classes: int, embedding_dim: int, prototypes_per_class: int | None = None
@@ -79,12 +77,8 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
         row, inputs = call.plan._row(call.arrays)
         inputs["weights"] = inputs.pop(loss.arrays[1], inputs.get("weights"))
         row = _without_margin(backend, row, inputs)
-        inputs = in_type(backend, inputs)
-        directions = directions_of(backend, inputs)
-        batch = batch_of(backend, row, inputs, directions, length_of(backend, row, inputs, directions))
-        visit = visit_tile(backend, row, batch, directions.unit, None, inputs["labels"], 0, inputs["weights"],
-                           class_bias(row), Scratch(backend, several=False))
-        return visit.tile.logits.T
+        step = _prototypes.prepare(backend, row, inputs)
+        return step.tile(0, step.weights, step.bias).tile.logits.T
 
 
 def _without_margin(backend: Any, row: Any, inputs: dict[str, Array]) -> Row:

@@ -11,6 +11,7 @@ import numpy as np
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import Library
+from anglos.arrays.monoid import Monoid
 from anglos.call.plan import Plan
 
 from ._derivatives import differentiable, usual_promotion
@@ -88,7 +89,7 @@ class Jax(Backend):
     def stop_gradient(self, array: jax.Array) -> jax.Array:
         return jax.lax.stop_gradient(array)
 
-    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
+    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
               arrays: tuple[jax.Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
         """By lax.scan: under jit a Python loop saves no memory, and compiles for minutes."""
         classes = next(array.shape[0] for array in arrays if array is not None)
@@ -104,8 +105,9 @@ class Jax(Backend):
             state, whole = carry
             partial, output = visit(start, *(None if array is None else jax.lax.dynamic_slice_in_dim(
                 array, start, width) for array in arrays))
-            return (combine(state, partial), tuple(None if part is None else jax.lax.dynamic_update_slice_in_dim(
-                one, part, start, 0) for one, part in zip(whole, output, strict=True))), None
+            whole = tuple(None if part is None else jax.lax.dynamic_update_slice_in_dim(one, part, start, 0)
+                          for one, part in zip(whole, output, strict=True))
+            return (monoid.combine(self.xp, state, partial), whole), None
 
         (state, whole), _ = jax.lax.scan(step, (state, whole), jnp.arange(first, classes, width, dtype=self.index_type))
         return state, whole

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from anglos.arrays.monoid import Monoid
 from anglos.call.kinds import describe
 from anglos.call.loss import Loss, Options, _Call
-from anglos.engines.numerics import add_sums
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as _linear
 
@@ -79,14 +79,14 @@ class _Shards(Jax):
     def class_tile_width(self, like: jax.Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
         return min(super().class_tile_width(like, rows, dimension, classes, keep), classes // self.shards)
 
-    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
+    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
               arrays: tuple[jax.Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
         sweep = super().sweep
         if self.shards == 1:
-            return sweep(visit, combine, arrays, width)
+            return sweep(visit, monoid, arrays, width)
 
         def of_shard(begin: jax.Array, *mine: jax.Array | None) -> tuple[Any, tuple[Any, ...]]:
-            return sweep(lambda first, *tile: visit(begin + first, *tile), combine, mine, width)
+            return sweep(lambda first, *tile: visit(begin + first, *tile), monoid, mine, width)
 
         split = jax.tree.map(lambda array: self._placed(
             jnp.reshape(array, (self.shards, -1, *array.shape[1:])), self.axes), arrays)
@@ -94,11 +94,11 @@ class _Shards(Jax):
         begins = jnp.arange(self.shards, dtype=self.index_type) * each
         states, outputs = jax.vmap(of_shard)(begins, *split)
         joined = jax.tree.map(lambda part: jnp.reshape(self._placed(part, self.axes), (-1, *part.shape[2:])), outputs)
-        if combine is add_sums:
+        if monoid.name == "sum":
             return jax.tree.map(lambda one: jnp.sum(one, axis=0), states), joined
         everywhere = jax.tree.map(lambda one: self._placed(one, None), states)
-        return functools.reduce(combine, (jax.tree.map(lambda one, place=place: one[place], everywhere)
-                                          for place in range(self.shards))), joined
+        each_state = (jax.tree.map(lambda one, place=place: one[place], everywhere) for place in range(self.shards))
+        return functools.reduce(functools.partial(monoid.combine, jnp), each_state), joined
 
     def _placed(self, array: jax.Array, axes: tuple[str, ...] | None) -> jax.Array:
         """The array with its first axis sharded so, and the others as they are."""

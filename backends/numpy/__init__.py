@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from anglos.arrays.backend import Backend
+from anglos.arrays.monoid import Monoid
 
 from ._blocks import NEAR, blocks
 from ._namespace import Namespace
@@ -76,7 +77,7 @@ class NumPy(Backend):
     def add(self, a: Any, b: Any, out: Any = None) -> Any:
         return np.add(a, b, out=out)
 
-    def project_out(self, direction: Any, vectors: Any, factor: Any = None, spare: Any = None) -> Any:
+    def project_out(self, direction: Any, vectors: Any, factor: Any = None, scratch: Any = None) -> Any:
         if vectors.size > NEAR and len(vectors) > 1:
             factors = itertools.repeat(None) if factor is None else blocks(factor, vectors)
             for one in zip(blocks(direction), blocks(vectors), factors, strict=False):
@@ -132,14 +133,14 @@ class NumPy(Backend):
             np.exp(np.minimum(np.subtract(z, total, out=part), 0.0, out=part), out=part)
         return p
 
-    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], combine: Callable[[Any, Any], Any],
+    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
               arrays: tuple[Any, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
         """Every thread of the BLAS takes tiles of its own: NumPy's own arithmetic knows one thread only."""
         if len(arrays[0]) > width:
             with steered_blas() as blas:
                 if blas is not None:
-                    return sweep_in_threads(blas, visit, combine, arrays, width)
-        return super().sweep(visit, combine, arrays, width)
+                    return sweep_in_threads(blas, visit, monoid, arrays, width)
+        return super().sweep(visit, monoid, arrays, width)
 
 
 def _unsigned(labels: Any) -> Any:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from anglos.arrays.monoid import Monoid
+
 _STEERING = Lock()
 """Held by the sweep that limits the BLAS: a second one would restore the first one's limit as if it were the user's."""
 
@@ -42,7 +44,7 @@ def _blas() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
-def sweep_in_threads(blas: Any, visit: Callable[..., Any], combine: Callable[[Any, Any], Any], arrays: tuple[Any, ...],
+def sweep_in_threads(blas: Any, visit: Callable[..., Any], monoid: Monoid, arrays: tuple[Any, ...],
                      width: int) -> tuple[Any, tuple[Any, ...]]:
     """`Backend.sweep` with a tile for every thread of the BLAS, which is held to one meanwhile."""
     count, threads, making = len(arrays[0]), threads_of(blas), Lock()
@@ -53,7 +55,7 @@ def sweep_in_threads(blas: Any, visit: Callable[..., Any], combine: Callable[[An
         state = None
         for first in firsts[number::threads]:
             partial, output = visit(first, *(None if one is None else one[first:first + width] for one in arrays))
-            state = partial if state is None else combine(state, partial)
+            state = partial if state is None else monoid.combine(np, state, partial)
             with making:
                 for place, part in enumerate(output):
                     if place not in whole:
@@ -67,4 +69,5 @@ def sweep_in_threads(blas: Any, visit: Callable[..., Any], combine: Callable[[An
         # Each in the context of the caller, to which np.errstate belongs.
         states = [pool.submit(copy_context().run, work, number) for number in range(min(threads, len(firsts)))]
         parts = [state.result() for state in states]
-    return functools.reduce(combine, parts), tuple(whole[place] for place in sorted(whole))
+    state = functools.reduce(functools.partial(monoid.combine, np), parts)
+    return state, tuple(whole[place] for place in sorted(whole))

@@ -86,15 +86,15 @@ class Tensors(Backend):
         return a + b if out is None or recorded() else torch.add(a, b, out=out)
 
     def project_out(self, direction: torch.Tensor, vectors: torch.Tensor, factor: torch.Tensor | None = None,
-               spare: torch.Tensor | None = None) -> Any:
+               scratch: torch.Tensor | None = None) -> Any:
         if recorded():
             return super().project_out(direction, vectors, factor)
         if factor is not None and not self.readable(direction):  # its square might overflow, unseen
-            direction, factor, spare = torch.mul(direction, factor, out=spare), None, None
+            direction, factor, scratch = torch.mul(direction, factor, out=scratch), None, None
         step = max(1, (1 << 19) * len(vectors) // max(vectors.numel(), 1))  # rows that stay in a near cache
         square = itertools.repeat(None) if factor is None else torch.split(torch.mul(factor, factor), step)
         for u, v, by in zip(torch.split(direction, step), torch.split(vectors, step), square, strict=False):
-            out = None if spare is None else spare[:len(u)]  # the same rows, which are still near
+            out = None if scratch is None else scratch[:len(u)]  # the same rows, which are still near
             along = torch.mul(u, v, out=out).sum(dim=-1, keepdim=True)
             v.addcmul_(u, along if by is None else along.mul_(by), value=-1)
         return vectors

@@ -12,10 +12,12 @@ import math
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array, add_sums
+from anglos.arrays.monoid import SUM
+from anglos.engines.numerics import Array
 from anglos.engines.pairs.row import PairRow, PairTile, Terms
 from anglos.engines.pairs.step import Sides, Tiles, sides_of
-from anglos.engines.reductions import CrossEntropy, Tile, marked_tile
+from anglos.engines.reductions import CrossEntropy
+from anglos.engines.tile import Tile, marked_tile
 
 SAMPLES_ARE_INDEPENDENT = False
 INPUTS_BY_ROLE = True
@@ -57,13 +59,11 @@ def forward(step: Step) -> tuple[Array, tuple[Array, ...]]:
     def visit(first: Any, *slices: Any) -> tuple[Any, tuple[Array, ...]]:
         tile, _, _ = tiles.visit(first, *slices)
         terms = row.terms(backend, tile)
-        column = _COLUMNS.gather(backend, _by_column(xp, tile), None) if row.symmetric else ()
+        column = _COLUMNS.gather(backend, _by_column(xp, tile), None) if row.symmetric else {}
         return column, (terms.value, terms.count, *tile.chosen)
 
-    def combine(a: Any, b: Any) -> Any:
-        return _COLUMNS.combine(xp, a, b) if row.symmetric else ()
-
-    columns, (value, count, *chosen) = backend.sweep(visit, combine, tiles.swept, tiles.width)
+    columns, (value, count, *chosen) = backend.sweep(visit, _COLUMNS if row.symmetric else SUM, tiles.swept,
+                                                     tiles.width)
     residuals: tuple[Array, ...] = (count, *chosen)
     if row.symmetric:
         label_logit = row.scale * xp.sum(sides.rows.points * sides.columns.points, axis=-1)
@@ -84,6 +84,7 @@ def backward(step: Step, residuals: Any, g: Array, needs: frozenset[str]) -> dic
         return {name: xp.zeros_like(inputs[name]) for name in needs}
     tiles = Tiles(backend, row, inputs, sides, _chosen(row, residuals))
     columns = sides.columns.points
+    of_columns = _COLUMNS.saved(*residuals[1:]) if row.symmetric else None
     fields = {row.names[name][0] for name in needs if name in row.names}
     options = needs - {side.name for side in sides if side is not None}
 
@@ -95,8 +96,8 @@ def backward(step: Step, residuals: Any, g: Array, needs: frozenset[str]) -> dic
         slope = g_rows * terms.slope()
         if row.symmetric:
             by_column = _by_column(xp, tile)
-            other = xp.where(tile.positive, _COLUMNS.label_slope(backend, residuals[1:], 1),
-                             _COLUMNS.rest_slope(backend, residuals[1:], by_column, 1))
+            other = xp.where(tile.positive, _COLUMNS.label_slope(backend, of_columns, 1),
+                             _COLUMNS.rest_slope(backend, of_columns, by_column, 1))
             slope = 0.5 * (slope + other * g[None, :])
         d_scale = xp.sum(slope * similarity, axis=1) if "scale" in fields else None
         d_bias = xp.sum(slope, axis=1) if "bias" in fields else None
@@ -114,7 +115,7 @@ def backward(step: Step, residuals: Any, g: Array, needs: frozenset[str]) -> dic
             state |= {name: xp.sum(g_tile * slope) for name, slope in terms.option_slopes().items() if name in options}
         return state, (d_rows, d_own, d_scale, d_bias)
 
-    state, (d_rows, d_own, d_scale, d_bias) = backend.sweep(visit, add_sums, (*tiles.swept, g), tiles.width)
+    state, (d_rows, d_own, d_scale, d_bias) = backend.sweep(visit, SUM, (*tiles.swept, g), tiles.width)
     d_columns = state["columns"]
     if tiles.free_lengths:
         d_columns = d_columns - columns * state["lengths"][:, None]

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array, float_type, unit_rows
 from anglos.engines.prototypes.directions import Prototypes
 from anglos.engines.prototypes.row import Curve, Row, curve_of, unchanged
@@ -18,15 +19,15 @@ class Directions(NamedTuple):
     cosines: Array
 
 
-def in_type(backend: Any, inputs: dict[str, Array]) -> dict[str, Array]:
+def in_type(backend: Backend, inputs: dict[str, Array]) -> dict[str, Array]:
     """The inputs with the embeddings in the type of the arithmetic; weights come to it a tile at a time."""
     embeddings = inputs["embeddings"]
     dtype = float_type(backend.xp, embeddings, inputs["weights"])
     return inputs if embeddings.dtype == dtype else {**inputs, "embeddings": backend.xp.astype(embeddings, dtype)}
 
 
-def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes | None = None) -> Directions:
-    """Of the embeddings, and of the prototypes of their own class: out of all prototypes, where these are known."""
+def directions_of(backend: Backend, inputs: dict[str, Array], prototypes: Prototypes | None = None) -> Directions:
+    """Of the embeddings, and of the prototypes of their label's class: out of all, where these are given."""
     unit, inverse = unit_rows(backend, inputs["embeddings"])
     if prototypes is not None and prototypes.are_unit:
         label_unit = _of_label(backend, inputs, prototypes.points)
@@ -37,13 +38,13 @@ def directions_of(backend: Any, inputs: dict[str, Array], prototypes: Prototypes
     return Directions(unit, inverse, label_unit, label_inverse, backend.dot(across, label_unit))
 
 
-def label_joins(backend: Any, inputs: dict[str, Array]) -> bool:
+def label_joins(backend: Backend, inputs: dict[str, Array]) -> bool:
     """Whether the label's class joins the others in the products of the gradient.
 
     Not one of several prototypes: which of them it is was chosen by the directions' cosines, not by those of a tile.
     """
-    weights, rows = inputs["weights"], inputs["labels"].shape[0]
-    return bool(weights.ndim == 2 and backend.label_joins(weights.shape[0], rows))
+    weights, samples = inputs["weights"], inputs["labels"].shape[0]
+    return bool(weights.ndim == 2 and backend.label_joins(weights.shape[0], samples))
 
 
 class Batch(NamedTuple):
@@ -63,12 +64,12 @@ class Batch(NamedTuple):
     logit: Array
 
 
-def length_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions) -> Any:
+def length_of(backend: Backend, row: Row, inputs: dict[str, Array], directions: Directions) -> Any:
     """|x|, (B,), where the loss asks for it."""
     return backend.dot(inputs["embeddings"], directions.unit) if row.asks_for_length else None
 
 
-def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions, length: Any) -> Batch:
+def batch_of(backend: Backend, row: Row, inputs: dict[str, Array], directions: Directions, length: Any) -> Batch:
     """Lengths, cosine, φ and logit of the label's class."""
     xp, (unit, _, label_unit, _, cosines), mix = backend.xp, directions, None
     points, label_points = unit, label_unit
@@ -95,13 +96,13 @@ def batch_of(backend: Any, row: Row, inputs: dict[str, Array], directions: Direc
     return Batch(points, label_points, length, embedding_length, weight_length, cos, mix, target, logit)
 
 
-def _of_label(backend: Any, inputs: dict[str, Array], prototypes: Array) -> Array:
-    """Those of the label's class, of prototypes as in the weights or one a row, in the type of the arithmetic."""
+def _of_label(backend: Backend, inputs: dict[str, Array], prototypes: Array) -> Array:
+    """What the label's class has of prototypes, as in the weights or one a row, in the type of the arithmetic."""
     shape = inputs["weights"].shape
     if prototypes.ndim < len(shape):
         prototypes = backend.xp.reshape(prototypes, (*shape[:-1], prototypes.shape[-1]))
-    own = backend.xp.take(prototypes, inputs["labels"], axis=0)
-    return backend.xp.astype(own, inputs["embeddings"].dtype, copy=False)
+    of_label = backend.xp.take(prototypes, inputs["labels"], axis=0)
+    return backend.xp.astype(of_label, inputs["embeddings"].dtype, copy=False)
 
 
 def per_class(bias: Any) -> bool:

@@ -6,9 +6,11 @@ from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array, float_type, largest_finite
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row
+from anglos.engines.prototypes.step import Step as _Step
 
 SAMPLES_ARE_INDEPENDENT = False
 INPUTS_BY_ROLE = True
+count, unpack = _prototypes.count, _prototypes.unpack
 
 
 class Step(NamedTuple):
@@ -18,7 +20,8 @@ class Step(NamedTuple):
     row: Row
     inputs: dict[str, Array]
     share: Array | None
-    of_means: _prototypes.Step | None
+    """1 / N_k of every embedding, (B, 1)."""
+    of_means: _Step | None
 
     def remembered(self) -> Any:
         """What has the size of the batch."""
@@ -33,9 +36,6 @@ def prepare(backend: Backend, row: Row, inputs: dict[str, Array], **others: Any)
     return Step(backend, row, inputs, share, _prototypes.prepare(backend, of_means, given, **others))
 
 
-unpack = _prototypes.unpack
-
-
 def forward(step: Step) -> tuple[Array, Any]:
     """The loss of every embedding, (B,), and what the gradient can use again."""
     if step.of_means is None:
@@ -43,20 +43,20 @@ def forward(step: Step) -> tuple[Array, Any]:
     return _prototypes.forward(step.of_means)
 
 
-def backward(step: Step, residuals: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:
+def backward(step: Step, saved: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i): an embedding of class k, of N_k, gets the gradient of the mean c_k, divided by N_k, on top."""
     backend, row, inputs, share, of_means = step
     if of_means is None:
         return {name: backend.xp.zeros_like(inputs[name]) for name in needs}
     through = "embeddings" in needs and not row.detach_centroids
-    gradients = _prototypes.backward(of_means, residuals, g, needs | ({"weights"} if through else set()))
+    gradients = _prototypes.backward(of_means, saved, g, needs | ({"weights"} if through else set()))
     if through:
-        d_mean = backend.xp.take(gradients.pop("weights"), of_means.inputs["labels"], axis=0)
+        d_mean = backend.xp.take(gradients.pop("weights"), of_means.labels, axis=0)
         gradients["embeddings"] = gradients["embeddings"] + d_mean * share
     return gradients
 
 
-def _with_centroids(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[Row, dict[str, Array], Array]:
+def _with_centroids(backend: Backend, row: Row, inputs: dict[str, Array]) -> tuple[Row, dict[str, Array], Array]:
     """The row and the inputs of engine 1, and 1 / N_k of every embedding, (B, 1); 0 for one that is ignored.
 
     There are B places. A class takes the first that its label has among the sorted labels; the logits of the places
@@ -71,10 +71,6 @@ def _with_centroids(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[R
     centroids = backend.sum_by_label(x * share, places, count)
     if row.detach_centroids:
         centroids = backend.stop_gradient(centroids)
-    # Not −∞: it is also the own logit of an embedding that is ignored.
+    # Not −∞: it is also the label's logit of an embedding that is ignored.
     bias = xp.where(members[:, 0] == 0.0, -0.25 * largest_finite(xp, x.dtype), xp.zeros_like(members[:, 0]))
     return row._replace(bias=bias), {**inputs, "weights": centroids, "labels": places}, share
-
-
-def count(residuals: Any) -> None:
-    """How many terms there are in each row's loss: one."""

@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
+from anglos.arrays.backend import Backend
 from anglos.arrays.scratch import Scratch
 from anglos.engines.numerics import Array, near_rows
-from anglos.engines.prototypes.row import Row
 
 
 class Prototypes(NamedTuple):
@@ -22,35 +22,30 @@ class Prototypes(NamedTuple):
         return self.factor is None and self.pullback_factor is not None
 
 
-def prototypes_of(backend: Any, row: Row, weights: Array, dtype: Any, rows: int, scratch: Scratch,
-                  first: Any = 0, inverses: dict[int, Array] | None = None) -> Prototypes:
-    """Ŵ, or what makes it of W; 1 / |w| of a tile that was visited before is among the inverses, by its first class."""
-    w = backend.xp.astype(weights, dtype, copy=False)
-    if w.ndim == 3:
-        w = backend.xp.reshape(w, (-1, w.shape[-1]))
-    if not row.normalize_weights:
-        return Prototypes(w)
-    known = None if inverses is None else inverses.get(first)
-    near, largest, inverse = near_rows(backend, w) if known is None else (w, None, known)
+def unit_prototypes(backend: Backend, w: Array, samples: int, scratch: Scratch, first: Any = 0,
+                    inverses: dict[int, Array] | None = None) -> Prototypes:
+    """Ŵ, or what makes it of W; 1 / |w| of a tile that was seen before is among the inverses, by its first class."""
+    before = None if inverses is None else inverses.get(first)
+    near, largest, inverse = near_rows(backend, w) if before is None else (w, None, before)
     if inverses is not None and largest is None:
         inverses[first] = inverse
     whole_inverse = inverse if largest is None else inverse / largest
-    if not backend.makes_unit(*w.shape, rows) and (largest is None or not backend.readable(w)):
+    number, dimension = w.shape
+    if not backend.makes_unit(number, dimension, samples) and (largest is None or not backend.readable(w)):
         return Prototypes(w, factor=whole_inverse)
     return Prototypes(backend.multiply(near, inverse, out=scratch.take("unit", w, *w.shape)), whole_inverse)
 
 
-def prototypes_pullback(backend: Any, row: Row, prototypes: Prototypes, d_unit: Array, scratch: Scratch) -> Array:
+def unit_prototypes_pullback(backend: Backend, prototypes: Prototypes, d_unit: Array, scratch: Scratch) -> Array:
     """∂w = (∂ŵ − ŵ (ŵ·∂ŵ)) / |w|, where ∂ŵ is already multiplied by the factor; may use it."""
-    if not row.normalize_weights:
-        return d_unit
     points, pullback_factor, factor = prototypes
-    d_unit = backend.project_out(points, d_unit, factor, spare=scratch.take("across", d_unit, *d_unit.shape))
+    d_unit = backend.project_out(points, d_unit, factor, scratch=scratch.take("across", d_unit, *d_unit.shape))
     return d_unit if pullback_factor is None else backend.multiply(d_unit, pullback_factor, out=d_unit)
 
 
-def products(backend: Any, prototypes: Prototypes, others: Array, scale: Any = 1.0, out: Array | None = None) -> Array:
-    """Scale · p·x of every prototype p and row x: (T, B)."""
+def products(backend: Backend, prototypes: Prototypes, others: Array, scale: Any = 1.0, out: Array | None = None
+             ) -> Array:
+    """Scale · p·x of every prototype p and sample x: (T, B)."""
     points, _, factor = prototypes
     if factor is None:
         return backend.product(points, (scale * others).T, out=out)

@@ -11,12 +11,13 @@ from anglos.engines.numerics import Array
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.batch import in_type
 from anglos.engines.prototypes.row import Row
+from anglos.engines.prototypes.step import Step as _Step
 from anglos.engines.reductions import CrossEntropy
 from anglos.engines.targets import Masses, are_targets, each, likeliest, masses_of, target_slope
 
 SAMPLES_ARE_INDEPENDENT = True
 INPUTS_BY_ROLE = True
-count = _prototypes.count
+count, unpack = _prototypes.count, _prototypes.unpack
 
 
 class Step(NamedTuple):
@@ -25,7 +26,7 @@ class Step(NamedTuple):
     backend: Backend
     row: Row
     inputs: dict[str, Array]
-    of_label: _prototypes.Step
+    of_label: _Step
 
     def remembered(self) -> Any:
         """What has the size of the batch."""
@@ -39,26 +40,23 @@ def prepare(backend: Backend, row: Row, inputs: dict[str, Array], **others: Any)
     return Step(backend, row, inputs, _prototypes.prepare(backend, row, inputs, **others))
 
 
-unpack = _prototypes.unpack
-
-
-def forward(step: Step) -> tuple[Array, tuple[Array, ...]]:
+def forward(step: Step) -> tuple[Array, Any]:
     """As engine 1."""
     backend, row, inputs, of_label = step
-    surprise, residuals = _prototypes.forward(of_label)
+    surprise, saved = _prototypes.forward(of_label)
     if not are_targets(inputs["labels"], inputs.get("class_weight")):
-        return surprise, residuals
-    return _value(backend, row, inputs, row.reduction.label_smoothing, surprise), residuals
+        return surprise, saved
+    return _value(backend, row, inputs, row.reduction.label_smoothing, surprise), saved
 
 
-def backward(step: Step, residuals: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:
+def backward(step: Step, saved: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:
     """As engine 1; and ∂ℓ_i/∂t_ij."""
     backend, row, inputs, of_label = step
     if not are_targets(inputs["labels"], inputs.get("class_weight")):
-        return _prototypes.backward(of_label, residuals, g, needs)
+        return _prototypes.backward(of_label, saved, g, needs)
     smoothing = row.reduction.label_smoothing
     masses, x, weights = _masses(backend, inputs, smoothing)
-    gradients = _prototypes.backward(of_label, residuals, g * (masses.own + masses.others),
+    gradients = _prototypes.backward(of_label, saved, g * (masses.own + masses.others),
                                      needs & {"embeddings", "weights", "bias"})
     weighted = g[:, None] * x
     if "embeddings" in needs:
@@ -79,12 +77,12 @@ def backward(step: Step, residuals: Any, g: Array, needs: frozenset[str]) -> dic
     return gradients
 
 
-def _of_label(backend: Any, row: Row, inputs: dict[str, Array]) -> tuple[Row, dict[str, Array]]:
+def _of_label(backend: Backend, row: Row, inputs: dict[str, Array]) -> tuple[Row, dict[str, Array]]:
     """What engine 1 has of it: the cross entropy of y."""
     return row._replace(reduction=CrossEntropy()), {**inputs, "labels": likeliest(backend, inputs["labels"])}
 
 
-def _masses(backend: Any, inputs: dict[str, Array], smoothing: Any) -> tuple[Masses, Array, Array]:
+def _masses(backend: Backend, inputs: dict[str, Array], smoothing: Any) -> tuple[Masses, Array, Array]:
     """And the arrays in the type of the arithmetic."""
     x = in_type(backend, inputs)["embeddings"]
     weights = backend.xp.astype(inputs["weights"], x.dtype, copy=False)
@@ -92,25 +90,25 @@ def _masses(backend: Any, inputs: dict[str, Array], smoothing: Any) -> tuple[Mas
                      weights.shape[0]), x, weights
 
 
-def _value(backend: Any, row: Row, inputs: dict[str, Array], smoothing: Any, surprise: Array) -> Array:
+def _value(backend: Backend, row: Row, inputs: dict[str, Array], smoothing: Any, surprise: Array) -> Array:
     """M (lse z − z_y) + x · (R w_y − Σ m_j w_j) + R b_y − Σ m_j b_j."""
     masses, x, weights = _masses(backend, inputs, smoothing)
     value = (masses.own + masses.others) * surprise + backend.dot(x, _above(backend, masses, weights))
     return value if row.bias is None else value + _above_of_bias(backend, masses, row.bias)
 
 
-def _above_of_bias(backend: Any, masses: Masses, bias: Array) -> Array:
+def _above_of_bias(backend: Backend, masses: Masses, bias: Array) -> Array:
     """Of b, where −∞ excludes a class: it counts for nothing if its mass is 0, else the loss is infinite."""
     xp, excluded = backend.xp, bias == -math.inf
     lost = masses.of_classes(xp.astype(excluded, bias.dtype))
     return xp.where(lost > 0.0, math.inf, _above(backend, masses, xp.where(excluded, 0.0, bias)))
 
 
-def _above(backend: Any, masses: Masses, a: Array) -> Array:
+def _above(backend: Backend, masses: Masses, a: Array) -> Array:
     """Σ_{j≠y} m_j (a_y − a_j), of one row or number per class."""
     of_label = backend.xp.take(a, masses.label, axis=0)
     return each(masses.others, a) * of_label - masses.of_classes(a)
 
 
-def _above_pullback(backend: Any, masses: Masses, b: Array) -> Array:
+def _above_pullback(backend: Backend, masses: Masses, b: Array) -> Array:
     return backend.add_at_labels(masses.label, 0, -masses.of_rows(b), each(masses.others, b) * b)

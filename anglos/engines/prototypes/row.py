@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array
 from anglos.engines.reductions import CrossEntropy
 
@@ -20,7 +21,7 @@ class Curve(NamedTuple):
     length_slope: Any = None
 
 
-def unchanged(backend: Any, cos: Array, length: Array) -> Curve:
+def unchanged(backend: Backend, cos: Array, length: Array) -> Curve:
     """φ = cos θ."""
     return Curve(cos, 1.0)
 
@@ -29,7 +30,7 @@ class Row(NamedTuple):
     """What one loss puts into the scheme."""
 
     scale: Any = 1.0
-    target: Callable[[Any, Array, Array], Curve] = unchanged
+    target: Callable[[Backend, Array, Array], Curve] = unchanged
     """φ: (backend, cos θ_y, |x| if `wants_length`)."""
     reduction: Any = CrossEntropy()
     bias: Any = None
@@ -39,13 +40,13 @@ class Row(NamedTuple):
     straight_through: bool = False
     wants_length: bool = False
     """Whether φ or the regulariser depends on |x|."""
-    rest: Callable[[Any, Array, Any], Curve] | None = None
+    rest: Callable[[Backend, Array, Any], Curve] | None = None
     """η, if it is not cos θ: (backend, cos θ of a tile, the row statistic)."""
-    statistic: Callable[[Any, Array], Any] | None = None
+    statistic: Callable[[Backend, Array], Any] | None = None
     """What η compares cosines with: (backend, cos θ_y); a constant to the gradient."""
     nearest: int | None = None
     """How many of the nearest other classes η treats otherwise; its row statistic is then which of a tile they are."""
-    merge: Callable[[Any, Array], Curve] | None = None
+    merge: Callable[[Backend, Array], Curve] | None = None
     """Of several prototypes per class: (backend, cosines (·, K, ...)) -> the class's, with its slopes in them."""
     regularizer: Callable[[Any, Array], Curve] | None = None
     """A term of the loss in |x|: (xp, |x|)."""
@@ -62,8 +63,18 @@ class Row(NamedTuple):
         """Whether |x| matters to the loss."""
         return self.wants_length or not self.normalize_embeddings
 
+    @property
+    def has_statistic(self) -> bool:
+        """Whether η depends on more than its cosine."""
+        return self.statistic is not None or self.nearest is not None
 
-def curve_of(backend: Any, row: Row, of: Any, cos: Array, other: Any, merged: Curve | None = None) -> Curve:
+    @property
+    def starts_from_cosines(self) -> bool:
+        """Whether curves, or the choice among prototypes, start from the cosines of a tile, which are then kept."""
+        return self.merge is not None or self.rest is not None
+
+
+def curve_of(backend: Backend, row: Row, of: Any, cos: Array, other: Any, merged: Curve | None = None) -> Curve:
     """φ or η, or for a straight-through gradient its value with slope 1: so for all who differentiate it.
 
     With what it owes to the options of the merge that the cosine came from.
@@ -76,28 +87,3 @@ def curve_of(backend: Any, row: Row, of: Any, cos: Array, other: Any, merged: Cu
         return curve
     through = {name: curve.slope * slope for name, slope in merged.option_slopes.items()}
     return curve._replace(option_slopes={**curve.option_slopes, **through})
-
-
-def by_length(xp: Any, row: Row, batch: Any, label_slope: Array) -> Array | None:
-    """∂ℓ/∂|x| beyond that of a free length: through φ, and through the regulariser."""
-    slope = None
-    if batch.target.length_slope is not None:
-        slope = label_slope * row.scale * batch.target.length_slope
-    if row.regularizer is not None:
-        regularizer_slope = row.regularizer(xp, batch.length).slope
-        slope = regularizer_slope if slope is None else slope + regularizer_slope
-    return slope
-
-
-def by_option(xp: Any, row: Row, batch: Any, name: str, g: Array, label_slope: Array, of_rest: Array | None,
-              by_field: Mapping[str, Array]) -> Array:
-    """∂(Σ g_i ℓ_i) in an option: through fields, through φ and η, and through the regulariser."""
-    parts = [by_field[field] * slope for field, slope in row.names.get(name, ())]
-    slopes = batch.target.option_slopes
-    if name in slopes or of_rest is not None:
-        of_curves = label_slope * batch.weight_length * slopes.get(name, 0.0) + (0.0 if of_rest is None else of_rest)
-        parts.append(g * row.scale * batch.embedding_length * of_curves)
-    slopes = {} if row.regularizer is None else row.regularizer(xp, batch.length).option_slopes
-    if name in slopes:
-        parts.append(g * slopes[name])
-    return sum(parts[1:], start=parts[0])

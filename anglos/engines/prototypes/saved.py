@@ -8,25 +8,28 @@ from anglos.engines.prototypes.row import Row
 
 
 class Saved(NamedTuple):
-    """What `forward` returns for the gradient."""
+    """Arrays of the size of the batch, and one that may be B × C."""
 
     directions: Directions
     length: Array | None
+    """|x|, if the loss asks for it."""
     statistic: Array | None
-    of_reduction: tuple[Array, ...]
+    of_reduction: Any
+    """The record of the reduction."""
     passed: Array | None
+    """Of a loss with a gate: which samples have a gradient."""
     kept: Array | None
+    """Of all classes the cosines, if curves start from these; else exponentials, or logits."""
 
 
-def saved_of(row: Row, residuals: Any) -> Saved:
-    """The same, from the tuple."""
-    others = list(residuals)
-    unit, inverse, label_unit = others[:3]
-    del others[:3]
-    label_inverse = others.pop(0) if others[0].ndim > 1 and others[0].shape[-1:] == (1,) else None  # cosines follow
-    directions = Directions(unit, inverse, label_unit, label_inverse, others.pop(0))
+def unpack(row: Row, arrays: tuple[Array, ...]) -> Saved:
+    """The record that was packed, without what was None: the row and the number of axes tell what that was."""
+    unit, inverse, label_unit, *others = arrays
+    label_inverse = others.pop(0) if others[0].ndim == label_unit.ndim else None  # cosines have one axis less
+    cosines = others.pop(0)
     length = others.pop(0) if row.asks_for_length else None
-    statistic = None if row.statistic is None and row.nearest is None else others.pop(0)
+    statistic = others.pop(0) if row.has_statistic else None
     kept = others.pop() if others[-1].ndim > 1 else None
     passed = None if row.gate is None else others.pop()
-    return Saved(directions, length, statistic, tuple(others), passed, kept)
+    return Saved(Directions(unit, inverse, label_unit, label_inverse, cosines), length, statistic,
+                 row.reduction.saved(*others), passed, kept)

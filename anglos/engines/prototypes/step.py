@@ -1,147 +1,170 @@
-"""What comes of a batch and a tile of classes, before any loss is taken."""
+"""What both passes start from: a batch against all classes, and its logits a tile of classes at a time."""
 
 import math
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, NamedTuple
 
-from anglos.arrays.scratch import Scratch
+from anglos.arrays.backend import Backend
+from anglos.arrays.scratch import Scratch, store
 from anglos.engines.numerics import Array
-from anglos.engines.prototypes.batch import Batch, Directions, batch_of, class_bias, in_type
-from anglos.engines.prototypes.directions import Prototypes, products, prototypes_of
+from anglos.engines.prototypes.batch import Batch, batch_of, class_bias, directions_of, in_type, length_of
+from anglos.engines.prototypes.directions import Prototypes, products, unit_prototypes
 from anglos.engines.prototypes.row import NO_OPTIONS, Curve, Row, curve_of
-from anglos.engines.reductions import Tile, tile_of
+from anglos.engines.prototypes.saved import Saved
+from anglos.engines.tile import Tile, tile_of
 
 _PILOTS = 256
 """So many classes tell where the logits of all are."""
 
 
-def kept_and_width(backend: Any, inputs: dict[str, Array], keep_bytes: int) -> tuple[bool, int]:
-    """Whether one number per row and prototype may be kept, and how many classes make a tile."""
-    (classes, *several, dimension), rows = inputs["weights"].shape, inputs["labels"].shape[0]
-    if rows is None:  # known to be any number
-        return False, classes
-    each = math.prod(several)
-    keep = each * classes * rows * backend.xp.finfo(inputs["embeddings"].dtype).bits <= 8 * keep_bytes
-    return keep, backend.class_tile_width(inputs["embeddings"], rows * each, dimension * each, classes, keep)
-
-
-class Visit(NamedTuple):
-    """T classes: their prototypes and cosines, (T·K, B), those of the classes, (T, B), and the logits as a tile."""
+class ClassTile(NamedTuple):
+    """T classes against the batch: their prototypes, and their logits as a tile, with all that led to these."""
 
     prototypes: Prototypes
-    cosines: Array | None
-    mix: Array | None
-    cos: Array | None
-    rest: Curve | None
-    option_slopes: Mapping[str, Any]
-    """Of η, or of the merge where there is no η."""
     tile: Tile
+    cos: Array | None = None
+    """Cosines of the classes, (T, B), where η starts from them."""
+    rest: Curve | None = None
+    """η of these."""
+    cosines: Array | None = None
+    """Of several prototypes per class: their cosines, (T, K, B)."""
+    mix: Array | None = None
+    """∂cos / ∂cosines."""
+    option_slopes: Mapping[str, Any] = NO_OPTIONS
+    """Of η, or of the merge where there is no η."""
 
 
-def keeps_product(row: Row) -> bool:
-    """Whether cosines are kept, which curves and the choice among prototypes start from, or what comes of them."""
-    return row.merge is not None or row.rest is not None
+class Remembered(NamedTuple):
+    """What has the size of the batch, or of the classes alone, for a framework that cannot hand on the whole step."""
+
+    batch: Batch | None
+    inverses: dict[int, Array] | None
 
 
-def visit_tile(backend: Any, row: Row, batch: Batch, unit: Array, statistic: Any, labels: Array, first: Any,
-               weights: Array, bias: Array | None, scratch: Scratch, room: Array | None = None,
-               kept: Array | None = None, prototypes: Prototypes | None = None,
-               inverses: dict[int, Array] | None = None, again: bool = False) -> Visit:
-    """The logits of a tile with all that led to them; products go to the room, or were kept from a visit before.
+class Step:
+    """One batch against all classes."""
 
-    Prototypes are given of an only tile, with all classes. Again: kept products are computed once more for their
-    derivatives.
-    """
-    xp, whole = backend.xp, prototypes is not None
-    keeps = keeps_product(row)
-    prototypes = prototypes or prototypes_of(backend, row, weights, batch.points.dtype, labels.shape[0], scratch,
-                                             first, inverses)
-    points = prototypes.points
-    shape = points.shape[0], labels.shape[0]
-    cosines, mix, rest, option_slopes = None, None, None, NO_OPTIONS
-    cos: Any = None
-    if kept is not None:
-        kept = xp.reshape(kept, shape)
-    logits = kept
-    if kept is None or again:
-        scale, others = (1.0, unit) if keeps else (row.scale, batch.points)
-        logits = products(backend, prototypes, others, scale,
-                          scratch.take("product", points, *shape) if room is None else xp.reshape(room, shape))
-    if keeps:
-        cos = logits = backend.same_number(kept, logits) if again else logits
+    def __init__(self, backend: Backend, row: Row, inputs: dict[str, Array], keep_bytes: int, gradient_products: str
+                 ) -> None:
+        self.backend, self.row, self.inputs, self.gradient_products = backend, row, inputs, gradient_products
+        self.labels, self.weights, self.bias = inputs["labels"], inputs["weights"], class_bias(row)
+        self.in_type = in_type(backend, inputs)
+        self.dtype = self.in_type["embeddings"].dtype
+        (self.classes, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
+        each = math.prod(several)
+        if self.samples is None:  # known to be any number
+            self.may_keep, self.width = False, self.classes
+        else:
+            bits = each * self.classes * self.samples * backend.xp.finfo(self.dtype).bits
+            self.may_keep = bits <= 8 * keep_bytes
+            """Whether one number per sample and prototype may be kept."""
+            self.width = backend.class_tile_width(self.in_type["embeddings"], self.samples * each, dimension * each,
+                                                  self.classes, self.may_keep)
+        self.several = self.classes > self.width
+        self.scratch = Scratch(backend, self.several)
+        self.only: Prototypes | None = None
+        """Of all classes, where one tile holds them."""
+        self.inverses: dict[int, Array] | None = None
+        """1 / |w| of tiles that were seen before, by their first class; None if nobody will ask."""
+        self.chosen: Saved | None = None
+        """What the forward pass chose, where all is computed again for its derivatives."""
+
+    def start(self, chosen: Saved | None) -> None:
+        """The beginning of the forward pass; or the same again, for its derivatives, of what was chosen."""
+        backend, row, self.chosen = self.backend, self.row, chosen
+        if not self.several:
+            self.only = self.prototypes_of(0, self.weights)
+        directions = directions_of(backend, self.in_type, self.only)
+        if chosen is not None:
+            directions = directions._replace(
+                cosines=backend.same_number(chosen.directions.cosines, directions.cosines))
+        length = length_of(backend, row, self.in_type, directions)
+        if chosen is not None and length is not None:
+            length = backend.same_number(chosen.length, length)
+        self.directions, self.batch = directions, batch_of(backend, row, self.in_type, directions, length)
+        self.statistic = None if chosen is None else chosen.statistic
+
+    def resume(self, saved: Saved, remembered: Remembered | None) -> None:
+        """The beginning of the backward pass, by what was saved of the forward pass."""
+        batch, self.inverses = remembered or (None, None)
+        self.directions, self.statistic = saved.directions, saved.statistic
+        self.batch = batch or batch_of(self.backend, self.row, self.in_type, saved.directions, saved.length)
+
+    def remembered(self) -> Remembered:
+        """An input itself is no part of it: its owner keeps it, and may keep a copy, or see that it was changed."""
+        holds_input = any(part is array for part in self.batch for array in self.inputs.values())
+        return Remembered(None if holds_input else self.batch, self.inverses)
+
+    @property
+    def chosen_products(self) -> Array | None:
+        """Cosines or logits by which choices were made; exponentials make none."""
+        decide = self.row.starts_from_cosines or not self.row.reduction.of_exponentials
+        return self.chosen.kept if self.chosen is not None and decide else None
+
+    def prototypes_of(self, first: Any, weights: Array) -> Prototypes:
+        """Those of a tile, one a row, in the type of the arithmetic."""
+        if self.only is not None:
+            return self.only
+        xp = self.backend.xp
+        w = xp.astype(weights, self.dtype, copy=False)
+        w = w if w.ndim == 2 else xp.reshape(w, (-1, w.shape[-1]))
+        if not self.row.normalize_weights:
+            return Prototypes(w)
+        return unit_prototypes(self.backend, w, self.samples, self.scratch, first, self.inverses)
+
+    def tile(self, first: Any, weights: Array, bias: Array | None, kept: Array | None = None, out: Array | None = None
+             ) -> ClassTile:
+        """The classes from the first on. Their products were kept, or are made, and kept in `out`."""
+        backend, row, batch = self.backend, self.row, self.batch
+        prototypes, of_cosines = self.prototypes_of(first, weights), row.starts_from_cosines
+        shape = prototypes.points.shape[0], self.samples
+        kept, out = (one if one is None else backend.xp.reshape(one, shape) for one in (kept, out))
+        again = kept is not None and self.chosen_products is not None
+        scratch = out
+        if scratch is None and (kept is None or again or not of_cosines):
+            scratch = self.scratch.take("product", prototypes.points, *shape)
+        if kept is None or again:
+            scale, others = (1.0, self.directions.unit) if of_cosines else (row.scale, batch.points)
+            made = products(backend, prototypes, others, scale, scratch)
+            if not of_cosines:
+                made = scratch = self._with_bias(made, bias)
+            kept = backend.same_number(kept, made) if again else store(out, made)
+        if of_cosines:
+            return self._curved(first, weights, bias, prototypes, kept)
+        return ClassTile(prototypes, self._tile(first, kept, scratch, out))
+
+    def _curved(self, first: Any, weights: Array, bias: Array | None, prototypes: Prototypes, cos: Any) -> ClassTile:
+        """Z = s |x| η(cos θ) + b of a tile, where cos θ may be what merges the cosines of several prototypes."""
+        backend, row, cosines, mix, rest = self.backend, self.row, None, None, None
+        option_slopes = NO_OPTIONS
         if row.merge is not None:
-            cosines = xp.reshape(cos, (*weights.shape[:2], cos.shape[1]))
+            cosines = backend.xp.reshape(cos, (*weights.shape[:2], cos.shape[1]))
             cos, mix, option_slopes, _ = row.merge(backend, cosines)
         value = cos
         if row.rest is not None:
             cos = backend.clip(cos, -1.0, 1.0)
-            if row.nearest is not None:
-                statistic = backend.are_among(statistic, first, cos)
+            statistic = self.statistic if row.nearest is None else backend.are_among(self.statistic, first, cos)
             rest = curve_of(backend, row, row.rest, cos, statistic)
             value, option_slopes = rest.value, rest.option_slopes
-        logits = row.scale * batch.embedding_length * value
-    if kept is None or keeps or again:
-        if bias is not None:
-            logits = backend.add(logits, bias[:, None], out=logits)
-        elif row.bias is not None:
-            logits = backend.add(logits, row.bias, out=logits)
-    if again and not keeps:
-        logits = backend.same_number(kept, logits)
-    spare = logits if kept is None or keeps or again else scratch.take("product", points, *shape)
-    tile = tile_of(backend, logits, labels, first, spare, whole)
-    return Visit(prototypes, cosines, mix, cos, rest, option_slopes, tile)
+        logits = self._with_bias(row.scale * self.batch.embedding_length * value, bias)
+        return ClassTile(prototypes, self._tile(first, logits, logits), cos, rest, cosines, mix, option_slopes)
 
+    def _tile(self, first: Any, logits: Array, scratch: Array | None, kept: Array | None = None) -> Tile:
+        return tile_of(self.backend, logits, self.labels, first, whole=self.only is not None, scratch=scratch,
+                       kept=kept)
 
-def pilots_of(xp: Any, row: Row, labels: Array, weights: Array) -> tuple[Array, tuple[Array, Array | None]]:
-    """The labels among the pilots, −1 for another, then their weights and biases."""
-    step, bias = max(1, weights.shape[0] // _PILOTS), class_bias(row)
-    places = xp.where(labels % step == 0, labels // step, -1)
-    return places, (weights[::step, ...], None if bias is None else bias[::step])
+    def _with_bias(self, logits: Array, bias: Array | None) -> Array:
+        if self.row.bias is None:
+            return logits
+        return self.backend.add(logits, self.row.bias if bias is None else bias[:, None], out=logits)
 
-
-def statistic_of(backend: Any, row: Row, batch: Batch, unit: Array, inputs: dict[str, Array],
-                 prototypes: Prototypes | None) -> Any:
-    """The row statistic, or the classes that are nearest, which cost a sweep of their own; constants to the gradient.
-
-    Made once, in the forward pass: cosines that are computed again may be rounded otherwise, and choose others.
-    """
-    if row.nearest is not None:
-        return _nearest(backend, row, unit, inputs, min(row.nearest, inputs["weights"].shape[0]), prototypes)
-    return None if row.statistic is None else backend.stop_gradient(row.statistic(backend, batch.cos))
-
-
-def _nearest(backend: Any, row: Row, unit: Array, inputs: dict[str, Array], count: int, only: Prototypes | None
-             ) -> Array:
-    """The numbers of the other classes of largest cosine, (k, B); of an only tile the prototypes are given."""
-    xp, labels, classes = backend.xp, inputs["labels"], inputs["weights"].shape[0]
-
-    def visit(first: Any, weights: Array) -> tuple[tuple[Array, Array], tuple[()]]:
-        prototypes = only or prototypes_of(backend, row, weights, unit.dtype, labels.shape[0], scratch)
-        tile = tile_of(backend, products(backend, prototypes, unit), labels, first, whole=only is not None)
-        cos = tile.with_label(tile.logits, -2.0)
-        found = min(count, prototypes.points.shape[0])
-        values, places = backend.largest(cos, found)
-        numbers, missing = xp.astype(places, labels.dtype, copy=False) + first, count - found
-        if missing > 0:  # as many as asked for, however small the tile: lax.scan wants one shape
-            values = xp.concat([values, *[xp.zeros_like(values[:1, ...]) - 2.0] * missing], axis=0)
-            numbers = xp.concat([numbers, *[xp.zeros_like(numbers[:1, ...]) - 1] * missing], axis=0)
-        return (values, numbers), ()
-
-    def combine(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
-        cos, classes = (xp.concat(both, axis=0) for both in zip(a, b, strict=True))
-        cos, places = backend.largest(cos, count)
-        return cos, xp.take_along_axis(classes, places, axis=0)
-
-    width = classes if only is not None else backend.class_tile_width(unit, *unit.shape, classes, False)
-    scratch = Scratch(backend, classes > width)
-    (_, numbers), _ = backend.sweep(visit, combine, (inputs["weights"],), width)
-    rows = labels.shape[0]
-    return xp.reshape(numbers, (count, -1 if rows is None else rows))  # a graph may not know how many they are
-
-
-def batch_again(backend: Any, row: Row, inputs: dict[str, Array], directions: Directions, length: Any,
-                keep_bytes: int) -> tuple[Batch, int]:
-    """The batch, and the width of a tile, where nobody remembers them."""
-    inputs = in_type(backend, inputs)
-    batch = batch_of(backend, row, inputs, directions, length)
-    return batch, kept_and_width(backend, inputs, keep_bytes)[1]
+    def of_pilots(self) -> "Step":
+        """The same batch against a few of the classes, with its labels among them, −1 for one that is not."""
+        xp, stride, step = self.backend.xp, max(1, self.classes // _PILOTS), copy(self)
+        step.labels = xp.where(self.labels % stride == 0, self.labels // stride, -1)
+        step.weights, step.bias = self.weights[::stride, ...], None if self.bias is None else self.bias[::stride]
+        step.classes, step.inverses, step.chosen = step.weights.shape[0], None, None
+        step.width = -(-step.classes // self.backend.tiles_at_once)
+        step.scratch = Scratch(self.backend, several=False)
+        return step

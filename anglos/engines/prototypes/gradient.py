@@ -1,0 +1,228 @@
+"""The gradient of engine 1, one method per term.
+
+With G_ij = ∂ℓ_i/∂z_ij, K_ij = G_ij F′_ij, and p, w for embeddings and weights, each of length 1 or free:
+
+    ∂p_i = g_i s Σ_j K_ij w_j                          ∂w_j = s Σ_i g_i K_ij p_i
+    ∂b_j = Σ_i g_i G_ij                                ∂s = Σ_ij g_i G_ij |x_i| |w_j| F_ij
+    ∂m = Σ_ij g_i G_ij s |x_i| |w_j| ∂F_ij/∂m          for an option m of φ or η
+
+A normalised vector takes that through its normalisation. A free one gets in addition its own direction times
+Σ g_i G_ij s (F − F′ cos θ) times the other's length: what the length changes beyond the cosine, which is 0 where F is
+the cosine.
+"""
+
+from typing import Any
+
+from anglos.arrays.monoid import SUM
+from anglos.arrays.scratch import store
+from anglos.engines.numerics import Array, unit_rows_pullback
+from anglos.engines.prototypes.batch import label_joins
+from anglos.engines.prototypes.directions import unit_prototypes_pullback
+from anglos.engines.prototypes.row import unchanged
+from anglos.engines.prototypes.saved import Saved
+from anglos.engines.prototypes.step import ClassTile, Step
+
+_ARRAYS = frozenset(("embeddings", "weights"))
+
+
+class Gradient:
+    """∂(Σ g_i ℓ_i).
+
+    The slopes G of the other classes may lack a factor of each sample, which goes into the small operand of a product.
+    """
+
+    def __init__(self, step: Step, saved: Saved, g: Array, needs: frozenset[str]) -> None:
+        backend, row, batch = step.backend, step.row, step.batch
+        xp, reduction = backend.xp, row.reduction
+        self.step, self.saved, self.needs, self.backend, self.xp = step, saved, needs, backend, xp
+        self.g = g if saved.passed is None else xp.where(saved.passed, g, 0.0)
+        self.fields = {field for name in needs & row.names.keys() for field, _ in row.names[name]}
+        """Of the row or its reduction, on which options depend by which it is differentiated."""
+        self.of_exponentials = saved.kept is not None and reduction.of_exponentials and not row.starts_from_cosines
+        self.product = backend.bfloat16_product if step.gradient_products == "bfloat16" else backend.product
+        self.joined = not step.several and label_joins(backend, step.inputs) and (
+            row.normalize_weights or row.target is unchanged)
+        """Whether the label's slope is among the others': it saves calls. Not if its weight has a slope of its own."""
+        self.label_slope = reduction.label_slope(backend, saved.of_reduction, step.classes)
+        """G_iy"""
+        factor = None
+        if self.of_exponentials:
+            factor = reduction.sample_factor(saved.of_reduction, self.label_slope)
+        self.gs = self.g * row.scale
+        """g_i s, and for the other classes the same with the factor."""
+        self.gs_rest = self.gs if factor is None else self.gs * factor
+        self.g_rest = self.g if factor is None or "bias" not in self.fields else self.g * factor
+        self.label_pull = self.label_slope * batch.target.slope
+        """K_iy"""
+        self.label_along = self._label_along()
+        self.label_pull = self.label_pull * self.gs
+        if batch.mix is not None and not self.joined:
+            self.label_pull = self.label_pull[:, None] * batch.mix
+
+    def of_inputs(self) -> dict[str, Array]:
+        """One for every input that is needed."""
+        self._sweep()
+        by_field = {field: self.field(field) for field in self.fields}
+        gradients = {name: self.option(name, by_field) for name in self.needs - _ARRAYS}
+        if "weights" in self.needs:
+            gradients["weights"] = self.d_weights
+        if "embeddings" in self.needs:  # last: a projection may use what it projects
+            gradients["embeddings"] = self.embeddings()
+        return gradients
+
+    def _sweep(self) -> None:
+        """Σ over the classes of what meets the batch, and the rows of what meets the classes."""
+        step, batch, needs_weights = self.step, self.step.batch, "weights" in self.needs
+        self.points = batch.points if self.joined else batch.points * self.gs_rest[:, None]
+        """g_i s p_i"""
+        self.d_label = self._label_weights() if needs_weights and not self.joined else None
+        out = None
+        if needs_weights and step.weights.ndim == 2 and step.weights.dtype == self.points.dtype:
+            out = self.backend.scratch(self.points, *step.weights.shape)
+        self.sums, (d_weights, self.d_bias) = self.backend.sweep(
+            self._tile, SUM, (step.weights, step.bias, self.saved.kept, out), step.width)
+        self.d_weights = d_weights if out is None else out
+        self.d_points = self._points() if "points" in self.sums else None
+
+    def _tile(self, first: Any, weights: Array, bias: Array | None, kept: Array | None, out: Array | None
+              ) -> tuple[dict[str, Array], tuple[Array | None, Array | None]]:
+        """Of T classes: what is summed over the classes, and the rows of ∂w and ∂b."""
+        row, made = self.step.row, self.step.tile(first, weights, bias, kept)
+        slope_of = row.reduction.kept_slope if self.of_exponentials else row.reduction.rest_slope
+        slopes = slope_of(self.backend, self.saved.of_reduction, made.tile, self.step.classes)  # G
+        d_bias = None
+        sums = {f"by {name}": self.xp.sum(slopes * made.option_slopes[name], axis=0)
+                for name in self.needs & made.option_slopes.keys()}
+        if "bias" in self.fields:
+            if bias is None:
+                sums["bias"] = self.xp.sum(slopes, axis=0)
+            else:
+                d_bias = self._class_bias(first, slopes)
+        pull = slopes if made.rest is None else slopes * made.rest.slope  # K
+        along = self._along(made, slopes, pull)
+        if along is not None:
+            sums["along"] = along
+        pull = self._of_prototypes(made, pull)
+        if "embeddings" in self.needs or "scale" in self.fields:
+            sums["points"] = self.product(pull.T, made.prototypes.points)
+        d_weights = self._weights(first, weights, made, pull, out) if "weights" in self.needs else None
+        return sums, (d_weights, d_bias)
+
+    def _of_prototypes(self, made: ClassTile, pull: Array) -> Array:
+        """K of every prototype, with the label's if that has joined, and with the factor of the prototypes."""
+        (points, _, factor), kept = made.prototypes, self.of_exponentials  # of which nothing may be changed
+        if self.joined:
+            pull = self.backend.multiply(pull, self.gs_rest, out=None if kept else pull)
+            pull = made.tile.with_label(pull, self.label_pull)
+        if made.mix is not None:
+            pull = self.xp.reshape(pull[:, None, :] * made.mix, (points.shape[0], self.step.samples))
+        if factor is not None:
+            pull = self.backend.multiply(pull, factor, out=made.tile.scratch if kept else pull)
+        return pull
+
+    def _weights(self, first: Any, weights: Array, made: ClassTile, pull: Array, out: Array | None) -> Array | None:
+        """∂w_j = s Σ_i g_i K_ij p_i, through the normalisation; None if it is in `out`."""
+        d_weights = self.product(pull, self.points, out=out)
+        if self.step.row.normalize_weights:
+            d_weights = unit_prototypes_pullback(self.backend, made.prototypes, d_weights, self.step.scratch)
+        if weights.ndim > 2:
+            d_weights = self.xp.reshape(d_weights, weights.shape)
+        if self.d_label is not None:
+            d_weights = self.backend.add_at_labels(self.step.labels, first, d_weights, self.d_label)
+        if out is None:
+            return self.xp.astype(d_weights, weights.dtype, copy=False)
+        store(out, d_weights)
+        return None
+
+    def _label_weights(self) -> Array:
+        """∂w_y of every sample, (B, D) or (B, K, D)."""
+        row, batch, directions = self.step.row, self.step.batch, self.step.directions
+        points = batch.points if batch.mix is None else batch.points[:, None, :]
+        d_label = self.label_pull[..., None] * points
+        if row.normalize_weights:
+            return unit_rows_pullback(self.backend, directions.label_unit, directions.label_inverse, d_label)
+        if row.target is unchanged:
+            return d_label
+        return d_label + directions.label_unit * (self.gs * self.label_along * batch.embedding_length)[:, None]
+
+    def _points(self) -> Array:
+        """∂p_i = g_i s Σ_j K_ij w_j."""
+        if self.joined:
+            return self.sums["points"]
+        by_label = self.label_pull[..., None] * self.step.batch.label_points
+        return self.sums["points"] * self.gs_rest[:, None] + (
+            by_label if self.step.batch.mix is None else self.xp.sum(by_label, axis=1))
+
+    def embeddings(self) -> Array:
+        """∂x_i: ∂p_i through the normalisation, or with what a free length changes; and what φ and R have of |x|."""
+        row, directions = self.step.row, self.step.directions
+        if row.normalize_embeddings:
+            d_embeddings = unit_rows_pullback(self.backend, directions.unit, directions.inverse, self.d_points)
+        else:
+            d_embeddings = self.d_points + directions.unit * (self.gs * self._lengths())[:, None]
+        by_length = self._by_length()
+        return d_embeddings if by_length is None else d_embeddings + directions.unit * (self.g * by_length)[:, None]
+
+    def _by_length(self) -> Array | None:
+        """∂ℓ/∂|x| through φ, and through the regulariser R."""
+        row, batch = self.step.row, self.step.batch
+        slopes = []
+        if batch.target.length_slope is not None:
+            slopes.append(self.label_slope * row.scale * batch.target.length_slope)
+        if row.regularizer is not None:
+            slopes.append(row.regularizer(self.xp, batch.length).slope)
+        return sum(slopes[1:], start=slopes[0]) if slopes else None
+
+    def _lengths(self) -> Any:
+        """Σ_j G_ij |w_j| (F_ij − F′_ij cos θ_ij)."""
+        return self.label_along * self.step.batch.weight_length + self.sums.get("along", 0.0)
+
+    def _label_along(self) -> Any:
+        """G_iy (φ − φ′ cos θ_iy)."""
+        row, batch = self.step.row, self.step.batch
+        along: Any = 0.0
+        if "scale" not in self.fields and row.normalize_embeddings and row.normalize_weights:
+            return along  # nobody asks
+        if row.target is not unchanged:
+            along = self.label_slope * (batch.target.value - batch.target.slope * batch.cos)
+        if batch.mix is not None:
+            along = along + self.label_pull * (
+                batch.cos - self.xp.sum(batch.mix * self.step.directions.cosines, axis=-1))
+        return along
+
+    def _along(self, made: ClassTile, slopes: Array, pull: Array) -> Array | None:
+        """Σ_j G_ij (F_ij − F′_ij cos θ_ij); None if that is 0, or if nobody asks."""
+        if made.mix is not None and "scale" in self.fields:  # meets the class's cosine, not what its slopes add up to
+            return self.xp.sum(pull * (made.cos - self.xp.sum(made.mix * made.cosines, axis=1)), axis=0)
+        if made.rest is not None and ("scale" in self.fields or not self.step.row.normalize_embeddings):
+            return self.xp.sum(slopes * made.rest.value - pull * made.cos, axis=0)
+        return None
+
+    def field(self, name: str) -> Array:
+        """∂(Σ g_i ℓ_i) in a field of the row or of its reduction; a scale is a normal number of its type."""
+        batch = self.step.batch
+        if name == "scale":
+            return (self.backend.dot(batch.points, self.d_points) / self.step.row.scale
+                    + self.g * self._lengths() * batch.embedding_length)
+        if name == "bias":
+            return self.g * self.label_slope + self.g_rest * self.sums["bias"] if self.d_bias is None else self.d_bias
+        slopes: dict[str, Array] = self.step.row.reduction.field_slopes(self.backend, self.saved.of_reduction)
+        return self.g * slopes[name]
+
+    def _class_bias(self, first: Any, slopes: Array) -> Array:
+        """∂b_j = Σ_i g_i G_ij of a tile."""
+        return self.backend.add_at_labels(self.step.labels, first, slopes @ self.g_rest, self.g * self.label_slope)
+
+    def option(self, name: str, by_field: dict[str, Array]) -> Array:
+        """∂m of an option m: through fields, through φ and η, and through the regulariser."""
+        row, batch = self.step.row, self.step.batch
+        parts = [by_field[field] * slope for field, slope in row.names.get(name, ())]
+        of_rest, slopes = self.sums.get(f"by {name}"), batch.target.option_slopes
+        if name in slopes or of_rest is not None:
+            of_curves = self.label_slope * batch.weight_length * slopes.get(name, 0.0)
+            of_curves = of_curves + (0.0 if of_rest is None else of_rest)
+            parts.append(self.gs * batch.embedding_length * of_curves)
+        slopes = {} if row.regularizer is None else row.regularizer(self.xp, batch.length).option_slopes
+        if name in slopes:
+            parts.append(self.g * slopes[name])
+        return sum(parts[1:], start=parts[0])
