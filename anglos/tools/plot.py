@@ -143,7 +143,7 @@ def _lengths(loss: Loss[...], values: dict[str, Any], given: float | Sequence[fl
 def _lines(row: Row, lengths: list[float]) -> list[_Line]:
     """φ for each of the lengths, and η if it is a function of θ alone."""
     cos, sin = np.cos(THETA), np.sin(THETA)
-    backend = backend_of(cos)
+    backend: Any = backend_of(cos)
     labels = ["φ"] if len(lengths) == 1 else [f"φ, |x| = {length:g}" for length in lengths]
     with np.errstate(all="ignore"):  # as around a call
         curves = [row.target(backend, cos, np.full_like(cos, length)) for length in lengths]

@@ -84,7 +84,7 @@ def backward(step: Step, residuals: Any, g: Array, needs: frozenset[str]) -> dic
         return {name: xp.zeros_like(inputs[name]) for name in needs}
     tiles = Tiles(backend, row, inputs, sides, _chosen(row, residuals))
     columns = sides.columns.points
-    of_columns = _COLUMNS.saved(*residuals[1:]) if row.symmetric else None
+    of_columns: Any = _COLUMNS.saved(*residuals[1:]) if row.symmetric else None
     fields = {row.names[name][0] for name in needs if name in row.names}
     options = needs - {side.name for side in sides if side is not None}
 
