@@ -1,6 +1,10 @@
+import gc
 import os
 import random
+import resource
+import sys
 from collections.abc import Callable
+from ctypes import CDLL
 from typing import Any
 
 # Most of the time goes into compiling graphs that run once: half of it without these passes. Eight devices are for
@@ -29,6 +33,50 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     seed = config.getoption("--shuffle")
     if seed is not None:
         random.Random(seed).shuffle(items)
+
+
+PEAKS = pytest.StashKey[list[int]]()
+
+GROWTH = 640 * 2**20
+"""By how many bytes compilers may make a worker grow before it forgets what they have compiled."""
+
+_before = {"bytes": 0}
+
+
+def resident() -> int:
+    """The memory that this process has now, where Linux says so."""
+    try:
+        with open("/proc/self/statm") as pages:
+            return int(pages.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def pytest_runtest_logfinish() -> None:
+    if resident() > _before["bytes"] + GROWTH:
+        if "jax" in sys.modules:
+            sys.modules["jax"].clear_caches()
+        if "torch._dynamo" in sys.modules:
+            sys.modules["torch._dynamo"].reset()
+        gc.collect()
+        if sys.platform == "linux":
+            CDLL(None).malloc_trim(0)
+        _before["bytes"] = resident()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash.setdefault(PEAKS, []).append(node.workeroutput.get("peak", 0))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for peak in config.stash.get(PEAKS, []):
+        terminalreporter.write_line(f"peak memory of a worker: {peak / 2**20:.2f} GiB")
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.gpu) if name == "cupy" else name for name in LIBRARIES])

@@ -1,116 +1,118 @@
-"""Arrays for a loss, made from the names of its arguments."""
+"""Arrays and options for a loss, made from the kinds of its arguments."""
 
+import math
 from typing import Any
 
 import numpy as np
 from libraries import Array, Library
 
 from anglos import Loss
-from anglos.call.kinds import Number, Pair
+from anglos.call.kinds import ArrayOf, Integer, Number, Pair, Signs, has_gradient
 
 BATCH, CLASSES, DIMENSION = 6, 5, 4
 LABELS = np.asarray([0, 3, 0, 1, 4, 3])
 
-# Values for options that may be arrays: one number, and one per row where that is allowed.
-OPTION_VALUES: dict[str, list[Any]] = {
-    "scale": [6.0],
-    "concentration": [6.0],
-    "bias": [0.7],
-    "annealing": [0.7],
-    "t": [0.4],
-    "penalty": [0.2, np.linspace(0.1, 0.4, BATCH)],
-    "temperature": [0.5],
-    "log_scale": [0.8],
-    "log_normalizer": [0.3],
-    "margin": [1.2, np.linspace(1.0, 1.4, BATCH)],
-    "m1": [1.2, np.linspace(0.8, 1.4, BATCH)],
-    "m2": [0.3, np.linspace(0.1, 0.5, BATCH)],
-    "m3": [0.2, np.linspace(-0.1, 0.3, BATCH)],
-    "sample_weight": [np.linspace(0.5, 2.0, BATCH)],
-    "alpha": [0.7],
-    "beta": [3.0],
-    "base": [0.4],
-    "tau_plus": [0.2],
-    "regularizer": [0.1],
-    "circle margin": [0.4],
-    "proxy_anchor margin": [0.2],
-    "label_smoothing": [0.3],
-    "balance": [0.6],
-    "gamma": [2.0],
-    "h": [0.5],
-    "negative_weight": [0.5],
-}
-# Values, other than the defaults, of options that are no arrays and are not one of a few.
-OTHER_VALUES: dict[str, Any] = {
-    "label_smoothing": 0.3, "norm_range": (1.0, 3.0), "k": 2, "negative_weight": 0.5, "h": 1.0,
-    "detach_centroids": True, "semi_hard": False, "symmetric": True, "normalize": True, "squared": False, "swap": True,
-    "tau_plus": 0.3, "epsilon": 0.3, "regularizer": 0.1, "soft": True,
-}
-
-# The numbers that may not be arrays, with what the docstring says of it.
-NUMBERS_ONLY = {
-    ("magface", "norm_range"): "that the first is the smaller is checked before any arithmetic",
-    ("magface", "margin_range"): "for the same reason",
-}
-
 # Part of the value is a constant to the gradient: compare with autodiff of `plain`, which knows, not with differences.
-FROZEN = {"adaface", "angular_triplet", "circle", "circle_softmax", "ranked_list"}
+FROZEN = {
+    "adaface": "the margin follows lengths, which learn nothing from it",
+    "angular_triplet": "prototypes are given, and what they select stays selected",
+    "circle": "the weights of pairs",
+    "circle_softmax": "the weights of cosines",
+    "ranked_list": "the weights of negatives",
+}
+
+# What comes by itself, is the same for every loss, and has tests of its own.
+COMMON = ("reduction", "ignore_index", "keep_bytes", "gradient_products")
+
+# What is a choice only beside another one.
+TOGETHER = {"mining": {"soft": True}}
+
+SIZES = {"B": BATCH, "C": CLASSES, "D": DIMENSION, "K": 3}
 
 
-def known_values(loss: Loss[...], name: str) -> list[Any]:
-    """Of an option: those for this loss, or else those for all."""
-    return OPTION_VALUES.get(f"{loss.name} {name}") or OPTION_VALUES[name]
+def near(kind: Number, default: Any) -> float:
+    """The default, or the next number at which finite differences are accurate: a scale of 64 bends too sharply."""
+    start = default if isinstance(default, (int, float)) else 1.0
+    if kind.high < math.inf:
+        return start
+    return min(max(start, 0.5 if kind.above else -1.0), 6.0)
+
+
+def values(kind: Number, default: Any) -> list[float]:
+    """Numbers of a kind, not the default."""
+    start = near(kind, default)
+    some = [number for number in (start + 0.3, 0.8 * start, start - 0.3, start + 0.6)
+            if kind.low < number < kind.high and number != default]
+    return some or [0.5 * (kind.low + kind.high)]
 
 
 def array_options(loss: Loss[...]) -> dict[str, list[Any]]:
-    """The options that may be arrays and have a gradient, with values for them."""
-    values = {}
-    for name in loss.defaults:
+    """The options that may be arrays and have a gradient, with a value of every shape that is allowed."""
+    options: dict[str, list[Any]] = {}
+    for name, default in loss.defaults.items():
         kind = loss.kinds[name]
-        if getattr(kind, "dtype", "") == "real floating" and not kind.frozen and name != "reference_embeddings" and (
-                kind.shapes):
-            known = [np.linspace(-1.0, 1.0, CLASSES)] if kind.shapes == ("C",) else known_values(loss, name)
-            values[name] = known[: len(kind.shapes)]
-    return values
+        if isinstance(kind, Number) and has_gradient(kind):
+            some = values(kind, default)
+            options[name] = [np.linspace(some[0], some[-1], SIZES[shape]) if shape else some[0]
+                             for shape in kind.shapes]
+        elif isinstance(kind, ArrayOf) and has_gradient(kind) and kind.shapes[0] in SIZES:
+            first = -1.0 if kind.low < 0.0 else kind.low + 0.5
+            options[name] = [np.linspace(first, first + 2.0, SIZES[kind.shapes[0]])]
+    return options
 
 
 def numbers(loss: Loss[...]) -> dict[str, float]:
-    """A value for every option that may be a number or an array and has a gradient; others must be on the list."""
-    kinds = {name: loss.kinds[name] for name in loss.defaults if isinstance(loss.kinds[name], (Number, Pair))}
-    fixed = {name for name, kind in kinds.items() if not getattr(kind, "shapes", ())}
-    assert fixed == {name for owner, name in NUMBERS_ONLY if owner == loss.name}
-    return {name: known_values(loss, name)[0] for name, kind in kinds.items() if name not in fixed and not kind.frozen}
+    """A value for every number that has a gradient."""
+    return {name: values(kind, loss.defaults[name])[0] for name, kind in loss.kinds.items()
+            if isinstance(kind, Number) and has_gradient(kind)}
 
 
 def other_options(loss: Loss[...]) -> list[dict[str, Any]]:
-    """Calls that between them take every choice, and another value of every number that is no array."""
+    """Calls that between them take every choice; and one with another value of every number."""
     calls: list[dict[str, Any]] = []
+    other: dict[str, Any] = {}
     for name, default in loss.defaults.items():
         kind = loss.kinds[name]
-        choices = [] if name in ("reduction", "gradient_products") else getattr(kind, "choices", ())
-        calls += [{name: choice} for choice in choices if choice != default]
+        if name in COMMON:
+            continue
+        calls += [{name: choice} for choice in getattr(kind, "choices", ()) if choice != default]
         if getattr(kind, "optional", False) and default is not None:
             calls.append({name: None})
         if getattr(kind, "word", None):
             calls.append({name: kind.word})
-        if name in OTHER_VALUES:
-            calls.append({name: OTHER_VALUES[name]})
-    return calls + [{"soft": True, **call} for call in calls if "mining" in call]
+        if isinstance(kind, Number):
+            other[name] = values(kind, default)[-1]
+        elif isinstance(kind, Integer):
+            other[name] = default + 1 if kind.low < default < 3 else kind.low + 1
+        elif isinstance(kind, Pair):
+            low, high = kind.number.low, min(kind.number.high, 10.0)
+            other[name] = (low + 0.1 * (high - low), low + 0.3 * (high - low))
+    more = [{**beside, **call} for name, beside in TOGETHER.items() for call in calls if name in call]
+    return [*calls, *more, *([other] if other else [])]
 
 
 def made(loss: Loss[...], named: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Of arrays by name those that a loss takes; with three prototypes per class, if it asks for several."""
-    embeddings, logits = named["embeddings"], named.get("logits", named["embeddings"])
-    made_of = {"prototypes": named["weights"], "centers": named["weights"], "cosines": np.tanh(logits),
-               "queries": embeddings, "anchors": embeddings, "keys": embeddings[::-1],
-               "others": embeddings[::-1], "targets": np.where(np.arange(len(embeddings)) % 2, 1, -1),
-               "positives": embeddings[::-1], "negatives": np.roll(embeddings, 1, axis=0)}
-    chosen = {name: np.ascontiguousarray({**made_of, **named}[name]) for name in loss.arrays}
-    if getattr(loss.kinds.get("weights"), "shape", "") == "C K D":
-        weights = named["weights"]
-        across = weights[:, ::-1] * np.where(np.arange(weights.shape[1]) % 2, 1.0, -1.0)
-        chosen["weights"] = np.stack([weights, across, -0.5 * weights], axis=1)
-    return list(chosen.values())
+    """Arrays for a loss, by what they are: vectors are embeddings, others, and others again.
+
+    With three prototypes per class, if it asks for several.
+    """
+    embeddings, weights = named["embeddings"], named["weights"]
+    logits = named.get("logits", embeddings)
+    vectors = iter((embeddings, named.get("others", embeddings[::-1]),
+                    named.get("more", np.roll(embeddings, 1, axis=0))))
+    signs = np.where(np.arange(len(embeddings)) % 2, 1, -1)
+    across = weights[:, ::-1] * np.where(np.arange(weights.shape[1]) % 2, 1.0, -1.0)
+
+    def one(name: str) -> np.ndarray:
+        kind = loss.kinds[name]
+        if kind.shapes[0] in ("B D", "M D"):
+            return next(vectors)
+        if isinstance(kind, Signs):
+            return signs
+        return {"C D": weights, "C K D": np.stack([weights, across, -0.5 * weights], axis=1), "B": named["labels"],
+                "B C": np.tanh(logits) if name == "cosines" else logits}[kind.shapes[0]]
+
+    return [np.ascontiguousarray(one(name)) for name in loss.arrays]
 
 
 def arrays(loss: Loss[...], library: Library, seed: int = 0, dtype: str = "float64") -> list[Array]:
@@ -122,24 +124,27 @@ def arrays(loss: Loss[...], library: Library, seed: int = 0, dtype: str = "float
         "logits": random.normal(size=(BATCH, CLASSES)),
         "labels": LABELS,
     }
-    named |= {name: random.normal(size=(BATCH, DIMENSION)) for name in ("keys", "others", "positives", "negatives")}
+    named |= {name: random.normal(size=(BATCH, DIMENSION)) for name in ("others", "more")}
     return [library.array(array.astype(dtype) if array.dtype.kind == "f" else array) for array in made(loss, named)]
 
 
 def gentle(loss: Loss[...]) -> dict[str, Any]:
-    """Options for which finite differences are accurate: a scale of 64 bends too sharply for them."""
-    values = {"scale": 6.0, "gamma": 2.0, "temperature": 0.5, "beta": 5.0}
-    return {name: value for name, value in values.items() if name in loss.defaults}
+    """Options for which finite differences are accurate, and nothing is taken from the batch as a constant."""
+    kinds = {name: kind for name, kind in loss.kinds.items() if isinstance(kind, Number)}
+    defaults = {name: loss.defaults[name] for name in kinds}
+    options = {name: near(kind, defaults[name]) for name, kind in kinds.items() if defaults[name] is not None}
+    return {name: value for name, value in options.items() if value != defaults[name]} | rowwise(loss)
 
 
 def rowwise(loss: Loss[...]) -> dict[str, Any]:
-    """Options with which no row depends on the others of its batch."""
-    return {"norm_mean": 2.0, "norm_std": 1.0} if "norm_mean" in loss.defaults else {}
+    """Options with which no row depends on the others of its batch: what would be taken from it, as a constant."""
+    return {name: 1.0 for name, kind in loss.kinds.items()
+            if isinstance(kind, Number) and kind.frozen and loss.defaults[name] is None}
 
 
 def float_arrays(loss: Loss[...]) -> list[str]:
     """The arrays that have a gradient."""
-    return [name for name in loss.arrays if name != "labels" and not loss.kinds[name].frozen]
+    return [name for name in loss.arrays if has_gradient(loss.kinds[name])]
 
 
 def leaves(loss: Loss[...], inputs: list[Array]) -> list[Array]:
@@ -149,11 +154,16 @@ def leaves(loss: Loss[...], inputs: list[Array]) -> list[Array]:
 
 def fitting(inputs: list[Array], options: dict[str, Any]) -> list[Array]:
     """Without negatives of their own, where both directions are asked for."""
-    return inputs[:2] if options.get("symmetric") else inputs
+    return inputs[:2] if options.get("symmetric") is True else inputs
 
 
-def per_class(name: str) -> bool:
-    return name in ("weights", "centers", "prototypes")
+def per_class(loss: Loss[...], name: str) -> bool:
+    return bool(loss.kinds[name].shapes[0].startswith("C"))
+
+
+def has_several(loss: Loss[...]) -> bool:
+    """Whether every class has several prototypes."""
+    return any("K" in loss.kinds[name].shapes[0] for name in loss.arrays)
 
 
 def references(loss: Loss[...], library: Library) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from libraries import Library
-from samples import BATCH, CLASSES, DIMENSION, array_options, arrays, gentle
+from samples import BATCH, CLASSES, DIMENSION, array_options, arrays, gentle, has_several
 
 import anglos
 from anglos import Loss
@@ -26,7 +26,7 @@ STATES: dict[str, dict[str, float]] = {
 
 
 def head_of(loss: Loss[...], num_classes: int = CLASSES, dtype: Any = torch.float64, **options: Any) -> Any:
-    several = {"prototypes_per_class": 3} if loss.kinds[loss.arrays[1]].shape == "C K D" else {}
+    several = {"prototypes_per_class": 3} if has_several(loss) else {}
     torch.manual_seed(0)
     return Head(loss, num_classes, DIMENSION, dtype=dtype, **several, **options)
 

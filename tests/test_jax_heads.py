@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from libraries import Library
-from samples import CLASSES, DIMENSION, array_options, arrays, gentle
+from samples import CLASSES, DIMENSION, array_options, arrays, gentle, has_several
 
 import anglos
 from anglos import Loss
@@ -23,7 +23,7 @@ LAYERS = ["flax", "equinox"]
 
 def head_of(layer: str, loss: Loss[...], **options: Any) -> Any:
     """A learnable option is an nnx.Param in flax, any array in Equinox."""
-    if loss.kinds[loss.arrays[1]].shape == "C K D":
+    if has_several(loss):
         options["prototypes_per_class"] = 3
     Head = import_module(f"anglos.backends.{layer}").Head
     if layer == "equinox":

@@ -42,14 +42,14 @@ def inputs_of(loss: Loss[...]) -> list[np.ndarray]:
     classes = np.arange(DEVICES) * CLASSES // DEVICES + np.arange(DEVICES) % 6
     named = {"embeddings": random.normal(size=(BATCH, DIMENSION)), "weights": random.normal(size=(CLASSES, DIMENSION)),
              "logits": random.normal(size=(BATCH, CLASSES)), "labels": np.tile(classes, 2)}
-    named |= {name: random.normal(size=(BATCH, DIMENSION)) for name in ("keys", "positives", "negatives")}
+    named |= {name: random.normal(size=(BATCH, DIMENSION)) for name in ("others", "more")}
     return made(loss, named)
 
 
 def placed(loss: Loss[...], inputs: list[np.ndarray], mesh: Any, layout: str, batch: str = "devices",
            classes: str = "devices") -> list[Any]:
-    specs = [P(classes) if per_class(name) and layout != "batch" else
-             P(batch) if not per_class(name) and layout != "classes" else P() for name in loss.arrays]
+    specs = [P(classes) if per_class(loss, name) and layout != "batch" else
+             P(batch) if not per_class(loss, name) and layout != "classes" else P() for name in loss.arrays]
     return [jax.device_put(jnp.asarray(array), jax.sharding.NamedSharding(mesh, spec))
             for array, spec in zip(inputs, specs, strict=True)]
 
@@ -82,12 +82,12 @@ def descent(loss: Any, count: int, options: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("layout", ["batch", "classes", "both"])
 def test_named_sharding_under_plain_jit(loss: Loss[...], mesh: Any, layout: str) -> None:
-    if layout != "batch" and not any(map(per_class, loss.arrays)):
+    if layout != "batch" and not any(per_class(loss, name) for name in loss.arrays):
         pytest.skip("has no array with a row per class")
     inputs = inputs_of(loss)
     step = descent(loss, len(float_arrays(loss)), {})
     compiled = assert_steps_are_equal(loss, inputs, step, placed(loss, inputs, mesh, layout), {})
-    assert bool(whole_weights(compiled)) == (layout == "batch" and any(map(per_class, loss.arrays)))
+    assert bool(whole_weights(compiled)) == (layout == "batch" and any(per_class(loss, name) for name in loss.arrays))
 
 
 @pytest.mark.parametrize("name", ["arcface", "subcenter_arcface", "inter_topk", "proxy_anchor", "center", "supcon"])
@@ -124,7 +124,7 @@ def test_one_array_on_a_mesh_with_explicit_axes(name: str, jax_library: Library)
 
 def test_shard_map_over_the_batch(single: Loss[...], mesh: Any) -> None:
     loss, inputs, options = single, inputs_of(single), rowwise(single)
-    specs = tuple(P() if per_class(name) else P("devices") for name in loss.arrays)
+    specs = tuple(P() if per_class(loss, name) else P("devices") for name in loss.arrays)
     mean = jax.shard_map(lambda *a: jax.lax.pmean(loss(*a, **options), "devices"), mesh=mesh, in_specs=specs,
                          out_specs=P())
     assert_steps_are_equal(loss, inputs, descent(mean, len(float_arrays(loss)), {}),

@@ -22,7 +22,7 @@ NOT_FOR_ANY_BATCH = {"batch_coco": "the number of rows was unknown; wanted a fix
 
 def is_fixed(loss: Loss[...], name: str) -> bool:
     """Whether an axis does not grow with the batch: classes, and the noise of `nce`, whose number enters the value."""
-    return per_class(name) or (loss.name == "nce" and name == "negatives")
+    return per_class(loss, name) or loss.kinds[name].shape == "M D"
 
 
 def arguments(loss: Loss[...], given: dict[str, np.ndarray], batch: str | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from libraries import Library
-from samples import CLASSES, DIMENSION, LABELS
+from samples import CLASSES, DIMENSION, LABELS, has_several
 
 import anglos
 
@@ -210,7 +210,7 @@ def inputs(row: Row, situation: str) -> tuple[list[Any], dict[str, Any]]:
         unit = weights / np.linalg.norm(weights, axis=2, keepdims=True)
         cos = (unit[labels] @ embeddings[:, :, None])[:, :, 0] / np.linalg.norm(embeddings, axis=1, keepdims=True)
         assert cos.max() < math.cos(math.pi - MARGIN)
-    if getattr(loss.kinds.get("weights"), "shape", "") != "C K D":
+    if not has_several(loss):
         weights = weights[:, 0]
     named = {"embeddings": embeddings, "weights": weights, "labels": labels, "queries": embeddings, "keys": keys,
              "anchors": embeddings, "others": keys, "targets": np.where(labels % 2, 1, -1),

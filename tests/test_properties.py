@@ -1,5 +1,6 @@
 """What holds for every loss in every library."""
 
+import math
 import pickle
 from contextlib import nullcontext
 from functools import partial
@@ -25,6 +26,7 @@ from samples import (
     hard_embeddings,
     leaves,
     made,
+    numbers,
     other_options,
     references,
     rowwise,
@@ -237,8 +239,7 @@ def test_what_is_finite_raises_nothing(loss: Loss[...], library: Library) -> Non
     options: dict[str, Any] = {}
     if "sample_weight" in loss.defaults:
         options["sample_weight"] = library.array(np.geomspace(1e-30, 1.0, 18).astype("float32"))
-    small = {name: 1e-50 for name in ("margin", "scale", "temperature") if name in array_options(loss)
-             and loss.kinds[name].low == 0.0}
+    small = {name: 1e-50 for name in numbers(loss) if loss.kinds[name].low == 0.0}
     wrt = (*float_arrays(loss), *small)
 
     def noticed(error: str, _: int) -> None:
@@ -270,11 +271,10 @@ def test_states_and_selections_raise_nothing(library: Library) -> None:
 
 
 def hard_options(loss: Loss[...]) -> list[dict[str, Any]]:
-    """The defaults, all choices, and factors of the angle that need θ itself."""
+    """The defaults, all choices, and large numbers of what has bounds: factors of the angle that need θ itself."""
     calls = [{}, *(options for options in other_options(loss) if "from_logits" not in options)]
-    calls += [{"margin": 1.5}] if "margin" in array_options(loss) and loss.kinds["margin"].high >= 1.5 else []
-    calls += [{"m1": 1.5}, {"m1": 3.0}] if "m1" in loss.defaults else []
-    return calls
+    return calls + [{name: large} for name in numbers(loss) for large in (1.5, 3.0)
+                    if large < loss.kinds[name].high < math.inf]
 
 
 def test_longdouble_of_numpy(loss: Loss[...], numpy: Library) -> None:
@@ -766,7 +766,7 @@ def test_any_shape_has_the_right_slope(shape: tuple[int, int, int], seed: int, s
     named = {"embeddings": spread * random.normal(size=(batch, dimension)),
              "weights": random.normal(size=(classes, dimension)) / spread,
              "logits": random.normal(size=(batch, classes)), "labels": random.integers(0, classes, batch)}
-    named |= {name: spread * random.normal(size=(batch, dimension)) for name in ("keys", "positives", "negatives")}
+    named |= {name: spread * random.normal(size=(batch, dimension)) for name in ("others", "more")}
     for loss in anglos.LOSSES.values():
         if loss.name in FROZEN:
             continue

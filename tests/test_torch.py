@@ -5,7 +5,19 @@ from typing import Any
 
 import pytest
 from libraries import Library
-from samples import BATCH, CLASSES, arrays, float_arrays, gentle, hard_embeddings, leaves, made, per_class, rowwise
+from samples import (
+    BATCH,
+    CLASSES,
+    arrays,
+    float_arrays,
+    gentle,
+    hard_embeddings,
+    has_several,
+    leaves,
+    made,
+    per_class,
+    rowwise,
+)
 
 import anglos
 from anglos import Loss
@@ -76,7 +88,7 @@ def test_what_is_saved(head: Loss[...], keep_bytes: int) -> None:
         saved.append(tensor.numel())
         return tensor
 
-    if head.kinds["weights"].shape == "C K D":
+    if has_several(head):
         weights = weights.reshape(classes // 2, 2, dimension)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         head(embeddings, weights, torch.arange(batch), keep_bytes=keep_bytes)
@@ -153,10 +165,11 @@ def test_func_transforms(single: Loss[...], torch_library: Library) -> None:
     torch.testing.assert_close(torch.func.grad(lambda *a: loss(*a, **rowwise(loss)), argnums=places)(*detached), wanted)
 
     def of_one(first: Any, *rest: Any) -> Any:
-        one = (array if per_class(name) else array[None] for name, array in zip(loss.arrays[1:], rest, strict=True))
+        one = (array if per_class(loss, name) else array[None]
+               for name, array in zip(loss.arrays[1:], rest, strict=True))
         return loss(first[None], *one, **rowwise(loss))
 
-    per_sample = [None if per_class(name) else 0 for name in loss.arrays]
+    per_sample = [None if per_class(loss, name) else 0 for name in loss.arrays]
     gradients = torch.func.vmap(torch.func.grad(of_one), in_dims=tuple(per_sample))(*detached)
     torch.testing.assert_close(gradients / len(gradients), wanted[0], rtol=2e-5, atol=1e-6)
 

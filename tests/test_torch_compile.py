@@ -29,10 +29,10 @@ def _nothing_compiled() -> Iterator[None]:
 def batch(loss: Loss[...], rows: int, dynamic: bool = False) -> tuple[list[Any], list[Any]]:
     """Arrays for the first rows, and of them those that have a gradient; their rows as of no fixed number."""
     inputs = arrays(loss, LIBRARIES["torch"](), dtype="float32")
-    inputs = [array if per_class(name) else array[:rows].clone()
+    inputs = [array if per_class(loss, name) else array[:rows].clone()
               for name, array in zip(loss.arrays, inputs, strict=True)]
     for name, array in zip(loss.arrays, inputs, strict=True):
-        if dynamic and not per_class(name):
+        if dynamic and not per_class(loss, name):
             dynamo.mark_dynamic(array, 0)
     return inputs, [array.requires_grad_() for array in leaves(loss, inputs)]
 

@@ -15,6 +15,7 @@ from samples import (
     float_arrays,
     gentle,
     hard_embeddings,
+    has_several,
     leaves,
     made,
     per_class,
@@ -74,7 +75,7 @@ def hard(loss: Loss[...], library: Library, batch: int) -> list[Any]:
     vectors = np.concatenate([embeddings[[6, 8, 7]], random.normal(size=(batch, DIMENSION))])[:batch]
     named = {"embeddings": vectors, "weights": weights, "logits": random.normal(size=(batch, CLASSES)),
              "labels": np.arange(batch) % 3}
-    named |= {name: random.normal(size=(batch, DIMENSION)) for name in ("keys", "positives", "negatives")}
+    named |= {name: random.normal(size=(batch, DIMENSION)) for name in ("others", "more")}
     return [library.array(array.astype("float32") if array.dtype.kind == "f" else array)
             for array in made(loss, named)]
 
@@ -103,7 +104,7 @@ class Scores(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self, loss: Loss[...]) -> None:
         super().__init__()
-        several = {"prototypes_per_class": 3} if getattr(loss.kinds.get("weights"), "shape", "") == "C K D" else {}
+        several = {"prototypes_per_class": 3} if has_several(loss) else {}
         self.head = Head(loss, CLASSES, DIMENSION, **several)
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
@@ -187,8 +188,9 @@ def test_deterministic(loss: Loss[...], torch_library: Library, request: pytest.
     """Nothing that PyTorch knows to be of no fixed order, for which it would raise; and twice the same."""
     request.addfinalizer(lambda: torch.use_deterministic_algorithms(False))
     torch.use_deterministic_algorithms(True)
-    inputs = [array.repeat(4096, *[1] * (array.ndim - 1)) if not per_class(name) and loss.engine.SAMPLES_ARE_INDEPENDENT
-              else array for name, array in zip(loss.arrays, arrays(loss, torch_library), strict=True)]
+    single = loss.engine.SAMPLES_ARE_INDEPENDENT
+    inputs = [array.repeat(4096, *[1] * (array.ndim - 1)) if single and not per_class(loss, name) else array
+              for name, array in zip(loss.arrays, arrays(loss, torch_library), strict=True)]
     tensors = [array.requires_grad_() for array in leaves(loss, inputs)]
     first, second = (torch.autograd.grad(loss(*inputs), tensors) for _ in range(2))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
@@ -202,8 +204,9 @@ def test_export(loss: Loss[...], torch_library: Library) -> None:
             return loss(*inputs)
 
     inputs = arrays(loss, torch_library)
-    sizes = tuple({} if per_class(name) else {0: torch.export.Dim.DYNAMIC} for name in loss.arrays)
+    sizes = tuple({} if per_class(loss, name) else {0: torch.export.Dim.DYNAMIC} for name in loss.arrays)
     exported = torch.export.export(Module(), tuple(inputs), dynamic_shapes=(sizes,)).module()
     for rows in (list(range(BATCH)) * 2, [5, 2, 3]):
-        others = [array if per_class(name) else array[rows] for name, array in zip(loss.arrays, inputs, strict=True)]
+        others = [array if per_class(loss, name) else array[rows]
+                  for name, array in zip(loss.arrays, inputs, strict=True)]
         torch.testing.assert_close(exported(*others), loss(*others))
