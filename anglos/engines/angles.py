@@ -3,6 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array, is_number, sines
 
 
@@ -15,7 +16,7 @@ class Turned(NamedTuple):
     by_factor: Any
 
 
-def turned_cosine(backend: Any, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, past_pi: str = "smooth"
+def turned_cosine(backend: Backend, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, past_pi: str = "smooth"
                   ) -> Turned:
     """Cos t for t = factor·θ + shift while t ≤ π, and beyond it what `past_pi` names."""
     xp, (sin, divisor) = backend.xp, sines(backend, cos)

@@ -4,6 +4,8 @@ import math
 import sys
 from typing import Any
 
+from anglos.arrays.backend import Backend
+
 Array = Any
 
 
@@ -33,13 +35,13 @@ def largest_finite(xp: Any, dtype: Any) -> float:
     return min(float(xp.finfo(dtype).max), sys.float_info.max)
 
 
-def unit_rows(backend: Any, x: Array) -> tuple[Array, Array]:
+def unit_rows(backend: Backend, x: Array) -> tuple[Array, Array]:
     """x̂ = x / |x| along the last axis, and 1 / |x|, shape (..., 1); both are 0 where |x| is 0."""
     near, largest, inverse = near_rows(backend, x)
     return near * inverse, inverse if largest is None else inverse / largest
 
 
-def near_rows(backend: Any, x: Array) -> tuple[Array, Array | None, Array]:
+def near_rows(backend: Backend, x: Array) -> tuple[Array, Array | None, Array]:
     """Rows divided by a number, None for 1, so that squares neither overflow nor vanish; it; and 1 / their length.
 
     The number is the largest entry, unless all squares are seen to be in range. A length is "0" where it is so small
@@ -57,12 +59,12 @@ def near_rows(backend: Any, x: Array) -> tuple[Array, Array | None, Array]:
     return near, largest, xp.where(usable, 1.0 / length, 0.0)
 
 
-def unit_rows_pullback(backend: Any, unit: Array, inverse: Array, d_unit: Array) -> Array:
+def unit_rows_pullback(backend: Backend, unit: Array, inverse: Array, d_unit: Array) -> Array:
     """∂L/∂x = (∂L/∂x̂ − x̂ (x̂·∂L/∂x̂)) / |x|."""
     return backend.project_out(unit, d_unit) * inverse
 
 
-def sines(backend: Any, cos: Array) -> tuple[Array, Array]:
+def sines(backend: Backend, cos: Array) -> tuple[Array, Array]:
     """Sin θ = √((1 − cos θ)(1 + cos θ)) for θ in [0, π]; and the same for denominators.
 
     There it is at least √eps, below which 1 − cos θ is rounding noise.
@@ -108,7 +110,7 @@ def hinge_of(margin: Any, soft: bool) -> tuple[Any, bool]:
     return (0.0, True) if isinstance(margin, str) else (margin, soft)
 
 
-def hinge(backend: Any, excess: Array, soft: bool) -> tuple[Array, Array]:
+def hinge(backend: Backend, excess: Array, soft: bool) -> tuple[Array, Array]:
     """[v]₊ with slope 1[v > 0]; or the soft one, ς(v) with slope σ(v)."""
     if soft:
         return softplus(backend, excess), sigmoid(backend, excess)
@@ -116,22 +118,22 @@ def hinge(backend: Any, excess: Array, soft: bool) -> tuple[Array, Array]:
     return xp.where(excess <= 0.0, 0.0, excess), xp.astype(excess > 0.0, excess.dtype)
 
 
-def softplus(backend: Any, x: Array) -> Array:
+def softplus(backend: Backend, x: Array) -> Array:
     """ς(x) = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)."""
     return backend.maximum(x, 0.0) + beyond_larger(backend, x)
 
 
-def beyond_larger(backend: Any, difference: Array) -> Array:
+def beyond_larger(backend: Backend, difference: Array) -> Array:
     """Log(eᵃ + eᵇ) − max(a, b) = log(1 + e^−|a − b|)."""
     return backend.xp.log1p(_small(backend, difference))
 
 
-def sigmoid(backend: Any, x: Array) -> Array:
+def sigmoid(backend: Backend, x: Array) -> Array:
     """σ(x) = 1 / (1 + e^−x), the derivative of softplus."""
     small = _small(backend, x)
     return backend.xp.where(x > 0.0, 1.0, small) / (1.0 + small)
 
 
-def _small(backend: Any, x: Array) -> Array:
+def _small(backend: Backend, x: Array) -> Array:
     """e^−|x|, for functions that are smooth at 0: there automatic differentiation would take a slope of 0 for |x|."""
     return backend.xp.exp(backend.minimum(-x, x))

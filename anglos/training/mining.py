@@ -16,7 +16,8 @@ from anglos.call.check import check_values
 from anglos.call.kinds import Number, kind_of
 from anglos.call.samples import samples_of_groups
 from anglos.engines.pairs.row import PairRow
-from anglos.engines.pairs.step import Tiles, sides_of
+from anglos.engines.pairs.step import step_of
+from anglos.engines.pairs.tile import compare
 from anglos.engines.pairs.triplets import CHOICES, chosen_terms
 
 Triplets = tuple[Array, Array, Array]
@@ -86,8 +87,8 @@ def _select(mining: str, embeddings: Array, labels: Array, distance: str, normal
             return (backend.xp.astype(inputs["embeddings"][:0, 0], backend.index_type),) * 3
         terms = partial(chosen_terms, mining=mining, margin=margin, soft=False, active=False)
         row = PairRow(terms, distance=static["distance"], normalize=static["normalize"], ignore_index=-100)
-        tiles = Tiles(backend, row, inputs, sides_of(backend, row, inputs))
-        tile, _, _ = tiles.visit(0, *tiles.swept)
+        step = step_of(backend, row, inputs)
+        tile = compare(step, 0, step.lines).tile
         if samples.counted is not None:
             tile = tile._replace(positive=tile.positive & samples.counted[:, None])
         chosen = CHOICES[mining](backend, tile, margin)

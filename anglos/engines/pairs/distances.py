@@ -7,6 +7,7 @@ a distance whose slope in D² goes to infinity is 0, with slope 0.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array, floored
 
 
@@ -17,24 +18,24 @@ class Distance(NamedTuple):
     slope: Callable[[], Array]
 
 
-def _squared(backend: Any, square: Array, noise: Any) -> Distance:
+def _squared(backend: Backend, square: Array, noise: Any) -> Distance:
     """D²."""
     return Distance(square, lambda: backend.xp.ones_like(square))
 
 
-def _euclidean(backend: Any, square: Array, noise: Any) -> Distance:
+def _euclidean(backend: Backend, square: Array, noise: Any) -> Distance:
     """D, ∂D/∂D² = 1 / 2D."""
     xp, nothing = backend.xp, square <= noise  # and not "> noise": a NaN must stay one
     root = xp.sqrt(xp.where(nothing, 1.0, square))
     return Distance(xp.where(nothing, 0.0, root), lambda: xp.where(nothing, 0.0, 0.5 / root))
 
 
-def _cosine(backend: Any, square: Array, noise: Any) -> Distance:
+def _cosine(backend: Backend, square: Array, noise: Any) -> Distance:
     """1 − cos θ = D²/2."""
     return Distance(0.5 * square, lambda: 0.5 * backend.xp.ones_like(square))
 
 
-def _angle(backend: Any, square: Array, noise: Any) -> Distance:
+def _angle(backend: Backend, square: Array, noise: Any) -> Distance:
     """θ, with cos θ = 1 − D²/2 and sin² θ = D² (1 − D²/4); ∂θ/∂D² = 1 / (2 sin θ)."""
     xp = backend.xp
     sin_squared = square * (1.0 - 0.25 * square)
@@ -44,7 +45,7 @@ def _angle(backend: Any, square: Array, noise: Any) -> Distance:
                     lambda: xp.where(nothing, 0.0, 0.5 / floored(xp, sin)))
 
 
-DISTANCES: dict[str, Callable[[Any, Array, Any], Distance]] = {
+DISTANCES: dict[str, Callable[[Backend, Array, Any], Distance]] = {
     "squared_euclidean": _squared,
     "euclidean": _euclidean,
     "cosine": _cosine,
@@ -55,7 +56,7 @@ OF_UNIT_VECTORS = ("cosine", "angle")
 """Those that do not depend on lengths."""
 
 
-def of_given(backend: Any, distance: str, side: tuple[Array, Array | None], other: tuple[Array, Array | None]
+def of_given(backend: Backend, distance: str, side: tuple[Array, Array | None], other: tuple[Array, Array | None]
              ) -> tuple[Array, Distance]:
     """Of rows x, r with their 1/|x|, None where they are not normalised: x − r, and d; a zero vector has cosine 0."""
     difference = side[0] - other[0]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array
 
 
@@ -47,7 +48,7 @@ class Terms(NamedTuple):
 class PairRow:
     """What one loss puts into the scheme."""
 
-    terms: Callable[[Any, PairTile], Terms]
+    terms: Callable[[Backend, PairTile], Terms]
     scale: Any = 1.0
     bias: Any = None
     normalize: bool = True
@@ -62,7 +63,7 @@ class PairRow:
     wants_between: bool = False
     triples: bool = False
     """Whether `terms` holds N numbers for every pair, so that tiles must be smaller."""
-    choose: Callable[[Any, PairTile], tuple[Array, ...]] | None = None
+    choose: Callable[[Backend, PairTile], tuple[Array, ...]] | None = None
     """Of a tile, arrays (A, n) that are constants to the gradient: made once, and kept for it."""
     ignore_index: int | None = None
     names: Mapping[str, tuple[str, Any]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array, log_sum_exp, share, sigmoid, softplus, sum_where
 from anglos.engines.pairs.row import PairTile, Terms
 
@@ -17,7 +18,7 @@ def number(xp: Any, tile: PairTile, mask: Array) -> Array:
     return xp.sum(tile.weighted(xp.astype(mask, tile.values.dtype)), axis=-1)
 
 
-def one_of_many(backend: Any, tile: PairTile) -> Terms:
+def one_of_many(backend: Backend, tile: PairTile) -> Terms:
     """Of one positive per row: ℓ = ς(L − z_p), L the log-sum-exp of the negatives.
 
     ∂ℓ/∂z_p = −σ(L − z_p), ∂ℓ/∂z_n = σ(L − z_p) e^(z_n − L). A row without negatives does not count.
@@ -33,7 +34,7 @@ def one_of_many(backend: Any, tile: PairTile) -> Terms:
     return Terms(softplus(backend, excess)[:, 0], xp.astype(negatives != -math.inf, z.dtype)[:, 0], slope)
 
 
-def each_by_itself(backend: Any, tile: PairTile) -> Terms:
+def each_by_itself(backend: Backend, tile: PairTile) -> Terms:
     """ℓ = Σ_p ς(−z_p) + Σ_n ς(z_n); ∂ℓ/∂z_p = −σ(−z_p), ∂ℓ/∂z_n = σ(z_n)."""
     xp, z = backend.xp, tile.values
     signed = xp.where(tile.positive, -z, z)

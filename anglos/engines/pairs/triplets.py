@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array, hinge
 from anglos.engines.pairs.row import PairTile, Terms
 from anglos.engines.pairs.terms import number
@@ -22,7 +23,7 @@ class Chosen(NamedTuple):
     valid: Array
 
 
-def batch_hard(backend: Any, tile: PairTile, window: Any = None) -> Chosen:
+def batch_hard(backend: Backend, tile: PairTile, window: Any = None) -> Chosen:
     """The farthest positive and the nearest negative; the first of equals."""
     xp = backend.xp
     positive, negative = (xp.where(tile.positive, tile.values, -math.inf),
@@ -33,7 +34,7 @@ def batch_hard(backend: Any, tile: PairTile, window: Any = None) -> Chosen:
     return Chosen(farthest, nearest, valid)
 
 
-def semi_hard(backend: Any, tile: PairTile, window: Any) -> Chosen:
+def semi_hard(backend: Backend, tile: PairTile, window: Any) -> Chosen:
     """For every positive the nearest negative that is farther, if it is within the window."""
     chosen, farther = _next_negative(backend, tile)
     valid = chosen.valid & farther
@@ -46,13 +47,13 @@ def semi_hard(backend: Any, tile: PairTile, window: Any) -> Chosen:
     return chosen._replace(valid=valid)
 
 
-def semi_hard_or_easiest(backend: Any, tile: PairTile, window: Any) -> Chosen:
+def semi_hard_or_easiest(backend: Backend, tile: PairTile, window: Any) -> Chosen:
     """For every positive the nearest negative that is farther, and if there is none the farthest of all."""
     chosen, _ = _next_negative(backend, tile)
     return chosen._replace(valid=chosen.valid & backend.xp.any(tile.negative, axis=1)[:, None])
 
 
-def _next_negative(backend: Any, tile: PairTile) -> tuple[Chosen, Array]:
+def _next_negative(backend: Backend, tile: PairTile) -> tuple[Chosen, Array]:
     """For every positive the nearest negative that is farther, or else the farthest, and whether it is farther."""
     most = backend.bounds(backend.xp.sum(backend.xp.astype(tile.positive, tile.values.dtype), axis=1))
     if most is not None and most[1] <= FEW:
@@ -71,7 +72,7 @@ FEW = 16
 """Up to so many positives a search for each is faster than sorting."""
 
 
-def _next_negative_of_few(backend: Any, tile: PairTile, most: int) -> tuple[Chosen, Array]:
+def _next_negative_of_few(backend: Backend, tile: PairTile, most: int) -> tuple[Chosen, Array]:
     xp, distance, rest = backend.xp, tile.values, tile.positive
     easiest = xp.argmax(xp.where(tile.negative, distance, -math.inf), axis=1)[:, None]
     columns = backend.arange(distance.shape[1], easiest)[None, :]
@@ -89,14 +90,14 @@ def _next_negative_of_few(backend: Any, tile: PairTile, most: int) -> tuple[Chos
     return Chosen(*joined[:3]), joined[3]
 
 
-CHOICES: dict[str, Callable[[Any, PairTile, Any], Chosen]] = {
+CHOICES: dict[str, Callable[[Backend, PairTile, Any], Chosen]] = {
     "batch_hard": batch_hard,
     "semi_hard": semi_hard,
     "semi_hard_or_easiest": semi_hard_or_easiest,
 }
 
 
-def chosen_terms(backend: Any, tile: PairTile, *, mining: str, margin: Any, soft: bool, active: bool) -> Terms:
+def chosen_terms(backend: Backend, tile: PairTile, *, mining: str, margin: Any, soft: bool, active: bool) -> Terms:
     """Of one negative per positive. With w = 1[excess > 0], or σ of it: ∂/∂d_ap = ∂/∂m = w, ∂/∂d_an = −w."""
     xp, distance = backend.xp, tile.values
     chosen = Chosen(*tile.chosen) if tile.chosen else CHOICES[mining](backend, tile, None if soft else margin)
@@ -117,7 +118,7 @@ def chosen_terms(backend: Any, tile: PairTile, *, mining: str, margin: Any, soft
                  lambda: {"margin": xp.sum(weight, axis=1)})
 
 
-def all_terms(backend: Any, tile: PairTile, *, margin: Any, active: bool) -> Terms:
+def all_terms(backend: Backend, tile: PairTile, *, margin: Any, active: bool) -> Terms:
     """Of all triplets by hinge, without forming them: the negatives are sorted, and summed up to d_ap + m.
 
     ∂/∂d_ap is how many negatives are nearer than d_ap + m, ∂/∂m their sum, −∂/∂d_an how many positives have d_ap + m
@@ -145,7 +146,7 @@ def all_terms(backend: Any, tile: PairTile, *, margin: Any, active: bool) -> Ter
     return Terms(value + _nan_of(xp, distance), count, slope, lambda: {"margin": xp.sum(weight, axis=1)})
 
 
-def _weight_of_first(backend: Any, tile: PairTile, reaches: Array, distance: Array) -> Array:
+def _weight_of_first(backend: Backend, tile: PairTile, reaches: Array, distance: Array) -> Array:
     """The weight of the positives whose reach a distance is not short of."""
     xp, order = backend.xp, backend.xp.argsort(reaches, axis=1)
     ordered = xp.take_along_axis(xp.where(tile.positive, tile.weight, 0.0), order, axis=1)
@@ -159,7 +160,7 @@ def _nan_of(xp: Any, distance: Array) -> Array:
     return 0.0 * xp.sum(distance, axis=1)
 
 
-def all_soft_terms(backend: Any, tile: PairTile, *, margin: Any) -> Terms:
+def all_soft_terms(backend: Backend, tile: PairTile, *, margin: Any) -> Terms:
     """Of all triplets by softplus, which needs them all."""
     xp, distance = backend.xp, tile.values
     valid = tile.positive[:, :, None] & tile.negative[:, None, :]

@@ -1,0 +1,71 @@
+"""Which pairs of a tile are positive and which negative, and how much a positive weighs."""
+
+from typing import Any, NamedTuple
+
+from anglos.engines.groups import share_a_label, takes_part
+from anglos.engines.numerics import Array
+from anglos.engines.pairs.step import Lines, Step
+
+
+class Masks(NamedTuple):
+    """Of rows against columns, (A, N)."""
+
+    positive: Array
+    negative: Array
+    weight: Array | None = None
+
+
+def masks_of(step: Step, first: Any, lines: Lines) -> Masks:
+    """Those of the rows from the first on."""
+    number = step.backend.numbers(lines.points, step.numbers) + first
+    if step.labels is None:
+        return _by_position(step, number, lines)
+    masks = (_by_weight if step.weighs else _by_label)(step, number, lines)
+    if lines.left_out is None:
+        return masks
+    return masks._replace(positive=masks.positive & ~lines.left_out, negative=masks.negative & ~lines.left_out)
+
+
+def _by_label(step: Step, number: Array, lines: Lines) -> Masks:
+    """A positive has a label in common with the row."""
+    ignore_index = step.row.ignore_index
+    positive = share_a_label(number if lines.labels is None else lines.labels, step.labels, ignore_index)
+    negative = ~positive
+    if ignore_index is not None:
+        part = takes_part(step.backend.xp, step.labels, ignore_index)[None, :]
+        positive, negative = positive & part, negative & part
+    return Masks(positive & _others(step, number) if step.one_set else positive, negative)
+
+
+def _by_weight(step: Step, number: Array, lines: Lines) -> Masks:
+    """A positive has a weight in the row."""
+    xp = step.backend.xp
+    given = step.backend.stop_gradient(xp.astype(lines.labels, lines.points.dtype, copy=False))
+    positive, negative = given > 0.0, given == 0.0
+    weight = xp.where(positive, given, 1.0)
+    if step.one_set:
+        others = _others(step, number)
+        positive, negative = positive & others, negative & others
+    return Masks(positive, negative, weight)
+
+
+def _by_position(step: Step, number: Array, lines: Lines) -> Masks:
+    """The positive is the row's key, or has its number."""
+    xp, left_out = step.backend.xp, lines.left_out
+    if lines.keys is None:
+        positive = ~_others(step, number)
+    else:
+        here, nowhere = (number == number)[:, None], number[:, None] != number[:, None]
+        positive = xp.concat([here, nowhere & (step.numbers[None, :] < 0)], axis=1)
+        left_out = None if left_out is None else xp.concat([nowhere, left_out], axis=1)
+    negative = ~positive
+    if left_out is not None:
+        negative = negative & ~left_out
+    if lines.mask is not None:
+        negative = negative & lines.mask[:, None] & step.lines.mask[None, :]  # type: ignore[index]
+    return Masks(positive, negative)
+
+
+def _others(step: Step, number: Array) -> Array:
+    """Columns that have another number than the row."""
+    return number[:, None] != step.numbers[None, :]

@@ -1,0 +1,57 @@
+"""Which vectors a loss over pairs compares with which, by the roles of its inputs."""
+
+from typing import NamedTuple
+
+from anglos.arrays.backend import Backend
+from anglos.engines.groups import takes_part
+from anglos.engines.numerics import Array, float_type, unit_rows, unit_rows_pullback
+from anglos.engines.pairs.distances import OF_UNIT_VECTORS
+from anglos.engines.pairs.row import PairRow
+
+_ROWS = ("weights", "queries", "embeddings")
+_COLUMNS = ("negatives", "reference_embeddings", "keys", "embeddings")
+"""The first of them that a loss has."""
+
+
+class Side(NamedTuple):
+    """The vectors of an input, as the row wants them."""
+
+    role: str
+    points: Array
+    inverse: Array | None
+    """1 / |x| of each before it was normalised, (..., 1); None where it was not."""
+
+    def pullback(self, backend: Backend, d_points: Array) -> Array:
+        """∂L/∂input."""
+        return d_points if self.inverse is None else unit_rows_pullback(backend, self.points, self.inverse, d_points)
+
+
+class Sides(NamedTuple):
+    """Rows and columns, which are one side where a set is compared with itself."""
+
+    rows: Side
+    columns: Side
+    key: Side | None
+    """One per row, before columns that are all negatives."""
+
+
+def sides_of(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> Sides:
+    """The vectors of the inputs, in the type of the arithmetic."""
+    xp = backend.xp
+    rows, columns = (next(role for role in roles if role in inputs) for roles in (_ROWS, _COLUMNS))
+    key = "keys" if columns == "negatives" else None
+    roles = tuple(dict.fromkeys(role for role in (rows, columns, key) if role is not None))
+    dtype = float_type(xp, *(inputs[role] for role in roles))
+    points = {role: xp.astype(inputs[role], dtype, copy=False) for role in roles}
+    if "reference_labels" in inputs and row.ignore_index is not None:
+        part = takes_part(xp, inputs["reference_labels"], row.ignore_index)
+        points[columns] = xp.where(part[:, None], points[columns], 0.0)
+    if row.normalize or row.distance in OF_UNIT_VECTORS:
+        sides = {role: Side(role, *unit_rows(backend, x)) for role, x in points.items()}
+    else:
+        if row.distance is not None and 0 not in points[columns].shape:
+            # Distances stay, and lengths, whose squares lose their digits, become small.
+            middle = backend.stop_gradient(xp.mean(points[columns], axis=0))
+            points = {role: x - middle for role, x in points.items()}
+        sides = {role: Side(role, x, None) for role, x in points.items()}
+    return Sides(sides[rows], sides[columns], None if key is None else sides[key])

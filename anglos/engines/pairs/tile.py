@@ -1,0 +1,78 @@
+"""A tile of pairs: values and masks, before any loss is taken."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from anglos.engines.numerics import Array
+from anglos.engines.pairs.distances import DISTANCES
+from anglos.engines.pairs.masks import masks_of
+from anglos.engines.pairs.row import PairTile
+from anglos.engines.pairs.step import Lines, Step
+
+
+class Compared(NamedTuple):
+    """A tile of pairs."""
+
+    lines: Lines
+    tile: PairTile
+    similarity: Array
+    """S, (A, N)."""
+    slope: Callable[[], Any]
+    """∂values/∂S."""
+
+
+def compare(step: Step, first: Any, lines: Lines, chosen: tuple[Array, ...] = ()) -> Compared:
+    """The rows from the first on against all columns; what they choose is chosen here, unless it was before."""
+    similarity = _similarity(step, lines)
+    values, slope = (_logits if step.row.distance is None else _distances)(step, lines, similarity)
+    tile = PairTile(values, *masks_of(step, first, lines), step.between, step.part, chosen)
+    if step.row.choose is not None and not chosen:
+        tile = tile._replace(chosen=step.row.choose(step.backend, tile))
+    return Compared(lines, tile, similarity, slope)
+
+
+def _similarity(step: Step, lines: Lines) -> Array:
+    """S_ij = x_i · r_j; before them x_i · k_i of the row's key."""
+    similarity = step.backend.product(lines.points, step.sides.columns.points.T)
+    if lines.keys is None:
+        return similarity
+    return _behind(step, step.backend.xp.sum(lines.points * lines.keys, axis=-1), similarity)
+
+
+def _logits(step: Step, lines: Lines, similarity: Array) -> tuple[Array, Callable[[], Any]]:
+    """Logits z = scale · S + bias − log M p, and ∂z/∂S = scale."""
+    row, logits = step.row, step.row.scale * similarity
+    if row.bias is not None:
+        logits = logits + row.bias
+    if row.log_noise is not None:
+        xp = step.backend.xp
+        many = step.backend.asarray(step.sides.columns.points.shape[0], logits, logits.dtype)  # unknown to a compiler
+        nothing = xp.zeros_like(logits)
+        of_key = nothing[:, 0] if lines.key_noise is None else lines.key_noise
+        of_others = nothing[:, 1:] + (0.0 if step.noise is None else step.noise)
+        logits = logits - xp.log(many) - _behind(step, of_key, of_others)
+    return logits, lambda: row.scale
+
+
+def _distances(step: Step, lines: Lines, similarity: Array) -> tuple[Array, Callable[[], Any]]:
+    """Distances d of D² = |x|² + |r|² − 2 S, and ∂d/∂S = −2 ∂d/∂D²."""
+    xp, lengths = step.backend.xp, _squares(step, lines) if step.free_lengths else 2.0
+    square = xp.clip(lengths - 2.0 * similarity, 0.0)  # which rounding may pass
+    noise = 8.0 * float(xp.finfo(square.dtype).eps) * lengths
+    value, slope = DISTANCES[step.row.distance or ""](step.backend, square, noise)
+    return value, lambda: -2.0 * slope()
+
+
+def _squares(step: Step, lines: Lines) -> Any:
+    """|x|² + |r|²."""
+    xp, columns = step.backend.xp, step.sides.columns.points
+    of_rows = xp.sum(lines.points * lines.points, axis=-1)
+    squares = of_rows[:, None] + xp.sum(columns * columns, axis=-1)[None, :]
+    if lines.keys is None:
+        return squares
+    return _behind(step, of_rows + xp.sum(lines.keys * lines.keys, axis=-1), squares)
+
+
+def _behind(step: Step, of_key: Array, of_columns: Array) -> Array:
+    """The key's column, and behind it the others."""
+    return step.backend.xp.concat([of_key[:, None], of_columns], axis=1)
