@@ -77,7 +77,7 @@ def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tu
                   None if key is not None else inputs.get("row_mask"))
     return Step(
         backend, row, inputs, sides, lines, chosen, backend.tile_width(many, *[many] * row.triples),
-        backend.numbers(columns.points, xp.astype(rows.points[:1, 0], backend.index_type)),
+        backend.numbers(columns.points, xp.astype(rows.points[:, 0], backend.index_type)),
         of_columns, labels is not None and are_weights(xp, labels), noise,
         columns.points @ columns.points.T if row.wants_between else None,
         _part(backend, row, of_columns, rows.points) if of_proxies else None)
