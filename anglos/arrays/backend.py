@@ -19,7 +19,7 @@ class Backend(Library):
     """An array library, and the arithmetic that engines ask of it."""
 
     tile_elements = 1 << 20
-    """Of a tile of pairs: about what stays in a processor's cache."""
+    """Numbers in a tile of pairs: about as many as stay in a processor's cache."""
 
     tiles_at_once = 1
     """How many tiles of a sweep are computed at the same time, at least."""
@@ -34,7 +34,7 @@ class Backend(Library):
         return (self.numbers(tile, labels) + first)[:, None] == labels[None, :]
 
     def rank(self, ordered: Array, values: Array, strict: bool = False) -> Array:
-        """How many of its row's ordered numbers, (A, N), every value, (A, N), reaches; strict: exceeds."""
+        """For every value, (A, N), how many of its row's ordered numbers, (A, N), are at most it; strict: below it."""
         xp, many = self.xp, ordered.shape[1]
         both = (values, ordered) if strict else (ordered, values)
         order = xp.argsort(xp.concat(both, axis=1), axis=1)  # stable: of equals the first of `both` comes first
@@ -53,7 +53,7 @@ class Backend(Library):
         return self.xp.stack([self.xp.sum(self.xp.where(columns == column, weights, 0.0), axis=1)
                               for column in range(like.shape[1])], axis=1)
 
-    # The arithmetic of tiles. What is named `out`, and the array that a function says it may use, may hold the result.
+    # The arithmetic of tiles. Each returns its result, and may put it into `out`, or into an array that it may use.
 
     def tile_width(self, *columns: int) -> int:
         """How many rows of so many columns, or columns × columns, make a tile of pairs."""
@@ -64,7 +64,7 @@ class Backend(Library):
         return [(first, min(first + width, count)) for first in range(0, count, width)]
 
     def class_tile_width(self, like: Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
-        """How many of the classes make a tile; whether all logits may be kept matters where only one tile keeps any."""
+        """How many classes make a tile. `keep`: all logits may be kept, for which some libraries need one tile."""
         return max(1, (1 << 20) // max(rows, dimension))
 
     def changes_arrays(self) -> bool:
@@ -76,7 +76,7 @@ class Backend(Library):
         return self.xp.empty(shape, dtype=like.dtype, device=self.device(like)) if self.changes_arrays() else None
 
     def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
-        """Whether Ŵ of a tile, (T, D), is made: if that is no more than the products, (T, B), to be scaled instead."""
+        """Whether Ŵ of a tile, (T, D), is made; otherwise its products, (T, B), are scaled, if they are fewer."""
         return dimension <= rows
 
     def product(self, a: Array, b: Array, out: Array | None = None) -> Array:
@@ -144,7 +144,7 @@ class Backend(Library):
         return self.xp.take_along_axis(array, places, axis=0), places
 
     def same_number(self, array: Array, again: Array) -> Array:
-        """The array, with the derivatives of the one that was computed again, and may be rounded otherwise."""
+        """The array, with the derivatives of the one that was computed again, and may be rounded differently."""
         return array + (again - self.stop_gradient(again))
 
     def clip(self, x: Array, low: float | None, high: float | None = None) -> Array:
@@ -156,18 +156,18 @@ class Backend(Library):
         return self.xp.where(a > b, a, b)
 
     def minimum(self, a: Array, b: Any) -> Array:
-        """The smaller of two; of equals b, likewise."""
+        """The smaller of two; of equals b, whose derivatives are taken."""
         return self.xp.where(a < b, a, b)
 
     def in_range(self, total: Array) -> bool:
-        """Whether the numbers are far from overflow and underflow, and known to be so."""
+        """Whether the numbers can be read, and are far from overflow and underflow."""
         if 0 in total.shape or (bounds := self.bounds(total)) is None:
             return False
         least = 2.0**-63 if total.dtype == self.xp.float32 else 2.0**-511  # the root of the smallest normal number
         return bool(least < bounds[0] <= bounds[1] < 1.0 / least)
 
     def surely_above(self, array: Array, bound: Any) -> bool:
-        """Whether all numbers are known to be above the bound; False where they cannot be read."""
+        """Whether all numbers are above the bound; False where they cannot be read."""
         return False
 
     def add_at_labels(self, labels: Array, first: Any, whole: Array, values: Array) -> Array:
@@ -175,9 +175,9 @@ class Backend(Library):
 
         May use the whole.
         """
-        own = self.xp.astype(self.is_label(labels, first, whole), whole.dtype)
+        is_label = self.xp.astype(self.is_label(labels, first, whole), whole.dtype)
         values = self.xp.reshape(values, (values.shape[0], math.prod(values.shape[1:])))
-        return self.add(whole, self.xp.reshape(own @ values, whole.shape), out=whole)
+        return self.add(whole, self.xp.reshape(is_label @ values, whole.shape), out=whole)
 
     def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
               arrays: tuple[Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
@@ -213,9 +213,9 @@ class Backend(Library):
         return plan.for_value_only().forward(arrays)
 
     def errstate(self) -> AbstractContextManager[Any]:
-        """Around all arithmetic: what overflows or vanishes is looked at, and NumPy neither warns nor raises.
+        """Around all arithmetic: overflow and underflow are handled, and NumPy neither warns nor raises.
 
-        So too where NumPy computes for another library.
+        Nor does it where it computes for another library.
         """
         numpy = sys.modules.get("numpy")
         return nullcontext() if numpy is None else numpy.errstate(all="ignore")

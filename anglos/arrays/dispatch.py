@@ -73,7 +73,7 @@ def unwrapped(value: Any) -> Any:
 
 
 def hint(value: Any) -> str:
-    """What to do with a value that is refused, if that is known: where an array lies in it, say."""
+    """What to do with a value that is refused, if there is something: where an array lies in it, say."""
     if isinstance(value, (tuple, list)):
         return next(filter(None, map(hint, value)), "")
     owner = backend_of(value)

@@ -1,4 +1,4 @@
-"""How what two tiles of a sweep have found becomes one."""
+"""How the states of two tiles of a sweep become one."""
 
 from typing import Any, Protocol
 

@@ -1,4 +1,4 @@
-"""Arrays for what tiles make on their way, and for what is kept of them."""
+"""Arrays in which tiles compute, and in which results are kept."""
 
 from threading import get_ident
 
@@ -17,7 +17,7 @@ class Scratch:
         self.arrays: dict[tuple[str, int], Array] = {}
 
     def take(self, name: str, like: Array, *shape: int) -> Array | None:
-        """An array to be filled, or None where one tile is all, or arrays are not changed."""
+        """An array to be filled; None where one tile has all classes, or arrays are not changed."""
         if not self.several:
             return None
         key = name, get_ident()
@@ -28,7 +28,7 @@ class Scratch:
 
 
 def store(out: Array | None, result: Array) -> Array:
-    """The result, in `out` if there is one: where a hook has not put it there, a copy does."""
+    """The result, in `out` if there is one: copied there, unless a hook has put it there."""
     if out is None or result is out:
         return result
     out[...] = result

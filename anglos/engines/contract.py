@@ -20,15 +20,15 @@ class Engine(Protocol):
                 gradient_products: str = "full", saved: Any = None, chosen: Any = None, remembered: Any = None) -> Any:
         """The step that both passes start from: all that has the size of the batch or of one tile of classes.
 
-        saved: of the forward pass, whose numbers are taken in place of computing them again.
-        chosen: of the forward pass, where all is to be computed again for its derivatives, but what it chose stays.
+        saved: what the forward pass saved, whose numbers are not computed again.
+        chosen: the same, where all is computed again for its derivatives, except what the forward pass chose.
         remembered: `remembered()` of the step of the forward pass, where it could not be handed on whole.
         """
 
     def forward(self, step: Any) -> tuple[Array, Any]:
         """The loss of every sample, (B,), and what the gradient can use again: a NamedTuple of arrays, tuples and None.
 
-        It is a cache: all of it can be computed again from the inputs, and is where a gradient is differentiated.
+        It is a cache: all of it can be computed again from the inputs, as is done where a gradient is differentiated.
         """
 
     def backward(self, step: Any, saved: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:

@@ -52,7 +52,7 @@ class Exponentials:
 
 
 class _OfCrossEntropy(NamedTuple):
-    """−log p_y = ς(L − z_y), L, z_y, the rest's Σ e^(z − shift), to be divided by, and z_y − mean_j z_j."""
+    """−log p_y = ς(L − z_y), L, z_y, Σ e^(z − shift) of the rest as a divisor, and z_y − mean_j z_j."""
 
     surprise: Array
     rest: Array
@@ -74,7 +74,7 @@ class CrossEntropy(Exponentials):
 
     @property
     def smooths(self) -> bool:
-        """Whether any label is smoothed, as far as is known."""
+        """Whether labels may be smoothed: an array is not looked at."""
         return not (is_number(self.label_smoothing) and self.label_smoothing == 0.0)
 
     def gather(self, backend: Backend, tile: Tile, label_logit: Array, shift: Array | None = None) -> LogSumExp:
@@ -122,7 +122,7 @@ class CrossEntropy(Exponentials):
 
 
 class _OfExcludedPositive(NamedTuple):
-    """L, 0 where there is no other class; whether there is one; and Σ e^(z − shift), to be divided by."""
+    """L, 0 where there is no other class; whether there is one; and Σ e^(z − shift) as a divisor."""
 
     rest: Array
     some: Array
@@ -159,7 +159,7 @@ class ExcludedPositive(Exponentials):
         return tile.logits
 
     def sample_factor(self, saved: _OfExcludedPositive, label_slope: Array) -> Array:
-        """By what they are still to be multiplied."""
+        """By what the kept slopes of every sample are still to be multiplied."""
         return -label_slope / saved.total
 
 
@@ -243,7 +243,7 @@ def rest_shares(backend: Backend, tile: Tile, total: Array) -> Array:
 
 
 def _finish(backend: Backend, gathered: LogSumExp) -> tuple[Array, Array]:
-    """The log-sum-exp, −∞ of nothing; and the total, 1 of nothing, which has no share that it would be divided by."""
+    """The log-sum-exp, −∞ of nothing; and the total as a divisor, 1 of nothing."""
     xp, total = backend.xp, gathered.total
     if backend.surely_above(total, 0.0):
         return gathered.shift + xp.log(total), total

@@ -1,4 +1,4 @@
-"""Cross entropy of targets: of probabilities in the place of labels, or of labels with class weights.
+"""Cross entropy of targets: of probabilities in place of labels, or of labels with class weights.
 
 With the mass m_j = ω_j ((1 − ε) t_j + ε/C) of class j, where t is 1 for a label and 0 for the others,
 
@@ -21,12 +21,12 @@ class Masses(NamedTuple):
     """y and m_y, (B,); R, (B,); and products with the masses of the other classes, which are 0 at y."""
 
     label: Array
-    own: Array
+    label_mass: Array
     others: Array
     of_classes: Callable[[Array], Array]
     """a, (C, ...) -> Σ_{j≠y} m_ij a_j, (B, ...)."""
-    of_rows: Callable[[Array], Array]
-    """b, (B, ...) -> Σ_i m_ij b_i over the rows with another y, (C, ...)."""
+    of_samples: Callable[[Array], Array]
+    """b, (B, ...) -> Σ_i m_ij b_i over the samples with another y, (C, ...)."""
 
 
 def are_targets(labels: Any, class_weight: Any) -> bool:
@@ -79,12 +79,12 @@ def masses_of(backend: Backend, labels: Array, class_weight: Array | None, label
     def of_classes(a: Array) -> Array:
         return spread * (class_weight @ a - each(label_weight, a) * xp.take(a, labels, axis=0))
 
-    def of_rows(b: Array) -> Array:
+    def of_samples(b: Array) -> Array:
         total = spread * (each(class_weight, b) * xp.sum(b, axis=0))
         return backend.add_at_labels(labels, 0, total, -spread * each(label_weight, b) * b)
 
     return Masses(labels, label_weight * (1.0 - label_smoothing + spread),
-                  spread * (xp.sum(class_weight) - label_weight), of_classes, of_rows)
+                  spread * (xp.sum(class_weight) - label_weight), of_classes, of_samples)
 
 
 def each(weights: Array, like: Array) -> Array:

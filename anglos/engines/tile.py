@@ -18,7 +18,7 @@ class Tile(NamedTuple):
     classes: Callable[[], Array]
     """() -> the numbers of the classes, (T,)."""
     scratch: Array | None = None
-    """An array like the logits, or they themselves, for what comes of them."""
+    """An array like the logits, or the logits themselves, to compute in."""
     kept: Array | None = None
     """Where what the gradient uses again is stored."""
 
@@ -31,7 +31,7 @@ def tile_of(backend: Backend, logits: Array, labels: Array, first: Any = 0, *, w
 
 
 def marked_tile(xp: Any, logits: Array, is_label: Array) -> Tile:
-    """The tile whose labels' places are marked; the logits are left as they are."""
+    """The tile with marks for the labels' places; the logits stay as they are."""
     return Tile(logits, lambda terms, value: xp.where(is_label, value, terms), lambda: None)
 
 

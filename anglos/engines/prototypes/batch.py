@@ -1,4 +1,4 @@
-"""What comes of a batch before any tile of classes: directions, and all that concerns the label's class."""
+"""What a batch has before any tile of classes: directions, and all that concerns the label's class."""
 
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ class Directions(NamedTuple):
     inverse: Array
     label_unit: Array
     label_inverse: Array | None
-    """None where the gradient of the label's prototypes is not made apart."""
+    """None where the gradient of the label's prototypes is not computed separately."""
     cosines: Array
 
 
@@ -41,7 +41,7 @@ def directions_of(backend: Backend, inputs: dict[str, Array], prototypes: Protot
 def label_joins(backend: Backend, inputs: dict[str, Array]) -> bool:
     """Whether the label's class joins the others in the products of the gradient.
 
-    Not one of several prototypes: which of them it is was chosen by the directions' cosines, not by those of a tile.
+    Not with several prototypes per class: the nearest was chosen by the directions' cosines, not by those of a tile.
     """
     weights, samples = inputs["weights"], inputs["labels"].shape[0]
     return bool(weights.ndim == 2 and backend.label_joins(weights.shape[0], samples))
@@ -97,7 +97,7 @@ def batch_of(backend: Backend, row: Row, inputs: dict[str, Array], directions: D
 
 
 def _of_label(backend: Backend, inputs: dict[str, Array], prototypes: Array) -> Array:
-    """What the label's class has of prototypes, as in the weights or one a row, in the type of the arithmetic."""
+    """The prototypes of the label's class, out of those of the weights or one a row, in the type of the arithmetic."""
     shape = inputs["weights"].shape
     if prototypes.ndim < len(shape):
         prototypes = backend.xp.reshape(prototypes, (*shape[:-1], prototypes.shape[-1]))

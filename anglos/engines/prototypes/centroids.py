@@ -60,7 +60,7 @@ def _with_centroids(backend: Backend, row: Row, inputs: dict[str, Array]) -> tup
     """The row and the inputs of engine 1, and 1 / N_k of every embedding, (B, 1); 0 for one that is ignored.
 
     There are B places. A class takes the first that its label has among the sorted labels; the logits of the places
-    that stay empty are as good as −∞.
+    that stay empty are large negative numbers.
     """
     xp, labels, count = backend.xp, inputs["labels"], inputs["labels"].shape[0]
     x = xp.astype(inputs["embeddings"], float_type(xp, inputs["embeddings"]), copy=False)
@@ -71,6 +71,6 @@ def _with_centroids(backend: Backend, row: Row, inputs: dict[str, Array]) -> tup
     centroids = backend.sum_by_label(x * share, places, count)
     if row.detach_centroids:
         centroids = backend.stop_gradient(centroids)
-    # Not −∞: it is also the label's logit of an embedding that is ignored.
+    # Not −∞, since it is also the label's logit of an embedding that is ignored.
     bias = xp.where(members[:, 0] == 0.0, -0.25 * largest_finite(xp, x.dtype), xp.zeros_like(members[:, 0]))
     return row._replace(bias=bias), {**inputs, "weights": centroids, "labels": places}, share

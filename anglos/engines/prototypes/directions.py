@@ -1,4 +1,4 @@
-"""The prototypes of a tile: their directions, what comes of them with others, and the way back to the weights."""
+"""The prototypes of a tile: their directions, their products with a batch, and the way back to the weights."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ class Prototypes(NamedTuple):
 
     points: Array
     pullback_factor: Array | None = None
-    """(T, 1): by what the gradient is still to be divided by |w| after the factor; None for 1."""
+    """(T, 1): the part of 1 / |w| that the gradient still lacks after the factor; None for 1."""
     factor: Array | None = None
     """(T, 1), or None for 1."""
 
@@ -24,7 +24,7 @@ class Prototypes(NamedTuple):
 
 def unit_prototypes(backend: Backend, w: Array, samples: int, scratch: Scratch, first: Any = 0,
                     inverses: dict[int, Array] | None = None) -> Prototypes:
-    """Ŵ, or what makes it of W; 1 / |w| of a tile that was seen before is among the inverses, by its first class."""
+    """Ŵ, or W with its factor; 1 / |w| of a tile that was seen before is among the inverses, by its first class."""
     before = None if inverses is None else inverses.get(first)
     near, largest, inverse = near_rows(backend, w) if before is None else (w, None, before)
     if inverses is not None and largest is None:

@@ -24,7 +24,7 @@ SAMPLES_ARE_INDEPENDENT = True
 INPUTS_BY_ROLE = True
 
 _ABOVE = 20.0
-"""How far above the pilots' largest logit the shift is: sums may be e^±43 in float32, and the rest is rather above."""
+"""How far above the pilots' largest logit the shift is: sums may be e^±43 in float32, and others are rather above."""
 
 
 def prepare(backend: Backend, row: Row, inputs: dict[str, Array], *, keep_bytes: int = 0,
@@ -59,10 +59,10 @@ def forward(step: Step) -> tuple[Array, Saved]:
 
 
 def _gathered(step: Step) -> tuple[Any, Array | None]:
-    """What the reduction gathers of all classes; and what is kept of these."""
+    """What the reduction gathers from all classes, and what is kept of them."""
     backend, row, exponentials, kept = step.backend, step.row, step.row.reduction.of_exponentials, None
     one_shift = step.several and exponentials and row.gate is None and backend.readable(step.batch.logit)
-    # Exponentials of several tiles are of use to the gradient only if they have one shift.
+    # Exponentials of several tiles serve the gradient only if they have one shift.
     needs_one_shift = step.several and exponentials and not row.starts_from_cosines
     if step.may_keep and step.chosen_products is None and (one_shift or not needs_one_shift):
         kept = backend.scratch(step.batch.points, *step.weights.shape[:-1], step.samples)

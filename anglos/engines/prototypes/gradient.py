@@ -37,12 +37,12 @@ class Gradient:
         self.step, self.saved, self.needs, self.backend, self.xp = step, saved, needs, backend, xp
         self.g = g if saved.passed is None else xp.where(saved.passed, g, 0.0)
         self.fields = {field for name in needs & row.names.keys() for field, _ in row.names[name]}
-        """Of the row or its reduction, on which options depend by which it is differentiated."""
+        """Fields of the row or its reduction in which a gradient is needed, for options behind them."""
         self.of_exponentials = saved.kept is not None and reduction.of_exponentials and not row.starts_from_cosines
         self.product = backend.bfloat16_product if step.gradient_products == "bfloat16" else backend.product
         self.joined = not step.several and label_joins(backend, step.inputs) and (
             row.normalize_weights or row.target is unchanged)
-        """Whether the label's slope is among the others': it saves calls. Not if its weight has a slope of its own."""
+        """Whether the label's slope is among the others', which saves calls; not if w_y has a slope along itself."""
         self.label_slope = reduction.label_slope(backend, saved.of_reduction, step.classes)
         """G_iy"""
         factor = None
@@ -71,7 +71,7 @@ class Gradient:
         return gradients
 
     def _sweep(self) -> None:
-        """Σ over the classes of what meets the batch, and the rows of what meets the classes."""
+        """The sums over the classes, for gradients of size B, and the rows of those of size C."""
         step, batch, needs_weights = self.step, self.step.batch, "weights" in self.needs
         self.points = batch.points if self.joined else batch.points * self.gs_rest[:, None]
         """g_i s p_i"""
@@ -182,7 +182,7 @@ class Gradient:
         row, batch = self.step.row, self.step.batch
         along: Any = 0.0
         if "scale" not in self.fields and row.normalize_embeddings and row.normalize_weights:
-            return along  # nobody asks
+            return along  # not needed
         if row.target is not unchanged:
             along = self.label_slope * (batch.target.value - batch.target.slope * batch.cos)
         if batch.mix is not None:
@@ -191,8 +191,8 @@ class Gradient:
         return along
 
     def _along(self, made: ClassTile, slopes: Array, pull: Array) -> Array | None:
-        """Σ_j G_ij (F_ij − F′_ij cos θ_ij); None if that is 0, or if nobody asks."""
-        if made.mix is not None and "scale" in self.fields:  # meets the class's cosine, not what its slopes add up to
+        """Σ_j G_ij (F_ij − F′_ij cos θ_ij); None if that is 0, or is not needed."""
+        if made.mix is not None and "scale" in self.fields:  # multiplies the merged cosine, not Σ mix · cosines
             return self.xp.sum(pull * (made.cos - self.xp.sum(made.mix * made.cosines, axis=1)), axis=0)
         if made.rest is not None and ("scale" in self.fields or not self.step.row.normalize_embeddings):
             return self.xp.sum(slopes * made.rest.value - pull * made.cos, axis=0)

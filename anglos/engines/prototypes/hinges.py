@@ -11,7 +11,7 @@ from anglos.engines.tile import Tile, sum_of_rest
 
 
 class _OfHinges(NamedTuple):
-    """z_y; and how many classes are in the sum, unless nobody asks."""
+    """z_y; and how many classes are in the sum, if that is needed."""
 
     label_logit: Array
     active: Any = None
@@ -26,7 +26,7 @@ class ContrastiveHinge(Sums):
     saved: ClassVar = _OfHinges
 
     def gather(self, backend: Backend, tile: Tile, label_logit: Array) -> tuple[Array, ...]:
-        """The sum, and how many classes are in it, which nobody asks of a margin that is a number."""
+        """The sum, and how many classes are in it, which only a margin that is an array needs."""
         xp, excess = backend.xp, self._excess(backend.xp, tile)
         total = sum_of_rest(xp, tile, excess)
         return (total,) if is_number(self.margin) else (total, _count(xp, tile, excess))

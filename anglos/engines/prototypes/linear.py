@@ -56,7 +56,7 @@ def backward(step: Step, saved: Any, g: Array, needs: frozenset[str]) -> dict[st
         return _prototypes.backward(of_label, saved, g, needs)
     smoothing = row.reduction.label_smoothing
     masses, x, weights = _masses(backend, inputs, smoothing)
-    gradients = _prototypes.backward(of_label, saved, g * (masses.own + masses.others),
+    gradients = _prototypes.backward(of_label, saved, g * (masses.label_mass + masses.others),
                                      needs & {"embeddings", "weights", "bias"})
     weighted = g[:, None] * x
     if "embeddings" in needs:
@@ -78,12 +78,12 @@ def backward(step: Step, saved: Any, g: Array, needs: frozenset[str]) -> dict[st
 
 
 def _of_label(backend: Backend, row: Row, inputs: dict[str, Array]) -> tuple[Row, dict[str, Array]]:
-    """What engine 1 has of it: the cross entropy of y."""
+    """What engine 1 computes: the cross entropy of y."""
     return row._replace(reduction=CrossEntropy()), {**inputs, "labels": likeliest(backend, inputs["labels"])}
 
 
 def _masses(backend: Backend, inputs: dict[str, Array], smoothing: Any) -> tuple[Masses, Array, Array]:
-    """And the arrays in the type of the arithmetic."""
+    """The masses, and embeddings and weights in the type of the arithmetic."""
     x = in_type(backend, inputs)["embeddings"]
     weights = backend.xp.astype(inputs["weights"], x.dtype, copy=False)
     return masses_of(backend, inputs["labels"], inputs.get("class_weight"), smoothing, x.dtype,
@@ -93,7 +93,7 @@ def _masses(backend: Backend, inputs: dict[str, Array], smoothing: Any) -> tuple
 def _value(backend: Backend, row: Row, inputs: dict[str, Array], smoothing: Any, surprise: Array) -> Array:
     """M (lse z − z_y) + x · (R w_y − Σ m_j w_j) + R b_y − Σ m_j b_j."""
     masses, x, weights = _masses(backend, inputs, smoothing)
-    value = (masses.own + masses.others) * surprise + backend.dot(x, _above(backend, masses, weights))
+    value = (masses.label_mass + masses.others) * surprise + backend.dot(x, _above(backend, masses, weights))
     return value if row.bias is None else value + _above_of_bias(backend, masses, row.bias)
 
 
@@ -111,4 +111,4 @@ def _above(backend: Backend, masses: Masses, a: Array) -> Array:
 
 
 def _above_pullback(backend: Backend, masses: Masses, b: Array) -> Array:
-    return backend.add_at_labels(masses.label, 0, -masses.of_rows(b), each(masses.others, b) * b)
+    return backend.add_at_labels(masses.label, 0, -masses.of_samples(b), each(masses.others, b) * b)

@@ -1,6 +1,6 @@
 """What η compares cosines with: a constant to the gradient, made once, in the forward pass.
 
-Cosines that are computed again may be rounded otherwise, and choose others.
+Cosines that are computed again may be rounded differently, and choose others.
 """
 
 from copy import copy
@@ -15,7 +15,7 @@ from anglos.engines.tile import tile_of
 
 
 def statistic_of(step: Step) -> Any:
-    """The row statistic; or the numbers of the nearest classes, which cost a sweep of their own."""
+    """The statistic; or the numbers of the nearest classes, which cost a sweep of their own."""
     if step.row.nearest is not None:
         return _nearest(step, min(step.row.nearest, step.classes))
     if step.row.statistic is None:
@@ -59,4 +59,4 @@ def _nearest(step: Step, count: int) -> Array:
         return (values, numbers), ()
 
     (_, numbers), _ = backend.sweep(tile, _Nearest(backend, count), (step.weights,), sweep.width)
-    return xp.reshape(numbers, (count, -1 if step.samples is None else step.samples))  # a graph may not know it
+    return xp.reshape(numbers, (count, -1 if step.samples is None else step.samples))  # unknown in a graph

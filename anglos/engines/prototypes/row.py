@@ -41,22 +41,22 @@ class Row(NamedTuple):
     wants_length: bool = False
     """Whether φ or the regulariser depends on |x|."""
     rest: Callable[[Backend, Array, Any], Curve] | None = None
-    """η, if it is not cos θ: (backend, cos θ of a tile, the row statistic)."""
+    """η, if it is not cos θ: (backend, cos θ of a tile, the statistic)."""
     statistic: Callable[[Backend, Array], Any] | None = None
     """What η compares cosines with: (backend, cos θ_y); a constant to the gradient."""
     nearest: int | None = None
-    """How many of the nearest other classes η treats otherwise; its row statistic is then which of a tile they are."""
+    """How many of the nearest other classes η treats differently; its statistic is then their mask in a tile."""
     merge: Callable[[Backend, Array], Curve] | None = None
     """Of several prototypes per class: (backend, cosines (·, K, ...)) -> the class's, with its slopes in them."""
     regularizer: Callable[[Any, Array], Curve] | None = None
     """A term of the loss in |x|: (xp, |x|)."""
     gate: Callable[[Any, Array, Array, Array], Array] | None = None
-    """Which rows have a gradient: (xp, the largest logit of the rest, the label's, the label's if φ were cos θ)."""
+    """Which samples have a gradient: (xp, the largest logit of the rest, the label's, the label's if φ were cos θ)."""
     detach_centroids: bool = False
     """Of `centroids.py`: whether class means are constants to the gradient."""
     ignore_index: int | None = None
     names: Mapping[str, tuple[tuple[str, Any], ...]] = NAMES
-    """For an option of the loss on which fields of the row or of its reduction depend: these, each with its slope."""
+    """For an option on which fields of the row or of its reduction depend: these fields, each with its slope."""
 
     @property
     def asks_for_length(self) -> bool:
@@ -75,9 +75,9 @@ class Row(NamedTuple):
 
 
 def curve_of(backend: Backend, row: Row, of: Any, cos: Array, other: Any, merged: Curve | None = None) -> Curve:
-    """φ or η, or for a straight-through gradient its value with slope 1: so for all who differentiate it.
+    """φ or η; for a straight-through gradient its value with slope 1, whoever differentiates it.
 
-    With what it owes to the options of the merge that the cosine came from.
+    With the slopes in options of the merge that the cosine came from.
     """
     fixed = backend.stop_gradient(cos) if row.straight_through else cos
     curve: Curve = of(backend, fixed, other)

@@ -15,11 +15,11 @@ from anglos.engines.prototypes.saved import Saved
 from anglos.engines.tile import Tile, tile_of
 
 _PILOTS = 256
-"""So many classes tell where the logits of all are."""
+"""So many classes tell how large all logits are."""
 
 
 class ClassTile(NamedTuple):
-    """T classes against the batch: their prototypes, and their logits as a tile, with all that led to these."""
+    """T classes against the batch: their prototypes, and their logits as a tile, with all that led to them."""
 
     prototypes: Prototypes
     tile: Tile
@@ -53,7 +53,7 @@ class Step:
         self.dtype = self.in_type["embeddings"].dtype
         (self.classes, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
         each = math.prod(several)
-        if self.samples is None:  # known to be any number
+        if self.samples is None:  # any number, in a graph
             self.may_keep, self.width = False, self.classes
         else:
             bits = each * self.classes * self.samples * backend.xp.finfo(self.dtype).bits
@@ -66,12 +66,12 @@ class Step:
         self.only: Prototypes | None = None
         """Of all classes, where one tile holds them."""
         self.inverses: dict[int, Array] | None = None
-        """1 / |w| of tiles that were seen before, by their first class; None if nobody will ask."""
+        """1 / |w| of tiles that were seen before, by their first class; None if they are not needed again."""
         self.chosen: Saved | None = None
         """What the forward pass chose, where all is computed again for its derivatives."""
 
     def start(self, chosen: Saved | None) -> None:
-        """The beginning of the forward pass; or the same again, for its derivatives, of what was chosen."""
+        """Begin the forward pass; or begin it again for its derivatives, with what was chosen."""
         backend, row, self.chosen = self.backend, self.row, chosen
         if not self.several:
             self.only = self.prototypes_of(0, self.weights)
@@ -86,19 +86,19 @@ class Step:
         self.statistic = None if chosen is None else chosen.statistic
 
     def resume(self, saved: Saved, remembered: Remembered | None) -> None:
-        """The beginning of the backward pass, by what was saved of the forward pass."""
+        """Begin the backward pass, with what the forward pass saved."""
         batch, self.inverses = remembered or (None, None)
         self.directions, self.statistic = saved.directions, saved.statistic
         self.batch = batch or batch_of(self.backend, self.row, self.in_type, saved.directions, saved.length)
 
     def remembered(self) -> Remembered:
-        """An input itself is no part of it: its owner keeps it, and may keep a copy, or see that it was changed."""
+        """Without what is an input itself: its owner keeps that, or a copy, and may see that it was changed."""
         holds_input = any(part is array for part in self.batch for array in self.inputs.values())
         return Remembered(None if holds_input else self.batch, self.inverses)
 
     @property
     def chosen_products(self) -> Array | None:
-        """Cosines or logits by which choices were made; exponentials make none."""
+        """Cosines or logits by which choices were made; exponentials choose nothing."""
         decide = self.row.starts_from_cosines or not self.row.reduction.of_exponentials
         return self.chosen.kept if self.chosen is not None and decide else None
 
@@ -115,7 +115,7 @@ class Step:
 
     def tile(self, first: Any, weights: Array, bias: Array | None, kept: Array | None = None, out: Array | None = None
              ) -> ClassTile:
-        """The classes from the first on. Their products were kept, or are made, and kept in `out`."""
+        """The classes from the first on. Their products were kept, or are computed, and kept in `out`."""
         backend, row, batch = self.backend, self.row, self.batch
         prototypes, of_cosines = self.prototypes_of(first, weights), row.starts_from_cosines
         shape = prototypes.points.shape[0], self.samples
