@@ -8,7 +8,7 @@ from anglos.engines.numerics import Array, is_number, sines
 
 
 class Turned(NamedTuple):
-    """A value, its slope in cos θ, and its slopes in m₂ and m₁: 0 if that is a number, which nobody differentiates."""
+    """A value, its slope in cos θ, and its slopes in m₂ and m₁: 0 if that is a number, which has no gradient."""
 
     value: Any
     slope: Any

@@ -6,14 +6,14 @@ from anglos.engines.numerics import Array
 
 
 def are_weights(xp: Any, labels: Array) -> bool:
-    """Whether they are weights of positives, (B, N), in the place of labels, (B,) or (B, L)."""
+    """Whether they are weights of positives, (B, N), in place of labels, (B,) or (B, L)."""
     return labels.ndim == 2 and bool(xp.isdtype(labels.dtype, "real floating"))
 
 
 def takes_part(xp: Any, labels: Array, ignore_index: int) -> Array:
     """Whether a sample has any label, (B,)."""
-    known = labels != ignore_index
-    return known if labels.ndim == 1 else xp.any(known, axis=1)
+    labelled = labels != ignore_index
+    return labelled if labels.ndim == 1 else xp.any(labelled, axis=1)
 
 
 def repeat_themselves(labels: Array, low: Any, high: Any, ignore_index: int) -> Any:
@@ -22,14 +22,14 @@ def repeat_themselves(labels: Array, low: Any, high: Any, ignore_index: int) -> 
 
 
 def share_a_label(labels: Array, others: Array, ignore_index: int | None) -> Array:
-    """Whether two samples have a label in common, (A, N); where each has one, that may be the one to be ignored."""
+    """Whether two samples have a label in common, (A, N); of one label each, also of the one to be ignored."""
     if labels.ndim == others.ndim == 1:
         return labels[:, None] == others[None, :]
     same: Any = None
     for one in _columns(labels):
-        known = one != ignore_index
+        labelled = one != ignore_index
         for other in _columns(others):
-            equal = known[:, None] & (one[:, None] == other[None, :])
+            equal = labelled[:, None] & (one[:, None] == other[None, :])
             same = equal if same is None else same | equal
     return same
 

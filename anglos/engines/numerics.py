@@ -10,7 +10,7 @@ Array = Any
 
 
 def is_number(option: Any) -> bool:
-    """Whether an option is a number, which nobody differentiates; else it is an array, which may be traced."""
+    """Whether an option is a number, which has no gradient; otherwise it is an array, which may be traced."""
     return type(option) in (int, float)  # and not NumPy's float64, which 1 / margin makes of an array
 
 
@@ -26,12 +26,12 @@ def float_type(xp: Any, *arrays: Array) -> Any:
 
 
 def smallest_normal(xp: Any, dtype: Any) -> float:
-    """Of the type, or of Python's numbers, where those of the type reach farther: NumPy's longdouble."""
+    """Of the type, or of Python's numbers where the type has a wider range, as NumPy's longdouble has."""
     return max(float(xp.finfo(dtype).smallest_normal), sys.float_info.min)
 
 
 def largest_finite(xp: Any, dtype: Any) -> float:
-    """Of the type, or of Python's numbers, where those of the type reach farther: NumPy's longdouble."""
+    """Of the type, or of Python's numbers where the type has a wider range, as NumPy's longdouble has."""
     return min(float(xp.finfo(dtype).max), sys.float_info.max)
 
 
@@ -42,7 +42,7 @@ def unit_rows(backend: Backend, x: Array) -> tuple[Array, Array]:
 
 
 def near_rows(backend: Backend, x: Array) -> tuple[Array, Array | None, Array]:
-    """Rows divided by a number, None for 1, so that squares neither overflow nor vanish; it; and 1 / their length.
+    """Rows divided by a number, so that squares neither overflow nor vanish; the number, None for 1; 1 / their length.
 
     The number is the largest entry, unless all squares are seen to be in range. A length is "0" where it is so small
     that a gradient of 1e8 / |x| would overflow: 1e-30 in float32, 1e-300 in float64.

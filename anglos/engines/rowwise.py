@@ -1,4 +1,4 @@
-"""Engine 0: losses that need no tiles; each brings its value and its gradients, row by row."""
+"""Engine 0: losses that need no tiles; each brings its value and its gradients, sample by sample."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Direct:
 SAMPLES_ARE_INDEPENDENT = True
 INPUTS_BY_ROLE = False
 
-_TOLD_APART = ("labels", "targets")
-"""Arrays that do not tell the type of the arithmetic: they may be integers."""
+_MAY_BE_INTEGERS = ("labels", "targets")
+"""Arrays that do not decide the type of the arithmetic."""
 
 
 class Step(NamedTuple):
@@ -54,10 +54,10 @@ def backward(step: Step, saved: tuple[()], g: Array, needs: frozenset[str]) -> d
 
 
 def _upcast(xp: Any, inputs: dict[str, Array]) -> tuple[Array, ...]:
-    dtype = float_type(xp, *(array for name, array in inputs.items() if name not in _TOLD_APART))
-    return tuple(array if name in _TOLD_APART else xp.astype(array, dtype, copy=False)
+    dtype = float_type(xp, *(array for name, array in inputs.items() if name not in _MAY_BE_INTEGERS))
+    return tuple(array if name in _MAY_BE_INTEGERS else xp.astype(array, dtype, copy=False)
                  for name, array in inputs.items())
 
 
-def count(residuals: Any) -> None:
-    """How many terms there are in each row's loss: one."""
+def count(saved: Any) -> None:
+    """How many terms there are in the loss of each sample: one."""

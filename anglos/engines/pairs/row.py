@@ -39,7 +39,7 @@ class Terms(NamedTuple):
     count: Array
     slope: Callable[[], Array]
     option_slopes: Callable[[], Mapping[str, Array]] = dict
-    """In the options of the loss that may be arrays, beyond what the values depend on them: (A,) by name."""
+    """In options that may be arrays, through the terms and not through the values: (A,) by name."""
     between_slope: Callable[[Array], Array] | None = None
     """From the weights of the rows, (A, 1), to the slope in `between`, summed over the rows."""
 
@@ -53,11 +53,11 @@ class PairRow:
     bias: Any = None
     normalize: bool = True
     distance: str | None = None
-    """Values are distances of this name (`distances.py`) in the place of logits scale · S + bias."""
+    """Values are distances of this name (`distances.py`) in place of logits scale · S + bias."""
     symmetric: bool = False
     """The mean of this loss and of the cross entropy of every column over the rows."""
     log_noise: tuple[Array | None, Array | None] | None = None
-    """log p of a row's own key, (B,), and of the M negatives: log M + log p is subtracted from the logits."""
+    """log p of a row's key, (B,), and of the M negatives: log M + log p is subtracted from the logits."""
     length_penalty: Any = None
     """Times |q|² + |k|² of every pair of rows; None for none."""
     wants_between: bool = False

@@ -57,7 +57,7 @@ def _logits(step: Step, lines: Lines, similarity: Array) -> tuple[Array, Callabl
 def _distances(step: Step, lines: Lines, similarity: Array) -> tuple[Array, Callable[[], Any]]:
     """Distances d of D² = |x|² + |r|² − 2 S, and ∂d/∂S = −2 ∂d/∂D²."""
     xp, lengths = step.backend.xp, _squares(step, lines) if step.free_lengths else 2.0
-    square = xp.clip(lengths - 2.0 * similarity, 0.0)  # which rounding may pass
+    square = xp.clip(lengths - 2.0 * similarity, 0.0)  # rounding may go below
     noise = 8.0 * float(xp.finfo(square.dtype).eps) * lengths
     value, slope = DISTANCES[step.row.distance or ""](step.backend, square, noise)
     return value, lambda: -2.0 * slope()

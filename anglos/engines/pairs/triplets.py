@@ -1,7 +1,7 @@
 """Which triplets of a tile are taken, and their loss: hinge Σ [d_ap − d_an + m]₊ or soft Σ ς(d_ap − d_an + m).
 
 A choice is a function (backend, tile, window) -> Chosen: for every pair (a, p) a negative, or for every anchor one of
-each. The window is the margin, or None for a soft hinge, which has no end there.
+each. The window is the margin, or None for a soft hinge, which does not end there.
 """
 
 import math
@@ -42,8 +42,8 @@ def semi_hard(backend: Backend, tile: PairTile, window: Any) -> Chosen:
         near = tile.values
         if chosen.positive is not None:
             near = backend.xp.take_along_axis(near, chosen.positive, axis=1)
-        reach = backend.xp.take_along_axis(tile.values, chosen.negative, axis=1)
-        valid = valid & ~(reach >= near + window)
+        far = backend.xp.take_along_axis(tile.values, chosen.negative, axis=1)
+        valid = valid & ~(far >= near + window)
     return chosen._replace(valid=valid)
 
 
@@ -122,41 +122,41 @@ def all_terms(backend: Backend, tile: PairTile, *, margin: Any, active: bool) ->
     """Of all triplets by hinge, without forming them: the negatives are sorted, and summed up to d_ap + m.
 
     ∂/∂d_ap is how many negatives are nearer than d_ap + m, ∂/∂m their sum, −∂/∂d_an how many positives have d_ap + m
-    beyond d_an: a positive counts by its weight, and what it adds is multiplied by that.
+    beyond d_an: a positive counts by its weight, and its terms are multiplied by that.
     """
     xp, distance = backend.xp, tile.values
     negatives = xp.sort(xp.where(tile.negative, distance, math.inf), axis=1)
-    reach = distance + margin
-    nearer = xp.where(tile.positive, backend.rank(negatives, reach, strict=True), 0)
+    end = distance + margin
+    nearer = xp.where(tile.positive, backend.rank(negatives, end, strict=True), 0)
     sums = xp.cumulative_sum(xp.where(negatives == math.inf, 0.0, negatives), axis=1, include_initial=True)
     weight = tile.weighted(xp.astype(nearer, distance.dtype))
-    value = xp.sum(weight * xp.where(tile.positive, reach, 0.0) - xp.where(
+    value = xp.sum(weight * xp.where(tile.positive, end, 0.0) - xp.where(
         tile.positive, tile.weighted(xp.take_along_axis(sums, nearer, axis=1)), 0.0), axis=1)
     positives = number(xp, tile, tile.positive)
 
     def slope() -> Array:
-        reaches = xp.where(tile.positive, reach, math.inf)
+        ends = xp.where(tile.positive, end, math.inf)
         if tile.weight is None:
-            short = xp.astype(backend.rank(xp.sort(reaches, axis=1), distance), distance.dtype)
+            short = xp.astype(backend.rank(xp.sort(ends, axis=1), distance), distance.dtype)
         else:
-            short = _weight_of_first(backend, tile, reaches, distance)
+            short = _weight_of_first(backend, tile, ends, distance)
         return weight - xp.where(tile.negative, positives[:, None] - short, 0.0)
 
     count = xp.sum(weight, axis=1) if active else positives * number(xp, tile, tile.negative)
     return Terms(value + _nan_of(xp, distance), count, slope, lambda: {"margin": xp.sum(weight, axis=1)})
 
 
-def _weight_of_first(backend: Backend, tile: PairTile, reaches: Array, distance: Array) -> Array:
-    """The weight of the positives whose reach a distance is not short of."""
-    xp, order = backend.xp, backend.xp.argsort(reaches, axis=1)
+def _weight_of_first(backend: Backend, tile: PairTile, ends: Array, distance: Array) -> Array:
+    """The weight of the positives whose end, d_ap + m, is at most a distance."""
+    xp, order = backend.xp, backend.xp.argsort(ends, axis=1)
     ordered = xp.take_along_axis(xp.where(tile.positive, tile.weight, 0.0), order, axis=1)
     sums = xp.cumulative_sum(ordered, axis=1, include_initial=True)
-    passed = backend.rank(xp.take_along_axis(reaches, order, axis=1), distance)
+    passed = backend.rank(xp.take_along_axis(ends, order, axis=1), distance)
     return xp.take_along_axis(sums, passed, axis=1)
 
 
 def _nan_of(xp: Any, distance: Array) -> Array:
-    """NaN for a row that has one, which a selection may pass by, and else 0."""
+    """NaN for a row that has one, which a selection may not see, and otherwise 0."""
     return 0.0 * xp.sum(distance, axis=1)
 
 
