@@ -14,12 +14,12 @@ class Direct:
 
     value: Callable[..., Array]
     gradients: Callable[..., dict[str, Array]]
+    typeless: tuple[str, ...] = ("labels", "targets")
+    """Arrays that do not tell the type of the arithmetic, whatever theirs is; integers and truth values never do."""
+
 
 SAMPLES_ARE_INDEPENDENT = True
 INPUTS_BY_ROLE = False
-
-_MAY_BE_INTEGERS = ("labels", "targets")
-"""Arrays that do not decide the type of the arithmetic."""
 
 
 class Step(NamedTuple):
@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
 def prepare(backend: Backend, row: Direct, inputs: dict[str, Array], **others: Any) -> Step:
     """The arrays in the type of the arithmetic."""
-    return Step(backend, row, _upcast(backend.xp, inputs))
+    return Step(backend, row, _in_type(backend.xp, row, inputs))
 
 
 def unpack(row: Direct, arrays: tuple[Array, ...]) -> tuple[()]:
@@ -53,11 +53,12 @@ def backward(step: Step, saved: tuple[()], g: Array, needs: frozenset[str]) -> d
     return {name: gradients[name] for name in needs}
 
 
-def _upcast(xp: Any, inputs: dict[str, Array]) -> tuple[Array, ...]:
-    dtype = float_type(xp, *(array for name, array in inputs.items() if name not in _MAY_BE_INTEGERS))
-    return tuple(array if name in _MAY_BE_INTEGERS else xp.astype(array, dtype, copy=False)
-                 for name, array in inputs.items())
-
-
 def count(saved: Any) -> None:
     """How many terms there are in the loss of each sample: one."""
+
+
+def _in_type(xp: Any, row: Direct, inputs: dict[str, Array]) -> tuple[Array, ...]:
+    typed = {name for name, array in inputs.items()
+             if name not in row.typeless and xp.isdtype(array.dtype, "real floating")}
+    dtype = float_type(xp, *(inputs[name] for name in inputs if name in typed))
+    return tuple(xp.astype(array, dtype, copy=False) if name in typed else array for name, array in inputs.items())
