@@ -88,7 +88,7 @@ def _select(mining: str, embeddings: Array, labels: Array, distance: str, normal
         terms = partial(chosen_terms, mining=mining, margin=margin, soft=False, active=False)
         row = PairRow(terms, distance=static["distance"], normalize=static["normalize"], ignore_index=-100)
         step = step_of(backend, row, inputs)
-        tile = compare(step, 0, step.lines).tile
+        tile = compare(step, 0, step.swept).tile
         if samples.counted is not None:
             tile = tile._replace(positive=tile.positive & samples.counted[:, None])
         chosen = CHOICES[mining](backend, tile, margin)

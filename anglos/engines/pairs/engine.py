@@ -16,7 +16,7 @@ from anglos.engines.pairs.columns import COLUMNS, gather, with_columns
 from anglos.engines.pairs.gradient import Gradient, lengths
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.saved import Saved, unpack
-from anglos.engines.pairs.step import Lines, Step, step_of
+from anglos.engines.pairs.step import Rows, Step, step_of
 from anglos.engines.pairs.tile import compare
 
 __all__ = ["INPUTS_BY_ROLE", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "prepare", "unpack"]
@@ -36,17 +36,17 @@ def forward(step: Step) -> tuple[Array, Saved]:
     """The sum of the terms of every row, (B,), and how many they are; then what it chose, and what columns need."""
     backend, row, xp = step.backend, step.row, step.backend.xp
     if step.is_empty:
-        nothing = xp.sum(step.lines.points[:, :0], axis=-1)
+        nothing = xp.sum(step.swept.points[:, :0], axis=-1)
         return nothing, Saved(nothing, (), COLUMNS.saved(*[nothing] * 4) if row.symmetric else None)
 
     def of_tile(first: Any, *slices: Any) -> tuple[Any, tuple[Array, ...]]:
-        many = len(step.lines)
-        tile = compare(step, first, Lines(*slices[:many]), slices[many:]).tile
+        many = len(step.swept)
+        tile = compare(step, first, Rows(*slices[:many]), slices[many:]).tile
         terms = row.terms(backend, tile)
         return gather(backend, tile) if row.symmetric else {}, (terms.value, terms.count, *tile.chosen)
 
     gathered, (value, count, *chosen) = backend.sweep(
-        of_tile, COLUMNS if row.symmetric else SUM, (*step.lines, *step.chosen), step.width)
+        of_tile, COLUMNS if row.symmetric else SUM, (*step.swept, *step.chosen), step.width)
     columns = None
     if row.symmetric:
         value, count, columns = with_columns(step, gathered, value, count)

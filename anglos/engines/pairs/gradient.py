@@ -11,7 +11,7 @@ from anglos.engines.numerics import Array
 from anglos.engines.pairs.columns import slopes
 from anglos.engines.pairs.row import Terms
 from anglos.engines.pairs.saved import Saved
-from anglos.engines.pairs.step import Lines, Step
+from anglos.engines.pairs.step import Rows, Step
 from anglos.engines.pairs.tile import Compared, compare
 
 
@@ -25,15 +25,15 @@ class Gradient:
 
     def of_inputs(self) -> dict[str, Array]:
         """By the names of the inputs."""
-        step, swept = self.step, (*self.step.lines, *self.saved.chosen)
+        step, swept = self.step, (*self.step.swept, *self.saved.chosen)
         sums, of_rows = step.backend.sweep(self._of_tile, SUM, (self.g, *swept), step.width)
         return self._of_sides(sums, *of_rows[:2]) | self._of_options(sums, *of_rows[2:])
 
     def _of_tile(self, first: Any, g: Array, *slices: Any) -> tuple[dict[str, Array], tuple[Array | None, ...]]:
         """What is summed over the rows; and ∂x, ∂k, ∂scale and ∂bias of every row."""
         step, xp = self.step, self.step.backend.xp
-        many = len(step.lines)
-        pairs = compare(step, first, Lines(*slices[:many]), slices[many:])
+        many = len(step.swept)
+        pairs = compare(step, first, Rows(*slices[:many]), slices[many:])
         terms = step.row.terms(step.backend, pairs.tile)
         by_value = self._by_value(pairs, terms, g)
         by_scale = xp.sum(by_value * pairs.similarity, axis=1) if "scale" in self.fields else None
@@ -51,7 +51,7 @@ class Gradient:
 
     def _of_row(self, pairs: Compared, by_similarity: Array) -> tuple[Array, Array | None]:
         """∂x_i = Σ_j G_ij r_j − x_i Σ_j G_ij; of a key G_i0 k_i besides, and ∂k_i = G_i0 (x_i − k_i)."""
-        x, keys = pairs.lines.points, pairs.lines.keys
+        x, keys = pairs.rows.points, pairs.rows.keys
         by_key, by_columns = self._by_key(by_similarity)
         d_rows, d_keys = by_columns @ self.step.sides.columns.points, None
         if by_key is not None:
@@ -64,7 +64,7 @@ class Gradient:
     def _summed(self, pairs: Compared, by_similarity: Array) -> dict[str, Array]:
         """Σ_i G_ij x_i and Σ_i G_ij."""
         _, by_columns = self._by_key(by_similarity)
-        sums = {"points": by_columns.T @ pairs.lines.points}
+        sums = {"points": by_columns.T @ pairs.rows.points}
         return sums | ({"lengths": self.step.backend.xp.sum(by_columns, axis=0)} if self.step.free_lengths else {})
 
     def _by_key(self, by_similarity: Array) -> tuple[Array | None, Array]:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from anglos.engines.groups import share_a_label, takes_part
 from anglos.engines.numerics import Array
-from anglos.engines.pairs.step import Lines, Step
+from anglos.engines.pairs.step import Rows, Step
 
 
 class Masks(NamedTuple):
@@ -15,21 +15,21 @@ class Masks(NamedTuple):
     weight: Array | None = None
 
 
-def masks_of(step: Step, first: Any, lines: Lines) -> Masks:
+def masks_of(step: Step, first: Any, rows: Rows) -> Masks:
     """Those of the rows from the first on."""
-    number = step.backend.numbers(lines.points, step.numbers) + first
+    number = step.backend.numbers(rows.points, step.numbers) + first
     if step.labels is None:
-        return _by_position(step, number, lines)
-    masks = (_by_weight if step.weighs else _by_label)(step, number, lines)
-    if lines.left_out is None:
+        return _by_position(step, number, rows)
+    masks = (_by_weight if step.weighs else _by_label)(step, number, rows)
+    if rows.left_out is None:
         return masks
-    return masks._replace(positive=masks.positive & ~lines.left_out, negative=masks.negative & ~lines.left_out)
+    return masks._replace(positive=masks.positive & ~rows.left_out, negative=masks.negative & ~rows.left_out)
 
 
-def _by_label(step: Step, number: Array, lines: Lines) -> Masks:
+def _by_label(step: Step, number: Array, rows: Rows) -> Masks:
     """A positive has a label in common with the row."""
     ignore_index = step.row.ignore_index
-    positive = share_a_label(number if lines.labels is None else lines.labels, step.labels, ignore_index)
+    positive = share_a_label(number if rows.labels is None else rows.labels, step.labels, ignore_index)
     negative = ~positive
     if ignore_index is not None:
         part = takes_part(step.backend.xp, step.labels, ignore_index)[None, :]
@@ -37,10 +37,10 @@ def _by_label(step: Step, number: Array, lines: Lines) -> Masks:
     return Masks(positive & _others(step, number) if step.one_set else positive, negative)
 
 
-def _by_weight(step: Step, number: Array, lines: Lines) -> Masks:
+def _by_weight(step: Step, number: Array, rows: Rows) -> Masks:
     """A positive has a weight in the row."""
     xp = step.backend.xp
-    given = step.backend.stop_gradient(xp.astype(lines.labels, lines.points.dtype, copy=False))
+    given = step.backend.stop_gradient(xp.astype(rows.labels, rows.points.dtype, copy=False))
     positive, negative = given > 0.0, given == 0.0
     weight = xp.where(positive, given, 1.0)
     if step.one_set:
@@ -49,10 +49,10 @@ def _by_weight(step: Step, number: Array, lines: Lines) -> Masks:
     return Masks(positive, negative, weight)
 
 
-def _by_position(step: Step, number: Array, lines: Lines) -> Masks:
+def _by_position(step: Step, number: Array, rows: Rows) -> Masks:
     """The positive is the row's key, or has its number."""
-    xp, left_out = step.backend.xp, lines.left_out
-    if lines.keys is None:
+    xp, left_out = step.backend.xp, rows.left_out
+    if rows.keys is None:
         positive = ~_others(step, number)
     else:
         here, nowhere = (number == number)[:, None], number[:, None] != number[:, None]
@@ -61,8 +61,8 @@ def _by_position(step: Step, number: Array, lines: Lines) -> Masks:
     negative = ~positive
     if left_out is not None:
         negative = negative & ~left_out
-    if lines.mask is not None:
-        negative = negative & lines.mask[:, None] & step.lines.mask[None, :]  # type: ignore[index]
+    if rows.mask is not None:
+        negative = negative & rows.mask[:, None] & step.swept.mask[None, :]  # type: ignore[index]
     return Masks(positive, negative)
 
 

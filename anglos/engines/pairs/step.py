@@ -9,7 +9,7 @@ from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.sides import Sides, sides_of
 
 
-class Lines(NamedTuple):
+class Rows(NamedTuple):
     """What belongs to the rows: all of them, or those of a tile."""
 
     points: Array
@@ -30,7 +30,7 @@ class Step(NamedTuple):
     row: PairRow
     inputs: dict[str, Array]
     sides: Sides
-    lines: Lines
+    swept: Rows
     chosen: tuple[Array, ...]
     """What the rows chose before, where all is computed again."""
     width: int
@@ -67,20 +67,28 @@ class Step(NamedTuple):
 
 def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tuple[Array, ...] = ()) -> Step:
     """The step of these inputs, by their roles."""
+    _check(row, inputs)
     xp, sides = backend.xp, sides_of(backend, row, inputs)
-    rows, columns, key = sides
-    many, labels, of_proxies = columns.points.shape[0], inputs.get("labels"), rows.role == "weights"
+    points, columns, key = sides.rows.points, sides.columns.points, sides.key
+    many, labels, of_proxies = columns.shape[0], inputs.get("labels"), sides.rows.role == "weights"
     of_columns = inputs.get("reference_labels", labels)
     key_noise, noise = row.log_noise or (None, None)
-    lines = Lines(rows.points, None if of_proxies else labels, None if key is None else key.points,
-                  inputs.get("false_negatives", inputs.get("excluded_pairs")), key_noise,
-                  None if key is not None else inputs.get("row_mask"))
+    rows = Rows(points, None if of_proxies else labels, None if key is None else key.points,
+                inputs.get("false_negatives", inputs.get("excluded_pairs")), key_noise,
+                None if key is not None else inputs.get("row_mask"))
     return Step(
-        backend, row, inputs, sides, lines, chosen, backend.tile_width(many, *[many] * row.triples),
-        backend.numbers(columns.points, xp.astype(rows.points[:, 0], backend.index_type)),
-        of_columns, labels is not None and are_weights(xp, labels), noise,
-        columns.points @ columns.points.T if row.wants_between else None,
-        _part(backend, row, of_columns, rows.points) if of_proxies else None)
+        backend, row, inputs, sides, rows, chosen, backend.tile_width(many, *[many] * row.triples),
+        backend.numbers(columns, xp.astype(points[:, 0], backend.index_type)), of_columns,
+        labels is not None and are_weights(xp, labels), noise, columns @ columns.T if row.wants_between else None,
+        _part(backend, row, of_columns, points) if of_proxies else None)
+
+
+def _check(row: PairRow, inputs: dict[str, Array]) -> None:
+    """Refuse what has no meaning together: that of which the label of a column, or of a key, cannot be told."""
+    if "negatives" in inputs and "labels" in inputs:
+        raise ValueError("PairRow: labels were given with negatives; wanted one of them: a key is its query's positive")
+    if row.symmetric and (row.distance is not None or inputs.keys() & {"labels", "negatives"}):
+        raise ValueError("PairRow: symmetric was True; wanted logits, not distances, of queries and keys alone")
 
 
 def _part(backend: Backend, row: PairRow, labels: Any, proxies: Array) -> Array:

@@ -7,13 +7,13 @@ from anglos.engines.numerics import Array
 from anglos.engines.pairs.distances import DISTANCES
 from anglos.engines.pairs.masks import masks_of
 from anglos.engines.pairs.row import PairTile
-from anglos.engines.pairs.step import Lines, Step
+from anglos.engines.pairs.step import Rows, Step
 
 
 class Compared(NamedTuple):
     """A tile of pairs."""
 
-    lines: Lines
+    rows: Rows
     tile: PairTile
     similarity: Array
     """S, (A, N)."""
@@ -21,25 +21,25 @@ class Compared(NamedTuple):
     """∂values/∂S."""
 
 
-def compare(step: Step, first: Any, lines: Lines, chosen: tuple[Array, ...] = ()) -> Compared:
+def compare(step: Step, first: Any, rows: Rows, chosen: tuple[Array, ...] = ()) -> Compared:
     """The rows from the first on against all columns; what they choose is chosen here, unless it was before."""
-    similarity = _similarity(step, lines)
-    values, slope = (_logits if step.row.distance is None else _distances)(step, lines, similarity)
-    tile = PairTile(values, *masks_of(step, first, lines), step.between, step.part, chosen)
+    similarity = _similarity(step, rows)
+    values, slope = (_logits if step.row.distance is None else _distances)(step, rows, similarity)
+    tile = PairTile(values, *masks_of(step, first, rows), step.between, step.part, chosen)
     if step.row.choose is not None and not chosen:
         tile = tile._replace(chosen=step.row.choose(step.backend, tile))
-    return Compared(lines, tile, similarity, slope)
+    return Compared(rows, tile, similarity, slope)
 
 
-def _similarity(step: Step, lines: Lines) -> Array:
+def _similarity(step: Step, rows: Rows) -> Array:
     """S_ij = x_i · r_j; before them x_i · k_i of the row's key."""
-    similarity = step.backend.product(lines.points, step.sides.columns.points.T)
-    if lines.keys is None:
+    similarity = step.backend.product(rows.points, step.sides.columns.points.T)
+    if rows.keys is None:
         return similarity
-    return _behind(step, step.backend.xp.sum(lines.points * lines.keys, axis=-1), similarity)
+    return _behind(step, step.backend.xp.sum(rows.points * rows.keys, axis=-1), similarity)
 
 
-def _logits(step: Step, lines: Lines, similarity: Array) -> tuple[Array, Callable[[], Any]]:
+def _logits(step: Step, rows: Rows, similarity: Array) -> tuple[Array, Callable[[], Any]]:
     """Logits z = scale · S + bias − log M p, and ∂z/∂S = scale."""
     row, logits = step.row, step.row.scale * similarity
     if row.bias is not None:
@@ -48,29 +48,29 @@ def _logits(step: Step, lines: Lines, similarity: Array) -> tuple[Array, Callabl
         xp = step.backend.xp
         many = step.backend.asarray(step.sides.columns.points.shape[0], logits, logits.dtype)  # unknown to a compiler
         nothing = xp.zeros_like(logits)
-        of_key = nothing[:, 0] if lines.key_noise is None else lines.key_noise
+        of_key = nothing[:, 0] if rows.key_noise is None else rows.key_noise
         of_others = nothing[:, 1:] + (0.0 if step.noise is None else step.noise)
         logits = logits - xp.log(many) - _behind(step, of_key, of_others)
     return logits, lambda: row.scale
 
 
-def _distances(step: Step, lines: Lines, similarity: Array) -> tuple[Array, Callable[[], Any]]:
+def _distances(step: Step, rows: Rows, similarity: Array) -> tuple[Array, Callable[[], Any]]:
     """Distances d of D² = |x|² + |r|² − 2 S, and ∂d/∂S = −2 ∂d/∂D²."""
-    xp, lengths = step.backend.xp, _squares(step, lines) if step.free_lengths else 2.0
+    xp, lengths = step.backend.xp, _squares(step, rows) if step.free_lengths else 2.0
     square = xp.clip(lengths - 2.0 * similarity, 0.0)  # rounding may go below
     noise = 8.0 * float(xp.finfo(square.dtype).eps) * lengths
     value, slope = DISTANCES[step.row.distance or ""](step.backend, square, noise)
     return value, lambda: -2.0 * slope()
 
 
-def _squares(step: Step, lines: Lines) -> Any:
+def _squares(step: Step, rows: Rows) -> Any:
     """|x|² + |r|²."""
     xp, columns = step.backend.xp, step.sides.columns.points
-    of_rows = xp.sum(lines.points * lines.points, axis=-1)
+    of_rows = xp.sum(rows.points * rows.points, axis=-1)
     squares = of_rows[:, None] + xp.sum(columns * columns, axis=-1)[None, :]
-    if lines.keys is None:
+    if rows.keys is None:
         return squares
-    return _behind(step, of_rows + xp.sum(lines.keys * lines.keys, axis=-1), squares)
+    return _behind(step, of_rows + xp.sum(rows.keys * rows.keys, axis=-1), squares)
 
 
 def _behind(step: Step, of_key: Array, of_columns: Array) -> Array:
