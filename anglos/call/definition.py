@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import FunctionType, SimpleNamespace
-from typing import Any, NoReturn, Unpack, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, Unpack, get_origin, get_type_hints
 
 from anglos.call.arguments import AnyNumber
 from anglos.call.common import (
@@ -18,7 +18,7 @@ from anglos.call.common import (
     ProxyCommon,
     annotations_of,
 )
-from anglos.call.kinds import describe, kind_of
+from anglos.call.kinds import by_role, describe, kind_of
 from anglos.engines import rowwise
 from anglos.engines.contract import Engine
 from anglos.engines.pairs import engine as pairs
@@ -145,9 +145,10 @@ def common_of(parameters: Mapping[str, inspect.Parameter], kinds: Mapping[str, A
 
 
 def with_common(own: Mapping[str, inspect.Parameter], common: Any) -> dict[str, inspect.Parameter]:
-    """The parameters, and after them the common options that are not among them."""
+    """The parameters, and after them the common options that are not among them, by their names or by their roles."""
+    roles = by_role({key: kind_of(p.annotation) for key, p in own.items() if get_origin(p.annotation) is Annotated})
     added = {key: inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS[key], annotation=annotation)
-             for key, annotation in annotations_of(common).items() if key not in own}
+             for key, annotation in annotations_of(common).items() if key not in own and key not in roles}
     return {**own, **added}
 
 

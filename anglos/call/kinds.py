@@ -212,13 +212,19 @@ def by_role(kinds: Mapping[str, Any]) -> dict[str, str]:
     return {kind.role: name for name, kind in kinds.items() if getattr(kind, "role", None) is not None}
 
 
-def roles_of(loss: str, kinds: Mapping[str, Any]) -> dict[str, str]:
-    """The roles of the arguments that are not called by them; refused where two arguments have one."""
+def roles_of(loss: str, kinds: Mapping[str, Any], wanted: tuple[tuple[str, ...], ...]) -> dict[str, str]:
+    """The roles of the arguments that are not called by them; refused where one is missing, or is there twice."""
+    if not wanted:
+        return {}
     arguments = by_role(kinds)
     for name, kind in kinds.items():
         role = getattr(kind, "role", None) or name
         if (other := arguments.get(role, name)) != name:
-            raise ValueError(f"{loss}: {name} stood for {role}, as {other} does; wanted one argument that does")
+            raise TypeError(f"{loss}: {name} stood for {role}, as {other} does; wanted one argument that does")
+    if not any(arguments.keys() >= set(roles) for roles in wanted):
+        several = ", or ".join(" and ".join(roles) for roles in wanted)
+        raise TypeError(f"{loss}: its arguments stood for {', '.join(arguments) or 'nothing'}; wanted {several}, "
+                        "by their annotations")
     return {name: role for role, name in arguments.items() if role != name}
 
 

@@ -49,7 +49,7 @@ class Loss(Generic[Options]):
         self.__signature__ = definition.signature
         self.arrays, self.required = definition.arrays, definition.required
         self.defaults, self.kinds, self.row = definition.defaults, definition.kinds, definition.row
-        self.roles = roles_of(self.name, self.kinds) if engine.INPUTS_BY_ROLE else {}
+        self.roles = roles_of(self.name, self.kinds, engine.ROLES)
         self.with_gradient = tuple(name for name in self.arrays if has_gradient(self.kinds[name]))
         self.frozen = tuple(name for name, kind in self.kinds.items() if getattr(kind, "frozen", False))
         self.settled = check_defaults(self.name, self.kinds, self.defaults)

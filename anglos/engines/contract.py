@@ -13,8 +13,11 @@ class Engine(Protocol):
     SAMPLES_ARE_INDEPENDENT: bool
     """Whether the loss of a sample depends on no other of its batch."""
 
-    INPUTS_BY_ROLE: bool
-    """Whether inputs go by the roles of their kinds, where these have one; else all go by their arguments' names."""
+    ROLES: tuple[tuple[str, ...], ...]
+    """Of one of these, every role must be that of an argument's kind; then inputs go by their roles.
+
+    Where there are none, they go by the arguments' names.
+    """
 
     def prepare(self, backend: Backend, row: Any, inputs: dict[str, Array], *, keep_bytes: int = 0,
                 gradient_products: str = "full", saved: Any = None, chosen: Any = None, remembered: Any = None) -> Any:

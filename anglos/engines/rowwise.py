@@ -19,7 +19,7 @@ class Direct:
 
 
 SAMPLES_ARE_INDEPENDENT = True
-INPUTS_BY_ROLE = False
+ROLES: tuple[tuple[str, ...], ...] = ()
 
 
 class Step(NamedTuple):

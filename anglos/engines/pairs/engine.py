@@ -19,10 +19,10 @@ from anglos.engines.pairs.saved import Saved, unpack
 from anglos.engines.pairs.step import Rows, Step, step_of
 from anglos.engines.pairs.tile import compare
 
-__all__ = ["INPUTS_BY_ROLE", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "prepare", "unpack"]
+__all__ = ["ROLES", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "prepare", "unpack"]
 
 SAMPLES_ARE_INDEPENDENT = False
-INPUTS_BY_ROLE = True
+ROLES: tuple[tuple[str, ...], ...] = (("queries", "keys"), ("embeddings", "labels"))
 
 
 def prepare(backend: Backend, row: PairRow, inputs: dict[str, Array], *, keep_bytes: int = 0,

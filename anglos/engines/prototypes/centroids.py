@@ -9,7 +9,7 @@ from anglos.engines.prototypes.row import Row
 from anglos.engines.prototypes.step import Step as _Step
 
 SAMPLES_ARE_INDEPENDENT = False
-INPUTS_BY_ROLE = True
+ROLES: tuple[tuple[str, ...], ...] = (("embeddings", "labels"),)
 count, unpack = _prototypes.count, _prototypes.unpack
 
 

@@ -18,10 +18,10 @@ from anglos.engines.prototypes.row import Row
 from anglos.engines.prototypes.saved import Saved, unpack
 from anglos.engines.prototypes.step import Remembered, Step
 
-__all__ = ["INPUTS_BY_ROLE", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "prepare", "unpack"]
+__all__ = ["ROLES", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "prepare", "unpack"]
 
 SAMPLES_ARE_INDEPENDENT = True
-INPUTS_BY_ROLE = True
+ROLES: tuple[tuple[str, ...], ...] = (("embeddings", "weights", "labels"),)
 
 _ABOVE = 20.0
 """How far above the pilots' largest logit the shift is: sums may be e^±43 in float32, and others are rather above."""

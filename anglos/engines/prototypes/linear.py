@@ -16,7 +16,7 @@ from anglos.engines.reductions import CrossEntropy
 from anglos.engines.targets import Masses, are_targets, each, likeliest, masses_of, target_slope
 
 SAMPLES_ARE_INDEPENDENT = True
-INPUTS_BY_ROLE = True
+ROLES: tuple[tuple[str, ...], ...] = (("embeddings", "weights", "labels"),)
 count, unpack = _prototypes.count, _prototypes.unpack
 
 
