@@ -22,9 +22,6 @@ from anglos.engines.angles import Turned as Turned
 from anglos.engines.angles import cos_sin as cos_sin
 from anglos.engines.angles import turned_cosine as turned_cosine
 from anglos.engines.contract import Engine
-from anglos.engines.curves import additive_angular as additive_angular
-from anglos.engines.curves import additive_cosine as additive_cosine
-from anglos.engines.curves import multiplicative_angular as multiplicative_angular
 from anglos.engines.numerics import float_type as float_type
 from anglos.engines.numerics import hinge as hinge
 from anglos.engines.numerics import hinge_of as hinge_of
@@ -55,6 +52,9 @@ from anglos.engines.pairs.triplets import chosen_terms as chosen_terms
 from anglos.engines.prototypes import centroids as _centroids
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as linear
+from anglos.engines.prototypes.curves import additive_angular as additive_angular
+from anglos.engines.prototypes.curves import additive_cosine as additive_cosine
+from anglos.engines.prototypes.curves import multiplicative_angular as multiplicative_angular
 from anglos.engines.prototypes.hinges import ContrastiveHinge as ContrastiveHinge
 from anglos.engines.prototypes.hinges import HardestTripletHinge as HardestTripletHinge
 from anglos.engines.prototypes.hinges import TripletHinge as TripletHinge

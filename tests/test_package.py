@@ -148,15 +148,6 @@ def test_a_loss_of_ones_own_has_a_docstring_too() -> None:
     assert text.endswith("Notes\n-----\nNone.\n\nReferences\n----------\nme 2026\n")
 
 
-@pytest.mark.parametrize("path", LOSS_FILES, ids=lambda path: path.stem)
-def test_losses_come_through_the_door_of_everybody(path: Path) -> None:
-    imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    ours = [ast.unparse(node) for node in imports if "anglos" in ast.unparse(node)]
-    assert ours == ["from anglos import define"]
-    assert {getattr(node, "module", None) or node.names[0].name for node in imports} <= {
-        "anglos", "functools", "math", "typing"}
-
-
 def test_files_are_short() -> None:
     """A file holds one idea and fits in the head; docstrings, which users read one at a time, do not count."""
     limits = {"anglos/losses": 55, "backends": 150, "anglos": 200}

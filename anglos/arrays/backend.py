@@ -6,13 +6,10 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anglos.arrays.library import Array, Library
 from anglos.arrays.monoid import Monoid
-
-if TYPE_CHECKING:
-    from anglos.call.plan import Plan
 
 
 class Backend(Library):
@@ -208,9 +205,10 @@ class Backend(Library):
         whole[first:first + part.shape[0], ...] = part
         return whole
 
-    def differentiable(self, plan: "Plan", arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+    def differentiable(self, plan: Any, arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         """`plan.forward`, the first of it registered with the library's automatic differentiation if it has one."""
-        return plan.for_value_only().forward(arrays)
+        found: tuple[Array, tuple[Array, ...]] = plan.for_value_only().forward(arrays)
+        return found
 
     def errstate(self) -> AbstractContextManager[Any]:
         """Around all arithmetic: overflow and underflow are handled, and NumPy neither warns nor raises.
