@@ -45,14 +45,13 @@ NegativeLogProb = Annotated[Array | None, ArrayOf("M", optional=True, frozen=Tru
     "log p_n of the negatives; a constant. None is 0."))]
 
 # Labels and masks.
-Labels = Annotated[Array, ArrayOf("B", "integral", role="labels", text=(
-    "0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label out of "
-    "range makes the loss of its sample NaN."))]
-LabelsOrProbabilities = Annotated[Array, ArrayOf("B", "integral", role="labels", text=(
-    "0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label out of "
-    "range makes the loss of its sample NaN. Of real floating dtype, (B, C): probabilities t of the classes, numbers "
-    "of at least 0 that need not add up to 1, for ℓ = −Σ_j t_j log softmax(z)_j. They are differentiated if asked "
-    "for."), other=ArrayOf("B C", low=0.0, role="labels"))]
+_LABELS = ("0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label out "
+           "of range makes the loss of its sample NaN.")
+Labels = Annotated[Array, ArrayOf("B", "integral", role="labels", text=_LABELS)]
+LabelsOrProbabilities = Annotated[Array, ArrayOf("B", "integral", role="labels", text=_LABELS + (
+    " Of real floating dtype, (B, C): probabilities t of the classes, numbers of at least 0 that need not add up to 1, "
+    "for ℓ = −Σ_j t_j log softmax(z)_j. They are differentiated if asked for."),
+    other=ArrayOf("B C", low=0.0, role="labels"))]
 BatchClasses = Annotated[Array, ArrayOf("B", "integral", role="labels", text="Any integers: equal ones are one class.")]
 Groups = Annotated[Array, ArrayOf("B or B L", "integral", role="labels", text=(
     "Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in "
@@ -74,10 +73,11 @@ ReferenceLabels = Annotated[Array | None, ArrayOf("N or N K", "integral", option
 ExcludedPairs = Annotated[Array | None, ArrayOf("B N", "bool", optional=True, role="excluded_pairs", text=(
     "True where a pair is left out: neither positive nor negative. N = B without references. Embeddings must be finite "
     "all the same; a sample that may not be is left out by `ignore_index`."))]
-FalseNegativePairs = Annotated[Array | None, ArrayOf("B B", "bool", optional=True, role="false_negatives", text=(
-    "True where a key is no negative of the query after all, and is left out."))]
-FalseNegatives = Annotated[Array | None, ArrayOf("B M", "bool", optional=True, role="false_negatives", text=(
-    "True where a key is no negative of the query after all, and is left out."))]
+_FALSE_NEGATIVES = "True where a key is no negative of the query after all, and is left out."
+FalseNegativePairs = Annotated[Array | None, ArrayOf("B B", "bool", optional=True, role="false_negatives",
+                                                     text=_FALSE_NEGATIVES)]
+FalseNegatives = Annotated[Array | None, ArrayOf("B M", "bool", optional=True, role="false_negatives",
+                                                 text=_FALSE_NEGATIVES)]
 RowMask = Annotated[Array | None, ArrayOf("B", "bool", optional=True, role="row_mask", text=(
     "True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are "
     "compared with nothing, and they leave the mean's divisor."))]

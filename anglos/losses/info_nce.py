@@ -27,7 +27,6 @@ def info_nce(
     symmetric
         The mean of this loss and of the one with queries and keys exchanged. Not with `negatives`.
     false_negatives : boolean array (B, B), or (B, M) with `negatives`, optional
-        True where a key is no negative of the query after all, and is left out.
 
     References
     ----------

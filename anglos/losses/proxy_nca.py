@@ -12,8 +12,8 @@ def proxy_nca(
 ) -> define.Row:
     """Proxy-NCA: softmax over the squared distances to one proxy per class.
 
-    ℓ = −log( exp(s cos θ_y) / Σ_j exp(s cos θ_j) ), where s = 18 is the squared distance of vectors of length 3
-    (Proxy-NCA++). In the original the sum leaves the label's proxy out: the loss is then unbounded below.
+    ℓ = −log( exp(s cos θ_y) / Σ_j exp(s cos θ_j) ). s = 18 stands for squared distances of vectors of length 3, as in
+    Proxy-NCA++: 18 − 18 cos θ. In the original the sum leaves the label's proxy out: the loss is then unbounded below.
 
     Parameters
     ----------

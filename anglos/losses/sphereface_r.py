@@ -25,7 +25,6 @@ def sphereface_r(
     variant
         Which φ and η. In v1 a label beyond θ = π/m gets no gradient.
     margin : factor of the angle from 1 to 10; a number, or an array () (v0 and v1: or (B,))
-        m.
     scale
         s. None: the length of the embedding, |x| (no feature normalisation).
 
