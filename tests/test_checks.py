@@ -14,6 +14,7 @@ from samples import arrays
 
 import anglos
 from anglos import Loss
+from anglos.call.plan import kept_plan
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", PendingDeprecationWarning)
@@ -132,9 +133,11 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (anglos.info_nce, (Q, Q, N), {"symmetric": True},
      "info_nce: symmetric was True; wanted False with negatives, which have no queries"),
     (anglos.info_nce, (Q, Q), {"false_negatives": np.zeros((6, 3), dtype=bool)},
-     "info_nce: false_negatives was of shape (6, 3); wanted (6, 6)"),
-    (anglos.info_nce, (Q, Q), {"false_negatives": np.zeros((6, 6))}, "info_nce: false_negatives was of dtype float64; "
-     "wanted an array of bool dtype and shape (B, M) or None"),
+     "info_nce: false_negatives was of shape (6, 3); wanted (B, B), with B = 6 in queries"),
+    (anglos.info_nce, (Q, Q, N), {"false_negatives": np.zeros((6, 6), dtype=bool)},
+     "info_nce: false_negatives was of shape (6, 6); wanted (B, M), with B = 6 in queries, M = 3 in negatives"),
+    (anglos.info_nce, (Q, Q, N), {"false_negatives": np.zeros((6, 6))}, "info_nce: false_negatives was of dtype "
+     "float64; wanted an array of bool dtype and shape (B, M) or None"),
     (anglos.triplet, (X, Y), {"reference_embeddings": N},
      "triplet: reference_labels was None; wanted it together with reference_embeddings"),
     (anglos.triplet, (X, Y), {"margin": "hard"},
@@ -157,16 +160,16 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (anglos.supcon, (X, np.eye(6, dtype=int)), {}, "supcon: labels held 6 labels per sample, all from 0 to 1; wanted "
      "labels of a sample that differ, padded with ignore_index; or weights of positives, of real floating dtype and "
      "shape (B, N)"),
-    (anglos.circle, (X, np.ones((6, 5))), {}, "circle: labels was of shape (6, 5); wanted (6, 6): "
-     "every sample with every sample"),
+    (anglos.circle, (X, np.ones((6, 5))), {}, "circle: labels was of shape (6, 5); wanted (B, B), "
+     "with B = 6 in embeddings"),
     (anglos.circle, (X, np.ones((6, 5))), {"reference_embeddings": N}, "circle: reference_embeddings was of shape "
      "(3, 4); wanted (N, D), with N = 5 in labels, D = 4 in embeddings"),
     (anglos.circle, (X, np.ones((6, 3))), {"reference_embeddings": N, "reference_labels": Y[:3]},
-     "circle: reference_labels was given; wanted None where labels are weights of positives"),
+     "circle: reference_labels was given; wanted None with labels of real floating dtype"),
     (anglos.nt_xent, (X, Y), {"excluded_pairs": np.zeros((6, 5), dtype=bool)},
-     "nt_xent: excluded_pairs was of shape (6, 5); wanted (6, 6): every sample with every sample"),
+     "nt_xent: excluded_pairs was of shape (6, 5); wanted (B, B), with B = 6 in embeddings"),
     (anglos.nt_xent, (X, Y), {"excluded_pairs": np.zeros((6, 6))},
-     "nt_xent: excluded_pairs was of dtype float64; wanted an array of bool dtype and shape (B, N) or None"),
+     "nt_xent: excluded_pairs was of dtype float64; wanted an array of bool dtype and shape (B, B) or None"),
     (anglos.batch_coco, (X, np.stack([Y, Y + 1], axis=1)), {},
      "batch_coco: labels was of shape (6, 2); wanted (B,), with B = 6 in embeddings"),
     (anglos.mining.semi_hard, (X, Y), {"margin": "soft"},
@@ -179,7 +182,7 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      "(6,); wanted an array of integral dtype and shape (B,), or an array of numbers from 0 of real floating dtype and "
      "shape (B, C)"),
     (anglos.linear_cross_entropy, (X, W, T), {"ignore_index": 0},
-     "linear_cross_entropy: ignore_index was 0; wanted labels that are integers with it"),
+     "linear_cross_entropy: ignore_index was 0; wanted -100 with labels of real floating dtype"),
     (anglos.cross_entropy, (N5, Y), {"class_weight": -np.ones(5)}, "cross_entropy: class_weight held -1; "
      "wanted an array of numbers from 0 of real floating dtype and shape (C,) or None"),
     (anglos.pair_margin, (Q, Q, Y % 2), {}, "pair_margin: targets held a number of magnitude 0; "
@@ -190,7 +193,7 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (anglos.pair_margin, (Q, Q, Y == 0), {}, "pair_margin: targets was of dtype bool; "
      "wanted an array of 1 and -1, of integral or real floating dtype and shape (B,)"),
     (anglos.clip, (Q, Q), {"false_negatives": np.zeros((5, 5), dtype=bool)},
-     "clip: false_negatives was of shape (5, 5); wanted (6, 6)"),
+     "clip: false_negatives was of shape (5, 5); wanted (B, B), with B = 6 in queries"),
     (anglos.proxy_anchor, (X, W, Y + 2), {},
      "proxy_anchor: labels held 5 at position 1; wanted 0 to 4, or ignore_index = -100"),
 ]
@@ -274,7 +277,11 @@ def test_what_a_call_remembers_is_no_number_of_an_array(name: str) -> None:
     assert float(anglos.arcface(x, w, y, margin=library.array(np.asarray(0.0)), sample_weight=weight)) < value
     for rows in range(600):
         anglos.arcface(library.array(np.ones((rows % 300, 4))), w, library.array(np.zeros(rows % 300, np.int64)))
-    assert len(anglos.arcface.forms) <= 256
+    made = kept_plan.cache_info()
+    assert made.maxsize is not None and made.currsize <= made.maxsize
+    anglos.arcface(x, w, y)
+    anglos.arcface(x + 1.0, w, y)
+    assert kept_plan.cache_info().misses <= made.misses + 1
 
 
 def test_a_scale_learnt_in_numpy_goes_round() -> None:

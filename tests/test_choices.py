@@ -103,7 +103,7 @@ def assert_kept_without_a_memo(loss: Loss[...], inputs: list[Any], options: dict
     call = loss._prepare(tuple(array.detach() for array in inputs), options, None)
     with torch.no_grad():
         per_sample, residuals = call.plan.forward(call.arrays)
-        first, *others = (call.plan.backward(torch.ones_like(per_sample), call.arrays, residuals, call.form.needs)
+        first, *others = (call.plan.backward(torch.ones_like(per_sample), call.arrays, residuals, call.plan.needs)
                           for _ in range(4))
     for other in others:
         torch.testing.assert_close(other, first, rtol=1e-9, atol=1e-9, msg=lambda m: f"{options} {m}")

@@ -1,5 +1,6 @@
 """What the other tests say holds on every path through the tiles, not only on the one that small arrays take."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,23 +15,26 @@ from test_golden import CASES
 import anglos
 from anglos import Loss
 from anglos.arrays.dispatch import backend_of
+from anglos.call.plan import kept_plan
 
 TILED = [loss for loss in anglos.LOSSES.values() if "keep_bytes" in loss.defaults]
 PATHS = {"recomputed": (0, None), "kept, several tiles": (2**40, 2), "recomputed, several tiles": (0, 2)}
 
 
 @pytest.fixture(params=PATHS)
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Other defaults; and with several tiles the form of a tile for vectors longer than the batch."""
     keep_bytes, width = PATHS[request.param]
     for loss in TILED:
-        monkeypatch.setitem(loss.settled, "keep_bytes", keep_bytes)
-        monkeypatch.setattr(loss, "forms", {})  # in which calls before have remembered the default, and these would
+        monkeypatch.setitem(loss.defaults, "keep_bytes", keep_bytes)
+    kept_plan.cache_clear()  # for calls before, which had the default
     monkeypatch.setattr(backend_of(LIBRARIES["torch"]().array(np.zeros(1))), "small", 0)
     for name in ("numpy", "torch", "jax") if width else ():
         backend: Any = backend_of(LIBRARIES[name]().array(np.zeros(1)))
         monkeypatch.setattr(backend, "class_tile_width", lambda *_: width)
         monkeypatch.setattr(backend, "makes_unit", lambda *_: False)
+    yield
+    kept_plan.cache_clear()
 
 
 @pytest.fixture(params=["numpy", "torch"])

@@ -207,7 +207,7 @@ class Backend(Library):
 
     def differentiable(self, plan: Any, arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         """`plan.forward`, the first of it registered with the library's automatic differentiation if it has one."""
-        found: tuple[Array, tuple[Array, ...]] = plan.for_value_only().forward(arrays)
+        found: tuple[Array, tuple[Array, ...]] = plan.value(arrays)
         return found
 
     def errstate(self) -> AbstractContextManager[Any]:

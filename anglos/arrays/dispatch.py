@@ -6,6 +6,7 @@ from typing import Any
 import array_api_compat
 
 from anglos.arrays.backend import Backend
+from anglos.arrays.library import Spec
 
 # (top-level module, class) somewhere among an array type's bases -> module of anglos.backends
 _LIBRARIES = {
@@ -65,6 +66,12 @@ def backend_of(array: Any) -> Backend | None:
         return found
 
 
+def spec_of(value: Any) -> Any:
+    """What an array is but for its numbers; any other value as it is."""
+    owner = backend_of(value)
+    return value if owner is None else owner.spec(value)
+
+
 def unwrapped(value: Any) -> Any:
     """The array in what jax.numpy takes for one; anything else as it is."""
     if backend_of(value) is not None or not hasattr(type(value), "__jax_array__"):
@@ -74,11 +81,13 @@ def unwrapped(value: Any) -> Any:
 
 def hint(value: Any) -> str:
     """What to do with a value that is refused, if there is something: where an array lies in it, say."""
+    if isinstance(value, Spec):
+        return value.library.hint(value.type)
     if isinstance(value, (tuple, list)):
         return next(filter(None, map(hint, value)), "")
     owner = backend_of(value)
     if owner is not None:
-        return owner.hint(value)
+        return owner.hint(type(value))
     if type(value) in _NO_ARRAYS or _REFUSED.intersection(_bases(value)):
         return ""
     for name in ("value", "data", "values"):

@@ -1,10 +1,24 @@
 """An array library and its arrays: what the array API standard does not settle."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat
 
 Array = Any
+
+
+class Spec(NamedTuple):
+    """All that tells an array from others but its numbers."""
+
+    type: type
+    library: "Library"
+    dtype: Any
+    shape: tuple[int, ...]
+    device: Any = None
+    unfit: tuple[str, str] | None = None
+    """What it is and what is wanted in its place, if it is of a kind that no loss can compute with."""
+    lasting: bool = False
+    """Whether it can be compared with others, so that what was found for one of them can be kept for all."""
 
 
 class Library:
@@ -32,9 +46,9 @@ class Library:
         """Whether arrays of the other library may stand beside this one's."""
         return other is self
 
-    def signature(self, array: Array) -> Any:
-        """All that tells it from other arrays but its numbers, to be compared; None where that is not to be kept."""
-        return None
+    def spec(self, array: Array) -> Spec:
+        """All that tells it from other arrays but its numbers."""
+        return Spec(type(array), self, array.dtype, tuple(array.shape), self.device(array))
 
     def adopt(self, array: Array) -> Array:
         """An accepted array of another library as one of this one."""
@@ -52,12 +66,8 @@ class Library:
         """0 .. n − 1 for the rows of the array, in the type of `like`, and beside it."""
         return self.arange(array.shape[0], like)
 
-    def unfit(self, array: Array) -> tuple[str, str] | None:
-        """What an array is, and what is wanted instead, if it is of a kind that no loss can compute with."""
-        return None
-
-    def hint(self, array: Array) -> str:
-        """What to do with an array where none is wanted, if there is something."""
+    def hint(self, kind: type) -> str:
+        """What to do with an array of this type where none is wanted, if there is something."""
         return ""
 
     def device(self, array: Array) -> Any:

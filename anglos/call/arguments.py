@@ -1,6 +1,7 @@
 """The names by which losses say what their arguments may be, each with the text that docstrings have for it."""
 
 import math
+from functools import partial
 from typing import Annotated, Any, Literal, Protocol
 
 from anglos.call.kinds import ArrayOf, Integer, Number, OneOf, Pair, Signs
@@ -51,13 +52,15 @@ Labels = Annotated[Array, ArrayOf("B", "integral", role="labels", text=_LABELS)]
 LabelsOrProbabilities = Annotated[Array, ArrayOf("B", "integral", role="labels", text=_LABELS + (
     " Of real floating dtype, (B, C): probabilities t of the classes, numbers of at least 0 that need not add up to 1, "
     "for ℓ = −Σ_j t_j log softmax(z)_j. They are differentiated if asked for."),
-    other=ArrayOf("B C", low=0.0, role="labels"))]
+    other=ArrayOf("B C", low=0.0, role="labels", excludes=(("ignore_index", -100),)))]
 BatchClasses = Annotated[Array, ArrayOf("B", "integral", role="labels", text="Any integers: equal ones are one class.")]
+_PairWeights = partial(ArrayOf, frozen=True, role="labels",
+                       excludes=(("reference_labels", None), ("ignore_index", -100)))
 Groups = Annotated[Array, ArrayOf("B or B L", "integral", role="labels", text=(
     "Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in "
     "common are positives of each other. Or for every anchor and column, N = B without references, the weight of the "
     "pair as a positive, 0 for a negative; a constant to the gradient."),
-    other=ArrayOf("B N", frozen=True, role="labels"))]
+    other=_PairWeights("B N", without=("reference_embeddings", _PairWeights("B B"))))]
 PairTargets = Annotated[Array, Signs("B", "integral", low=-1.0, frozen=True, text=(
     "1 where the two belong together, −1 where they do not; nothing else. A constant. Where values cannot be read for "
     "free (under a trace, on a GPU), another number makes the loss of its pair NaN."),
@@ -65,19 +68,22 @@ PairTargets = Annotated[Array, Signs("B", "integral", low=-1.0, frozen=True, tex
 ClassWeight = Annotated[Array | None, ArrayOf("C", optional=True, low=0.0, frozen=True, role="class_weight", text=(
     "ω, numbers of at least 0 by which the terms of every class are multiplied, smoothed ones too, as PyTorch's "
     "`weight`: the mean of labels is divided by the sum of ω_y, that of probabilities by B. A constant."))]
-ReferenceEmbeddings = Annotated[Array | None, ArrayOf("N D", optional=True, role="reference_embeddings", text=(
+ReferenceEmbeddings = Annotated[Array | None, ArrayOf("N D", optional=True, role="reference_embeddings",
+                                                      together="reference_labels", text=(
     "What the batch is compared with in place of itself: a memory of past batches, or the batches of all devices. It "
     "is differentiated if asked for. A sample of the batch that it holds counts as another sample."))]
-ReferenceLabels = Annotated[Array | None, ArrayOf("N or N K", "integral", optional=True, role="reference_labels", text=(
+ReferenceLabels = Annotated[Array | None, ArrayOf("N or N K", "integral", optional=True, role="reference_labels",
+                                                  together="reference_embeddings", text=(
     "Their labels; None where `labels` are weights."))]
-ExcludedPairs = Annotated[Array | None, ArrayOf("B N", "bool", optional=True, role="excluded_pairs", text=(
+_Pairs = partial(ArrayOf, dtype="bool", optional=True)
+ExcludedPairs = Annotated[Array | None, _Pairs("B N", role="excluded_pairs", without=(
+    "reference_embeddings", _Pairs("B B", role="excluded_pairs")), text=(
     "True where a pair is left out: neither positive nor negative. N = B without references. Embeddings must be finite "
     "all the same; a sample that may not be is left out by `ignore_index`."))]
-_FALSE_NEGATIVES = "True where a key is no negative of the query after all, and is left out."
-FalseNegativePairs = Annotated[Array | None, ArrayOf("B B", "bool", optional=True, role="false_negatives",
-                                                     text=_FALSE_NEGATIVES)]
-FalseNegatives = Annotated[Array | None, ArrayOf("B M", "bool", optional=True, role="false_negatives",
-                                                 text=_FALSE_NEGATIVES)]
+_FalseNegatives = partial(_Pairs, role="false_negatives", text=(
+    "True where a key is no negative of the query after all, and is left out."))
+FalseNegativePairs = Annotated[Array | None, _FalseNegatives("B B")]
+FalseNegatives = Annotated[Array | None, _FalseNegatives("B M", without=("negatives", _FalseNegatives("B B")))]
 RowMask = Annotated[Array | None, ArrayOf("B", "bool", optional=True, role="row_mask", text=(
     "True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are "
     "compared with nothing, and they leave the mean's divisor."))]
@@ -149,6 +155,9 @@ DistanceName = Annotated[Literal["squared_euclidean", "euclidean", "cosine", "an
     "\"squared_euclidean\" is |x − r|², \"cosine\" 1 − cos θ, \"angle\" θ in radians. Of two equal embeddings all have "
     "gradient 0."))]
 NormalizedDistance = Annotated[bool, OneOf(text="Whether Euclidean distances are those of unit vectors.")]
+
+Symmetric = Annotated[bool, OneOf((False,), because=" with negatives, which have no queries", without=(
+    "negatives", OneOf((True, False))))]
 
 # Options that losses have in common.
 LabelSmoothing = Annotated[float | Array, Number("a probability", 0.0, 1.0, text=(

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from anglos.arrays.backend import Backend
-from anglos.call.check import _refuse
+from anglos.call.check import refuse
 from anglos.engines.groups import repeat_themselves
 
 
@@ -20,8 +20,8 @@ def check_labels(loss: str, backend: Backend, labels: Any, classes: int, ignore_
         outside = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
         if bool(xp.any(outside)):
             where = int(xp.argmax(xp.astype(outside, backend.index_type)))
-            _refuse(loss, "labels", ValueError, f"held {int(labels[where])} at position {where}",
-                    f"0 to {classes - 1}, or ignore_index = {ignore_index}")
+            refuse(loss, "labels", ValueError, f"held {int(labels[where])} at position {where}",
+                   f"0 to {classes - 1}, or ignore_index = {ignore_index}")
     return inside and not 0 <= ignore_index < classes
 
 
@@ -36,12 +36,12 @@ def check_groups(loss: str, backend: Backend, name: str, labels: Any, index: Any
     if labels.ndim == 2 and bounds is not None:
         low, high = (int(bound) for bound in bounds)
         if repeat_themselves(index, low, high, ignore_index):
-            _refuse(loss, name, ValueError, f"held {labels.shape[1]} labels per sample, all from {low} to {high}",
+            refuse(loss, name, ValueError, f"held {labels.shape[1]} labels per sample, all from {low} to {high}",
                     "labels of a sample that differ, padded with ignore_index; or weights of positives, of real "
                     "floating dtype and shape (B, N)")
     for bound in bounds or ():
         if not limits.min < bound < limits.max:
-            _refuse(loss, name, ValueError, f"held {int(bound)}, or one beyond it",
+            refuse(loss, name, ValueError, f"held {int(bound)}, or one beyond it",
                     f"integers between {limits.min} and {limits.max}, which are not wrapped")
     return bounds is not None
 
@@ -55,6 +55,6 @@ def check_pair_weights(loss: str, backend: Backend, weights: Any) -> bool:
         return False
     low, high = bounds
     if not 0.0 <= low <= high < math.inf:
-        _refuse(loss, "labels", ValueError, f"held {low if not low >= 0.0 else high:g}",
+        refuse(loss, "labels", ValueError, f"held {low if not low >= 0.0 else high:g}",
                 "weights of positives from 0, and finite")
     return True

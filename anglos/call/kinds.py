@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 
+from anglos.arrays.library import Spec
+
 Refuse = Callable[[type[Exception], str, str], NoReturn]
 """(kind of error, what the argument was, what is wanted)."""
 
@@ -28,6 +30,9 @@ class ArrayOf(Kind):
     frozen: bool = False
     other: "ArrayOf | None" = None  # what may stand in its place, told by its dtype
     role: str | None = None  # by which checks and engines know it, whatever the argument is called
+    together: str | None = None  # the role of an argument that comes with it
+    excludes: tuple[tuple[str, Any], ...] = ()  # roles of arguments that must be this beside it
+    without: "tuple[str, ArrayOf] | None" = None  # a role, and the kind in place of this where it is not taken
 
     @property
     def ranged(self) -> bool:
@@ -48,6 +53,10 @@ class ArrayOf(Kind):
         if not (value is None and self.optional):
             refuse(TypeError, f"was {describe(value)}",
                    f"{self}, of NumPy, PyTorch, JAX, CuPy or another library of the array API standard")
+
+    def measured(self, xp: Any, array: Any) -> Any:
+        """What has to be in range."""
+        return array
 
     def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
         """Refuse an array with these bounds; NaN is never in range."""
@@ -127,6 +136,10 @@ class Number(Kind):
 
     ranged = True
 
+    def measured(self, xp: Any, array: Any) -> Any:
+        """What has to be in range."""
+        return array
+
     def nan_outside(self, xp: Any, array: Any) -> Any:
         """The array, with NaN where a value is refused: for when it cannot be looked at."""
         from_low = array > self.low if self.above else array >= self.low
@@ -152,13 +165,19 @@ class OneOf(Kind):
     """One of a few values: those given, else those of the annotated type."""
 
     choices: tuple[Any, ...] = ()
+    because: str = ""
+    without: "tuple[str, OneOf] | None" = None  # a role, and the kind in place of this where it is not taken
+
+    def __str__(self) -> str:
+        several = "one of " if len(self.choices) > 1 else ""
+        return several + ", ".join(map(repr, self.choices)) + self.because
 
     def static(self, refuse: Refuse, value: Any) -> Any:
         """The value if it is one of them."""
         for choice in self.choices:
             if type(value) is type(choice) and value == choice:
                 return value
-        return refuse(ValueError, f"was {describe(value)}", f"one of {', '.join(map(repr, self.choices))}")
+        return refuse(ValueError, f"was {describe(value)}", str(self))
 
 
 @dataclass(frozen=True)
@@ -245,7 +264,7 @@ def describe(value: Any) -> str:
     """A value in a message: itself if that is short, else its type."""
     if value is None or isinstance(value, (str, int, float)):
         return repr(value)
-    kind = type(value)
+    kind = value.type if isinstance(value, Spec) else type(value)
     return f"a {kind.__name__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__name__}"
 
 

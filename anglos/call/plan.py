@@ -1,127 +1,208 @@
 """The plan of a call: all but its arrays, and how its engine is asked for the value and the gradient."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, Protocol
 
 from anglos.arrays.backend import Backend
-from anglos.arrays.dispatch import backend_of
-from anglos.arrays.library import Array
-from anglos.engines.contract import pack
+from anglos.arrays.dispatch import spec_of, unwrapped
+from anglos.arrays.library import Array, Spec
+from anglos.call.check import Contents, check_defaults, check_names, check_specs, check_wrt, contents_of
+from anglos.call.kinds import has_gradient
+from anglos.engines.contract import Engine, pack
 from anglos.engines.numerics import float_type
-
-if TYPE_CHECKING:
-    from anglos.call.loss import Loss
 
 # Equal numbers of two types, as 1 and True, are apart by their types; what lies in a tuple would not be.
 _PLAIN = frozenset((type(None), bool, int, float, str))
 
 
-class Means(NamedTuple):
-    """How a loss is computed, which does not change what it is."""
+class Defined(Protocol):
+    """What a plan has to know of a loss."""
 
-    keep_bytes: int = 0
-    gradient_products: str = "full"
+    name: str
+    engine: Engine
+    arrays: tuple[str, ...]
+    required: int
+    """So many of the arrays must be given."""
+    frozen: tuple[str, ...]
+    """Arguments that are constants to the gradient."""
+
+    @property
+    def defaults(self) -> Mapping[str, Any]: ...
+
+    @property
+    def kinds(self) -> Mapping[str, Any]: ...
+
+    @property
+    def roles(self) -> Mapping[str, str]:
+        """What its engine calls its arguments, where that is not their names."""
+
+    @property
+    def row(self) -> Callable[..., Any]:
+        """(*arrays, **options) -> what its engine wants to know."""
+
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All of a call but its arrays: what an adapter hands to its framework as static. Hashable."""
+    """All of a call but its arrays: what an adapter hands to its framework as static. Hashable, and equal by value."""
 
-    loss: "Loss[...]"
+    loss: Defined
     backend: Backend
     names: tuple[str, ...]
+    """Of the arrays that the engine is given."""
     options: tuple[tuple[str, Any], ...]
-    with_gradient: frozenset[str]
+    """Of the row, those that are no arrays."""
+    numbers: tuple[tuple[str, float], ...]
+    """Those that are to be differentiated by, and become arrays: the last of the names."""
+    wrt: tuple[str, ...]
+    reduction: str
+    ignore_index: Any
+    classes: Any
+    keep_bytes: int
+    gradient_products: str
+    roles: tuple[str, ...] = field(compare=False)
+    """Of the names, what the engine calls them."""
+    with_gradient: frozenset[str] = field(compare=False)
     """Of the names, those of what the loss may be differentiated by."""
-    means: Means
+    needs: frozenset[str] = field(compare=False)
+    """Of the names, those that are among `wrt`."""
+    contents: Contents = field(compare=False)
+    """What is still to be checked."""
     shapes: tuple[Any, ...] | None = None
-    """Of the arrays, if they are settled: a scale or a bias may depend on the number of classes."""
-    known: tuple[Any, tuple[str, ...]] | None = field(default=None, compare=False)
-    """What the loss makes of its options and of its arrays' shapes, if that is all it needs; an engine's names."""
+    """Of the arrays, if the row is there: a scale or a bias may depend on the number of classes."""
+    row: Any = field(default=None, compare=False)
+    """What the loss makes of its options and of its arrays' shapes, if that is all it needs."""
 
-    def settled(self, arrays: tuple[Array, ...]) -> "Plan":
-        """The same for all arrays of these shapes, with what the loss makes of its arguments known if it can be."""
-        if not set(self.names) <= set(self.loss.arrays) - set(self.loss.frozen):
-            return self
-        shapes = tuple([tuple(array.shape) for array in arrays])
-        shaped = [SimpleNamespace(shape=shape) for shape in shapes]  # a loss may ask for nothing else
-        row = self.loss.row(*shaped, **dict(self.options))
-        names = tuple([self.loss.roles.get(name, name) for name in self.names])
-        return replace(self, shapes=shapes, known=(row, names))
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.loss, self.backend, self.names, self.options, self.numbers, self.wrt, self.reduction,
+                     self.ignore_index, self.keep_bytes, self.gradient_products, self.shapes))
 
-    def for_value_only(self) -> "Plan":
-        """The same, when no gradient will follow: nothing is kept for it."""
-        return replace(self, means=Means())
+    def __hash__(self) -> int:
+        return self._hash
 
     def prepare(self, arrays: tuple[Array, ...], *, residuals: tuple[Array, ...] | None = None, anew: bool = False,
-                remembered: Any = None) -> Any:
+                remembered: Any = None, keeps: bool = True) -> Any:
         """The step of the engine, which both passes start from.
 
         With residuals, their numbers are taken; or, anew, all is computed again, since a second derivative must see how
         they depend on the inputs, but what the forward pass chose stays chosen.
         """
-        row, inputs = self._row(arrays)
+        row, inputs = self.row_of(arrays)
         record = None if residuals is None else self.loss.engine.unpack(row, residuals)
         return self.loss.engine.prepare(
-            self.backend, row, inputs, **self.means._asdict(), saved=None if anew else record,
-            chosen=record if anew else None, remembered=remembered)
+            self.backend, row, inputs, keep_bytes=self.keep_bytes if keeps else 0,
+            gradient_products=self.gradient_products, saved=None if anew else record, chosen=record if anew else None,
+            remembered=remembered)
 
     def forward(self, arrays: tuple[Array, ...], step: Any = None) -> tuple[Array, tuple[Array, ...]]:
         """The loss of every sample, (B,), and residuals: a cache for `backward`."""
         value, saved = self.loss.engine.forward(self.prepare(arrays) if step is None else step)
         return value, pack(saved)
 
+    def value(self, arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        """The same where no gradient will follow: nothing is kept for it."""
+        return self.forward(arrays, self.prepare(arrays, keeps=False))
+
     def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...], needs: frozenset[str],
                  step: Any = None, anew: bool = False, remembered: Any = None) -> dict[str, Array]:
         """∂(Σ g_i ℓ_i) for the inputs named in `needs`, each in its input's shape and dtype."""
-        xp, engine = self.backend.xp, self.loss.engine
+        xp, engine, named = self.backend.xp, self.loss.engine, tuple(zip(self.names, self.roles, arrays, strict=True))
         step = step or self.prepare(arrays, residuals=residuals, anew=anew, remembered=None if anew else remembered)
         saved = engine.forward(step)[1] if anew else engine.unpack(step.row, residuals)
-        roles, gradients = self.loss.roles, {}
-        found: dict[str, Array] = engine.backward(step, saved, g, frozenset([roles.get(name, name) for name in needs]))
-        for name, array in zip(self.names, arrays, strict=True):
+        found = engine.backward(step, saved, g, frozenset([role for name, role, _ in named if name in needs]))
+        gradients = {}
+        for name, role, array in named:
             if name in needs:
-                gradient = found[roles.get(name, name)]
+                gradient = found[role]
                 gradient = xp.sum(gradient) if gradient.ndim > array.ndim else gradient
                 gradients[name] = gradient if gradient.dtype == array.dtype else xp.astype(gradient, array.dtype)
         return gradients
 
-    def _row(self, arrays: tuple[Array, ...]) -> tuple[Any, dict[str, Array]]:
-        """What the loss makes of its arguments, and its arrays by name; options in the type of the arithmetic."""
-        if self.known is not None:
-            row, names = self.known
-            return row, dict(zip(names, arrays, strict=True))
-        loss, inputs, options = self.loss, dict(zip(self.names, arrays, strict=True)), dict(self.options)
-        for name in loss.frozen:
-            if name in inputs:
-                inputs[name] = self.backend.stop_gradient(inputs[name])
-        positional = [inputs[name] for name in loss.arrays if name in inputs]
-        if len(inputs) > len(positional):
-            dtype = float_type(self.backend.xp, *(inputs[name] for name in inputs if name in loss.arrays
-                                                  and loss.kinds[name].dtype == "real floating"))
-            for name in self.names[len(positional):]:  # options come last
-                if loss.kinds[name].dtype == "real floating":
-                    inputs[name] = self.backend.xp.astype(inputs[name], dtype, copy=False)
-                options[name] = inputs[name]
-        row = loss.row(*positional, **options)
-        return row, {loss.roles.get(name, name): array for name, array in inputs.items()}
+    def row_of(self, arrays: tuple[Array, ...]) -> tuple[Any, dict[str, Array]]:
+        """What the loss makes of its arguments, and its arrays as its engine calls them."""
+        if self.row is not None:
+            return self.row, dict(zip(self.roles, arrays, strict=True))
+        backend, loss, inputs = self.backend, self.loss, dict(zip(self.names, arrays, strict=True))
+        for name in inputs.keys() & set(loss.frozen):
+            inputs[name] = backend.stop_gradient(inputs[name])
+        floats = [name for name in self.names if loss.kinds[name].dtype == "real floating"]
+        dtype = float_type(backend.xp, *(inputs[name] for name in floats if name in loss.arrays))
+        for name in floats:
+            if name not in loss.arrays:  # options are in the type of the arithmetic
+                inputs[name] = backend.xp.astype(inputs[name], dtype, copy=False)
+        positional = [inputs[name] for name in self.names if name in loss.arrays]
+        options = {name: inputs[name] for name in self.names if name not in loss.arrays}
+        row = loss.row(*positional, **dict(self.options), **options)
+        return row, dict(zip(self.roles, inputs.values(), strict=True))
 
 
-def signature(arrays: tuple[Any, ...], options: Mapping[str, Any], wrt: Any) -> Any:
-    """What a call's checks depend on but for the numbers in its arrays; None where that cannot be told."""
-    if wrt is not None and not (type(wrt) is tuple and {str}.issuperset(map(type, wrt))):
-        return None
-    signatures: list[Any] = []
-    for value in (*arrays, *options.values()):
-        if type(value) in _PLAIN:
-            one: Any = type(value), value
-        else:
-            owner = backend_of(value)
-            one = None if owner is None else owner.signature(value)
-            signatures.append(owner)
-        if one is None:
-            return None
-        signatures.append(one)
-    return wrt, *options, *signatures
+def plan_of(loss: Defined, values: list[Any], given: int, options: tuple[str, ...], wrt: Any) -> Plan:
+    """The plan of a call with so many arrays and these options: of all values, which are unwrapped here.
+
+    It is made once for all calls whose arrays have the same specs and whose other values are the same, unless one of
+    them cannot be compared.
+    """
+    lasting = wrt is None or (type(wrt) is tuple and _WORDS.issuperset(map(type, wrt)))
+    specs: list[Any] = []
+    for place, value in enumerate(values):
+        spec = value
+        if type(value) not in _PLAIN:
+            spec = spec_of(value)
+            if spec is value:
+                values[place] = unwrapped(value)
+                spec = spec_of(values[place])
+            lasting = lasting and isinstance(spec, Spec) and spec.lasting
+        specs.append(spec)
+    return (kept_plan if lasting else make_plan)(loss, wrt, given, options, *specs)
+
+
+_WORDS = frozenset((str,))
+
+
+@lru_cache(maxsize=1024, typed=True)
+def kept_plan(loss: Defined, wrt: tuple[str, ...] | None, given: int, options: tuple[str, ...], *specs: Any) -> Plan:
+    """`make_plan`, with the row if it can be made of the specs."""
+    plan = make_plan(loss, wrt, given, options, *specs)
+    if not set(plan.names) <= set(loss.arrays) - set(loss.frozen):
+        return plan
+    named = dict(zip((*loss.arrays[:given], *options), specs, strict=True))
+    shapes = tuple([tuple(named[name].shape) for name in plan.names])
+    shaped = [SimpleNamespace(shape=shape) for shape in shapes]  # a loss may ask for nothing else
+    return replace(plan, shapes=shapes, row=loss.row(*shaped, **dict(plan.options)))
+
+
+def make_plan(loss: Defined, wrt: Any, given: int, options: tuple[str, ...], *specs: Any) -> Plan:
+    """The plan of a call, which is refused if its arguments are wrong, whatever numbers the arrays hold."""
+    check_names(loss.name, loss.arrays, loss.required, given, options, loss.defaults)
+    values = dict(zip((*loss.arrays[:given], *options), specs, strict=True))
+    checked = check_specs(loss.name, loss.kinds, values)
+    arrays, kinds = checked.arrays, checked.kinds
+    defaults = {name: default for name, default in loss.defaults.items() if name not in values}
+    static = {**check_defaults(loss.name, kinds, defaults), **checked.static}
+    if wrt is None:
+        wrt = tuple(name for name in loss.arrays if name in arrays and has_gradient(loss.kinds[name]))
+    check_wrt(loss.name, kinds, wrt)
+    numbers = {name: static.pop(name, None) for name in wrt if name not in arrays}
+    for name, number in numbers.items():
+        if number is None or isinstance(number, str):
+            raise ValueError(f"{loss.name}: wrt named {name}, which was {number!r}; wanted an array or a number for it")
+    handled = {name: static.pop(name, default) for name, default in _HANDLED.items()}
+    contents = contents_of(checked)
+    if "labels" in contents.named and not loss.engine.SAMPLES_ARE_INDEPENDENT:
+        static["ignore_index"] = handled["ignore_index"]
+    names = tuple(name for name in (*arrays, *numbers) if name != "sample_weight")
+    return Plan(
+        loss, checked.backend, names, tuple(static.items()), tuple(numbers.items()), tuple(wrt), handled["reduction"],
+        handled["ignore_index"], checked.sizes.get("C"), handled["keep_bytes"], handled["gradient_products"],
+        tuple([loss.roles.get(name, name) for name in names]),
+        frozenset(name for name in names if has_gradient(kinds[name])), frozenset(wrt) - {"sample_weight"}, contents)
+
+
+_HANDLED = {"sample_weight": None, "ignore_index": None, "reduction": None, "keep_bytes": 0,
+            "gradient_products": "full"}
+"""Options that are no business of a row, and what they are where a loss has none."""

@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 @contextmanager
 def batch_of(update: str, kinds: Mapping[str, Any], **values: Any) -> Iterator[Batch]:
     """The values, checked against their kinds; inside, arithmetic is that of a loss, as out of reach of autocast."""
-    backend, arrays, static, sizes = check_values(update, kinds, values)
+    backend, arrays, static, sizes, _ = check_values(update, kinds, values)
     samples = Samples(None, None)
     if "labels" in arrays:
         samples, arrays["labels"] = samples_of_labels(update, backend, arrays["labels"], sizes["C"], _IGNORED, None)

@@ -9,8 +9,8 @@ from anglos import define
 @define.pairs(formula="ℓ = −log(e^(q·k/τ) / Σ_j e^(q·k_j/τ))", paper="van den Oord et al. 2018, arXiv:1807.03748")
 def info_nce(
     queries: define.Queries, keys: define.Keys, negatives: define.Negatives = None, /, *,
-    temperature: define.Temperature = 0.1, symmetric: bool = False, false_negatives: define.FalseNegatives = None,
-    row_mask: define.RowMask = None, **common: Unpack[define.Common],
+    temperature: define.Temperature = 0.1, symmetric: define.Symmetric = False,
+    false_negatives: define.FalseNegatives = None, row_mask: define.RowMask = None, **common: Unpack[define.Common],
 ) -> define.PairRow:
     """InfoNCE: softmax cross entropy over the similarities of a query with its key and with other keys.
 

@@ -74,7 +74,7 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
     call = loss._prepare((embeddings, weights, labels), options)
     backend = call.plan.backend
     with backend.plain(call.arrays):
-        row, inputs = call.plan._row(call.arrays)
+        row, inputs = call.plan.row_of(call.arrays)
         inputs["weights"] = inputs.pop(loss.arrays[1], inputs.get("weights"))
         row = _without_margin(backend, row, inputs)
         step = _prototypes.prepare(backend, row, inputs)

@@ -79,7 +79,7 @@ def _select(mining: str, embeddings: Array, labels: Array, distance: str, normal
     values = {"embeddings": embeddings, "labels": labels, "distance": distance, "normalize": normalize,
               "reference_embeddings": reference_embeddings, "reference_labels": reference_labels,
               "excluded_pairs": excluded_pairs, "margin": margin}
-    backend, inputs, static, sizes = check_values(name, _KINDS, values)
+    backend, inputs, static, sizes, _ = check_values(name, _KINDS, values)
     margin = inputs.pop("margin", margin)
     with backend.untracked(tuple(inputs.values())):
         samples, inputs = samples_of_groups(name, backend, inputs, None, -100, None)

@@ -10,11 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from anglos.arrays.backend import Backend
-from anglos.arrays.library import Library
+from anglos.arrays.library import Library, Spec
 from anglos.arrays.monoid import Monoid
 from anglos.call.plan import Plan
 
 from ._derivatives import differentiable, usual_promotion
+
+_ONLY_INTEGERS = frozenset((int,))
+"""And no symbols, which jax.export has for sizes."""
 
 
 class Jax(Backend):
@@ -36,10 +39,14 @@ class Jax(Backend):
     def arange(self, count: int, like: jax.Array) -> jax.Array:
         return jnp.arange(count, dtype=like.dtype)
 
-    def hint(self, array: jax.Array) -> str:
-        if isinstance(array, jax.core.Tracer):
+    def spec(self, array: jax.Array) -> Spec:
+        shape = array.shape
+        return Spec(type(array), self, array.dtype, shape, None, None, _ONLY_INTEGERS.issuperset(map(type, shape)))
+
+    def hint(self, kind: type) -> str:
+        if issubclass(kind, jax.core.Tracer):
             return " (traced by JAX: under jax.jit name it in static_argnames)"
-        return super().hint(array)
+        return super().hint(kind)
 
     def device(self, array: jax.Array) -> None:
         return None

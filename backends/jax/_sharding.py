@@ -50,14 +50,14 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...]) 
 class _ClassSharded(Loss[Options]):
     def __init__(self, loss: Loss[Options], backend: "_Shards") -> None:
         self.__dict__.update(loss.__dict__)
-        self.backend, self.forms = backend, {}
+        self.backend = backend
 
     def __repr__(self) -> str:
         return f"<loss anglos.{self.name}, class_sharded over {', '.join(self.backend.axes)}>"
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> _Call:
         call = super()._prepare(arrays, options, wrt)
-        name, classes, shards = self.arrays[1], call.form.classes, self.backend.shards
+        name, classes, shards = self.arrays[1], call.plan.classes, self.backend.shards
         if classes % shards:
             raise ValueError(f"{self.name}: {name} held {classes} classes; wanted a multiple of {shards}, the devices "
                              f"along {', '.join(self.backend.axes)}")

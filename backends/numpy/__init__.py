@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from anglos.arrays.backend import Backend
+from anglos.arrays.library import Spec
 from anglos.arrays.monoid import Monoid
 
 from ._blocks import NEAR, blocks
@@ -23,8 +24,8 @@ class NumPy(Backend):
     tiles_at_once = 2
     """After a product by all its threads OpenBLAS would leave them spinning for the first tiles."""
 
-    def signature(self, array: Any) -> Any:
-        return type(array), array.dtype, array.shape
+    def spec(self, array: Any) -> Spec:
+        return Spec(type(array), self, array.dtype, array.shape, None, None, True)
 
     def device(self, array: Any) -> None:
         return None

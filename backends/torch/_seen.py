@@ -1,7 +1,5 @@
 """What a tensor is, and who sees what is done with it."""
 
-from typing import Any
-
 import torch
 
 from anglos.call.kinds import describe
@@ -16,6 +14,8 @@ _UNFIT = {
     "MaskedTensor": "a tensor without a mask: to_tensor()",
     "UninitializedTensorMixin": "it with a shape: materialize() it, as the first call of a lazy module does",
 }
+_COMPUTED = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32,
+                       torch.bool))
 _PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
 
 
@@ -39,20 +39,15 @@ def recorded() -> bool:
             or torch.autograd.forward_ad._current_level >= 0 or _seen_by_a_mode())
 
 
-def signature(array: torch.Tensor) -> Any:
-    """As `Backend.signature`."""
+def lasting(array: torch.Tensor) -> bool:
+    """Whether a plan may be kept for others like it: a compiler would guard what is kept."""
     if graph_is_made() or torch._C._are_functorch_transforms_active() or type(array) not in _PLAIN:
-        return None  # a compiler would guard what is kept
-    if array.layout is not torch.strided:
-        return None
-    try:
-        return torch.Tensor, array.dtype, array.shape, array.device
-    except RuntimeError:  # a nested tensor's
-        return None
+        return False
+    return array.dtype in _COMPUTED and array.layout is torch.strided and not array.is_nested
 
 
 def unfit(array: torch.Tensor) -> tuple[str, str] | None:
-    """As `Backend.unfit`."""
+    """As `Spec.unfit`."""
     if type(array) not in _PLAIN:
         for base in type(array).__mro__:
             if base.__name__ in _UNFIT:

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from anglos.arrays.backend import Backend
+from anglos.arrays.library import Spec
 
-from ._seen import graph_is_made, readable, recorded, signature, unfit
+from ._seen import graph_is_made, lasting, readable, recorded, unfit
 
 
 class Tensors(Backend):
@@ -17,11 +18,12 @@ class Tensors(Backend):
     small = 1 << 14
     """Numbers in a tensor up to which NumPy computes a call."""
 
-    def signature(self, array: torch.Tensor) -> Any:
-        return signature(array)
-
-    def unfit(self, array: torch.Tensor) -> tuple[str, str] | None:
-        return unfit(array)
+    def spec(self, array: torch.Tensor) -> Spec:
+        if lasting(array):
+            return Spec(torch.Tensor, self, array.dtype, array.shape, array.device, None, True)
+        wrong = unfit(array)
+        shape = array.shape if wrong is None else ()  # a nested one has none
+        return Spec(type(array), self, array.dtype, shape, array.device, wrong)
 
     def device(self, array: torch.Tensor) -> torch.device:
         return array.device

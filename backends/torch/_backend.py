@@ -1,0 +1,69 @@
+"""PyTorch's backend: how a loss is registered with autograd, wherever it is called."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from anglos.call.plan import Plan
+
+from . import _namespace as xp
+from . import _small
+from ._autograd import Differentiable, Untransformed, WithHint, without_autocast
+from ._seen import graph_is_made
+from ._tensors import Tensors
+
+
+class PyTorch(Tensors):
+    """Losses are registered with autograd, outside of autocast."""
+
+    def differentiable(self, plan: Plan, arrays: tuple[torch.Tensor, ...]
+                       ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        differentiated = torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
+        transformed = torch._C._are_functorch_transforms_active()
+        compiling = torch.compiler.is_compiling()
+        # Dynamo does not trace `without_autocast` in a Function that nobody differentiates; torch.jit traces none.
+        if (graph_is_made() and not compiling) or (compiling and not differentiated and not transformed):
+            with without_autocast(arrays):
+                return plan.forward(arrays) if differentiated else plan.value(arrays)
+        small = not compiling and not transformed and _small.are_small(plan, arrays)
+        if not (differentiated or transformed or torch.autograd.forward_ad._current_level >= 0):
+            if small:
+                return _small.value(plan, arrays)
+            with torch.no_grad(), without_autocast(arrays):
+                return plan.value(arrays)
+        if not differentiated:
+            plan = replace(plan, keep_bytes=0)
+        if (torch.compiler.is_dynamo_compiling() and differentiated and not transformed
+                and plan.keep_bytes < _bytes_of_pairs(arrays)):
+            # A compiler would see that the gradient computes the logits again, and keep them all instead.
+            per_sample, *residuals = checkpoint(Differentiable.apply, plan, *arrays, use_reentrant=False)
+            return per_sample, tuple(residuals)
+        function: Any = Untransformed
+        if compiling or transformed:  # what a graph is made of must be tensors
+            function = Differentiable if compiling else WithHint
+        elif small:
+            function = _small.Small
+        per_sample, *residuals = function.apply(plan, *arrays)
+        return per_sample, tuple(residuals)
+
+    def plain(self, arrays: tuple[torch.Tensor, ...]) -> AbstractContextManager[Any]:
+        return without_autocast(arrays)
+
+    @contextmanager
+    def untracked(self, arrays: tuple[torch.Tensor, ...]) -> Iterator[None]:
+        with torch.no_grad(), without_autocast(arrays):
+            yield
+
+
+def _bytes_of_pairs(arrays: tuple[torch.Tensor, ...]) -> int:
+    """Of one number for every sample and every vector of the longest array."""
+    longest = max(array.numel() // array.shape[-1] for array in arrays if array.ndim > 1)
+    size = max(4, *(array.element_size() for array in arrays if array.is_floating_point()))
+    return arrays[0].shape[0] * longest * size
+
+
+backend = PyTorch("torch", xp)
