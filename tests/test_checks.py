@@ -278,7 +278,8 @@ def test_what_a_call_remembers_is_no_number_of_an_array(name: str) -> None:
     for rows in range(600):
         anglos.arcface(library.array(np.ones((rows % 300, 4))), w, library.array(np.zeros(rows % 300, np.int64)))
     made = kept_plan.cache_info()
-    assert made.maxsize is not None and made.currsize <= made.maxsize
+    assert made.maxsize is not None
+    assert made.currsize <= made.maxsize
     anglos.arcface(x, w, y)
     anglos.arcface(x + 1.0, w, y)
     assert kept_plan.cache_info().misses <= made.misses + 1

@@ -93,7 +93,7 @@ def _(kind: Number) -> str:
 
 @_type_of.register
 def _(kind: OneOf) -> str:
-    if kind.choices == (True, False):
+    if {*map(type, kind.choices)} == {bool}:
         return "bool"
     return "{" + ", ".join(map(_python, kind.choices)) + "}"
 
