@@ -1,4 +1,4 @@
-"""The Loss object: from a call to its checks, its backend, and its engine; and the registry of all losses."""
+"""The Loss object: from a call to its checks, its backend, and its engine."""
 
 from functools import update_wrapper
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
@@ -20,7 +20,6 @@ First = TypeVar("First", bound=ArrayType)  # of this type the result is taken to
 _MISSING: Any = None  # a first array, for type checkers: the refusal is ours
 
 
-
 class Loss(Generic[Options]):
     """A loss: its value, differentiable where the library differentiates, and its analytical gradient.
 
@@ -38,7 +37,6 @@ class Loss(Generic[Options]):
         self.roles = roles_of(self.name, self.kinds, engine.ROLES)
         self.frozen = tuple(name for name, kind in self.kinds.items() if getattr(kind, "frozen", False))
         check_defaults(self.name, self.kinds, self.defaults)
-
         del self.__doc__  # assembled when it is read
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 import torch
 
+from anglos.arrays.library import Library, Spec
 from anglos.call.kinds import describe
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -39,14 +40,17 @@ def recorded() -> bool:
             or torch.autograd.forward_ad._current_level >= 0 or _seen_by_a_mode())
 
 
-def lasting(array: torch.Tensor) -> bool:
-    """Whether a plan may be kept for others like it: a compiler would guard what is kept."""
-    if graph_is_made() or torch._C._are_functorch_transforms_active() or type(array) not in _PLAIN:
-        return False
-    return array.dtype in _COMPUTED and array.layout is torch.strided and not array.is_nested
+def spec_in(library: Library, array: torch.Tensor) -> Spec:
+    """As `Library.spec`. What a compiler or a transformation sees does not last: a compiler guards what is kept."""
+    if (type(array) in _PLAIN and array.dtype in _COMPUTED and array.layout is torch.strided and not array.is_nested
+            and not graph_is_made() and not torch._C._are_functorch_transforms_active()):
+        return Spec(torch.Tensor, library, array.dtype, array.shape, array.device, None, True)
+    unfit = _unfit(array)
+    shape = array.shape if unfit is None else ()  # a nested one has none
+    return Spec(type(array), library, array.dtype, shape, array.device, unfit)
 
 
-def unfit(array: torch.Tensor) -> tuple[str, str] | None:
+def _unfit(array: torch.Tensor) -> tuple[str, str] | None:
     """As `Spec.unfit`."""
     if type(array) not in _PLAIN:
         for base in type(array).__mro__:

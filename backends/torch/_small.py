@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import replace
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,7 +12,7 @@ from anglos.call.plan import Plan
 
 from ._autograd import WithHint, backward, is_differentiated, needs_of, save
 
-_NUMPY = find_spec("numpy") is not None
+numpy: Any = import_module("numpy") if find_spec("numpy") else None
 
 
 def are_small(plan: Plan, arrays: tuple[torch.Tensor, ...]) -> bool:
@@ -22,7 +23,7 @@ def are_small(plan: Plan, arrays: tuple[torch.Tensor, ...]) -> bool:
             return False
         if array.is_neg() or array.dtype is torch.bfloat16 or array.dtype is torch.float16:
             return False
-    return _NUMPY
+    return numpy is not None
 
 
 def value(plan: Plan, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
@@ -82,4 +83,4 @@ def _outputs(small: Plan, per_sample: Any, residuals: tuple[Any, ...]) -> tuple[
 
 def _tensor(array: Any) -> torch.Tensor:
     """A copy: what a user does to it must not change what is kept. Not by as_tensor, which obeys a default device."""
-    return torch.from_numpy(array.copy())
+    return torch.from_numpy(numpy.array(array))

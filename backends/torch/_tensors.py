@@ -9,7 +9,7 @@ import torch
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import Spec
 
-from ._seen import graph_is_made, lasting, readable, recorded, unfit
+from ._seen import graph_is_made, readable, recorded, spec_in
 
 
 class Tensors(Backend):
@@ -19,11 +19,7 @@ class Tensors(Backend):
     """Numbers in a tensor up to which NumPy computes a call."""
 
     def spec(self, array: torch.Tensor) -> Spec:
-        if lasting(array):
-            return Spec(torch.Tensor, self, array.dtype, array.shape, array.device, None, True)
-        wrong = unfit(array)
-        shape = array.shape if wrong is None else ()  # a nested one has none
-        return Spec(type(array), self, array.dtype, shape, array.device, wrong)
+        return spec_in(self, array)
 
     def device(self, array: torch.Tensor) -> torch.device:
         return array.device
