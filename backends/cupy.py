@@ -25,9 +25,9 @@ class CuPy(Backend):
     tile_elements = 1 << 24
     """Of a tile of pairs. Tiles that fit a processor's cache are too small for a GPU; this is 64 MiB of float32."""
 
-    def class_tile_width(self, like: Any, rows: int, dimension: int, classes: int, keep: bool) -> int:
+    def class_tile_width(self, like: Any, samples: int, dimension: int, classes: int, keep: bool) -> int:
         # Kept exponentials have one shift, which several tiles could not agree on without waiting for the GPU.
-        return classes if keep else max(1, self.tile_elements // max(rows, dimension))
+        return classes if keep else max(1, self.tile_elements // max(samples, dimension))
 
     def changes_arrays(self) -> bool:
         return True

@@ -51,10 +51,10 @@ class Ndonnx(Backend):
     def tile_width(self, *columns: int) -> int:
         return 1
 
-    def class_tile_width(self, like: ndx.Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
+    def class_tile_width(self, like: ndx.Array, samples: int, dimension: int, classes: int, keep: bool) -> int:
         return classes
 
-    def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
+    def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
         return True  # a constant of the graph, where the weights are one
 
     def rank(self, ordered: ndx.Array, values: ndx.Array, strict: bool = False) -> ndx.Array:
@@ -65,9 +65,9 @@ class Ndonnx(Backend):
         here = columns[:, :, None] == self.numbers(like.T, columns)[None, None, :]
         return ndx.sum(ndx.where(here, weights[:, :, None], 0.0), axis=1)
 
-    def sweep(self, visit: Callable[..., Any], monoid: Monoid, arrays: tuple[Any, ...], width: int
+    def sweep(self, tile: Callable[..., Any], monoid: Monoid, arrays: tuple[Any, ...], width: int
               ) -> tuple[Any, tuple[Any, ...]]:
-        state: tuple[Any, tuple[Any, ...]] = visit(0, *arrays)
+        state: tuple[Any, tuple[Any, ...]] = tile(0, *arrays)
         return state
 
 

@@ -14,7 +14,7 @@ from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import backend_of
 
 HOOKS = [name for name, hook in vars(Backend).items() if inspect.isfunction(hook) and (
-    "out" in inspect.signature(hook).parameters or "ay use" in (hook.__doc__ or ""))]
+    "out" in inspect.signature(hook).parameters or "may hold" in (hook.__doc__ or ""))]
 PATHS = {"kept": (2**40, None), "kept, several tiles": (2**40, 2), "recomputed, several tiles": (0, 2)}
 
 

@@ -50,7 +50,7 @@ class Backend(Library):
         return self.xp.stack([self.xp.sum(self.xp.where(columns == column, weights, 0.0), axis=1)
                               for column in range(like.shape[1])], axis=1)
 
-    # The arithmetic of tiles. Each returns its result, and may put it into `out`, or into an array that it may use.
+    # The arithmetic of tiles. The caller uses what a hook returns; an array that "may hold" it may be overwritten.
 
     def tile_width(self, *columns: int) -> int:
         """How many rows of so many columns, or columns × columns, make a tile of pairs."""
@@ -60,9 +60,9 @@ class Backend(Library):
         """Where tiles of so many rows begin and end."""
         return [(first, min(first + width, count)) for first in range(0, count, width)]
 
-    def class_tile_width(self, like: Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
+    def class_tile_width(self, like: Array, samples: int, dimension: int, classes: int, keep: bool) -> int:
         """How many classes make a tile. `keep`: all logits may be kept, for which some libraries need one tile."""
-        return max(1, (1 << 20) // max(rows, dimension))
+        return max(1, (1 << 20) // max(samples, dimension))
 
     def changes_arrays(self) -> bool:
         """Whether arrays may be changed in place, here and now."""
@@ -72,12 +72,12 @@ class Backend(Library):
         """An array to be filled tile by tile; None where arrays are not changed."""
         return self.xp.empty(shape, dtype=like.dtype, device=self.device(like)) if self.changes_arrays() else None
 
-    def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
+    def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
         """Whether Ŵ of a tile, (T, D), is made; otherwise its products, (T, B), are scaled, if they are fewer."""
-        return dimension <= rows
+        return dimension <= samples
 
     def product(self, a: Array, b: Array, out: Array | None = None) -> Array:
-        """The matrix product a b."""
+        """The matrix product a b; `out` may hold it."""
         return a @ b
 
     def bfloat16_product(self, a: Array, b: Array, out: Array | None = None) -> Array:
@@ -85,22 +85,22 @@ class Backend(Library):
         return self.product(a, b, out=out)
 
     def multiply(self, a: Array, b: Any, out: Array | None = None) -> Array:
-        """The product a b, element by element."""
+        """The product a b, element by element; `out` may hold it."""
         return a * b
 
     def add(self, a: Array, b: Any, out: Array | None = None) -> Array:
-        """The sum a + b."""
+        """The sum a + b; `out` may hold it."""
         return a + b
 
-    def label_joins(self, classes: int, rows: int) -> bool:
-        """Whether the label's class joins the others in the products of the gradient, (classes, rows) and more.
+    def label_joins(self, classes: int, samples: int) -> bool:
+        """Whether the label's class joins the others in the products of the gradient, (classes, samples) and more.
 
         Only where they round no factor: most of its gradient is along its prototype, and is taken out again.
         """
         return False
 
     def with_label(self, labels: Array, first: Any, terms: Array, value: Any, whole: bool = False) -> Array:
-        """Terms, (T, B), of classes from the first on, with a value, (B,), for the label's class; may use the terms.
+        """Terms, (T, B), of classes from the first on, with a value, (B,), for the label's class; these may hold them.
 
         Whole: they are all classes, so that every label's is among them.
         """
@@ -114,11 +114,14 @@ class Backend(Library):
         return among > 0.0
 
     def exponential(self, logits: Array, shift: Array) -> Array:
-        """e^(z − shift); may use the logits."""
+        """e^(z − shift); the logits may hold it."""
         return self.xp.exp(logits - shift)
 
     def probability(self, logits: Array, total: Array, out: Array | None = None) -> Array:
-        """e^(z − total), at most 1: logits of 1e30, recomputed, may exceed their sum by more than exp can bear."""
+        """e^(z − total), at most 1; `out` may hold it.
+
+        Logits of 1e30, recomputed, may exceed their sum by more than exp can bear.
+        """
         log_p = logits - total
         return self.xp.exp(self.xp.where(log_p > 0.0, 0.0, log_p))
 
@@ -130,7 +133,7 @@ class Backend(Library):
                ) -> Array:
         """What a vector has at right angles to a direction u of length 1, which is factor · direction: v − u (u·v).
 
-        May use the vectors, and the scratch array for what it needs on the way.
+        The vectors may hold it, and the scratch array what it needs on the way.
         """
         unit = direction if factor is None else direction * factor
         return vectors - unit * self.dot(unit, vectors)[..., None]
@@ -170,26 +173,26 @@ class Backend(Library):
     def add_at_labels(self, labels: Array, first: Any, whole: Array, values: Array) -> Array:
         """The whole, (T, ...), of classes from the first on, with the values, (B, ...), added to the label's class.
 
-        May use the whole.
+        The whole may hold them.
         """
         is_label = self.xp.astype(self.is_label(labels, first, whole), whole.dtype)
         values = self.xp.reshape(values, (values.shape[0], math.prod(values.shape[1:])))
         return self.add(whole, self.xp.reshape(is_label @ values, whole.shape), out=whole)
 
-    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
+    def sweep(self, tile: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
               arrays: tuple[Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
-        """visit(first class, *slices of the arrays) -> (state, outputs) for every tile of classes.
+        """tile(first class, *slices of the arrays) -> (state, outputs) for every tile of classes.
 
         The states become one by the monoid; the outputs, one row per class or None, are joined.
         """
         count = arrays[0].shape[0]  # type: ignore[union-attr]
         if width >= count:
-            return visit(0, *arrays)
+            return tile(0, *arrays)
         state: Any = None
         joined: tuple[Any, ...] = ()
         for first, last in self.tiles(count, width):
             slices = (None if array is None else array[first:last, ...] for array in arrays)
-            partial, output = visit(first, *slices)
+            partial, output = tile(first, *slices)
             state = partial if first == 0 else monoid.combine(self.xp, state, partial)
             joined = tuple(None if part is None else self.place(whole, part, first, count) for whole, part in
                            zip(joined or (None,) * len(output), output, strict=True))

@@ -65,11 +65,11 @@ class Jax(Backend):
     def surely_above(self, array: jax.Array, bound: Any) -> bool:
         return self.readable(array) and bool((array > bound).all())
 
-    def class_tile_width(self, like: jax.Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
+    def class_tile_width(self, like: jax.Array, samples: int, dimension: int, classes: int, keep: bool) -> int:
         # Between the two passes over one tile XLA finds what they have in common, and keeps it.
-        return classes if keep else max(1, (1 << 22) // jax.core.max_dim(rows, dimension))
+        return classes if keep else max(1, (1 << 22) // jax.core.max_dim(samples, dimension))
 
-    def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
+    def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
         return False  # a factor is fused into what comes next; Ŵ would be another array of the size of W
 
     def bfloat16_product(self, a: jax.Array, b: jax.Array, out: None = None) -> jax.Array:
@@ -96,21 +96,21 @@ class Jax(Backend):
     def stop_gradient(self, array: jax.Array) -> jax.Array:
         return jax.lax.stop_gradient(array)
 
-    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
+    def sweep(self, tile: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
               arrays: tuple[jax.Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
         """By lax.scan: under jit a Python loop saves no memory, and compiles for minutes."""
         classes = next(array.shape[0] for array in arrays if array is not None)
         if width >= classes:
-            return visit(0, *arrays)
+            return tile(0, *arrays)
         first = classes % width or width  # what is left over by whole tiles; otherwise one of them
-        state, outputs = visit(0, *(None if array is None else array[:first] for array in arrays))
+        state, outputs = tile(0, *(None if array is None else array[:first] for array in arrays))
         # Written into the whole, which the loop updates in place: joined tiles would be a copy of the gradient.
         whole = tuple(None if part is None else jnp.zeros((classes, *part.shape[1:]), part.dtype).at[:first].set(part)
                       for part in outputs)
 
         def step(carry: Any, start: Any) -> tuple[Any, None]:
             state, whole = carry
-            partial, output = visit(start, *(None if array is None else jax.lax.dynamic_slice_in_dim(
+            partial, output = tile(start, *(None if array is None else jax.lax.dynamic_slice_in_dim(
                 array, start, width) for array in arrays))
             whole = tuple(None if part is None else jax.lax.dynamic_update_slice_in_dim(one, part, start, 0)
                           for one, part in zip(whole, output, strict=True))

@@ -76,17 +76,17 @@ class _Shards(Jax):
     def readable(self, array: jax.Array) -> bool:
         return False
 
-    def class_tile_width(self, like: jax.Array, rows: int, dimension: int, classes: int, keep: bool) -> int:
-        return min(super().class_tile_width(like, rows, dimension, classes, keep), classes // self.shards)
+    def class_tile_width(self, like: jax.Array, samples: int, dimension: int, classes: int, keep: bool) -> int:
+        return min(super().class_tile_width(like, samples, dimension, classes, keep), classes // self.shards)
 
-    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
+    def sweep(self, tile: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
               arrays: tuple[jax.Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
         sweep = super().sweep
         if self.shards == 1:
-            return sweep(visit, monoid, arrays, width)
+            return sweep(tile, monoid, arrays, width)
 
         def of_shard(begin: jax.Array, *mine: jax.Array | None) -> tuple[Any, tuple[Any, ...]]:
-            return sweep(lambda first, *tile: visit(begin + first, *tile), monoid, mine, width)
+            return sweep(lambda first, *slices: tile(begin + first, *slices), monoid, mine, width)
 
         split = jax.tree.map(lambda array: self._placed(
             jnp.reshape(array, (self.shards, -1, *array.shape[1:])), self.axes), arrays)

@@ -57,11 +57,11 @@ class NumPy(Backend):
         np.add.at(total := np.zeros_like(like), (np.arange(len(like))[:, None], columns), weights)
         return total
 
-    def label_joins(self, classes: int, rows: int) -> bool:
-        return classes * rows < 1 << 15  # it needs another tile
+    def label_joins(self, classes: int, samples: int) -> bool:
+        return classes * samples < 1 << 15  # it needs another tile
 
-    def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
-        return prototypes * dimension < 1 << 15 or super().makes_unit(prototypes, dimension, rows)  # in fewer calls
+    def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
+        return prototypes * dimension < 1 << 15 or super().makes_unit(prototypes, dimension, samples)  # in fewer calls
 
     def changes_arrays(self) -> bool:
         return True
@@ -134,14 +134,14 @@ class NumPy(Backend):
             np.exp(np.minimum(np.subtract(z, total, out=part), 0.0, out=part), out=part)
         return p
 
-    def sweep(self, visit: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
+    def sweep(self, tile: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
               arrays: tuple[Any, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
         """Every thread of the BLAS takes tiles of its own: NumPy's own arithmetic knows one thread only."""
         if len(arrays[0]) > width:
             with steered_blas() as blas:
                 if blas is not None:
-                    return sweep_in_threads(blas, visit, monoid, arrays, width)
-        return super().sweep(visit, monoid, arrays, width)
+                    return sweep_in_threads(blas, tile, monoid, arrays, width)
+        return super().sweep(tile, monoid, arrays, width)
 
 
 def _unsigned(labels: Any) -> Any:

@@ -44,7 +44,7 @@ def _blas() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
-def sweep_in_threads(blas: Any, visit: Callable[..., Any], monoid: Monoid, arrays: tuple[Any, ...],
+def sweep_in_threads(blas: Any, tile: Callable[..., Any], monoid: Monoid, arrays: tuple[Any, ...],
                      width: int) -> tuple[Any, tuple[Any, ...]]:
     """`Backend.sweep` with a tile for every thread of the BLAS, which is held to one meanwhile."""
     count, threads, making = len(arrays[0]), threads_of(blas), Lock()
@@ -54,7 +54,7 @@ def sweep_in_threads(blas: Any, visit: Callable[..., Any], monoid: Monoid, array
     def work(number: int) -> Any:
         state = None
         for first in firsts[number::threads]:
-            partial, output = visit(first, *(None if one is None else one[first:first + width] for one in arrays))
+            partial, output = tile(first, *(None if one is None else one[first:first + width] for one in arrays))
             state = partial if state is None else monoid.combine(np, state, partial)
             with making:
                 for place, part in enumerate(output):

@@ -43,13 +43,13 @@ class Tensors(Backend):
     def surely_above(self, array: torch.Tensor, bound: Any) -> bool:
         return self.readable(array) and bool((array > bound).all())
 
-    def class_tile_width(self, like: torch.Tensor, rows: int, dimension: int, classes: int, keep: bool) -> int:
+    def class_tile_width(self, like: torch.Tensor, samples: int, dimension: int, classes: int, keep: bool) -> int:
         if like.device.type != "cpu" or graph_is_made():
             # Kept exponentials have one shift, which several tiles could not agree on without waiting for the GPU.
-            return classes if keep else max(1, (1 << 24) // max(rows, dimension))
+            return classes if keep else max(1, (1 << 24) // max(samples, dimension))
         # All threads share a tile: smaller products would not keep them busy. Over more than 2¹⁶ classes, as rows of
         # few numbers would have, float32 sums lose digits.
-        return max(1, min(1 << 16, (1 << 24) // (rows + 4 * dimension)))
+        return max(1, min(1 << 16, (1 << 24) // (samples + 4 * dimension)))
 
     def tiles(self, count: int, width: int) -> list[tuple[int, int]]:
         if not graph_is_made():
@@ -61,9 +61,9 @@ class Tensors(Backend):
             number *= 2
         return [(count * place // number, count * (place + 1) // number) for place in range(number)]
 
-    def makes_unit(self, prototypes: int, dimension: int, rows: int) -> bool:
+    def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
         # A compiler makes one pass of the factors and what follows, and one graph serves batches on either side.
-        return not graph_is_made() and super().makes_unit(prototypes, dimension, rows)
+        return not graph_is_made() and super().makes_unit(prototypes, dimension, samples)
 
     def changes_arrays(self) -> bool:
         return not recorded()
