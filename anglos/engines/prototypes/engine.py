@@ -59,24 +59,26 @@ def forward(step: Step) -> tuple[Array, Saved]:
 
 
 def _gathered(step: Step) -> tuple[Any, Array | None]:
-    """What the reduction gathers from all classes, and what is kept of them."""
-    backend, row, exponentials, kept = step.backend, step.row, step.row.reduction.of_exponentials, None
-    one_shift = step.several and exponentials and row.gate is None and backend.readable(step.batch.logit)
-    # Exponentials of several tiles serve the gradient only if they have one shift.
-    needs_one_shift = step.several and exponentials and not row.starts_from_cosines
-    if step.may_keep and step.chosen_products is None and (one_shift or not needs_one_shift):
-        kept = backend.scratch(step.batch.points, *step.weights.shape[:-1], step.samples)
-        step.inverses = {} if step.several and kept is not None else None
-    if one_shift:
-        # One shift for all tiles, and no running maximum: right unless a sum leaves the range of the type.
-        shift = backend.stop_gradient(_sweep(step.of_pilots(), None).shift) + _ABOVE
-        rest = _sweep(step, kept, shift=shift)
-        if backend.in_range(rest.total):
-            return rest, kept if step.chosen_products is None else step.chosen_products
-    rest = _sweep(step, kept)
-    if step.chosen_products is not None:
-        return rest, step.chosen_products
-    return rest, None if needs_one_shift else kept
+    """What the reduction gathers of all classes; and what is kept of these."""
+    several_exponentials = step.several and step.row.reduction.of_exponentials
+    shift = _common_shift(step) if several_exponentials else None
+    # Exponentials of several tiles are of use to the gradient only if they have one shift.
+    needs_shift, kept, out = several_exponentials and not step.of_cosines, step.chosen_products, None
+    if kept is None and step.may_keep and (shift is not None or not needs_shift):
+        kept = out = step.backend.scratch(step.batch.points, *step.weights.shape[:-1], step.samples)
+        step.inverses = {} if step.several and out is not None else None
+    if shift is not None:
+        rest = _sweep(step, out, shift=shift)
+        if step.backend.in_range(rest.total):
+            return rest, kept
+    return _sweep(step, out), None if needs_shift else kept
+
+
+def _common_shift(step: Step) -> Array | None:
+    """One shift for all tiles, and no running maximum: right unless a sum leaves the range of the type."""
+    if step.row.gate is not None or not step.backend.readable(step.batch.logit):
+        return None
+    return step.backend.stop_gradient(_sweep(step.of_pilots(), None).shift) + _ABOVE
 
 
 def _sweep(step: Step, out: Array | None, **shift: Array) -> Any:

@@ -38,7 +38,7 @@ class Gradient:
         self.g = g if saved.passed is None else xp.where(saved.passed, g, 0.0)
         self.fields = {field for name in needs & row.names.keys() for field, _ in row.names[name]}
         """Fields of the row or its reduction in which a gradient is needed, for options behind them."""
-        self.of_exponentials = saved.kept is not None and reduction.of_exponentials and not row.starts_from_cosines
+        self.of_exponentials = saved.kept is not None and reduction.of_exponentials and not step.of_cosines
         self.product = backend.bfloat16_product if step.gradient_products == "bfloat16" else backend.product
         self.joined = not step.several and label_joins(backend, step.inputs) and (
             row.normalize_weights or row.target is unchanged)
@@ -82,7 +82,9 @@ class Gradient:
         self.sums, (d_weights, self.d_bias) = self.backend.sweep(
             self._tile, SUM, (step.weights, step.bias, self.saved.kept, out), step.width)
         self.d_weights = d_weights if out is None else out
-        self.d_points = self._points() if "points" in self.sums else None
+        if "points" in self.sums and not self.joined:
+            self.sums["points"] = self._points(self.sums["points"])
+        self.d_points = self.sums.get("points")
 
     def _tile(self, first: Any, weights: Array, bias: Array | None, kept: Array | None, out: Array | None
               ) -> tuple[dict[str, Array], tuple[Array | None, Array | None]]:
@@ -145,13 +147,11 @@ class Gradient:
             return d_label
         return d_label + directions.label_unit * (self.gs * self.label_along * batch.embedding_length)[:, None]
 
-    def _points(self) -> Array:
+    def _points(self, of_rest: Array) -> Array:
         """∂p_i = g_i s Σ_j K_ij w_j."""
-        if self.joined:
-            return self.sums["points"]
-        by_label = self.label_pull[..., None] * self.step.batch.label_points
-        return self.sums["points"] * self.gs_rest[:, None] + (
-            by_label if self.step.batch.mix is None else self.xp.sum(by_label, axis=1))
+        of_label = self.label_pull[..., None] * self.step.batch.label_points
+        of_label = of_label if self.step.batch.mix is None else self.xp.sum(of_label, axis=1)
+        return of_rest * self.gs_rest[:, None] + of_label
 
     def embeddings(self) -> Array:
         """∂x_i: ∂p_i through the normalisation, or with what a free length changes; and what φ and R have of |x|."""

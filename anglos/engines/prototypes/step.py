@@ -69,6 +69,9 @@ class Step:
         """1 / |w| of tiles that were seen before, by their first class; None if they are not needed again."""
         self.chosen: Saved | None = None
         """What the forward pass chose, where all is computed again for its derivatives."""
+        self.chosen_products: Array | None = None
+        """The cosines or logits by which it chose; exponentials choose nothing."""
+        self.of_cosines = row.starts_from_cosines
 
     def start(self, chosen: Saved | None) -> None:
         """Begin the forward pass; or begin it again for its derivatives, with what was chosen."""
@@ -84,6 +87,8 @@ class Step:
             length = backend.same_number(chosen.length, length)
         self.directions, self.batch = directions, batch_of(backend, row, self.in_type, directions, length)
         self.statistic = None if chosen is None else chosen.statistic
+        if chosen is not None and (self.of_cosines or not row.reduction.of_exponentials):
+            self.chosen_products = chosen.kept
 
     def resume(self, saved: Saved, remembered: Remembered | None) -> None:
         """Begin the backward pass, with what the forward pass saved."""
@@ -95,12 +100,6 @@ class Step:
         """Without what is an input itself: its owner keeps that, or a copy, and may see that it was changed."""
         holds_input = any(part is array for part in self.batch for array in self.inputs.values())
         return Remembered(None if holds_input else self.batch, self.inverses)
-
-    @property
-    def chosen_products(self) -> Array | None:
-        """Cosines or logits by which choices were made; exponentials choose nothing."""
-        decide = self.row.starts_from_cosines or not self.row.reduction.of_exponentials
-        return self.chosen.kept if self.chosen is not None and decide else None
 
     def prototypes_of(self, first: Any, weights: Array) -> Prototypes:
         """Those of a tile, one a row, in the type of the arithmetic."""
@@ -116,26 +115,25 @@ class Step:
     def tile(self, first: Any, weights: Array, bias: Array | None, kept: Array | None = None, out: Array | None = None
              ) -> ClassTile:
         """The classes from the first on. Their products were kept, or are computed, and kept in `out`."""
-        backend, row, batch = self.backend, self.row, self.batch
-        prototypes, of_cosines = self.prototypes_of(first, weights), row.starts_from_cosines
+        backend, prototypes = self.backend, self.prototypes_of(first, weights)
         shape = prototypes.points.shape[0], self.samples
-        kept, out = (one if one is None else backend.xp.reshape(one, shape) for one in (kept, out))
+        kept = kept if kept is None or kept.ndim == 2 else backend.xp.reshape(kept, shape)
+        out = out if out is None or out.ndim == 2 else backend.xp.reshape(out, shape)
         again = kept is not None and self.chosen_products is not None
-        scratch = out
-        if scratch is None and (kept is None or again or not of_cosines):
-            scratch = self.scratch.take("product", prototypes.points, *shape)
-        if kept is None or again:
-            scale, others = (1.0, self.directions.unit) if of_cosines else (row.scale, batch.points)
-            made = products(backend, prototypes, others, scale, scratch)
-            if not of_cosines:
-                made = scratch = self._with_bias(made, bias)
-            kept = backend.same_number(kept, made) if again else store(out, made)
-        if of_cosines:
+        if self.of_cosines:
+            if kept is None or again:
+                cos = self._products(prototypes, self.directions.unit, 1.0, shape, out)
+                kept = backend.same_number(kept, cos) if again else store(out, cos)
             return self._curved(first, weights, bias, prototypes, kept)
-        return ClassTile(prototypes, self._tile(first, kept, scratch, out))
+        if kept is not None and not again:
+            scratch = self.scratch.take("product", prototypes.points, *shape)
+            return ClassTile(prototypes, self._tile(first, kept, scratch))
+        logits = self._with_bias(self._products(prototypes, self.batch.points, self.row.scale, shape, out), bias)
+        logits = backend.same_number(kept, logits) if again else store(out, logits)
+        return ClassTile(prototypes, self._tile(first, logits, logits, out))
 
     def _curved(self, first: Any, weights: Array, bias: Array | None, prototypes: Prototypes, cos: Any) -> ClassTile:
-        """Z = s |x| η(cos θ) + b of a tile, where cos θ may be what merges the cosines of several prototypes."""
+        """The logits z = s |x| η(cos θ) + b of a tile; cos θ may be what merges the cosines of several prototypes."""
         backend, row, cosines, mix, rest = self.backend, self.row, None, None, None
         option_slopes = NO_OPTIONS
         if row.merge is not None:
@@ -149,6 +147,11 @@ class Step:
             value, option_slopes = rest.value, rest.option_slopes
         logits = self._with_bias(row.scale * self.batch.embedding_length * value, bias)
         return ClassTile(prototypes, self._tile(first, logits, logits), cos, rest, cosines, mix, option_slopes)
+
+    def _products(self, prototypes: Prototypes, others: Array, scale: Any, shape: tuple[int, int], out: Array | None
+                  ) -> Array:
+        out = self.scratch.take("product", prototypes.points, *shape) if out is None else out
+        return products(self.backend, prototypes, others, scale, out)
 
     def _tile(self, first: Any, logits: Array, scratch: Array | None, kept: Array | None = None) -> Tile:
         return tile_of(self.backend, logits, self.labels, first, whole=self.only is not None, scratch=scratch,
@@ -164,7 +167,7 @@ class Step:
         xp, stride, step = self.backend.xp, max(1, self.classes // _PILOTS), copy(self)
         step.labels = xp.where(self.labels % stride == 0, self.labels // stride, -1)
         step.weights, step.bias = self.weights[::stride, ...], None if self.bias is None else self.bias[::stride]
-        step.classes, step.inverses, step.chosen = step.weights.shape[0], None, None
+        step.classes, step.inverses, step.chosen_products = step.weights.shape[0], None, None
         step.width = -(-step.classes // self.backend.tiles_at_once)
         step.scratch = Scratch(self.backend, several=False)
         return step
