@@ -20,6 +20,7 @@ import pytest
 from libraries import LIBRARIES, Library
 
 import anglos
+from anglos.call.kinds import has_gradient
 from anglos.engines import rowwise as _direct
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as _linear
@@ -99,15 +100,20 @@ def jax_library() -> Library:
     return LIBRARIES["jax"]()
 
 
+def roles(loss: Any) -> list[str | None]:
+    """What its arrays stand for, whatever they are called."""
+    return [loss.kinds[name].role for name in loss.arrays]
+
+
 KINDS: dict[str, Callable[[Any], bool]] = {
     "loss": lambda loss: True,
-    "head": lambda loss: loss.engine in (_prototypes, _linear) and "weights" in loss.arrays,
-    "layer": lambda loss: loss.arrays[:1] == ("embeddings",) and loss.arrays[2:] == ("labels",),
+    "head": lambda loss: loss.engine in (_prototypes, _linear) and has_gradient(loss.kinds[loss.arrays[1]]),
+    "layer": lambda loss: roles(loss)[:1] == ["embeddings"] and roles(loss)[2:] == ["labels"],
     "prototype": lambda loss: loss.engine in (_prototypes, _linear),
     "kept": lambda loss: "keep_bytes" in loss.defaults,
     "tiled": lambda loss: loss.engine is not _direct,
     "single": lambda loss: bool(loss.engine.SAMPLES_ARE_INDEPENDENT),
-    "two_towers": lambda loss: loss.arrays[:2] == ("queries", "keys"),
+    "two_towers": lambda loss: roles(loss)[:2] == ["queries", "keys"],
     "pair": lambda loss: not loss.engine.SAMPLES_ARE_INDEPENDENT,
     "labelled": lambda loss: "excluded_pairs" in loss.defaults,
 }

@@ -161,6 +161,14 @@ def per_class(loss: Loss[...], name: str) -> bool:
     return bool(loss.kinds[name].shapes[0].startswith("C"))
 
 
+def is_labels(loss: Loss[...], name: str) -> bool:
+    return bool(loss.kinds[name].role == "labels")
+
+
+def takes_labels(loss: Loss[...]) -> bool:
+    return any(is_labels(loss, name) for name in loss.arrays)
+
+
 def has_several(loss: Loss[...]) -> bool:
     """Whether every class has several prototypes."""
     return any("K" in loss.kinds[name].shapes[0] for name in loss.arrays)

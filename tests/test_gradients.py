@@ -19,6 +19,7 @@ from samples import (
     numbers,
     other_options,
     references,
+    takes_labels,
 )
 
 import anglos
@@ -182,7 +183,7 @@ def test_excluded_classes(loss_of: str) -> None:
     results = []
     for logits in (full, full[:, :2]):
         loss: Any = anglos.LOSSES[loss_of]
-        labels = [torch.tensor([1])] if "labels" in loss.arrays else []
+        labels = [torch.tensor([1])] if takes_labels(loss) else []
         for function in (loss, loss.plain):
             leaf = logits.clone().requires_grad_()
             value = function(leaf, *labels)

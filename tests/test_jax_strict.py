@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 from libraries import Library
-from samples import CLASSES, DIMENSION, LABELS, array_options, arrays, float_arrays, gentle, other_options, references
+from samples import (
+    CLASSES,
+    DIMENSION,
+    LABELS,
+    array_options,
+    arrays,
+    float_arrays,
+    gentle,
+    other_options,
+    references,
+    takes_labels,
+)
 
 import anglos
 from anglos import Loss
@@ -29,7 +40,7 @@ def strict(jax_library: Library) -> Iterator[None]:
 def test_eager_calls(loss: Loss[...], jax_library: Library) -> None:
     """With a row to be ignored, and its arrays in float32, of which the options are not."""
     inputs = arrays(loss, jax_library, dtype="float32")
-    if "labels" in loss.arrays:
+    if takes_labels(loss):
         inputs[-1] = inputs[-1].at[1].set(-100)
     options = {name: jnp.asarray(values[-1]) for name, values in array_options(loss).items()}
     wrt = (*float_arrays(loss), *options)

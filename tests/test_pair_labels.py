@@ -212,7 +212,7 @@ def test_gradient_in_options(labelled: Loss[...]) -> None:
     torch: Any = pytest.importorskip("torch")
     called: Any = labelled
     names = {name: values[0] for name, values in array_options(labelled).items() if name != "sample_weight"}
-    for more in ({}, {"mining": "batch_all"}) if labelled.name == "triplet" else ({},):
+    for more in ({}, {"mining": "batch_all"}) if "mining" in labelled.defaults else ({},):
         pairs = Pairs("weights", references=True, excluded=True)
         numbers = {name: np.asarray(value) for name, value in names.items()}
         _, gradients = pairs.call(called.value_and_grad, LIBRARIES["numpy"](), **numbers, **more, wrt=tuple(names))
@@ -224,11 +224,11 @@ def test_gradient_in_options(labelled: Loss[...]) -> None:
 
 def test_tiles_give_the_same_numbers(labelled: Loss[...], library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     for form in ("labels", "weights"):
-        pairs = Pairs(form, references=True, excluded=True)
-        value, gradients = pairs.call(labelled.value_and_grad, library, wrt=BOTH)
+        pairs, both = Pairs(form, references=True, excluded=True), (labelled.arrays[0], "reference_embeddings")
+        value, gradients = pairs.call(labelled.value_and_grad, library, wrt=both)
         with monkeypatch.context() as patch:
             patch.setattr(backend_of(gradients[0]), "tile_width", lambda *_: 3)
-            other, other_gradients = pairs.call(labelled.value_and_grad, library, wrt=BOTH)
+            other, other_gradients = pairs.call(labelled.value_and_grad, library, wrt=both)
         np.testing.assert_allclose(library.numpy(other), library.numpy(value), rtol=1e-13)
         for got, want in zip(other_gradients, gradients, strict=True):
             np.testing.assert_allclose(library.numpy(got), library.numpy(want), rtol=1e-11, atol=1e-13)

@@ -24,12 +24,15 @@ from samples import (
     float_arrays,
     gentle,
     hard_embeddings,
+    is_labels,
     leaves,
     made,
     numbers,
     other_options,
+    per_class,
     references,
     rowwise,
+    takes_labels,
 )
 
 import anglos
@@ -88,7 +91,7 @@ def test_tiles_of_any_width_give_the_same_numbers(
 def test_reductions_masks_and_weights(single: Loss[...], library: Library) -> None:
     """Every reduction × ignored rows × weights, against the rows one by one; gradients likewise."""
     loss, inputs = single, arrays(single, library)
-    has_labels = "labels" in loss.arrays
+    has_labels = takes_labels(loss)
     weight = np.linspace(0.5, 2.0, BATCH)
     ignored = np.asarray([False, True, False, False, True, False]) & has_labels
     fixed = rowwise(loss)
@@ -163,7 +166,7 @@ def test_a_second_batch(pair: Loss[...], library: Library) -> None:
         pytest.skip("takes no references")
     inputs, other = arrays(pair, library), references(pair, library)
     value, (d_embeddings, d_references) = pair.value_and_grad(
-        *inputs, **other, wrt=("embeddings", "reference_embeddings"))
+        *inputs, **other, wrt=(pair.arrays[0], "reference_embeddings"))
     assert np.isfinite(float(value))
     assert library.numpy(d_embeddings).any()
     d_references = library.numpy(d_references)
@@ -176,7 +179,7 @@ def test_a_second_batch(pair: Loss[...], library: Library) -> None:
 
 def test_ignored_rows_may_hold_anything(loss: Loss[...], library: Library) -> None:
     """Padding is often NaN."""
-    if "labels" not in loss.arrays:
+    if not takes_labels(loss):
         pytest.skip("takes no labels")
     inputs = [library.numpy(array).copy() for array in arrays(loss, library)]
     inputs[-1][2] = -100
@@ -193,7 +196,7 @@ def test_nothing_to_count_gives_zero(loss: Loss[...], library: Library) -> None:
     nothing = [library.array(library.numpy(array)[:0]) if loss.kinds[name].shape.startswith("B") else array
                for name, array in zip(loss.arrays, inputs, strict=True)]
     calls = [nothing]
-    if "labels" in loss.arrays:
+    if takes_labels(loss):
         calls.append([*inputs[:-1], library.array(np.full(BATCH, -100))])
     masked: dict[str, Any] = {}
     if "row_mask" in loss.defaults:
@@ -217,9 +220,10 @@ def test_hard_inputs_are_finite(loss: Loss[...], library: Library) -> None:
             continue  # the slope in a cosine of 1 is larger than all of them
         inputs = []
         for name, array in zip(loss.arrays, made(loss, named), strict=True):
-            if dtype == "float16" and name != "labels":
+            if dtype == "float16" and not is_labels(loss, name):
                 array = np.clip(array, -6e4, 6e4)
-            inputs.append(library.array(array) if name == "labels" else library.cast(library.array(array), dtype))
+            inputs.append(library.array(array) if is_labels(loss, name)
+                          else library.cast(library.array(array), dtype))
         for options in hard_options(loss):
             with np.errstate(all="raise"):
                 value, gradients = loss.value_and_grad(*fitting(inputs, options), **options)
@@ -234,7 +238,7 @@ def test_what_is_finite_raises_nothing(loss: Loss[...], library: Library) -> Non
     """Whatever np.errstate says: vectors, weights and options whose squares, products or digits vanish or overflow."""
     embeddings, weights, labels = hard_embeddings()
     named = {"embeddings": embeddings, "weights": weights, "labels": labels, "logits": 1e4 * np.eye(18, 5) - 1e-40}
-    inputs = [array if name == "labels" else library.cast(array, "float32")
+    inputs = [array if is_labels(loss, name) else library.cast(array, "float32")
               for name, array in zip(loss.arrays, map(library.array, made(loss, named)), strict=True)]
     options: dict[str, Any] = {}
     if "sample_weight" in loss.defaults:
@@ -320,9 +324,9 @@ def test_low_precision_is_computed_in_float32(head: Loss[...], library: Library)
     """Rounding cosines to bfloat16 and multiplying them by 64 would be wrong by 0.1."""
     exact = arrays(head, library, dtype="float32")
     for dtype in library.low_precision:
-        stored = [array if name == "labels" else library.cast(array, dtype)
+        stored = [array if is_labels(head, name) else library.cast(array, dtype)
                   for array, name in zip(exact, head.arrays, strict=True)]
-        same = [array if name == "labels" else library.cast(array, "float32")
+        same = [array if is_labels(head, name) else library.cast(array, "float32")
                 for array, name in zip(stored, head.arrays, strict=True)]
         value, gradients = head.value_and_grad(*stored)
         wanted, wanted_gradients = head.value_and_grad(*same)
@@ -336,7 +340,7 @@ def test_low_precision_is_computed_in_float32(head: Loss[...], library: Library)
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64"])
 def test_labels_of_any_integer_type(loss: Loss[...], library: Library, dtype: str) -> None:
     """With more classes than a uint8 can count."""
-    if "labels" not in loss.arrays:
+    if not takes_labels(loss):
         pytest.skip("takes no labels")
     random = np.random.default_rng(0)
     named = {"embeddings": random.normal(size=(BATCH, 4)), "weights": random.normal(size=(300, 4)),
@@ -348,7 +352,7 @@ def test_labels_of_any_integer_type(loss: Loss[...], library: Library, dtype: st
 
 def test_labels_of_64_bits_are_not_wrapped(loss: Loss[...], library: Library) -> None:
     """As −100 they would be ignored; as another number they could be a class."""
-    if "labels" not in loss.arrays:
+    if not takes_labels(loss):
         pytest.skip("takes no labels")
     *inputs, labels = arrays(loss, library)
     for number in (2**64 - 100, 2**63, 2**64 - 1):
@@ -675,9 +679,9 @@ def _cosines(x: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 def test_normalised_gradients_of_pairs_are_orthogonal(pair: Loss[...], library: Library) -> None:
-    if pair.name in ("n_pair", "nce", "batch_coco"):
-        pytest.skip("not normalised, or only after a mean")
     inputs = arrays(pair, library)
+    if not getattr(pair.row(*inputs, **pair.defaults), "normalize", False):
+        pytest.skip("not normalised, or only after a mean")
     for array, gradient in zip(leaves(pair, inputs), pair.value_and_grad(*inputs)[1], strict=True):
         along = np.sum(library.numpy(array) * library.numpy(gradient), axis=-1)
         assert np.abs(along).max() < 1e-12
@@ -721,14 +725,15 @@ def test_nan_and_infinity_are_never_a_number(loss: Loss[...], library: Library, 
         if inputs[position].dtype.kind != "f":
             continue
         spoilt = [array.copy() for array in inputs]
-        spoilt[position][LABELS[2] if name == "centers" else 2, ...] = bad
+        of_class, is_weight = per_class(loss, name), loss.kinds[name].role == "weights"
+        spoilt[position][LABELS[2] if of_class and not is_weight else 2, ...] = bad
         rows = library.numpy(loss(*map(library.array, spoilt), reduction="none"))
-        everyone = np.ones(len(rows), dtype=bool)
-        affected = {"weights": everyone, "prototypes": everyone, "centers": LABELS[2] == LABELS}.get(
-            name, np.arange(len(rows)) == 2)
-        if loss.name == "proxy_anchor":
-            affected = everyone if name == "embeddings" else np.arange(len(rows)) == 2
-        if bad == np.inf and name in ("weights", "prototypes"):
+        affected = np.arange(len(rows)) == 2
+        if of_class and len(rows) == BATCH:
+            affected = np.ones(BATCH, dtype=bool) if is_weight else LABELS[2] == LABELS
+        elif not of_class and len(rows) == CLASSES:  # one number of every proxy
+            affected = np.ones(CLASSES, dtype=bool)
+        if bad == np.inf and is_weight:
             # A logit of −∞ only leaves its class out.
             assert not np.isfinite(rows).all(), rows
         else:
