@@ -10,7 +10,7 @@ from anglos.engines.prototypes.step import Step as _Step
 
 SAMPLES_ARE_INDEPENDENT = False
 ROLES: tuple[tuple[str, ...], ...] = (("embeddings", "labels"),)
-count, unpack = _prototypes.count, _prototypes.unpack
+count = _prototypes.count
 
 
 class Step(NamedTuple):
@@ -34,6 +34,11 @@ def prepare(backend: Backend, row: Row, inputs: dict[str, Array], **others: Any)
         return Step(backend, row, inputs, None, None)
     of_means, given, share = _with_centroids(backend, row, inputs)
     return Step(backend, row, inputs, share, _prototypes.prepare(backend, of_means, given, **others))
+
+
+def unpack(row: Row, arrays: tuple[Array, ...]) -> Any:
+    """The record of engine 1; without samples there was none."""
+    return _prototypes.unpack(row, arrays) if arrays else ()
 
 
 def forward(step: Step) -> tuple[Array, Any]:
