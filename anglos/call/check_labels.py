@@ -8,7 +8,7 @@ from anglos.call.check import refuse
 from anglos.engines.groups import repeat_themselves
 
 
-def check_labels(loss: str, backend: Backend, labels: Any, classes: int, ignore_index: int) -> bool:
+def check_labels(loss: str, backend: Backend, name: str, labels: Any, classes: int, ignore_index: int) -> bool:
     """Whether all labels are known to be classes; one that is neither that nor ignored is refused, if readable."""
     if labels.shape[0] == 0:
         return True
@@ -20,7 +20,7 @@ def check_labels(loss: str, backend: Backend, labels: Any, classes: int, ignore_
         outside = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
         if bool(xp.any(outside)):
             where = int(xp.argmax(xp.astype(outside, backend.index_type)))
-            refuse(loss, "labels", ValueError, f"held {int(labels[where])} at position {where}",
+            refuse(loss, name, ValueError, f"held {int(labels[where])} at position {where}",
                    f"0 to {classes - 1}, or ignore_index = {ignore_index}")
     return inside and not 0 <= ignore_index < classes
 
@@ -46,7 +46,7 @@ def check_groups(loss: str, backend: Backend, name: str, labels: Any, index: Any
     return bounds is not None
 
 
-def check_pair_weights(loss: str, backend: Backend, weights: Any) -> bool:
+def check_pair_weights(loss: str, backend: Backend, name: str, weights: Any) -> bool:
     """Whether weights of positives are known to be from 0 and finite; others are refused, if readable."""
     if 0 in weights.shape:
         return True
@@ -55,6 +55,6 @@ def check_pair_weights(loss: str, backend: Backend, weights: Any) -> bool:
         return False
     low, high = bounds
     if not 0.0 <= low <= high < math.inf:
-        refuse(loss, "labels", ValueError, f"held {low if not low >= 0.0 else high:g}",
-                "weights of positives from 0, and finite")
+        refuse(loss, name, ValueError, f"held {low if not low >= 0.0 else high:g}",
+               "weights of positives from 0, and finite")
     return True

@@ -98,7 +98,7 @@ class Loss(Generic[Options]):
             like = inputs[self.arrays[0]]
             with plan.backend.errstate():
                 inputs[name] = plan.backend.asarray(number, like, float_type(plan.backend.xp, like))
-        samples, inputs = samples_of(self.name, plan.backend, plan.contents.kinds, inputs,
+        samples, inputs = samples_of(self.name, plan.backend, plan.contents, inputs,
                                      self.engine.SAMPLES_ARE_INDEPENDENT, plan.classes, plan.ignore_index)
         return _Call(plan, tuple(inputs.values()), samples)
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import Array
+from anglos.call.check import Contents
 from anglos.call.check_labels import check_groups, check_labels, check_pair_weights
 from anglos.engines.groups import are_weights, repeat_themselves, takes_part
 
@@ -19,17 +20,19 @@ class Samples(NamedTuple):
     """What a sample adds to the mean's divisor, times its weight, where the engine does not say; None for 1."""
 
 
-def samples_of(caller: str, backend: Backend, kinds: Mapping[str, Any], inputs: dict[str, Array], independent: bool,
+def samples_of(caller: str, backend: Backend, contents: Contents, inputs: dict[str, Array], independent: bool,
                classes: Any, ignore_index: Any) -> tuple[Samples, dict[str, Array]]:
     """Which samples count and how much; and the arrays, with labels that can be used, and zeros where none counts."""
-    samples = Samples(inputs.pop("sample_weight", None), None)
-    if "labels" in inputs and not independent:
-        samples, inputs = samples_of_groups(caller, backend, inputs, classes, ignore_index, samples.weight)
-    elif "labels" in inputs and kinds["labels"].dtype == "integral":
-        samples, inputs["labels"] = samples_of_labels(caller, backend, inputs["labels"], classes, ignore_index,
-                                                      samples.weight, inputs.get("class_weight"))
-    elif "row_mask" in inputs:
-        samples = masked_samples(backend.xp, inputs["row_mask"], samples.weight)
+    kinds, named = contents.kinds, contents.named
+    samples, labels = Samples(inputs.pop("sample_weight", None), None), named.get("labels")
+    if labels is not None and not independent:
+        samples, inputs = samples_of_groups(caller, backend, named, inputs, classes, ignore_index, samples.weight)
+    elif labels is not None and kinds[labels].dtype == "integral":
+        class_weight = inputs[named["class_weight"]] if "class_weight" in named else None
+        samples, inputs[labels] = samples_of_labels(caller, backend, inputs[labels], classes, ignore_index,
+                                                    samples.weight, class_weight, labels)
+    elif "row_mask" in named:
+        samples = masked_samples(backend.xp, inputs[named["row_mask"]], samples.weight)
     if samples.counted is not None:
         inputs = {name: zero_elsewhere(backend.xp, kinds[name], array, samples.counted)
                   for name, array in inputs.items()}
@@ -37,10 +40,11 @@ def samples_of(caller: str, backend: Backend, kinds: Mapping[str, Any], inputs: 
 
 
 def samples_of_labels(caller: str, backend: Backend, labels: Array, classes: int, ignore_index: int,
-                      sample_weight: Array | None, class_weight: Array | None = None) -> tuple[Samples, Array]:
+                      sample_weight: Array | None, class_weight: Array | None = None, name: str = "labels"
+                      ) -> tuple[Samples, Array]:
     """Which samples count and how much, and labels that can be looked up; wrong ones are refused where readable."""
     labels = backend.as_index(labels)
-    if check_labels(caller, backend, labels, classes, ignore_index):
+    if check_labels(caller, backend, name, labels, classes, ignore_index):
         samples = Samples(sample_weight, None)
     else:
         samples, labels = unchecked_samples(backend.xp, labels, classes, ignore_index, sample_weight)
@@ -49,32 +53,32 @@ def samples_of_labels(caller: str, backend: Backend, labels: Array, classes: int
     return samples, labels
 
 
-def samples_of_groups(caller: str, backend: Backend, inputs: dict[str, Array], classes: int | None, ignore_index: int,
-                      sample_weight: Array | None) -> tuple[Samples, dict[str, Array]]:
+def samples_of_groups(caller: str, backend: Backend, named: Mapping[str, str], inputs: dict[str, Array],
+                      classes: int | None, ignore_index: int, sample_weight: Array | None
+                      ) -> tuple[Samples, dict[str, Array]]:
     """The same where labels are compared with each other, and any integer is one, or with the numbers of proxies."""
-    xp, inputs = backend.xp, dict(inputs)
-    if are_weights(xp, inputs["labels"]):
-        return Samples(_sample_weights(caller, backend, inputs["labels"], sample_weight), None), inputs
+    xp, inputs, name = backend.xp, dict(inputs), named["labels"]
+    if are_weights(xp, inputs[name]):
+        return Samples(_sample_weights(caller, backend, name, inputs[name], sample_weight), None), inputs
     unseen = []
-    for name in {"labels", "reference_labels"} & inputs.keys():
-        given, inputs[name] = inputs[name], backend.as_index(inputs[name])
-        seen = check_groups(caller, backend, name, given, inputs[name], ignore_index)
-        if not seen and 0 not in inputs[name].shape:
-            unseen.append(name)
-    labels = inputs["labels"]
+    for one in [named[role] for role in ("labels", "reference_labels") if role in named]:
+        given, inputs[one] = inputs[one], backend.as_index(inputs[one])
+        seen = check_groups(caller, backend, one, given, inputs[one], ignore_index)
+        if not seen and 0 not in inputs[one].shape:
+            unseen.append(one)
+    labels = inputs[name]
     counted = takes_part(xp, labels, ignore_index)
     if classes is not None:  # one loss per proxy
-        if not check_labels(caller, backend, labels, classes, ignore_index):
-            inside = (labels >= 0) & (labels < classes) | ~counted
-            inputs["embeddings"] = xp.where(inside[:, None], xp.where(counted[:, None], inputs["embeddings"], 0.0),
-                                            math.nan)
+        if not check_labels(caller, backend, name, labels, classes, ignore_index):
+            inside, points = (labels >= 0) & (labels < classes) | ~counted, named["embeddings"]
+            inputs[points] = xp.where(inside[:, None], xp.where(counted[:, None], inputs[points], 0.0), math.nan)
         return Samples(None, None), inputs
     samples = masked_samples(xp, counted, sample_weight)
-    if "labels" in unseen:
+    if name in unseen:
         beyond = labels == xp.iinfo(labels.dtype).max
         beyond = beyond if labels.ndim == 1 else xp.any(beyond, axis=1)
         samples = samples._replace(weight=xp.where(beyond, math.nan, samples.weight))
-    for several in (inputs[name] for name in unseen if inputs[name].ndim == 2):
+    for several in (inputs[one] for one in unseen if inputs[one].ndim == 2):
         few = repeat_themselves(several, xp.min(several), xp.max(several), ignore_index)
         samples = samples._replace(weight=xp.where(few, math.nan, samples.weight))
     return samples, inputs
@@ -86,9 +90,10 @@ def masked_samples(xp: Any, mask: Array, sample_weight: Array | None) -> Samples
     return Samples(xp.where(mask, weight, 0.0), mask)
 
 
-def _sample_weights(caller: str, backend: Backend, pair_weights: Array, sample_weight: Array | None) -> Array | None:
+def _sample_weights(caller: str, backend: Backend, name: str, pair_weights: Array, sample_weight: Array | None
+                    ) -> Array | None:
     """The weights of samples; NaN where a sample's weights of pairs may not be looked at and are wrong."""
-    if check_pair_weights(caller, backend, pair_weights):
+    if check_pair_weights(caller, backend, name, pair_weights):
         return sample_weight
     xp = backend.xp
     least, most, total = (of(pair_weights, axis=1) for of in (xp.min, xp.max, xp.sum))  # the sum of a NaN is NaN

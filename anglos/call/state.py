@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import Array
 from anglos.call.check import check_values
+from anglos.call.kinds import by_role
 from anglos.call.samples import Samples, reduce, samples_of_labels
 
 _IGNORED = -100
@@ -43,9 +44,10 @@ class Batch(NamedTuple):
 @contextmanager
 def batch_of(update: str, kinds: Mapping[str, Any], **values: Any) -> Iterator[Batch]:
     """The values, checked against their kinds; inside, arithmetic is that of a loss, as out of reach of autocast."""
-    backend, arrays, static, sizes, _ = check_values(update, kinds, values)
-    samples = Samples(None, None)
-    if "labels" in arrays:
-        samples, arrays["labels"] = samples_of_labels(update, backend, arrays["labels"], sizes["C"], _IGNORED, None)
+    backend, arrays, static, sizes, kinds = check_values(update, kinds, values)
+    samples, labels = Samples(None, None), by_role({name: kinds[name] for name in arrays}).get("labels")
+    if labels is not None:
+        samples, arrays[labels] = samples_of_labels(update, backend, arrays[labels], sizes["C"], _IGNORED, None,
+                                                    name=labels)
     with backend.plain(tuple(arrays.values())):
         yield Batch(backend, {**static, **arrays}, sizes, samples)

@@ -82,7 +82,8 @@ def _select(mining: str, embeddings: Array, labels: Array, distance: str, normal
     backend, inputs, static, sizes, _ = check_values(name, _KINDS, values)
     margin = inputs.pop("margin", margin)
     with backend.untracked(tuple(inputs.values())):
-        samples, inputs = samples_of_groups(name, backend, inputs, None, -100, None)
+        named = dict(zip(inputs, inputs, strict=True))
+        samples, inputs = samples_of_groups(name, backend, named, inputs, None, -100, None)
         if 0 in (sizes["B"], sizes.get("N")):
             return (backend.xp.astype(inputs["embeddings"][:0, 0], backend.index_type),) * 3
         terms = partial(chosen_terms, mining=mining, margin=margin, soft=False, active=False)
