@@ -45,7 +45,7 @@ from anglos import define
 
 @define.pairs(formula="ℓ = ½ β (1 − cos θ_p)² + ½ cos² θ_n", paper="nobody 2026")
 def throw_away_pairs(
-    embeddings: define.Embeddings, labels: define.Groups, /, *,
+    points: define.Embeddings, groups: define.Groups, /, *,
     beta: define.PositiveFactor = 3.0, scale: define.Probability = 0.9,
     sample_weight: define.SampleWeight = None, ignore_index: int = -100, reduction: define.Reduction = "mean",
 ) -> define.PairRow:
