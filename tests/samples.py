@@ -7,7 +7,8 @@ import numpy as np
 from libraries import Array, Library
 
 from anglos import Loss
-from anglos.call.kinds import ArrayOf, Integer, Number, Pair, Signs, has_gradient
+from anglos.call.kinds import ArrayOf, Number, Signs, has_gradient
+from anglos.call.static_kinds import Integer, Pair
 
 BATCH, CLASSES, DIMENSION = 6, 5, 4
 LABELS = np.asarray([0, 3, 0, 1, 4, 3])

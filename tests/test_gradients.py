@@ -24,7 +24,7 @@ from samples import (
 
 import anglos
 from anglos import Loss
-from anglos.call.kinds import Pair
+from anglos.call.static_kinds import Pair
 
 
 def calls(loss: Loss[...]) -> list[dict[str, Any]]:

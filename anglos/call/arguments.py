@@ -4,7 +4,8 @@ import math
 from functools import partial
 from typing import Annotated, Any, Literal, Protocol
 
-from anglos.call.kinds import ArrayOf, Integer, Number, OneOf, Pair, Signs
+from anglos.call.kinds import ArrayOf, Number, Signs
+from anglos.call.static_kinds import Integer, OneOf, Pair
 
 
 class Array(Protocol):

@@ -18,7 +18,8 @@ from anglos.call.common import (
     ProxyCommon,
     annotations_of,
 )
-from anglos.call.kinds import by_role, describe, kind_of
+from anglos.call.kinds import by_role, describe
+from anglos.call.static_kinds import kind_of
 from anglos.engines import rowwise
 from anglos.engines.contract import Engine
 from anglos.engines.pairs import engine as pairs

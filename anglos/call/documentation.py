@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any
 
-from anglos.call.kinds import ArrayOf, Integer, Number, OneOf, Pair, Signs, spell
+from anglos.call.kinds import ArrayOf, Number, Signs, spell
+from anglos.call.static_kinds import Integer, OneOf, Pair
 
 _WIDTH = 116
 

@@ -1,10 +1,10 @@
-"""What an argument may be: arrays, numbers, words. Losses say so in annotations, by the names of `arguments.py`."""
+"""What an argument may be: arrays, and numbers that may be arrays. Losses say so by the names of `arguments.py`."""
 
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 from anglos.arrays.library import Spec
 
@@ -158,72 +158,6 @@ class Number(Kind):
         if "radians" in self.what and number > self.high:
             hint = f" (if that is in degrees: math.radians({number:g}) is {math.radians(number):.4f})"
         refuse(ValueError, f"{verb} {number:g}", f"{self}{hint}")
-
-
-@dataclass(frozen=True)
-class OneOf(Kind):
-    """One of a few values: those given, else those of the annotated type."""
-
-    choices: tuple[Any, ...] = ()
-    because: str = ""
-    without: "tuple[str, OneOf] | None" = None  # a role, and the kind in place of this where it is not taken
-
-    def __str__(self) -> str:
-        several = "one of " if len(self.choices) > 1 else ""
-        return several + ", ".join(map(repr, self.choices)) + self.because
-
-    def static(self, refuse: Refuse, value: Any) -> Any:
-        """The value if it is one of them."""
-        for choice in self.choices:
-            if type(value) is type(choice) and value == choice:
-                return value
-        return refuse(ValueError, f"was {describe(value)}", str(self))
-
-
-@dataclass(frozen=True)
-class Integer(Kind):
-    """An integer from low, and less than the other."""
-
-    low: int = -(2**31)
-    below: int = 2**31
-
-    def __str__(self) -> str:
-        return "an integer" + (f" from {self.low}" if self.low >= 0 else "")
-
-    def static(self, refuse: Refuse, value: Any) -> int:
-        """The value if it is one."""
-        if isinstance(value, bool) or not isinstance(value, (int, numbers.Integral)):
-            refuse(TypeError, f"was {describe(value)}", str(self))
-        number = int(value)
-        if not self.low <= number < self.below:
-            refuse(ValueError, f"was {number}", f"{self} below 2**{self.below.bit_length() - 1}")
-        return number
-
-
-@dataclass(frozen=True)
-class Pair(Kind):
-    """Two numbers, the first the smaller."""
-
-    number: Number
-
-    def static(self, refuse: Refuse, value: Any) -> tuple[float, float]:
-        """The value if it is that."""
-        if not isinstance(value, (tuple, list)) or len(value) != 2:
-            refuse(TypeError, f"was {describe(value)}", f"a pair of numbers, each {self.number}")
-        first, second = (self.number.static(refuse, one) for one in value)
-        if first >= second:  # type: ignore[operator]
-            refuse(ValueError, f"was {tuple(value)}", "the first to be the smaller")
-        return first, second  # type: ignore[return-value]
-
-
-def kind_of(annotation: Any) -> Any:
-    """The kind that a parameter's annotation stands for."""
-    if get_origin(annotation) is Annotated:
-        annotated, kind = get_args(annotation)[:2]
-        return replace(kind, choices=kind_of(annotated).choices) if kind == OneOf(text=kind.text) else kind
-    if get_origin(annotation) is Literal:
-        return OneOf(get_args(annotation))
-    return {bool: OneOf((True, False)), int: Integer()}[annotation]
 
 
 def by_role(kinds: Mapping[str, Any]) -> dict[str, str]:

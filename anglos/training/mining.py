@@ -13,8 +13,9 @@ from functools import partial
 from anglos.arrays.library import Array
 from anglos.call.arguments import DistanceName, Embeddings, ExcludedPairs, Groups, ReferenceEmbeddings, ReferenceLabels
 from anglos.call.check import check_values
-from anglos.call.kinds import Number, kind_of
+from anglos.call.kinds import Number
 from anglos.call.samples import samples_of_groups
+from anglos.call.static_kinds import kind_of
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.step import step_of
 from anglos.engines.pairs.tile import compare
