@@ -13,17 +13,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.arrays.scratch import store
-from anglos.engines.numerics import Array, beyond_larger, is_number, largest_finite, sigmoid, softplus
+from anglos.engines.exponentials import Exponentials, LogSumExp, log_of, rest_shares, rest_terms
+from anglos.engines.numerics import Array, beyond_larger, is_number, sigmoid, softplus
 from anglos.engines.tile import Tile, sum_of_rest
-
-
-class LogSumExp(NamedTuple):
-    """Of the rest so far: a shift near the largest logit, Σ e^(z − shift), and if asked for Σ z; each (B,)."""
-
-    shift: Array
-    total: Array
-    sum: Array | None = None
 
 
 class Sums:
@@ -34,21 +26,6 @@ class Sums:
 
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
-
-
-class Exponentials:
-    """A reduction whose parts are log-sum-exps."""
-
-    name: ClassVar[str] = "log-sum-exp"
-    of_exponentials: ClassVar[bool] = True
-
-    def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
-        if a.shift is b.shift:
-            shift, total = a.shift, a.total + b.total
-        else:
-            shift = xp.where(a.shift > b.shift, a.shift, b.shift)
-            total = a.total * xp.exp(a.shift - shift) + b.total * xp.exp(b.shift - shift)
-        return LogSumExp(shift, total, None if a.sum is None else a.sum + b.sum)
 
 
 class _OfCrossEntropy(NamedTuple):
@@ -83,7 +60,7 @@ class CrossEntropy(Exponentials):
 
     def value(self, backend: Backend, gathered: LogSumExp, label_logit: Array, classes: int
               ) -> tuple[Array, _OfCrossEntropy]:
-        rest, total = _finish(backend, gathered)
+        rest, total = log_of(backend, gathered)
         surprise = softplus(backend, rest - label_logit)
         if not self.smooths:
             return surprise, _OfCrossEntropy(surprise, rest, label_logit, total)
@@ -141,7 +118,7 @@ class ExcludedPositive(Exponentials):
     def value(self, backend: Backend, gathered: LogSumExp, label_logit: Array, classes: int
               ) -> tuple[Array, _OfExcludedPositive]:
         """ℓ, 0 where there is no other class."""
-        xp, (rest, total) = backend.xp, _finish(backend, gathered)
+        xp, (rest, total) = backend.xp, log_of(backend, gathered)
         some = rest != -math.inf
         rest = xp.where(some, rest, 0.0)
         return xp.where(some, rest - label_logit, 0.0), _OfExcludedPositive(rest, some, total)
@@ -226,27 +203,3 @@ class Squares(Sums):
     def rest_slope(self, backend: Backend, saved: _OfSquares, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = z_j."""
         return tile.with_label(1.0 * tile.logits, 0.0)
-
-
-def rest_terms(backend: Backend, tile: Tile, shift: Array | None) -> tuple[Array, Array]:
-    """A shift, by default the largest logit of the rest, and Σ_{j≠y} e^(z_j − shift), (B,); its terms may be kept."""
-    xp, rest = backend.xp, tile.with_label(tile.logits, -math.inf)
-    if shift is None:
-        # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
-        shift = backend.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
-    return shift, xp.sum(store(tile.kept, backend.exponential(rest, shift)), axis=0)
-
-
-def rest_shares(backend: Backend, tile: Tile, total: Array) -> Array:
-    """e^(z_j − total), from the same masked logits as in `rest_terms`: a compiler need not keep others."""
-    return backend.probability(tile.with_label(tile.logits, -math.inf), total, out=tile.scratch)
-
-
-def _finish(backend: Backend, gathered: LogSumExp) -> tuple[Array, Array]:
-    """The log-sum-exp, −∞ of nothing; and the total as a divisor, 1 of nothing."""
-    xp, total = backend.xp, gathered.total
-    if backend.surely_above(total, 0.0):
-        return gathered.shift + xp.log(total), total
-    nothing = total == 0.0  # and not "> 0": a NaN must stay one
-    total = xp.where(nothing, 1.0, total)
-    return xp.where(nothing, -math.inf, gathered.shift + xp.log(total)), total

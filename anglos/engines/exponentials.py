@@ -1,0 +1,58 @@
+"""Σ e^z over the classes, a tile at a time: all that a softmax does with T × B numbers is `rest_terms`, and then
+`rest_shares` for the gradient. A backend that fuses them with the product before them would do so here.
+"""
+
+import math
+from typing import Any, ClassVar, NamedTuple
+
+from anglos.arrays.backend import Backend
+from anglos.arrays.scratch import store
+from anglos.engines.numerics import Array, largest_finite
+from anglos.engines.tile import Tile
+
+
+class LogSumExp(NamedTuple):
+    """Of the rest so far: a shift near the largest logit, Σ e^(z − shift), and if asked for Σ z; each (B,)."""
+
+    shift: Array
+    total: Array
+    sum: Array | None = None
+
+
+class Exponentials:
+    """A reduction whose parts are log-sum-exps."""
+
+    name: ClassVar[str] = "log-sum-exp"
+    of_exponentials: ClassVar[bool] = True
+
+    def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
+        if a.shift is b.shift:
+            shift, total = a.shift, a.total + b.total
+        else:
+            shift = xp.where(a.shift > b.shift, a.shift, b.shift)
+            total = a.total * xp.exp(a.shift - shift) + b.total * xp.exp(b.shift - shift)
+        return LogSumExp(shift, total, None if a.sum is None else a.sum + b.sum)
+
+
+def rest_terms(backend: Backend, tile: Tile, shift: Array | None) -> tuple[Array, Array]:
+    """A shift, by default the largest logit of the rest, and Σ_{j≠y} e^(z_j − shift), (B,); its terms may be kept."""
+    xp, rest = backend.xp, tile.with_label(tile.logits, -math.inf)
+    if shift is None:
+        # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
+        shift = backend.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
+    return shift, xp.sum(store(tile.kept, backend.exponential(rest, shift)), axis=0)
+
+
+def rest_shares(backend: Backend, tile: Tile, total: Array) -> Array:
+    """e^(z_j − total), from the same masked logits as in `rest_terms`: a compiler need not keep others."""
+    return backend.probability(tile.with_label(tile.logits, -math.inf), total, out=tile.scratch)
+
+
+def log_of(backend: Backend, gathered: LogSumExp) -> tuple[Array, Array]:
+    """The log-sum-exp, −∞ of nothing; and the total as a divisor, 1 of nothing."""
+    xp, total = backend.xp, gathered.total
+    if backend.surely_above(total, 0.0):
+        return gathered.shift + xp.log(total), total
+    nothing = total == 0.0  # and not "> 0": a NaN must stay one
+    total = xp.where(nothing, 1.0, total)
+    return xp.where(nothing, -math.inf, gathered.shift + xp.log(total)), total
