@@ -4,8 +4,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from anglos.arrays.backend import Backend
-from anglos.call.plan import Plan
+from anglos.arrays.backend import Backend, Computation
 
 
 class _Namespace:
@@ -58,12 +57,12 @@ class Mlx(Backend):
     def place(self, whole: Any, part: mx.array, first: int, count: int) -> list[mx.array]:
         return [*(whole or ()), part]
 
-    def differentiable(self, plan: Plan, arrays: tuple[mx.array, ...]) -> tuple[mx.array, tuple[mx.array, ...]]:
+    def differentiable(self, plan: Computation, arrays: tuple[mx.array, ...]) -> tuple[mx.array, tuple[mx.array, ...]]:
         per_sample, residuals = _differentiable(plan)(arrays)
         return per_sample, tuple(map(mx.stop_gradient, residuals))
 
 
-def _differentiable(plan: Plan) -> Any:
+def _differentiable(plan: Computation) -> Any:
     """`plan.forward`; its gradient is a function of its own, since the residuals are constants to MLX.
 
     The gradient takes them as they are; the gradient of the gradient computes them again.

@@ -6,10 +6,36 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 from anglos.arrays.library import Array, Library
 from anglos.arrays.monoid import Monoid
+
+
+class Computation(Protocol):
+    """A loss of arrays with its gradient, as automatic differentiation is told of it. Hashable: `call.plan.Plan`."""
+
+    @property
+    def name(self) -> str:
+        """Of the loss."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the arrays."""
+
+    @property
+    def with_gradient(self) -> frozenset[str]:
+        """Of the names, those of what the loss may be differentiated by."""
+
+    def value(self, arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        """As `forward`, where no gradient will follow."""
+
+    def forward(self, arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        """The loss of every sample, (B,), and residuals: a cache for `backward`."""
+
+    def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...], needs: frozenset[str], *,
+                 anew: bool = False) -> dict[str, Array]:
+        """∂(Σ g_i ℓ_i) by name; anew: without residuals, to be differentiated again."""
 
 
 class Backend(Library):
@@ -208,10 +234,9 @@ class Backend(Library):
         whole[first:first + part.shape[0], ...] = part
         return whole
 
-    def differentiable(self, plan: Any, arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+    def differentiable(self, plan: Computation, arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         """`plan.forward`, the first of it registered with the library's automatic differentiation if it has one."""
-        found: tuple[Array, tuple[Array, ...]] = plan.value(arrays)
-        return found
+        return plan.value(arrays)
 
     def errstate(self) -> AbstractContextManager[Any]:
         """Around all arithmetic: overflow and underflow are handled, and NumPy neither warns nor raises.

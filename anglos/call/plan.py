@@ -85,6 +85,11 @@ class Plan:
     def __hash__(self) -> int:
         return self._hash
 
+    @property
+    def name(self) -> str:
+        """Of the loss."""
+        return self.loss.name
+
     def prepare(self, arrays: tuple[Array, ...], *, residuals: tuple[Array, ...] | None = None, anew: bool = False,
                 remembered: Any = None, keeps: bool = True) -> Any:
         """The step of the engine, which both passes start from.

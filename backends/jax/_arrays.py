@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anglos.arrays.backend import Backend
+from anglos.arrays.backend import Backend, Computation
 from anglos.arrays.library import Library, Spec
 from anglos.arrays.monoid import Monoid
-from anglos.call.plan import Plan
 
 from ._derivatives import differentiable, usual_promotion
 
@@ -119,7 +118,7 @@ class Jax(Backend):
         (state, whole), _ = jax.lax.scan(step, (state, whole), jnp.arange(first, classes, width, dtype=self.index_type))
         return state, whole
 
-    def differentiable(self, plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, tuple[Any, ...]]:
+    def differentiable(self, plan: Computation, arrays: tuple[jax.Array, ...]) -> tuple[Any, tuple[Any, ...]]:
         return differentiable(plan, arrays)
 
     def plain(self, arrays: tuple[jax.Array, ...]) -> AbstractContextManager[Any]:

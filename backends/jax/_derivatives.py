@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from anglos.call.plan import Plan
+from anglos.arrays.backend import Computation
 
 
 @contextmanager
@@ -20,18 +20,18 @@ def usual_promotion() -> Iterator[None]:
 # Each enters by itself: JAX may trace any of them long after the call, as for the gradient of a scan.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 @usual_promotion()
-def _differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:
+def _differentiable(plan: Computation, arrays: tuple[jax.Array, ...]) -> Any:
     return plan.forward(arrays)
 
 
 @usual_promotion()
-def _forward(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, Any]:
+def _forward(plan: Computation, arrays: tuple[jax.Array, ...]) -> tuple[Any, Any]:
     per_sample, residuals = plan.forward(arrays)
     return (per_sample, residuals), (arrays, residuals)
 
 
 @usual_promotion()
-def _backward(plan: Plan, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]:
+def _backward(plan: Computation, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]:
     (arrays, residuals), (g, _) = saved, cotangents
     # All of them: under jit, what nobody uses is not computed.
     gradients = plan.backward(g, arrays, residuals, plan.with_gradient)
@@ -54,18 +54,18 @@ def _varying(array: jax.Array) -> frozenset[str]:
 _differentiable.defvjp(_forward, _backward)
 
 
-def differentiable(plan: Plan, arrays: tuple[jax.Array, ...]) -> tuple[Any, tuple[Any, ...]]:
+def differentiable(plan: Computation, arrays: tuple[jax.Array, ...]) -> tuple[Any, tuple[Any, ...]]:
     """The loss of every row, and residuals that are constants."""
     try:
         per_sample, residuals = _by_compiler(plan, arrays)
     except TypeError as error:
         if "custom_vjp" in str(error):
-            error.add_note(f"Forward mode (jvp, jacfwd) goes through anglos.{plan.loss.name}.plain.")
+            error.add_note(f"Forward mode (jvp, jacfwd) goes through anglos.{plan.name}.plain.")
         raise
     return per_sample, jax.lax.stop_gradient(residuals)
 
 
-def _by_compiler(plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:
+def _by_compiler(plan: Computation, arrays: tuple[jax.Array, ...]) -> Any:
     """The loss of the arrays; on a mesh with explicit axes the compiler says how what it computes is sharded."""
     meshes = jax.sharding.get_abstract_mesh(), *(jax.typeof(array).sharding.mesh for array in arrays)
     mesh = next((mesh for mesh in meshes if mesh.explicit_axes), None)
@@ -75,7 +75,7 @@ def _by_compiler(plan: Plan, arrays: tuple[jax.Array, ...]) -> Any:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))  # by which arrays that are on no mesh go to its devices
-def _over_mesh(plan: Plan, mesh: Any, arrays: tuple[jax.Array, ...]) -> Any:
+def _over_mesh(plan: Computation, mesh: Any, arrays: tuple[jax.Array, ...]) -> Any:
     everywhere = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
     with jax.sharding.use_abstract_mesh(mesh):
         return jax.sharding.auto_axes(functools.partial(_differentiable, plan), out_sharding=everywhere)(arrays)

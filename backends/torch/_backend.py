@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from anglos.arrays.backend import Computation
 from anglos.call.plan import Plan
 
 from . import _namespace as xp
@@ -20,8 +21,9 @@ from ._tensors import Tensors
 class PyTorch(Tensors):
     """Losses are registered with autograd, outside of autocast."""
 
-    def differentiable(self, plan: Plan, arrays: tuple[torch.Tensor, ...]
+    def differentiable(self, plan: Computation, arrays: tuple[torch.Tensor, ...]
                        ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        assert isinstance(plan, Plan)
         differentiated = torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
         transformed = torch._C._are_functorch_transforms_active()
         compiling = torch.compiler.is_compiling()
