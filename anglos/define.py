@@ -6,6 +6,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, overload
 
 from anglos.arrays.backend import Backend as Backend
 from anglos.arrays.dispatch import backend_of as backend_of
+from anglos.call import kinds as kinds
 from anglos.call.arguments import *  # noqa: F403
 from anglos.call.common import Common as Common
 from anglos.call.common import LabelCommon as LabelCommon
@@ -16,22 +17,22 @@ from anglos.call.common import ProxyCommon as ProxyCommon
 from anglos.call.definition import definition_of as _definition_of
 from anglos.call.kinds import ArrayOf as ArrayOf
 from anglos.call.loss import Loss as Loss
+from anglos.call.margin import margin_definition as _margin_definition
 from anglos.call.state import batch_of as batch_of
 from anglos.engines import rowwise as _rowwise
 from anglos.engines.angles import Turned as Turned
 from anglos.engines.angles import cos_sin as cos_sin
 from anglos.engines.angles import turned_cosine as turned_cosine
 from anglos.engines.contract import Engine
+from anglos.engines.elementwise import *  # noqa: F403
 from anglos.engines.numerics import float_type as float_type
 from anglos.engines.numerics import hinge as hinge
 from anglos.engines.numerics import hinge_of as hinge_of
 from anglos.engines.numerics import is_number as is_number
 from anglos.engines.numerics import log_sum_exp as log_sum_exp
 from anglos.engines.numerics import share as share
-from anglos.engines.numerics import sigmoid as sigmoid
 from anglos.engines.numerics import sines as sines
 from anglos.engines.numerics import smallest_normal as smallest_normal
-from anglos.engines.numerics import softplus as softplus
 from anglos.engines.numerics import sum_where as sum_where
 from anglos.engines.numerics import unit_rows as unit_rows
 from anglos.engines.numerics import unit_rows_pullback as unit_rows_pullback
@@ -114,6 +115,17 @@ def rowwise(*, formula: str = "", paper: str = "") -> Decorator: ...
 def rowwise(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any:
     """Make a loss that needs no tiles of a function of its arguments that returns a `Direct`."""
     return _made(function, _rowwise, formula, paper)
+
+
+@overload
+def margin(function: Callable[..., Any], /) -> Loss[...]: ...
+@overload
+def margin(*, formula: str = "", paper: str = "") -> Callable[[Callable[..., Any]], Loss[...]]: ...
+def margin(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any:
+    """Make a softmax loss of a function of the label's cosine: what takes its place in the logits."""
+    if function is None:
+        return partial(margin, formula=formula, paper=paper)
+    return Loss(_margin_definition(function), _prototypes, formula, paper)
 
 
 def _made(function: Any, engine: Engine, formula: str, paper: str) -> Any:

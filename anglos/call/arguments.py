@@ -4,7 +4,8 @@ import math
 from functools import partial
 from typing import Annotated, Any, Literal, Protocol
 
-from anglos.call.kinds import ArrayOf, Number, Signs
+from anglos.call.kinds import ArrayOf, Signs
+from anglos.call.kinds import Number as _Number
 from anglos.call.static_kinds import Integer, OneOf, Pair
 
 
@@ -16,6 +17,15 @@ class Array(Protocol):
     @property
     def dtype(self) -> Any: ...
     def __neg__(self) -> Any: ...
+    def __add__(self, other: Any, /) -> Any: ...
+    def __radd__(self, other: Any, /) -> Any: ...
+    def __sub__(self, other: Any, /) -> Any: ...
+    def __rsub__(self, other: Any, /) -> Any: ...
+    def __rmul__(self, other: Any, /) -> Any: ...
+    def __truediv__(self, other: Any, /) -> Any: ...
+    def __pow__(self, other: Any, /) -> Any: ...
+    def __lt__(self, other: Any, /) -> Any: ...
+    def __gt__(self, other: Any, /) -> Any: ...
     def __mul__(self, other: Any, /) -> Any: ...
     def __rtruediv__(self, other: Any, /) -> Any: ...
     def __rpow__(self, other: Any, /) -> Any: ...
@@ -90,62 +100,64 @@ RowMask = Annotated[Array | None, ArrayOf("B", "bool", optional=True, role="row_
     "compared with nothing, and they leave the mean's divisor."))]
 
 # Margins: a number, or one per sample.
-Angle = Annotated[float | Array, Number("an angle in radians", 0.0, math.pi, shapes=("", "B"), text="m.")]
-AngleFactor = Annotated[float | Array, Number("a factor of the angle", 1.0, 10.0, shapes=("", "B"), text="m.")]
-AnyAngleFactor = Annotated[float | Array, Number("a factor of the angle", 0.0, 10.0, above=True, shapes=("", "B"),
+Angle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.pi, shapes=("", "B"), text="m.")]
+AngleFactor = Annotated[float | Array, _Number("a factor of the angle", 1.0, 10.0, shapes=("", "B"), text="m.")]
+AnyAngleFactor = Annotated[float | Array, _Number("a factor of the angle", 0.0, 10.0, above=True, shapes=("", "B"),
                                                  text="An integer needs no arccos.")]
-CosineMargin = Annotated[float | Array, Number("a margin on the cosine", -2.0, 2.0, shapes=("", "B"), text="m.")]
-SquaredDistance = Annotated[float | Array, Number(
+CosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, shapes=("", "B"), text="m.")]
+SquaredDistance = Annotated[float | Array, _Number(
     "a squared distance of unit vectors", 0.0, 4.0, shapes=("", "B"), text="m. An array is differentiated.")]
-SphereFace2Margin = Annotated[float | Array | None, Number("a margin (variant A: an angle in radians)", 0.0, math.pi,
+SphereFace2Margin = Annotated[float | Array | None, _Number("a margin (variant A: an angle in radians)", 0.0, math.pi,
                                                            shapes=("", "B"), optional=True)]
-RowTripletMargin = Annotated[float | Array | Literal["soft"], Number(
+RowTripletMargin = Annotated[float | Array | Literal["soft"], _Number(
     "a margin on the distance", 0.0, shapes=("", "B"), word="soft", text=(
         "m, in units of the distance. An array is differentiated; (B,) is one margin per row. \"soft\" is 0 with "
         "soft=True."))]
-GivenPairMargin = Annotated[float | Array, Number("a margin", 0.0, shapes=("", "B"), text=(
+GivenPairMargin = Annotated[float | Array, _Number("a margin", 0.0, shapes=("", "B"), text=(
     "m, in units of the distance. An array is differentiated; (B,) is one margin per row."))]
 
 # Numbers shared by the batch.
-AnyNumber = Annotated[float | Array, Number("a number", -math.inf, text="An array is differentiated.")]
-PositiveFactor = Annotated[float | Array, Number("a number", 0.0, above=True, text="An array is differentiated.")]
-Factor = Annotated[float | Array, Number("a number", 0.0, text="An array is differentiated.")]
-Part = Annotated[float | Array, Number("a part", 0.0, 0.99, text="An array is differentiated.")]
-Probability = Annotated[float | Array, Number("a probability", 0.0, 1.0, text="An array is differentiated.")]
-Scale = Annotated[float | Array, Number("a scale", 0.0, above=True, text=(
+PerSample = Annotated[float | Array, _Number("a number", -math.inf, shapes=("", "B"),
+                                            text="An array is differentiated.")]
+Number = Annotated[float | Array, _Number("a number", -math.inf, text="An array is differentiated.")]
+PositiveFactor = Annotated[float | Array, _Number("a number", 0.0, above=True, text="An array is differentiated.")]
+Factor = Annotated[float | Array, _Number("a number", 0.0, text="An array is differentiated.")]
+Part = Annotated[float | Array, _Number("a part", 0.0, 0.99, text="An array is differentiated.")]
+Probability = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text="An array is differentiated.")]
+Scale = Annotated[float | Array, _Number("a scale", 0.0, above=True, text=(
     "s. An array is differentiated: a learnable scale."))]
-OptionalScale = Annotated[float | Array | None, Number("a scale", 0.0, above=True, optional=True, text=(
+OptionalScale = Annotated[float | Array | None, _Number("a scale", 0.0, above=True, optional=True, text=(
     "s. An array is differentiated."))]
-Annealing = Annotated[float | Array, Number("a weight", 0.0, text="λ.")]
-Temperature = Annotated[float | Array, Number("a temperature", 0.0, above=True, text=(
+Annealing = Annotated[float | Array, _Number("a weight", 0.0, text="λ.")]
+Temperature = Annotated[float | Array, _Number("a temperature", 0.0, above=True, text=(
     "τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature."))]
-ScalarBias = Annotated[float | Array | None, Number("a bias", -math.inf, optional=True, text=(
+ScalarBias = Annotated[float | Array | None, _Number("a bias", -math.inf, optional=True, text=(
     "b. An array is differentiated."))]
-Balance = Annotated[float | Array, Number("a probability", 0.0, 1.0, text="λ. An array is differentiated.", without=(
-    "bias", Number("a probability, where bias is None,", 0.0, 1.0, above=True, below=True)))]
-TripletMargin = Annotated[float | Array | Literal["soft"], Number("a margin on the distance", 0.0, word="soft", text=(
+Balance = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text="λ. An array is differentiated.", without=(
+    "bias", _Number("a probability, where bias is None,", 0.0, 1.0, above=True, below=True)))]
+TripletMargin = Annotated[float | Array | Literal["soft"], _Number("a margin on the distance", 0.0, word="soft", text=(
     "m, in units of the distance. An array is differentiated. \"soft\" is 0 with soft=True."))]
-PairMargin = Annotated[float | Array, Number("a margin", 0.0, text=(
+PairMargin = Annotated[float | Array, _Number("a margin", 0.0, text=(
     "m, in units of the distance. An array is differentiated."))]
-CircleMargin = Annotated[float | Array, Number("a margin on the cosine", 0.0, 1.0, text="m.")]
-SharedCosineMargin = Annotated[float | Array, Number("a margin on the cosine", -2.0, 2.0, text=(
+CircleMargin = Annotated[float | Array, _Number("a margin on the cosine", 0.0, 1.0, text="m.")]
+SharedCosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, text=(
     "An array is differentiated."))]
-AngularAngle = Annotated[float | Array, Number("an angle in radians", 0.0, 1.15, above=True, text=(
+AngularAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, 1.15, above=True, text=(
     "An array is differentiated."))]
-Slack = Annotated[float | Array | None, Number("a number", 0.0, optional=True, frozen=True, text=(
+Slack = Annotated[float | Array | None, _Number("a number", 0.0, optional=True, frozen=True, text=(
     "An array is a constant to the gradient."))]
-Sharpness = Annotated[float | Array, Number("a number", 0.0, frozen=True, text=(
+Sharpness = Annotated[float | Array, _Number("a number", 0.0, frozen=True, text=(
     "An array is a constant to the gradient."))]
-ScaleState = Annotated[float | Array | None, Number("a scale", 0.0, above=True, optional=True, frozen=True, text=(
+ScaleState = Annotated[float | Array | None, _Number("a scale", 0.0, above=True, optional=True, frozen=True, text=(
     "s, a constant to the gradient."))]
-CosineState = Annotated[float | Array, Number("a cosine", -1.0, 1.0, frozen=True, text="A constant to the gradient.")]
-NormState = Annotated[float | Array | None, Number("a length", 0.0, above=True, optional=True, frozen=True, text=(
+CosineState = Annotated[float | Array, _Number("a cosine", -1.0, 1.0, frozen=True, text="A constant to the gradient.")]
+NormState = Annotated[float | Array | None, _Number("a length", 0.0, above=True, optional=True, frozen=True, text=(
     "A constant to the gradient."))]
 
 # Numbers that are never arrays, and words.
 Count = Annotated[int, Integer(1, 2**31, text="No array: it decides the shape of arrays.")]
-NormRange = Annotated[tuple[float, float], Pair(Number("a length", 0.0, above=True, shapes=()))]
-AngleRange = Annotated[tuple[float, float], Pair(Number("an angle in radians", 0.0, math.pi, shapes=()))]
+NormRange = Annotated[tuple[float, float], Pair(_Number("a length", 0.0, above=True, shapes=()))]
+AngleRange = Annotated[tuple[float, float], Pair(_Number("an angle in radians", 0.0, math.pi, shapes=()))]
 PastPi = Annotated[Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"], OneOf(text=(
     "φ where θ + m > π, as in `arcface`."))]
 Gradient = Annotated[Literal["exact", "straight_through"], OneOf(text=(
@@ -161,7 +173,7 @@ Symmetric = Annotated[bool, OneOf((False,), because=" with negatives, which have
     "negatives", OneOf((True, False))))]
 
 # Options that losses have in common.
-LabelSmoothing = Annotated[float | Array, Number("a probability", 0.0, 1.0, text=(
+LabelSmoothing = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text=(
     "Probability mass spread evenly over all classes, as in PyTorch. An array is differentiated."))]
 SampleWeight = Annotated[Array | None, ArrayOf("B", optional=True, low=0.0, text=(
     "Factor of every sample's loss; the mean is divided by the sum of the factors."))]

@@ -50,7 +50,8 @@ def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], 
 
 def check_defaults(loss: str, kinds: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults as the values that a call would take from them."""
-    return {name: kinds[name].static(partial(refuse, loss, name), value) for name, value in defaults.items()}
+    return {name: kinds[name].static(partial(refuse, loss, f"the default of {name}"), value)
+            for name, value in defaults.items()}
 
 
 def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:

@@ -8,7 +8,7 @@ from functools import partial
 from types import FunctionType, SimpleNamespace
 from typing import Annotated, Any, NoReturn, Unpack, get_origin, get_type_hints
 
-from anglos.call.arguments import AnyNumber
+from anglos.call.arguments import Number
 from anglos.call.common import (
     DEFAULTS,
     Common,
@@ -121,7 +121,7 @@ def annotated_kind(name: str, parameter: inspect.Parameter) -> Any:
     if annotation is parameter.empty:
         _refuse(name, what, "had no annotation", _KINDS)
     try:
-        kind = kind_of(AnyNumber if annotation is float else annotation)
+        kind = kind_of(Number if annotation is float else annotation)
     except (KeyError, TypeError):
         kind = None
     if not hasattr(kind, "static"):

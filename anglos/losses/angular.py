@@ -66,18 +66,18 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, alpha: Any) -> def
     h = xp.where(chosen, xp.log(safe) + 2.0 * rate - pull * s, -math.inf)
 
     def slope() -> Any:
-        missed = tile.weighted(xp.where(chosen, define.sigmoid(backend, h), 0.0))
+        missed = tile.weighted(xp.where(chosen, define.sigmoid(h), 0.0))
         return rate * of_anchor * ((missed / safe) @ of_positive) - pull * missed
 
     def between_slope(g: Any) -> Any:
-        missed = tile.weighted(xp.where(chosen, define.sigmoid(backend, h), 0.0))
+        missed = tile.weighted(xp.where(chosen, define.sigmoid(h), 0.0))
         return rate * of_positive * ((g * missed / safe).T @ of_anchor)
 
     def option_slopes() -> dict[str, Any]:
-        missed = tile.weighted(xp.where(chosen, define.sigmoid(backend, h), 0.0))
+        missed = tile.weighted(xp.where(chosen, define.sigmoid(h), 0.0))
         sums = (of_anchor * s) @ of_positive.T + of_anchor @ (of_positive * between).T
         by_square = xp.sum(missed * (4.0 * sums / safe - 2.0 * s), axis=1)
         return {"alpha": by_square * 2.0 * sin / cos**3}
 
-    value = define.sum_where(xp, chosen, tile.weighted(define.softplus(backend, h)))
+    value = define.sum_where(xp, chosen, tile.weighted(define.softplus(h)))
     return define.Terms(value, define.count_pairs(xp, tile, chosen), slope, option_slopes, between_slope)

@@ -69,10 +69,10 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, margin: Any, scale
 
     def slope() -> Any:
         of_negatives, of_positives = shares()
-        return define.sigmoid(backend, total) * weight * (of_negatives - of_positives)
+        return define.sigmoid(total) * weight * (of_negatives - of_positives)
 
     def option_slopes() -> dict[str, Any]:
-        by_logit = define.sigmoid(backend, total) * sum(shares())
+        by_logit = define.sigmoid(total) * sum(shares())
         return {"margin": -xp.sum(by_logit * weight, axis=1), "scale": xp.sum(by_logit * logits, axis=1) / scale}
 
-    return define.Terms(define.softplus(backend, total)[:, 0], xp.astype(some, s.dtype)[:, 0], slope, option_slopes)
+    return define.Terms(define.softplus(total)[:, 0], xp.astype(some, s.dtype)[:, 0], slope, option_slopes)

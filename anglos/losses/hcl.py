@@ -74,7 +74,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, beta: Any, tau_plu
 
     def parts() -> tuple[Any, ...]:
         """∂ℓ/∂h_p, ∂ℓ/∂r by every positive, and the two softmaxes."""
-        missed = tile.weighted(xp.where(chosen, define.sigmoid(backend, h), 0.0))
+        missed = tile.weighted(xp.where(chosen, define.sigmoid(h), 0.0))
         return (missed, xp.where(reweighted, missed / safe, 0.0),
                 define.share(xp, (1.0 + beta) * z, sharper, tile.negative),
                 define.share(xp, beta * z, sharp, tile.negative))
@@ -90,5 +90,5 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, beta: Any, tau_plu
                 "tau_plus": xp.sum(rate * (1.0 - excess), axis=1) / (1.0 - tau_plus),
                 "temperature": xp.sum(xp.where(reweighted, 0.0, missed), axis=1) * scale * scale}
 
-    value = define.sum_where(xp, chosen, tile.weighted(define.softplus(backend, h)))
+    value = define.sum_where(xp, chosen, tile.weighted(define.softplus(h)))
     return define.Terms(value, define.count_pairs(xp, tile, chosen), slope, option_slopes)

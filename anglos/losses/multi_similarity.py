@@ -71,8 +71,8 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, alpha: Any, beta: 
     pull, push = define.log_sum_exp(xp, weighted, positive), define.log_sum_exp(xp, pushes, negative)
 
     def by_logit() -> tuple[Any, Any]:
-        return (define.sigmoid(backend, pull) * define.share(xp, weighted, pull, positive),
-                define.sigmoid(backend, push) * define.share(xp, pushes, push, negative))
+        return (define.sigmoid(pull) * define.share(xp, weighted, pull, positive),
+                define.sigmoid(push) * define.share(xp, pushes, push, negative))
 
     def slope() -> Any:
         by_pull, by_push = by_logit()
@@ -80,9 +80,9 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, alpha: Any, beta: 
 
     def option_slopes() -> dict[str, Any]:
         by_pull, by_push = by_logit()
-        return {"alpha": (xp.sum(by_pull * pulls, axis=1) - define.softplus(backend, pull)[:, 0]) / (alpha * alpha),
-                "beta": (xp.sum(by_push * pushes, axis=1) - define.softplus(backend, push)[:, 0]) / (beta * beta),
+        return {"alpha": (xp.sum(by_pull * pulls, axis=1) - define.softplus(pull)[:, 0]) / (alpha * alpha),
+                "beta": (xp.sum(by_push * pushes, axis=1) - define.softplus(push)[:, 0]) / (beta * beta),
                 "base": xp.sum(by_pull - by_push, axis=1)}
 
-    value = define.softplus(backend, pull) / alpha + define.softplus(backend, push) / beta
+    value = define.softplus(pull) / alpha + define.softplus(push) / beta
     return define.Terms(value[:, 0], xp.ones_like(s[:, 0]), slope, option_slopes)

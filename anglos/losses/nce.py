@@ -11,7 +11,7 @@ from anglos import define
 def nce(
     queries: define.Queries, keys: define.Keys, negatives: define.NoiseDraws, /, *,
     key_log_prob: define.KeyLogProb = None, negative_log_prob: define.NegativeLogProb = None,
-    log_normalizer: define.AnyNumber = 0.0, normalize: bool = False, row_mask: define.RowMask = None,
+    log_normalizer: define.Number = 0.0, normalize: bool = False, row_mask: define.RowMask = None,
     **common: Unpack[define.Common],
 ) -> define.PairRow:
     """Noise contrastive estimation: is the key, is every negative by itself, data or noise?

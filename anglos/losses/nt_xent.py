@@ -54,8 +54,8 @@ def _terms(backend: define.Backend, tile: define.PairTile) -> define.Terms:
     count = xp.where(negatives[:, 0] == -math.inf, 0.0, define.count_pairs(xp, tile, tile.positive))
 
     def slope() -> Any:
-        missed = tile.weighted(xp.where(tile.positive, define.sigmoid(backend, excess), 0.0))
+        missed = tile.weighted(xp.where(tile.positive, define.sigmoid(excess), 0.0))
         return xp.sum(missed, axis=1, keepdims=True) * define.share(xp, z, negatives, tile.negative) - missed
 
-    return define.Terms(define.sum_where(xp, tile.positive, tile.weighted(define.softplus(backend, excess))), count,
+    return define.Terms(define.sum_where(xp, tile.positive, tile.weighted(define.softplus(excess))), count,
                         slope)

@@ -64,8 +64,8 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, scale: Any, margin
     pull, push = define.log_sum_exp(xp, pulls, tile.positive), define.log_sum_exp(xp, pushes, tile.negative)
 
     def by_logit() -> tuple[Any, Any]:
-        return (factor * define.sigmoid(backend, pull) * define.share(xp, pulls, pull, tile.positive),
-                define.sigmoid(backend, push) * define.share(xp, pushes, push, tile.negative))
+        return (factor * define.sigmoid(pull) * define.share(xp, pulls, pull, tile.positive),
+                define.sigmoid(push) * define.share(xp, pushes, push, tile.negative))
 
     def slope() -> Any:
         by_pull, by_push = by_logit()
@@ -76,5 +76,5 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, scale: Any, margin
         return {"margin": scale * xp.sum(by_pull + by_push, axis=1),
                 "scale": xp.sum(by_pull * pulls + by_push * pushes, axis=1) / scale}
 
-    value = factor * define.softplus(backend, pull) + define.softplus(backend, push)
+    value = factor * define.softplus(pull) + define.softplus(push)
     return define.Terms(value[:, 0], xp.ones_like(s[:, 0]), slope, option_slopes)

@@ -9,7 +9,7 @@ from anglos import define
 @define.pairs(formula="ℓ = Σ_j ς(−y_ij (eᵗ q·k_j + b)), y = ±1", paper="Zhai et al. 2023, arXiv:2303.15343")
 def siglip(
     queries: define.Queries, keys: define.Keys, /, *,
-    log_scale: define.AnyNumber = 2.302585092994046, bias: define.AnyNumber = -10.0,
+    log_scale: define.Number = 2.302585092994046, bias: define.Number = -10.0,
     false_negatives: define.FalseNegativePairs = None, row_mask: define.RowMask = None, **common: Unpack[define.Common],
 ) -> define.PairRow:
     """SigLIP: does a query belong with a key? Asked of every pair by itself.

@@ -135,7 +135,7 @@ def _least_bias(xp: Any, where: Any, label: Any, other: Any, odds: Any) -> Any:
 
 def _least_bias_slopes(backend: define.Backend, bias: Any, label: Any, other: Any) -> tuple[Any, Any, Any]:
     """∂b/∂label = −u/(u + v), ∂b/∂other = −v/(u + v), ∂b/∂log z = 1/(u + v): u = σ(label + b), v = σ(−(other + b))."""
-    u, v = define.sigmoid(backend, label + bias), define.sigmoid(backend, -(other + bias))
+    u, v = define.sigmoid(label + bias), define.sigmoid(-(other + bias))
     return -u / (u + v), -v / (u + v), 1.0 / (u + v)
 
 

@@ -1,0 +1,320 @@
+"""Losses that a user defines in a file of their own: at every level, in every library, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import subprocess
+import sys
+from importlib import import_module
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from libraries import LIBRARIES, Library
+from samples import BATCH, CLASSES, DIMENSION, LABELS, hard_embeddings
+
+import anglos
+from anglos import define
+
+
+@define.margin(formula="φ = a(θ − h)² + k", paper="arXiv:2312.05281")
+def x2_softmax(cos, *, a: define.Number = -0.25, h: define.Angle = 0.0, k: define.Number = 1.0):  # type: ignore[no-untyped-def]
+    """X2-Softmax."""
+    angle = define.arccos(cos)
+    return a * (angle - h) ** 2 + k
+
+
+@define.margin
+def added(cos: Any, *, margin: define.Angle = 0.5) -> Any:
+    """ArcFace, whose slopes are found."""
+    return define.cos(define.arccos(cos) + margin)
+
+
+@define.margin
+def given(cos: Any, *, margin: define.Angle = 0.5) -> define.Curve:
+    """ArcFace, whose slopes are given."""
+    angle = define.arccos(cos)
+    slope = define.sin(angle + margin) / define.sin(angle)
+    return define.Curve(define.cos(angle + margin), slope, {"margin": -define.sin(angle + margin)})
+
+
+@define.margin
+def everything(cos: Any, length: Any, *, m: define.Number = 0.3, t: define.PerSample = 0.5) -> Any:
+    """All functions, of all that may be differentiated."""
+    near = cos < m * define.sqrt(define.square(t) + 1.0)
+    one = define.where(near & (t > 0.0), cos, define.exp(t * cos) - define.tanh(length) - 1.0)
+    two = define.maximum(one, -0.9) + m * define.clip(length, 0.1, 1.0) - define.softplus(t) * define.sin(t) ** 2
+    three = define.log1p(define.sigmoid(cos)) / (2.0 - t) - define.expm1(-define.abs(t)) * define.arctan(m * cos)
+    four = (define.arctan2(cos, t + 2.0) + 2.0) ** t * 2.0**m + define.sinh(cos / t)
+    four = four - define.log(3.0 + cos) * define.cosh(m)
+    return two + three + define.where(cos > -0.2, four, -0.5) + define.arcsin(cos) * define.tan(0.2 * t)
+
+
+MARGINS = [x2_softmax, added, given, everything]
+
+
+def batch(library: Library) -> list[Any]:
+    random = np.random.default_rng(0)
+    return [library.array(array) for array in (
+        random.normal(size=(BATCH, DIMENSION)), random.normal(size=(CLASSES, DIMENSION)), LABELS)]
+
+
+def margins_of(mine: Any) -> dict[str, np.ndarray]:
+    """Every option of a formula as an array."""
+    random = np.random.default_rng(1)
+    return {name: random.uniform(0.2, 0.6, size=BATCH if "B" in mine.kinds[name].shapes else ())
+            for name in inspect.signature(mine.function).parameters if name in mine.defaults}
+
+
+def test_x2_softmax_is_its_formula(library: Library) -> None:
+    """Against its value by hand, and central differences of the value."""
+    embeddings, weights, labels = batch(LIBRARIES["numpy"]())
+
+    def at(a: float, h: float) -> Any:
+        cos = np.clip(embeddings @ weights.T / np.linalg.norm(embeddings, axis=1)[:, None]
+                      / np.linalg.norm(weights, axis=1), -1.0, 1.0)
+        logits, rows = 8.0 * cos, np.arange(BATCH)
+        logits[rows, labels] = 8.0 * (a * (np.arccos(cos[rows, labels]) - h) ** 2 + 1.0)
+        return float(np.mean(np.log(np.sum(np.exp(logits), axis=1)) - logits[rows, labels]))
+
+    options = {"a": -0.3, "h": 0.2, "scale": 8.0}
+    value, slopes = x2_softmax.value_and_grad(*batch(library), **options, wrt=("a", "h"))
+    np.testing.assert_allclose(library.numpy(value), at(-0.3, 0.2), rtol=1e-12)
+    differences = [at(-0.3 + 1e-6, 0.2) - at(-0.3 - 1e-6, 0.2), at(-0.3, 0.2 + 1e-6) - at(-0.3, 0.2 - 1e-6)]
+    np.testing.assert_allclose([float(library.numpy(slope)) for slope in slopes], np.asarray(differences) / 2e-6,
+                               rtol=1e-7)
+
+
+@pytest.mark.parametrize("mine", [added, given], ids=["derived", "given"])
+def test_a_known_loss_comes_out_again(mine: Any, library: Library) -> None:
+    margin = library.array(np.linspace(0.1, 0.9, BATCH))
+    options = {"margin": margin, "wrt": ("embeddings", "weights", "margin", "scale"), "label_smoothing": 0.1}
+    value, gradients = mine.value_and_grad(*batch(library), **options)
+    wanted, others = anglos.arcface.value_and_grad(*batch(library), **options, past_pi="reflect")
+    np.testing.assert_allclose(library.numpy(value), library.numpy(wanted), rtol=1e-13)
+    for got, want in zip(gradients, others, strict=True):
+        np.testing.assert_allclose(library.numpy(got), library.numpy(want), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("mine", MARGINS, ids=str)
+def test_slopes_are_those_of_autodiff_to_second_order(mine: Any, torch_library: Library) -> None:
+    torch: Any = import_module("torch")
+    penalties, firsts = [], []
+    for function in (mine, mine.plain):
+        *leaves, labels = batch(torch_library)
+        learnt = {name: torch.tensor(value, requires_grad=True) for name, value in margins_of(mine).items()}
+        leaves = [*(leaf.requires_grad_() for leaf in leaves), *learnt.values()]
+        value = function(*leaves[:2], labels, **learnt, scale=4.0)
+        gradients = torch.autograd.grad(value, leaves, create_graph=True)
+        firsts.append(gradients)
+        penalties.append(torch.autograd.grad(sum((gradient**2).sum() for gradient in gradients), leaves))
+    for got, want in zip([*firsts[0], *penalties[0]], [*firsts[1], *penalties[1]], strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("mine", MARGINS, ids=str)
+def test_jax_transforms(mine: Any, jax_library: Library) -> None:
+    jax: Any = import_module("jax")
+    embeddings, weights, labels = batch(jax_library)
+    options = {name: jax.numpy.asarray(value) for name, value in margins_of(mine).items()}
+
+    def call(function: Any) -> Any:
+        return lambda embeddings, options: function(embeddings, weights, np.asarray(labels), **options, scale=4.0)
+
+    got = jax.jit(jax.grad(call(mine), argnums=(0, 1)))(embeddings, options)
+    want = jax.grad(call(mine.plain), argnums=(0, 1))(embeddings, options)
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-11)
+    both = jax.vmap(call(mine), in_axes=(0, None))(jax.numpy.stack([embeddings, 2.0 * embeddings]), options)
+    np.testing.assert_allclose(both[1], call(mine)(2.0 * embeddings, options), rtol=1e-12)
+
+
+@pytest.mark.parametrize("mine", MARGINS, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_finite_at_hard_inputs(mine: Any, dtype: str, library: Library) -> None:
+    if mine is given:
+        pytest.skip("its own slope divides by the sine")
+    embeddings, weights, labels = hard_embeddings()
+    arrays = [library.array(array) for array in (embeddings.astype(dtype), weights.astype(dtype), labels)]
+    value, gradients = mine.value_and_grad(*arrays)
+    for array in (value, *gradients):
+        assert dtype in str(array.dtype)
+        assert np.isfinite(library.numpy(array)).all()
+
+
+def test_tiles_are_the_whole(library: Library) -> None:
+    random = np.random.default_rng(2)
+    embeddings, weights = library.array(random.normal(size=(3, 700))), library.array(random.normal(size=(4000, 700)))
+    labels = library.array(np.asarray([5, 3999, 17]))
+    results = [everything.value_and_grad(embeddings, weights, labels, keep_bytes=keep, wrt=("weights", "m"))
+               for keep in (0, 2**28)]
+    for one, other in zip(*((value, *gradients) for value, gradients in results), strict=True):
+        np.testing.assert_allclose(library.numpy(one), library.numpy(other), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")
+def test_torch_compile() -> None:
+    torch: Any = import_module("torch")
+    *leaves, labels = batch(LIBRARIES["torch"]())
+    leaves = [*(leaf.requires_grad_() for leaf in leaves), torch.linspace(0.2, 0.8, BATCH, dtype=torch.float64)]
+
+    def step(embeddings: Any, weights: Any, t: Any) -> Any:
+        return everything(embeddings, weights, labels, t=t, m=0.4)
+
+    wanted = torch.autograd.grad(step(*leaves), leaves[:2])
+    got = torch.autograd.grad(torch.compile(step, fullgraph=True, backend="aot_eager")(*leaves), leaves[:2])
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_a_loss_is_an_object_like_ours() -> None:
+    """The signature has the common options; a cell is run twice; copies and pickles are the loss."""
+    assert list(x2_softmax.defaults) == ["a", "h", "k", "scale", "label_smoothing", "sample_weight", "ignore_index",
+                                         "keep_bytes", "gradient_products", "reduction"]
+    assert list(inspect.signature(x2_softmax).parameters)[:3] == ["embeddings", "weights", "labels"]
+    assert repr(x2_softmax) == f"<loss {__name__}.x2_softmax>"
+    assert repr(anglos.arcface) == "<loss anglos.arcface>"
+    assert "x2_softmax" not in anglos.LOSSES
+    assert copy.deepcopy(x2_softmax) is x2_softmax
+    assert pickle.loads(pickle.dumps(x2_softmax)) is x2_softmax
+    assert {x2_softmax: 1}[x2_softmax] == 1
+    for text in ("X2-Softmax.", "a : number", "sample_weight : array (B,), optional", "arXiv:2312.05281"):
+        assert text in str(inspect.getdoc(x2_softmax)), inspect.getdoc(x2_softmax)
+
+
+def test_in_main_and_in_a_cell_that_is_run_twice() -> None:
+    code = """
+from __future__ import annotations
+import pickle, sys
+import numpy as np
+cell = '''
+from anglos import define
+@define.margin
+def mine(cos, *, margin: define.CosineMargin = 0.2):
+    return cos - margin
+'''
+exec(cell)
+first = mine
+exec(cell)
+x, w, y = np.eye(2), np.eye(2), np.asarray([0, 1])
+assert first(x, w, y) == mine(x, w, y) and first is not mine
+assert pickle.loads(pickle.dumps(mine)) is mine
+print(mine)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "<loss __main__.mine>\n", done.stderr
+
+
+def test_words_of_a_scope_are_found() -> None:
+    """Annotations that are words, of names that stand in the function around alone."""
+    Kind = define.Angle
+
+    @define.margin
+    def inner(cos: Any, *, m: Kind = 0.5, past: Literal["a", "b"] = "a", many: int = 3, twice: bool = False) -> Any:  # type: ignore[valid-type]
+        return cos - m
+
+    assert inner.kinds["m"] is define.kinds.kind_of(define.Angle)
+    assert inner.kinds["past"].choices == ("a", "b")
+
+
+@pytest.mark.parametrize("name", ["torch", "flax", "equinox"])
+def test_heads(name: str, numpy: Library) -> None:
+    random = np.random.default_rng(0)
+    embeddings, labels = random.normal(size=(6, DIMENSION)).astype("float32"), LABELS
+    if name == "torch":
+        torch: Any = import_module("torch")
+        head = import_module("anglos.backends.torch").Head(x2_softmax, CLASSES, DIMENSION, h=0.1, k=torch.tensor(0.9))
+        weights, value = head.weight.detach().numpy(), head(torch.tensor(embeddings), torch.tensor(labels))
+    elif name == "flax":
+        nnx: Any = pytest.importorskip("flax.nnx")
+        head = import_module("anglos.backends.flax").Head(x2_softmax, CLASSES, DIMENSION, h=0.1, k=0.9,
+                                                          rngs=nnx.Rngs(0))
+        weights, value = np.asarray(head.weight[...]), head(embeddings, labels)
+    else:
+        pytest.importorskip("equinox")
+        jax: Any = import_module("jax")
+        head = import_module("anglos.backends.equinox").Head(x2_softmax, CLASSES, DIMENSION, h=0.1, k=0.9,
+                                                             key=jax.random.key(0))
+        weights, value = np.asarray(head.weight), head(jax.numpy.asarray(embeddings), jax.numpy.asarray(labels))
+    np.testing.assert_allclose(value.item(), x2_softmax(embeddings, weights, labels, h=0.1, k=0.9), rtol=1e-4)
+
+
+def numpys(cos: Any) -> Any:
+    return np.exp(cos)
+
+
+def branches(cos: Any) -> Any:
+    return cos if cos > 0 else 0.0
+
+
+def nothing(cos: Any) -> Any:
+    return None
+
+
+def sums(cos: Any, *, m: define.Number = 0.5) -> Any:
+    return m
+
+
+def doubles(cos: Any) -> Any:
+    return define.where(cos > 0, cos, 0.0) * np.float64(2.0)
+
+
+def frozen(cos: Any, *, m: define.Number = 0.5) -> define.Curve:
+    return define.Curve(cos - m, 1.0)
+
+
+CALLS = [
+    (numpys, "numpys: its formula failed (operand 'Dual' does not support ufuncs (__array_ufunc__=None)); wanted "
+             "define.exp, or -> define.Curve for a function that gives its slopes itself"),
+    (branches, "branches: its formula failed (a condition was asked whether it is true, which is so for some samples "
+               "and not for others: define.where(condition, a, b), maximum and minimum choose for each); wanted the "
+               "functions of anglos.define, or -> define.Curve for a function that gives its slopes itself"),
+    (nothing, "nothing: what the function returned was None; wanted an array that is computed from the cosine, or a "
+              "define.Curve"),
+    (sums, "sums: what the function returned was of shape (); wanted (6,), one number per cosine"),
+    (doubles, "doubles: what the function returned was of dtype float64; wanted float32, that of the cosine: numbers "
+              "of Python, or arrays that are arguments, keep it; a NumPy number does not"),
+    (frozen, "frozen: what the function returned had no slope in m; wanted define.Curve(value, slope, ...) with "
+             "option_slopes={'m': ...}"),
+]
+
+
+@pytest.mark.parametrize(("function", "text"), CALLS, ids=[function.__name__ for function, _ in CALLS])
+def test_what_a_formula_may_not_return(function: Any, text: str, numpy: Library) -> None:
+    options = {"m": np.asarray(0.5, dtype="float32")} if "m" in inspect.signature(function).parameters else {}
+    embeddings, weights, labels = batch(numpy)
+    with pytest.raises(TypeError) as caught:
+        define.margin(function)(embeddings.astype("float32"), weights.astype("float32"), labels, **options)
+    assert str(caught.value) == text
+
+
+_KINDS = ("wanted a kind of anglos.define, such as define.Number, define.PerSample or define.Angle, or float, int, "
+          "bool or Literal[...]")
+DEFINITIONS = {
+    "def f(cos, m): return cos":
+        "f: m was an argument by position; wanted it after a *, as in f(cos, *, m: define.Number = ...)",
+    "def f(cos, *, m: float): return cos": "f: option m had no default; wanted one, so that a call need not name it",
+    "def f(cos, *, m=3): return cos": f"f: m had no annotation; {_KINDS}",
+    "def f(cos, *, m: str = ''): return cos": f"f: m was annotated str; {_KINDS}",
+    "def f(cos, *, m: 'Foo' = 1): return cos":
+        f"f: m was annotated 'Foo', which failed (name 'Foo' is not defined); {_KINDS}",
+    "def f(cos, *ms): return cos": "f: *ms was among its arguments; wanted every array by its own name",
+    "def f(): return 3": "f: its first argument was missing; wanted the cosine, as in f(cos, *, ...)",
+    "f = lambda cos: cos": "define: the function was a lambda; wanted one with a name: def",
+    "f = 3": "define: what was decorated was 3; wanted a function",
+    "def f(cos, *, m: define.Angle = 30.0): return cos":
+        "f: the default of m was 30; wanted an angle in radians from 0 to 3.14159: a number or an array of real "
+        "floating dtype and shape () or (B,) (if that is in degrees: math.radians(30) is 0.5236)",
+}
+
+
+@pytest.mark.parametrize("code", DEFINITIONS, ids=list(DEFINITIONS))
+def test_definitions_that_are_refused(code: str) -> None:
+    names: dict[str, Any] = {"define": define}
+    exec(compile(code, "cell", "exec", dont_inherit=True), names)
+    with pytest.raises((TypeError, ValueError)) as caught:
+        define.margin(names["f"])
+    assert str(caught.value) == DEFINITIONS[code]
