@@ -92,8 +92,7 @@ class Loss(Generic[Options]):
             arrays = arrays[:-1]
         values = [*arrays, *options.values()]
         plan = plan_of(self, values, len(arrays), tuple(options), wrt)
-        named = dict(zip((*self.arrays[:len(arrays)], *options), values, strict=True))
-        inputs = check_contents(self.name, plan.backend, plan.contents, named)
+        inputs = check_contents(self.name, plan.backend, plan.contents, dict(zip(plan.given, values, strict=True)))
         for name, number in plan.numbers:
             like = inputs[self.arrays[0]]
             with plan.backend.errstate():

@@ -16,6 +16,11 @@ from anglos.engines.numerics import float_type
 
 # Equal numbers of two types, as 1 and True, are apart by their types; what lies in a tuple would not be.
 _PLAIN = frozenset((type(None), bool, int, float, str))
+_WORDS = frozenset((str,))
+
+# Options that are no business of a row, and what they are where a loss has none.
+_HANDLED: dict[str, Any] = {"sample_weight": None, "ignore_index": None, "reduction": None, "keep_bytes": 0,
+                            "gradient_products": "full"}
 
 
 class Defined(Protocol):
@@ -52,6 +57,8 @@ class Plan:
 
     loss: Defined
     backend: Backend
+    given: tuple[str, ...]
+    """The names of the values of the call."""
     names: tuple[str, ...]
     """Of the arrays that the engine is given."""
     options: tuple[tuple[str, Any], ...]
@@ -147,10 +154,10 @@ class Plan:
 
 
 def plan_of(loss: Defined, values: list[Any], given: int, options: tuple[str, ...], wrt: Any) -> Plan:
-    """The plan of a call with so many arrays and these options: of all values, which are unwrapped here.
+    """The plan of a call with so many arrays and with these options; its values are unwrapped here.
 
-    It is made once for all calls whose arrays have the same specs and whose other values are the same, unless one of
-    them cannot be compared.
+    Calls whose arrays have the same specs, and whose other values are the same, share one, except where a value cannot
+    be compared.
     """
     lasting = wrt is None or (type(wrt) is tuple and _WORDS.issuperset(map(type, wrt)))
     specs: list[Any] = []
@@ -166,16 +173,13 @@ def plan_of(loss: Defined, values: list[Any], given: int, options: tuple[str, ..
     return (kept_plan if lasting else make_plan)(loss, wrt, given, options, *specs)
 
 
-_WORDS = frozenset((str,))
-
-
 @lru_cache(maxsize=1024, typed=True)
 def kept_plan(loss: Defined, wrt: tuple[str, ...] | None, given: int, options: tuple[str, ...], *specs: Any) -> Plan:
     """`make_plan`, with the row if it can be made of the specs."""
     plan = make_plan(loss, wrt, given, options, *specs)
     if not set(plan.names) <= set(loss.arrays) - set(loss.frozen):
         return plan
-    named = dict(zip((*loss.arrays[:given], *options), specs, strict=True))
+    named = dict(zip(plan.given, specs, strict=True))
     shapes = tuple([tuple(named[name].shape) for name in plan.names])
     shaped = [SimpleNamespace(shape=shape) for shape in shapes]  # a loss may ask for nothing else
     return replace(plan, shapes=shapes, row=loss.row(*shaped, **dict(plan.options)))
@@ -184,7 +188,8 @@ def kept_plan(loss: Defined, wrt: tuple[str, ...] | None, given: int, options: t
 def make_plan(loss: Defined, wrt: Any, given: int, options: tuple[str, ...], *specs: Any) -> Plan:
     """The plan of a call, which is refused if its arguments are wrong, whatever numbers the arrays hold."""
     check_names(loss.name, loss.arrays, loss.required, given, options, loss.defaults)
-    values = dict(zip((*loss.arrays[:given], *options), specs, strict=True))
+    named = (*loss.arrays[:given], *options)
+    values = dict(zip(named, specs, strict=True))
     checked = check_specs(loss.name, loss.kinds, values)
     arrays, kinds = checked.arrays, checked.kinds
     defaults = {name: default for name, default in loss.defaults.items() if name not in values}
@@ -201,13 +206,9 @@ def make_plan(loss: Defined, wrt: Any, given: int, options: tuple[str, ...], *sp
     if "labels" in contents.named and not loss.engine.SAMPLES_ARE_INDEPENDENT:
         static["ignore_index"] = handled["ignore_index"]
     names = tuple(name for name in (*arrays, *numbers) if name != "sample_weight")
+    del handled["sample_weight"]
     return Plan(
-        loss, checked.backend, names, tuple(static.items()), tuple(numbers.items()), tuple(wrt), handled["reduction"],
-        handled["ignore_index"], checked.sizes.get("C"), handled["keep_bytes"], handled["gradient_products"],
-        tuple([loss.roles.get(name, name) for name in names]),
-        frozenset(name for name in names if has_gradient(kinds[name])), frozenset(wrt) - {"sample_weight"}, contents)
-
-
-_HANDLED = {"sample_weight": None, "ignore_index": None, "reduction": None, "keep_bytes": 0,
-            "gradient_products": "full"}
-"""Options that are no business of a row, and what they are where a loss has none."""
+        loss, checked.backend, named, names, tuple(static.items()), tuple(numbers.items()), tuple(wrt),
+        classes=checked.sizes.get("C"), roles=tuple([loss.roles.get(name, name) for name in names]),
+        with_gradient=frozenset(name for name in names if has_gradient(kinds[name])),
+        needs=frozenset(wrt) - {"sample_weight"}, contents=contents, **handled)
