@@ -67,7 +67,7 @@ def backend_of(array: Any) -> Backend | None:
 
 
 def spec_of(value: Any) -> Any:
-    """What an array is but for its numbers; any other value as it is."""
+    """What an array is, without its numbers; any other value as it is."""
     owner = backend_of(value)
     return value if owner is None else owner.spec(value)
 

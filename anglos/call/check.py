@@ -20,28 +20,28 @@ class Checked(NamedTuple):
     static: dict[str, Any]
     sizes: dict[str, int]
     kinds: Mapping[str, Any]
-    """Of what was given, where one kind may stand in the place of another."""
+    """Of what was given, where one kind may stand in place of another."""
 
 
 def check_names(loss: str, arrays: tuple[str, ...], required: int, given: int, options: Iterable[str],
-                known: Mapping[str, Any]) -> None:
+                names: Mapping[str, Any]) -> None:
     """As many arrays as the loss takes, and no option that it does not have."""
     for name in options:
         if name in arrays:
             refuse(loss, name, TypeError, "was given by name", f"it by position, in the order {', '.join(arrays)}")
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
+        if name not in names:
+            close = difflib.get_close_matches(name, names, 1)
             refuse(loss, name, TypeError, "was given, which is none of its options",
-                   ", ".join(known) + (f" (did you mean {close[0]}?)" if close else ""))
+                   ", ".join(names) + (f" (did you mean {close[0]}?)" if close else ""))
     if not required <= given <= len(arrays):
         many = str(required) if required == len(arrays) else f"{required} or {len(arrays)}"
         refuse(loss, "the arrays", TypeError, f"were {given}", f"{many}: {', '.join(arrays)}")
 
 
 def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], options: Mapping[str, Any],
-                  known: Mapping[str, Any]) -> dict[str, Any]:
+                  names: Mapping[str, Any]) -> dict[str, Any]:
     """The options, those that are no arrays as the values that a call would take from them."""
-    check_names(loss, arrays, len(arrays), len(arrays), options, known)
+    check_names(loss, arrays, len(arrays), len(arrays), options, names)
     specs = {name: spec_of(unwrapped(value)) for name, value in options.items()}
     kinds = kinds_of(kinds, specs)
     return {name: options[name] if isinstance(spec, Spec) else _static(loss, name, spec, kinds[name])
@@ -63,7 +63,7 @@ def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any])
 
 
 def check_specs(loss: str, kinds: Mapping[str, Any], specs: Mapping[str, Any]) -> Checked:
-    """The same without a look at the numbers in arrays: in the place of each is its spec."""
+    """The same without a look at the numbers in arrays: in place of each is its spec."""
     kinds = kinds_of(kinds, specs)
     _check_together(loss, kinds, specs)
     found = dict.fromkeys(spec.library for spec in specs.values() if isinstance(spec, Spec))
@@ -90,7 +90,7 @@ def check_specs(loss: str, kinds: Mapping[str, Any], specs: Mapping[str, Any]) -
 
 
 def kinds_of(kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The kinds of what was given, where one may stand in the place of another, or depends on what else was given."""
+    """The kinds of what was given, where one may stand in place of another, or depends on what else was given."""
     named, found = by_role(kinds), dict(kinds)
     for name in kinds:
         other = getattr(found[name], "other", None)
@@ -117,7 +117,7 @@ class Contents(NamedTuple):
 
 
 def contents_of(checked: Checked) -> Contents:
-    """Of arrays that have been checked but for their numbers."""
+    """Of arrays that have been checked, except for their numbers."""
     kinds, arrays = checked.kinds, checked.arrays
     owners = tuple([(name, spec.library) for name, spec in arrays.items()])
     return Contents(kinds, by_role({name: kinds[name] for name in arrays}), owners,
@@ -144,10 +144,10 @@ def check_contents(loss: str, backend: Backend, contents: Contents, values: Mapp
 
 def check_wrt(loss: str, kinds: Mapping[str, Any], wrt: Any) -> None:
     """A tuple of names of inputs that have a gradient."""
-    known = [name for name, kind in kinds.items() if has_gradient(kind)]
-    if not isinstance(wrt, (tuple, list)) or not all(name in known for name in wrt):
+    allowed = [name for name, kind in kinds.items() if has_gradient(kind)]
+    if not isinstance(wrt, (tuple, list)) or not all(name in allowed for name in wrt):
         refuse(loss, "wrt", ValueError, f"was {wrt if isinstance(wrt, (tuple, list)) else describe(wrt)}",
-               f"a tuple of names out of {', '.join(known)}")
+               f"a tuple of names out of {', '.join(allowed)}")
 
 
 def refuse(loss: str, name: str, kind: type[Exception], was: str, wanted: str) -> NoReturn:
@@ -218,9 +218,9 @@ def _check_shape(refused: Any, name: str, given: Sequence[int], kind: ArrayOf | 
                 sizes[letter] = size
                 sources.setdefault(letter, name)
             return
-    known = [f"{letter} = {sizes[letter]} in {sources[letter]}"
+    others = [f"{letter} = {sizes[letter]} in {sources[letter]}"
              for letter in dict.fromkeys(" ".join(kind.shapes).split()) if letter in sizes]
     other = getattr(kind, "other", None)
-    beside = f", with {', '.join(known)}" if known else ""
+    beside = f", with {', '.join(others)}" if others else ""
     instead = f"; or {other}" if other is not None and len(shape) == 2 else ""
     refused(ValueError, f"was of shape {shape}", f"{spell(kind.shapes)}{beside}{instead}")

@@ -9,7 +9,7 @@ from anglos.engines.groups import repeat_themselves
 
 
 def check_labels(loss: str, backend: Backend, name: str, labels: Any, classes: int, ignore_index: int) -> bool:
-    """Whether all labels are known to be classes; one that is neither that nor ignored is refused, if readable."""
+    """Whether all labels can be read, and are classes; others are refused, if readable and not to be ignored."""
     if labels.shape[0] == 0:
         return True
     inside = backend.are_classes(labels, classes)
@@ -26,7 +26,7 @@ def check_labels(loss: str, backend: Backend, name: str, labels: Any, classes: i
 
 
 def check_groups(loss: str, backend: Backend, name: str, labels: Any, index: Any, ignore_index: int) -> bool:
-    """Whether all are known to be integers that stay apart as the library's own; others are refused, if readable.
+    """Whether all can be read, and stay apart as integers of the library's own; others are refused, if readable.
 
     Larger ones than the index, which they have become, could not be told apart. Where a sample has several, they must
     be able to differ, as those of a matrix of zeros and ones are not.
@@ -47,7 +47,7 @@ def check_groups(loss: str, backend: Backend, name: str, labels: Any, index: Any
 
 
 def check_pair_weights(loss: str, backend: Backend, name: str, weights: Any) -> bool:
-    """Whether weights of positives are known to be from 0 and finite; others are refused, if readable."""
+    """Whether weights of positives can be read, and are finite and at least 0; others are refused, if readable."""
     if 0 in weights.shape:
         return True
     bounds = backend.bounds(weights)

@@ -43,7 +43,7 @@ class PrototypeCommon(LabelCommon, total=False):
 
 
 class MarginCommon(PrototypeCommon, total=False):
-    """Of losses made by `define.margin`, but for the scale, and of all whose reduction is the cross entropy."""
+    """Of losses made by `define.margin`, beside the scale, and of all whose reduction is the cross entropy."""
 
     label_smoothing: LabelSmoothing
 

@@ -118,7 +118,7 @@ def _curve(formula: Formula, found: Any, given: Mapping[str, Any]) -> Curve:
 
 
 def _advice(error: Exception) -> str:
-    """What to use in the place of a library's own function, if the line that failed has one."""
+    """What to use in place of a library's own function, if the line that failed has one."""
     line = "".join(frame.line or "" for frame in traceback.extract_tb(error.__traceback__)[1:2])
     used = [name for owner, name in re.findall(r"(\w+)\.(\w+)\(", line) if owner != "define"]
     names = [f"define.{name}" for name in used if name in elementwise.__all__] or ["the functions of anglos.define"]

@@ -14,11 +14,11 @@ from anglos.call.kinds import has_gradient
 from anglos.engines.contract import Engine, pack
 from anglos.engines.numerics import float_type
 
-# Equal numbers of two types, as 1 and True, are apart by their types; what lies in a tuple would not be.
+# Equal numbers of two types, such as 1 and True, differ by their types; in a tuple they would not.
 _PLAIN = frozenset((type(None), bool, int, float, str))
 _WORDS = frozenset((str,))
 
-# Options that are no business of a row, and what they are where a loss has none.
+# Options that are not a row's, and their values where a loss does not have them.
 _HANDLED: dict[str, Any] = {"sample_weight": None, "ignore_index": None, "reduction": None, "keep_bytes": 0,
                             "gradient_products": "full"}
 
@@ -101,8 +101,8 @@ class Plan:
                 remembered: Any = None, keeps: bool = True) -> Any:
         """The step of the engine, which both passes start from.
 
-        With residuals, their numbers are taken; or, anew, all is computed again, since a second derivative must see how
-        they depend on the inputs, but what the forward pass chose stays chosen.
+        With residuals, their numbers are used. Anew: all is computed again, since a second derivative must see how they
+        depend on the inputs; what the forward pass chose stays chosen.
         """
         row, inputs = self.row_of(arrays)
         record = None if residuals is None else self.loss.engine.unpack(row, residuals)

@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
 @contextmanager
 def batch_of(update: str, kinds: Mapping[str, Any], **values: Any) -> Iterator[Batch]:
-    """The values, checked against their kinds; inside, arithmetic is that of a loss, as out of reach of autocast."""
+    """The values, checked against their kinds; inside, arithmetic is that of a loss, without autocast."""
     backend, arrays, static, sizes, kinds = check_values(update, kinds, values)
     samples, labels = Samples(None, None), by_role({name: kinds[name] for name in arrays}).get("labels")
     if labels is not None:

@@ -11,7 +11,7 @@ from anglos.arrays.dispatch import backend_of
 from anglos.engines.numerics import Array
 
 Slope = Array | float | None
-"""None is 1, which nobody need multiply by."""
+"""None is 1, which needs no product."""
 
 
 class Formula:
@@ -176,7 +176,7 @@ def plus(a: Slope, b: Slope) -> Slope:
 
 
 def choose(condition: Any, a: Any, b: Any) -> Any:
-    """The one where the condition holds, the other elsewhere; slopes likewise."""
+    """The one where the condition holds, the other elsewhere; so for the slopes."""
     where = array_of(condition)
     value = _pick(where, array_of(a), array_of(b), condition)
     if not (isinstance(a, Dual) or isinstance(b, Dual)):

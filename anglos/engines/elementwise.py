@@ -191,7 +191,7 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
-    """The one where the condition holds, the other elsewhere: in the place of Python's `if`, of all samples at once.
+    """The one where the condition holds, the other elsewhere: in place of Python's `if`, of all samples at once.
 
     Both are computed: what is not chosen must be finite too, or its slopes would be NaN.
     """

@@ -46,7 +46,7 @@ def own_options(loss: Loss[...], options: Mapping[str, Any]) -> dict[str, Any]:
 def check_given(loss: Loss[...], given: Iterable[str], options: Mapping[str, Any]) -> None:
     """Refuses a call without an option that the layer was made with: the loss's default would take its place.
 
-    None is what `equinox.partition` leaves in the place of an array, and what some losses take for an option.
+    None is what `equinox.partition` leaves in place of an array, and what some losses take for an option.
     """
     for name in given:
         if options.get(name) is None:
@@ -61,7 +61,7 @@ def check_attribute(loss: Loss[...] | None, name: str) -> None:
 
 
 def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[str, Any]) -> Array:
-    """z_ij = scale · |x_i| · |w_j| · cos θ_ij + b_j, (B, C): the loss's own, with cos θ in the place of φ and η.
+    """z_ij = scale · |x_i| · |w_j| · cos θ_ij + b_j, (B, C): the loss's own, with cos θ in place of φ and η.
 
     What the library differentiates. Arrays of margins, which are no part of it, may be those of another batch.
     """
@@ -84,7 +84,7 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
 def _without_margin(backend: Any, row: Any, inputs: dict[str, Array]) -> Row:
     """Of losses that are not in the scheme of `engine.py`, the row that ranks classes as they do.
 
-    −½ |x − c|² is x·c − ½ |c|² but for a number that all classes share.
+    −½ |x − c|² is x·c − ½ |c|² up to a number that all classes share.
     """
     if isinstance(row, Row):
         return row._replace(target=unchanged, rest=None, statistic=None, nearest=None, straight_through=False)

@@ -12,7 +12,7 @@ from anglos.arrays.backend import Computation
 
 @contextmanager
 def usual_promotion() -> Iterator[None]:
-    """Around our own arithmetic: a user who is strict about ranks and types means his."""
+    """Around our own arithmetic: strict modes are meant for the user's."""
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
 
@@ -33,7 +33,7 @@ def _forward(plan: Computation, arrays: tuple[jax.Array, ...]) -> tuple[Any, Any
 @usual_promotion()
 def _backward(plan: Computation, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]:
     (arrays, residuals), (g, _) = saved, cotangents
-    # All of them: under jit, what nobody uses is not computed.
+    # All of them: under jit, what is not used is not computed.
     gradients = plan.backward(g, arrays, residuals, plan.with_gradient)
     return (tuple(_over_devices(gradients[name], array) if name in gradients else None
                   for name, array in zip(plan.names, arrays, strict=True)),)

@@ -15,11 +15,11 @@ from ._blocks import NEAR, blocks
 from ._namespace import Namespace
 from ._threads import steered_blas, sweep_in_threads
 
-_rows = lru_cache(maxsize=1)(np.arange)  # of the batch before, which nobody changes
+_rows = lru_cache(maxsize=1)(np.arange)  # for as many samples as last time; not to be changed
 
 
 class NumPy(Backend):
-    """Values are always at hand, and arrays can be changed in place."""
+    """Values can always be read, and arrays be changed in place."""
 
     tiles_at_once = 2
     """After a product by all its threads OpenBLAS would leave them spinning for the first tiles."""
@@ -136,7 +136,7 @@ class NumPy(Backend):
 
     def sweep(self, tile: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
               arrays: tuple[Any, ...], width: int) -> tuple[Any, tuple[Any, ...]]:
-        """Every thread of the BLAS takes tiles of its own: NumPy's own arithmetic knows one thread only."""
+        """Every thread of the BLAS takes tiles of its own: NumPy's own arithmetic uses one thread."""
         if len(arrays[0]) > width:
             with steered_blas() as blas:
                 if blas is not None:
@@ -145,7 +145,7 @@ class NumPy(Backend):
 
 
 def _unsigned(labels: Any) -> Any:
-    """In which negative numbers are large: one comparison tells whether a number is between 0 and another."""
+    """Negative numbers become large ones: one comparison finds those between 0 and a bound."""
     return labels.view(np.uint64)
 
 

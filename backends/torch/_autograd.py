@@ -33,7 +33,7 @@ class Differentiable(torch.autograd.Function):
 
 
 class WithHint(Differentiable):
-    """The same, but for what forward mode is told. A compiler refuses every class that has a `jvp`."""
+    """The same, with a message for forward mode. A compiler refuses every class that has a `jvp`."""
 
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> None:

@@ -27,7 +27,7 @@ class PyTorch(Tensors):
         differentiated = torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
         transformed = torch._C._are_functorch_transforms_active()
         compiling = torch.compiler.is_compiling()
-        # Dynamo does not trace `without_autocast` in a Function that nobody differentiates; torch.jit traces none.
+        # Dynamo does not trace `without_autocast` in a Function that is not differentiated; torch.jit traces none.
         if (graph_is_made() and not compiling) or (compiling and not differentiated and not transformed):
             with without_autocast(arrays):
                 return plan.forward(arrays) if differentiated else plan.value(arrays)

@@ -1,4 +1,4 @@
-"""The array API standard as array_api_compat has it for PyTorch, but for what torch.compile cannot trace there."""
+"""The array API standard as array_api_compat has it for PyTorch, except for what torch.compile cannot trace there."""
 
 from typing import Any
 

@@ -35,7 +35,7 @@ def _seen_by_a_mode() -> bool:
 
 
 def recorded() -> bool:
-    """Whether somebody may differentiate, map or trace the arithmetic, so that no tensor is changed in place."""
+    """Whether the arithmetic may be differentiated, mapped or traced, so that no tensor is changed in place."""
     return (torch.is_grad_enabled() or graph_is_made() or torch._C._are_functorch_transforms_active()
             or torch.autograd.forward_ad._current_level >= 0 or _seen_by_a_mode())
 

@@ -13,7 +13,7 @@ from ._seen import graph_is_made, readable, recorded, spec_in
 
 
 class Tensors(Backend):
-    """Tensors may be looked at if they are on a processor and real, and be changed if nobody records what is done."""
+    """Tensors may be looked at if they are on a processor and real, and be changed if nothing records what is done."""
 
     small = 1 << 14
     """Numbers in a tensor up to which NumPy computes a call."""

@@ -40,6 +40,6 @@ def sizes(most: int) -> list[int]:
 
 
 def _say(text: str) -> None:
-    """One line, again and again, where somebody may be looking."""
+    """One line, written again and again, if standard error is a terminal."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
