@@ -33,7 +33,8 @@ class Step(NamedTuple):
         """Nothing."""
 
 
-def prepare(backend: Backend, row: Direct, inputs: dict[str, Array], **others: Any) -> Step:
+def prepare(backend: Backend, row: Direct, inputs: dict[str, Array], *, keep_bytes: int = 0,
+            gradient_products: str = "full", saved: Any = None, chosen: Any = None, remembered: Any = None) -> Step:
     """The arrays in the type of the arithmetic."""
     return Step(backend, row, _in_type(backend.xp, row, inputs))
 
@@ -58,7 +59,8 @@ def count(saved: Any) -> None:
 
 
 def _in_type(xp: Any, row: Direct, inputs: dict[str, Array]) -> tuple[Array, ...]:
-    typed = {name for name, array in inputs.items()
-             if name not in row.typeless and xp.isdtype(array.dtype, "real floating")}
-    dtype = float_type(xp, *(inputs[name] for name in inputs if name in typed))
-    return tuple(xp.astype(array, dtype, copy=False) if name in typed else array for name, array in inputs.items())
+    typed = [name for name, array in inputs.items()
+             if name not in row.typeless and xp.isdtype(array.dtype, "real floating")]
+    dtype = float_type(xp, *[inputs[name] for name in typed])
+    return tuple([xp.astype(array, dtype) if name in typed and array.dtype != dtype else array
+                  for name, array in inputs.items()])
