@@ -17,6 +17,7 @@ from samples import BATCH, CLASSES, DIMENSION, LABELS, hard_embeddings
 
 import anglos
 from anglos import define
+from anglos.call.static_kinds import kind_of
 
 
 @define.margin(formula="φ = a(θ − h)² + k", paper="arXiv:2312.05281")
@@ -216,7 +217,7 @@ def test_words_of_a_scope_are_found() -> None:
     def inner(cos: Any, *, m: Kind = 0.5, past: Literal["a", "b"] = "a", many: int = 3, twice: bool = False) -> Any:  # type: ignore[valid-type]
         return cos - m
 
-    assert inner.kinds["m"] is define.kinds.kind_of(define.Angle)
+    assert inner.kinds["m"] is kind_of(define.Angle)
     assert inner.kinds["past"].choices == ("a", "b")
 
 

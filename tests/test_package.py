@@ -124,7 +124,7 @@ def test_a_loss_of_ones_own_has_a_docstring_too() -> None:
         Parameters
         ----------
         margin
-            ... The larger, the harder.
+            m. ...
         steep : what else
             Or not.
 
@@ -140,11 +140,13 @@ def test_a_loss_of_ones_own_has_a_docstring_too() -> None:
                                             "matter; a zero vector has cosine 0 and gradient 0."]
     margin, text, steep, reduction = parameters.splitlines()[9:13]
     assert margin == "margin : angle in radians from 0 to π; a number, or an array () or (B,), default 0.25"
-    assert (text, steep) == ("    m.", "steep : bool, default False")
+    assert text == "    One for all samples, or one for each; an array is differentiated."
+    assert steep == "steep : bool, default False"
     assert reduction == 'reduction : {"mean", "sum", "none"}, default "mean"'
     text = define.prototypes(paper="me 2026")(told).__doc__ or ""
     assert text.startswith("Mine.\n\nParameters\n")
-    assert f"{margin}\n    m. The larger, the harder.\nsteep : what else\n    Or not.\nreduction : " in text
+    assert f"{margin}\n    m. One for all samples, or one for each; an array is differentiated.\n" in text
+    assert "\nsteep : what else\n    Or not.\nreduction : " in text
     assert text.endswith("Notes\n-----\nNone.\n\nReferences\n----------\nme 2026\n")
 
 

@@ -112,7 +112,7 @@ def test_every_role_is_one_arguments() -> None:
 def own_terms(bias: Any, **fields: Any) -> Loss[...]:
     @define.pairs()
     def loss(anchors: define.Queries, others: define.Keys, rest: define.Negatives = None, /, *,
-             shift: define.AnyNumber = 0.25) -> define.PairRow:
+             shift: define.Number = 0.25) -> define.PairRow:
         if not bias:
             return define.PairRow(define.each_by_itself, 1.5, **fields)
         return define.PairRow(define.one_of_many, 1.5, shift, names={"shift": ("bias", 1.0)}, **fields)

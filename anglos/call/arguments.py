@@ -100,13 +100,14 @@ RowMask = Annotated[Array | None, ArrayOf("B", "bool", optional=True, role="row_
     "compared with nothing, and they leave the mean's divisor."))]
 
 # Margins: a number, or one per sample.
-Angle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.pi, shapes=("", "B"), text="m.")]
-AngleFactor = Annotated[float | Array, _Number("a factor of the angle", 1.0, 10.0, shapes=("", "B"), text="m.")]
+_EACH = "One for all samples, or one for each; an array is differentiated."
+Angle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.pi, shapes=("", "B"), text=_EACH)]
+AngleFactor = Annotated[float | Array, _Number("a factor of the angle", 1.0, 10.0, shapes=("", "B"), text=_EACH)]
 AnyAngleFactor = Annotated[float | Array, _Number("a factor of the angle", 0.0, 10.0, above=True, shapes=("", "B"),
-                                                 text="An integer needs no arccos.")]
-CosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, shapes=("", "B"), text="m.")]
+                                                 text=_EACH)]
+CosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, shapes=("", "B"), text=_EACH)]
 SquaredDistance = Annotated[float | Array, _Number(
-    "a squared distance of unit vectors", 0.0, 4.0, shapes=("", "B"), text="m. An array is differentiated.")]
+    "a squared distance of unit vectors", 0.0, 4.0, shapes=("", "B"), text=_EACH)]
 SphereFace2Margin = Annotated[float | Array | None, _Number("a margin (variant A: an angle in radians)", 0.0, math.pi,
                                                            shapes=("", "B"), optional=True)]
 RowTripletMargin = Annotated[float | Array | Literal["soft"], _Number(
@@ -128,18 +129,18 @@ Scale = Annotated[float | Array, _Number("a scale", 0.0, above=True, text=(
     "s. An array is differentiated: a learnable scale."))]
 OptionalScale = Annotated[float | Array | None, _Number("a scale", 0.0, above=True, optional=True, text=(
     "s. An array is differentiated."))]
-Annealing = Annotated[float | Array, _Number("a weight", 0.0, text="λ.")]
+Annealing = Annotated[float | Array, _Number("a weight", 0.0, text="An array is differentiated.")]
 Temperature = Annotated[float | Array, _Number("a temperature", 0.0, above=True, text=(
     "τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature."))]
 ScalarBias = Annotated[float | Array | None, _Number("a bias", -math.inf, optional=True, text=(
     "b. An array is differentiated."))]
-Balance = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text="λ. An array is differentiated.", without=(
+Balance = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text="An array is differentiated.", without=(
     "bias", _Number("a probability, where bias is None,", 0.0, 1.0, above=True, below=True)))]
 TripletMargin = Annotated[float | Array | Literal["soft"], _Number("a margin on the distance", 0.0, word="soft", text=(
     "m, in units of the distance. An array is differentiated. \"soft\" is 0 with soft=True."))]
 PairMargin = Annotated[float | Array, _Number("a margin", 0.0, text=(
     "m, in units of the distance. An array is differentiated."))]
-CircleMargin = Annotated[float | Array, _Number("a margin on the cosine", 0.0, 1.0, text="m.")]
+CircleMargin = Annotated[float | Array, _Number("a margin on the cosine", 0.0, 1.0, text="An array is differentiated.")]
 SharedCosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, text=(
     "An array is differentiated."))]
 AngularAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, 1.15, above=True, text=(

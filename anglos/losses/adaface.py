@@ -24,7 +24,7 @@ def adaface(
     embeddings
         One row per sample. Its length sets its margin.
     margin
-        m: an angle and a cosine at once.
+        m, an angle and a cosine at once. ...
     h
         How much the length matters; 0 is CosFace. ...
     norm_mean

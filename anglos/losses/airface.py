@@ -16,6 +16,11 @@ def airface(
 
     φ = 1 − 2 (θ + m) / π for the label, η = 1 − 2θ/π for the others, times s. It falls over all of [0, π].
 
+    Parameters
+    ----------
+    margin
+        m. ...
+
     References
     ----------
     Li, Wang, Hu, Yin, "AirFace", ICCV workshops 2019, arXiv:1907.12256.

@@ -20,6 +20,8 @@ def am_softmax(
 
     Parameters
     ----------
+    margin
+        m. ...
     gradient
         As in `arcface`; both are the same here, since φ′ is 1.
 

@@ -26,7 +26,9 @@ def angular_triplet(
     embeddings
         One row per sample. A zero vector has a loss of log C, and no gradient while `semi_hard`.
     margin
-        ... 1 is no margin. An array is differentiated.
+        m; 1 is no margin. ...
+    annealing
+        λ. ...
     semi_hard
         Whether only semi-hard samples have a gradient. A logit equal to the largest other is not semi-hard.
 

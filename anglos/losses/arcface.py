@@ -20,7 +20,7 @@ def arcface(
     Parameters
     ----------
     margin
-        ... A margin per sample is ElasticFace.
+        m; ElasticFace has one per sample. ...
     past_pi
         φ where θ + m > π: −2 − cos(θ + m); cos θ − m sin m; cos θ − 1 + cos m; cos(θ + m) as it is; −1; or no
         margin beyond 90°. "linear" is classic insightface, "reflect" today's.

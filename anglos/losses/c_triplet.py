@@ -18,6 +18,8 @@ def c_triplet(
 
     Parameters
     ----------
+    margin
+        m. ...
     hardest
         Take only the nearest other class (of equals, the first).
 

@@ -24,7 +24,7 @@ def circle(
     labels
         ... A weight is a factor of its exponential.
     margin
-        ... An array is differentiated, except in the brackets.
+        m. An array is differentiated, except in the brackets.
     scale
         γ. An array is differentiated. The paper has 256 for faces, 64 to 128 for re-identification, and 80, with
         m = 0.4, for retrieval.

@@ -20,7 +20,7 @@ def circle_softmax(
     Parameters
     ----------
     margin
-        ... An array is differentiated, except in the brackets.
+        m. One for all samples, or one for each; an array is differentiated, except in the brackets.
 
     References
     ----------

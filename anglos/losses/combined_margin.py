@@ -18,10 +18,12 @@ def combined_margin(
 
     Parameters
     ----------
+    m1
+        m₁; an integer needs no arccos. ...
     m2
-        Added to the angle.
+        m₂, added to the angle. ...
     m3
-        Subtracted from the cosine.
+        m₃, subtracted from the cosine. ...
     past_pi
         As in `arcface`, where t = m₁θ + m₂ > π. "smooth" is (−1)ᵏ cos t − 2k for t from kπ to (k + 1)π.
 

@@ -20,7 +20,7 @@ def cosface(
     Parameters
     ----------
     margin
-        ... A margin per sample is ElasticFace; one below 0 helps few-shot transfer.
+        m; ElasticFace has one per sample, and one below 0 helps few-shot transfer. ...
     gradient
         As in `arcface`; both are the same here, since φ′ is 1.
 

@@ -21,6 +21,8 @@ def curricularface(
 
     Parameters
     ----------
+    margin
+        m. ...
     t
         State: the running mean of cos θ_y. It is a constant to the gradient.
 

@@ -20,10 +20,12 @@ def inter_topk(
 
     Parameters
     ----------
+    margin
+        m. ...
     k
         How many classes; more than C − 1 are all. ...
     penalty
-        m′.
+        m′. ...
 
     References
     ----------

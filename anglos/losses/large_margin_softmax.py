@@ -24,9 +24,9 @@ def large_margin_softmax(
     weights
         One row per class. Its length scales its logits.
     margin
-        ... 1 is the linear layer without a margin; an integer needs no arccos.
+        m; 1 is the linear layer without a margin, and an integer needs no arccos. ...
     annealing
-        ... For even m the label's slope is 0 at 90°, where training starts: begin with a large λ.
+        λ. For even m the label's slope is 0 at 90°, where training starts: begin with a large λ. ...
 
     References
     ----------

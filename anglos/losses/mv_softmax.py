@@ -25,6 +25,7 @@ def mv_softmax(
     kind
         Whether the margin is on the cosine or on the angle.
     margin : angle in radians (arc) or cosine (am), from 0 to π; a number, or an array () or (B,)
+        m. ...
     t
         How much more hard classes count; 0 is AM-Softmax or ArcFace.
 

@@ -27,7 +27,7 @@ def soft_triple(
     gamma
         γ: how sharply the nearest centre is preferred. ...
     margin
-        m, the paper's δ.
+        m, the paper's δ. ...
     keep_bytes
         If the B × C × K cosines take no more than this, the gradient reuses them; else they are computed again.
 

@@ -24,11 +24,11 @@ def sphereface(
     weights
         One prototype per class. Its length does not matter; a zero vector has cosine 0 and gradient 0.
     margin
-        ... 1 is the modified softmax; an integer needs no arccos.
+        m; 1 is the modified softmax, and an integer needs no arccos. ...
     scale
         s in place of |x|: the embeddings are normalised (opensphere: m = 1.5, s = 30).
     annealing
-        ... The paper falls from 1000 to 5: with λ = 0 from the start, m = 4 hardly trains.
+        λ. The paper falls from 1000 to 5: with λ = 0 from the start, m = 4 hardly trains. ...
 
     References
     ----------

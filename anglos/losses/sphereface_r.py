@@ -25,6 +25,7 @@ def sphereface_r(
     variant
         Which φ and η. In v1 a label beyond θ = π/m gets no gradient.
     margin : factor of the angle from 1 to 10; a number, or an array () (v0 and v1: or (B,))
+        m. An array is differentiated.
     scale
         s. None: the length of the embedding, |x| (no feature normalisation).
 

@@ -20,6 +20,8 @@ def subcenter_arcface(
 
     Parameters
     ----------
+    margin
+        m. ...
     keep_bytes
         If the B × C × K cosines take no more than this, the gradient reuses them; else they are computed again.
 

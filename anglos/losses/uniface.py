@@ -19,6 +19,8 @@ def uniface(
 
     Parameters
     ----------
+    margin
+        m. ...
     bias
         b: the threshold is b/s. An array is differentiated. None: log(10 C), the paper's start.
     negative_weight
