@@ -95,7 +95,39 @@ def prototypes(function: Function[Options], /) -> Loss[Options]: ...
 @overload
 def prototypes(*, formula: str = "", paper: str = "", engine: Engine = _prototypes) -> Decorator: ...
 def prototypes(function: Any = None, /, *, formula: str = "", paper: str = "", engine: Engine = _prototypes) -> Any:
-    """Make a loss against class prototypes of a function of its arguments that returns a `Row`."""
+    """Make a loss against class prototypes of a function of its arguments that returns a `Row`.
+
+    The decorator, with or without arguments, of a function whose arrays stand before a `/` and whose options, each with
+    a default, after a `*`. Every argument is annotated by what it may be, as `define.Weights` or `define.Scale`.
+    `sample_weight`, `ignore_index`, `reduction`, `keep_bytes` and `gradient_products` come by themselves.
+
+    Parameters
+    ----------
+    formula, paper : str
+        What tables and docstrings say of the loss.
+    engine : module
+        What computes the row: by default the engine for prototypes.
+
+    Raises
+    ------
+    TypeError
+        If the function has no name, or an argument no annotation that says what it may be. In a call: if the function
+        returned something else than a `Row`.
+
+    Examples
+    --------
+    Softmax over s cos θ, whose logit of the label is smaller by s m. At 0° and 90°, s = 2 and m = ½: 1 against 0.
+
+    >>> import math, numpy as np
+    >>> from anglos import define
+    >>> @define.prototypes
+    ... def shifted(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+    ...             margin: define.CosineMargin = 0.5, scale: define.Scale = 2.0):
+    ...     return define.Row(scale, lambda backend, cos, length: define.Curve(cos - margin, 1.0, {"margin": -1.0}))
+    >>> loss = shifted(np.asarray([[3.0, 0.0]]), np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.asarray([0]))
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
     return _made(function, engine, formula, paper)
 
 
@@ -104,7 +136,34 @@ def pairs(function: Function[Options], /) -> Loss[Options]: ...
 @overload
 def pairs(*, formula: str = "", paper: str = "") -> Decorator: ...
 def pairs(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any:
-    """Make a loss over pairs of a function of its arguments that returns a `PairRow`."""
+    """Make a loss over pairs of a function of its arguments that returns a `PairRow`.
+
+    As `prototypes`. With labels, references and excluded pairs come by themselves too. Of `define.Queries` and
+    `define.Keys` the i-th belong together.
+
+    Parameters
+    ----------
+    formula, paper : str
+        What tables and docstrings say of the loss.
+
+    Raises
+    ------
+    TypeError
+        As `prototypes`; in a call, if the function returned something else than a `PairRow`.
+
+    Examples
+    --------
+    ς(−s) of every positive and ς(s) of every negative. Two equal samples of one class: log(1 + 1/e) for each.
+
+    >>> import math, numpy as np
+    >>> from anglos import define
+    >>> @define.pairs
+    ... def logistic(embeddings: define.Embeddings, labels: define.Groups, /):
+    ...     return define.PairRow(define.each_by_itself)
+    >>> loss = logistic(np.asarray([[3.0, 0.0], [1.0, 0.0]]), np.asarray([7, 7]))
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
     return _made(function, _pairs, formula, paper)
 
 
@@ -113,7 +172,24 @@ def rowwise(function: Function[Options], /) -> Loss[Options]: ...
 @overload
 def rowwise(*, formula: str = "", paper: str = "") -> Decorator: ...
 def rowwise(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any:
-    """Make a loss that needs no tiles of a function of its arguments that returns a `Direct`."""
+    """Make a loss that needs no tiles of a function of its arguments that returns a `Direct`.
+
+    As `prototypes`: for losses of arrays of their own, as `anglos.cross_entropy`, which bring their gradients.
+
+    Examples
+    --------
+    Half the squared distance, 2 for a distance of 2.
+
+    >>> import numpy as np
+    >>> from anglos import define
+    >>> @define.rowwise
+    ... def squares(logits: define.Logits, targets: define.Logits, /):
+    ...     return define.Direct(
+    ...         lambda backend, x, y: 0.5 * backend.xp.sum((x - y) ** 2, axis=1),
+    ...         lambda backend, g, x, y: {"logits": g[:, None] * (x - y), "targets": g[:, None] * (y - x)})
+    >>> float(squares(np.asarray([[3.0, 0.0]]), np.asarray([[1.0, 0.0]])))
+    2.0
+    """
     return _made(function, _rowwise, formula, paper)
 
 
@@ -122,7 +198,39 @@ def margin(function: Callable[..., Any], /) -> Loss[...]: ...
 @overload
 def margin(*, formula: str = "", paper: str = "") -> Callable[[Callable[..., Any]], Loss[...]]: ...
 def margin(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any:
-    """Make a softmax loss of a function of the label's cosine: what takes its place in the logits."""
+    """Make a softmax loss of a function of the label's cosine: what takes its place in the logits.
+
+    The decorator, with or without arguments, of a function φ of cos θ, (B,), and of options after a `*`, each with a
+    default and annotated by what it may be. One named `length` is given |x|, (B,). The loss has embeddings, weights and
+    labels, these options, `scale`, `label_smoothing`, and what all losses against prototypes have.
+
+    φ is written with operators and the functions of `define`, and differentiated: in the cosine, in the length, and in
+    every option that is an array. Or it returns a `Curve` of slopes; with `-> define.Curve` nothing is differentiated.
+
+    Parameters
+    ----------
+    formula, paper : str
+        What tables and docstrings say of the loss.
+
+    Raises
+    ------
+    TypeError
+        If the function has no name, or an option no annotation that says what it may be. In a call: if it used a
+        function that is not of `define`, or an `if`, or returned something else than one number per cosine.
+
+    Examples
+    --------
+    At 0° and 90°, s = 2 and m = 60°: the logits are 2 cos 60° = 1 and 0.
+
+    >>> import math, numpy as np
+    >>> from anglos import define
+    >>> @define.margin(formula="φ = cos(θ + m)")
+    ... def additive(cos, *, m: define.Angle = math.pi / 3):
+    ...     return define.cos(define.arccos(cos) + m)
+    >>> loss = additive(np.asarray([[3.0, 0.0]]), np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.asarray([0]), scale=2.0)
+    >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
+    (0.313262, 0.313262)
+    """
     if function is None:
         return partial(margin, formula=formula, paper=paper)
     return Loss(_margin_definition(function), _prototypes, formula, paper)
