@@ -38,10 +38,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 PEAKS = pytest.StashKey[list[int]]()
 
-GROWTH = 640 * 2**20
-"""By how many bytes compilers may make a worker grow before it forgets what they have compiled."""
+FULL, GROWTH = 1500 * 2**20, 200 * 2**20
+"""The size in bytes at which a worker forgets what was compiled; and by how much it must have grown since it did."""
 
-_before = {"bytes": 0}
+_after = {"bytes": 0}
 
 
 def resident() -> int:
@@ -54,7 +54,7 @@ def resident() -> int:
 
 
 def pytest_runtest_logfinish() -> None:
-    if resident() > _before["bytes"] + GROWTH:
+    if resident() > max(FULL, _after["bytes"] + GROWTH):
         if "jax" in sys.modules:
             sys.modules["jax"].clear_caches()
         if "torch._dynamo" in sys.modules:
@@ -62,7 +62,7 @@ def pytest_runtest_logfinish() -> None:
         gc.collect()
         if sys.platform == "linux":
             CDLL(None).malloc_trim(0)
-        _before["bytes"] = resident()
+        _after["bytes"] = resident()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -61,7 +61,7 @@ def test_arguments_are_not_changed(loss: Loss[...], library: Library) -> None:
         np.testing.assert_array_equal(library.numpy(array), was)
 
 
-@pytest.mark.parametrize("width", [1, 3, CLASSES, 64])
+@pytest.mark.parametrize("width", [1, 4])
 def test_tiles_of_any_width_give_the_same_numbers(
     tiled: Loss[...], library: Library, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
