@@ -7,12 +7,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import anglos
 from anglos.backends import numpy, register
+from anglos.backends import torch as pytorch
 
 
 class Counting(numpy.NumPy):  # type: ignore[misc]  # which mypy finds by another name
+    """Counts its exponentials."""
+
+    calls = 0
+
+    def exponential(self, logits: Any, shift: Any) -> Any:
+        self.calls += 1
+        return super().exponential(logits, shift)
+
+
+class CountingTorch(pytorch.PyTorch):  # type: ignore[misc]  # likewise
     """Counts its exponentials."""
 
     calls = 0
@@ -49,6 +61,21 @@ def test_hooks_of_a_registered_backend_are_used(counting: Counting) -> None:
     register(np.ndarray, None)
     value()
     assert counting.calls == 2
+
+
+def test_a_subclass_of_pytorchs_adapter_computes_small_calls_itself() -> None:
+    counting = CountingTorch("torch", pytorch.backend.xp)
+    weights = torch.nn.Parameter(torch.eye(3))
+    expected = anglos.normface(torch.eye(3), weights, torch.arange(3))
+    register(torch.Tensor, counting)
+    try:
+        loss = anglos.normface(torch.eye(3), weights, torch.arange(3))
+    finally:
+        register(torch.Tensor, None)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert counting.calls > 0
+    assert weights.grad is not None
+    assert torch.isclose(loss, expected)
 
 
 def test_of_several_types_the_one_registered_last_counts(counting: Counting) -> None:

@@ -31,7 +31,8 @@ class PyTorch(Tensors):
         if (graph_is_made() and not compiling) or (compiling and not differentiated and not transformed):
             with without_autocast(arrays):
                 return plan.forward(arrays) if differentiated else plan.value(arrays)
-        small = not compiling and not transformed and _small.are_small(plan, arrays)
+        # Not for a subclass, whose hooks NumPy would not use.
+        small = type(self) is PyTorch and not compiling and not transformed and _small.are_small(plan, arrays)
         if not (differentiated or transformed or torch.autograd.forward_ad._current_level >= 0):
             if small:
                 return _small.value(plan, arrays)
