@@ -4,6 +4,7 @@ A function that takes them as `**common: Unpack[...]` tells type checkers and re
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypedDict, get_type_hints
 
 from anglos.call.arguments import (
@@ -73,7 +74,8 @@ DEFAULTS: Mapping[str, Any] = {
 """In the order of signatures."""
 
 
-def annotations_of(common: Any) -> dict[str, Any]:
+@cache
+def annotations_of(common: Any) -> Mapping[str, Any]:
     """The annotation of every option of one of these classes, or of `Unpack` of it, in the order of signatures."""
     hints = get_type_hints(getattr(common, "__args__", (common,))[0], include_extras=True)
     return {name: hints[name] for name in DEFAULTS if name in hints}
