@@ -72,7 +72,7 @@ def _in_numpy(plan: Plan) -> Plan:
 
 def _copies(arrays: tuple[torch.Tensor, ...]) -> tuple[Any, ...]:
     """Of the storages: numpy() would pin one that fully_shard must free, and fill again elsewhere."""
-    return tuple([array.detach().clone().numpy() for array in arrays])
+    return tuple([array.clone().numpy() for array in arrays])
 
 
 def _outputs(small: Plan, per_sample: Any, residuals: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
