@@ -67,7 +67,8 @@ def kind_of(annotation: Any) -> Any:
     """The kind that a parameter's annotation stands for."""
     if get_origin(annotation) is Annotated:
         annotated, kind = get_args(annotation)[:2]
-        return replace(kind, choices=kind_of(annotated).choices) if kind == OneOf(text=kind.text) else kind
+        worded = isinstance(kind, OneOf) and not kind.choices
+        return replace(kind, choices=kind_of(annotated).choices) if worded else kind
     if get_origin(annotation) is Literal:
         return OneOf(get_args(annotation))
     return {bool: OneOf((True, False)), int: Integer()}[annotation]
