@@ -236,6 +236,47 @@ def margin(function: Any = None, /, *, formula: str = "", paper: str = "") -> An
     return Loss(_margin_definition(function), _prototypes, formula, paper)
 
 
+def check(loss: Loss[...], *, differences: bool = True) -> str:
+    """Whether a loss is what it should be, in every library that is installed.
+
+    Its value and gradient agree between libraries; the gradient is that of the value, to second order, by differences
+    and by automatic differentiation of `plain`; both are finite for aligned, opposite, zero, tiny and huge vectors, and
+    keep the type of the inputs; every option changes something; tiles, and several devices, give what the whole gives.
+
+    Parameters
+    ----------
+    loss
+        Of the library, or made by a decorator of this module.
+    differences
+        False for a loss that takes part of its value as a constant to the gradient, as `circle` its weights: it is not
+        compared with differences of the value, but with automatic differentiation alone.
+
+    Returns
+    -------
+    str
+        What was checked, and in which libraries.
+
+    Raises
+    ------
+    AssertionError
+        At the first fault, with the library, the input, both numbers, and what to look at.
+
+    Examples
+    --------
+    >>> from anglos import define
+    >>> @define.margin
+    ... def opposite(cos, *, m: define.CosineMargin = 0.3) -> define.Curve:
+    ...     return define.Curve(cos - m, -1.0, {"m": -1.0})
+    >>> define.check(opposite)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    anglos.checks.subject.Fault: opposite, numpy: the gradient in embeddings[0, 0] was ...; wanted ...
+    """
+    from anglos.checks.run import run  # which imports NumPy
+
+    return run(loss, differences)
+
+
 def _made(function: Any, engine: Engine, formula: str, paper: str) -> Any:
     """The loss, or what makes it of a function that is still to come."""
     if function is None:

@@ -12,6 +12,7 @@ ROOMS = (
     ("anglos",),
     ("anglos.losses",),
     ("anglos.define",),
+    ("anglos.checks",),
     ("anglos.training",),
     ("anglos.call",),
     ("anglos.engines.prototypes", "anglos.engines.pairs"),
@@ -25,6 +26,7 @@ DOORS = {"anglos.losses": {"anglos.define"}}
 
 TO_AN_ADAPTER = {
     "anglos.arrays.dispatch": "finds the adapter of an array, when the first of its library arrives",
+    "anglos.checks": "shards classes over JAX's devices",
     "anglos.tools": "trains and measures in a library that is asked for by name",
     "anglos.backends.torch": "computes small calls in NumPy",
     "anglos.backends.flax": "its arrays are JAX's",

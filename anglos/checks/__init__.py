@@ -1,0 +1,1 @@
+"""What `define.check` runs."""

@@ -1,0 +1,39 @@
+"""Whether a loss is what it should be, in every library that is installed: the first fault is raised, shown small."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from anglos.call.loss import Loss
+from anglos.checks.forms import devices, options, shapes, tiles
+from anglos.checks.libraries import Jax, installed
+from anglos.checks.numbers import dtypes, hard_inputs
+from anglos.checks.slopes import agreement, slopes
+from anglos.checks.subject import Subject
+
+
+def run(loss: Loss[...], differences: bool) -> str:
+    """All checks; what was checked, in words."""
+    if not isinstance(loss, Loss):
+        raise TypeError(f"check: loss was {type(loss).__name__}; wanted a loss, as the decorators of anglos.define "
+                        "make it")
+    subject = Subject(loss, installed(), differences)
+    with _float64(subject.libraries):
+        done = [name for name, check in CHECKS.items() if check(subject) is not False]
+    return f"{loss.name}: {', '.join(done)}: right in {', '.join(one.name for one in subject.libraries)}"
+
+
+def _float64(libraries: list[Any]) -> AbstractContextManager[Any]:
+    """In which JAX has it."""
+    jax = next((one.jax for one in libraries if isinstance(one, Jax)), None)
+    if jax is None:
+        return nullcontext()
+    context: AbstractContextManager[Any] = (jax if hasattr(jax, "enable_x64") else jax.experimental).enable_x64(True)
+    return context
+
+
+CHECKS: dict[str, Callable[[Subject], bool | None]] = {
+    "shapes": shapes, "slopes": slopes, "agreement and second derivatives": agreement, "hard inputs": hard_inputs,
+    "dtypes": dtypes, "options": options, "tiles": tiles, "devices": devices,
+}
+"""By what is said of them when they are done; one that returns False does not apply."""

@@ -1,0 +1,43 @@
+"""What is checked, with what, and how a fault is said."""
+
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from anglos.call.kinds import has_gradient
+from anglos.call.loss import Loss
+from anglos.checks import samples
+
+
+class Fault(AssertionError):
+    """A loss that is not what it should be."""
+
+
+class Subject(NamedTuple):
+    """What is checked, and with what."""
+
+    loss: Loss[...]
+    libraries: list[Any]
+    differences: bool
+
+    def fault(self, library: str, what: str, was: str, wanted: str, look: str) -> NoReturn:
+        raise Fault(f"{self.loss.name}, {library}: {what} was {was}; wanted {wanted}. Look at {look}.")
+
+    def inputs(self, seed: int = 0) -> tuple[list[str], list[np.ndarray], dict[str, Any]]:
+        """The names of what is differentiated, the arrays, and options of which some are arrays."""
+        learnt = samples.learnt(self.loss)
+        names = [name for name in self.loss.arrays if has_gradient(self.loss.kinds[name])]
+        return [*names, *learnt], samples.arrays_of(self.loss, seed), {**samples.gentle(self.loss), **learnt}
+
+
+def same(subject: Subject, library: Any, what: str, got: Any, want: Any, whose: str = "NumPy's", rtol: float = 1e-7
+          ) -> None:
+    one, other = (np.asarray(array) if isinstance(array, np.ndarray | np.generic) else library.numpy(array)
+                  for array in (got, want))
+    if one.shape != other.shape:
+        subject.fault(library.name, f"the shape of {what}", str(one.shape), f"{other.shape}", "what it is made of")
+    error = np.abs(one - other)
+    if one.size and not np.all(error <= rtol * max(1.0, float(np.abs(other).max()))):
+        place = np.unravel_index(int(np.argmax(np.where(error == error, error, np.inf))), error.shape)
+        subject.fault(library.name, f"{what}{list(map(int, place)) if place else ''}", f"{one[place]:.6g}",
+                      f"{other[place]:.6g}, {whose}", "slopes, and what a constant was made of")

@@ -1,0 +1,99 @@
+"""`define.check` is silent about what is right, and finds every planted fault."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from samples import FROZEN
+from test_define import added, everything, x2_softmax
+
+import anglos
+from anglos import Loss, define
+
+
+def cosine_margin(fault: str) -> Any:
+    """φ = cos θ − m cos² θ, with a fault."""
+
+    @define.margin
+    def planted(cos: Any, *, margin: define.CosineMargin = 0.2, word: bool = True) -> define.Curve:
+        backend: Any = define.backend_of(cos)
+        xp = backend.xp
+        value, slope, by_margin = cos - margin * cos * cos, 1.0 - 2.0 * margin * cos, -cos * cos
+        if fault == "sign":
+            slope = 1.0 + 2.0 * margin * cos
+        if fault == "factor":
+            slope = 1.0 - margin * cos
+        if fault == "infinite":
+            slope = slope * ((1.0 - cos * cos) / (1.0 - cos * cos))
+        if fault == "frozen":
+            by_margin = 0.0 * cos
+        if fault == "narrow" and "float64" in str(cos.dtype):
+            value = xp.astype(xp.astype(value, xp.float32), xp.float64)
+        if fault == "word" or word:
+            return define.Curve(value, slope, {"margin": by_margin})
+        return define.Curve(value - 0.1, slope, {"margin": by_margin})
+
+    return planted
+
+
+@define.rowwise
+def widens(embeddings: define.Embeddings, /) -> define.Direct:
+    """½ |x|², in float64 whatever it is given."""
+    def value(backend: Any, x: Any) -> Any:
+        return 0.5 * backend.xp.astype(backend.dot(x, x), backend.xp.float64)
+
+    return define.Direct(value, lambda backend, g, x: {"embeddings": backend.xp.astype(g, x.dtype)[:, None] * x})
+
+
+FAULTS = {
+    "sign": "planted, numpy: the gradient in embeddings[0, 0] was ",
+    "factor": "planted, numpy: the gradient in embeddings[0, 0] was ",
+    "infinite": "planted, numpy: the gradient in embeddings in float64 of an aligned vector was nan; wanted a finite "
+                "number. Look at cos θ = ±1",
+    "frozen": "planted, numpy: the gradient in margin[0] was 0; wanted ",
+    "narrow": "planted, numpy: the gradient in embeddings[0, 1] was ",
+    "word": "planted, numpy: what option word changes was nothing; wanted another value or gradient. Look at where the "
+            "formula uses it.",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from anglos.checks import libraries, run
+
+    monkeypatch.setattr(run, "installed", lambda: [libraries.NumPy()])
+    with pytest.raises(AssertionError) as caught:
+        define.check(cosine_margin(fault))
+    assert str(caught.value).startswith(FAULTS[fault])
+
+
+def test_float64_made_of_float32_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from anglos.checks import libraries, run
+
+    monkeypatch.setattr(run, "installed", lambda: [libraries.NumPy()])
+    with pytest.raises(AssertionError, match="widens, numpy: the value of float32 arrays was of dtype float64; wanted"):
+        define.check(widens)
+
+
+def test_right_losses_are_right_in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from anglos.checks import libraries, run
+
+    monkeypatch.setattr(run, "installed", lambda: [libraries.NumPy()])
+    for mine in (cosine_margin(""), x2_softmax, added, everything, anglos.arcface, anglos.triplet, anglos.clip):
+        assert define.check(mine).endswith("right in numpy")
+
+
+def test_right_in_every_library() -> None:
+    assert define.check(x2_softmax) == (
+        "x2_softmax: shapes, slopes, agreement and second derivatives, hard inputs, dtypes, options, tiles, devices: "
+        "right in numpy, torch, jax")
+
+
+@pytest.mark.slow
+def test_the_registry_is_right(loss: Loss[...]) -> None:
+    assert "right in numpy, torch, jax" in define.check(loss, differences=loss.name not in FROZEN)
+
+
+def test_what_is_no_loss() -> None:
+    with pytest.raises(TypeError, match="check: loss was ndarray; wanted a loss, as the decorators"):
+        define.check(np.ones(3))  # type: ignore[arg-type]
