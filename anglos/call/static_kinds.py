@@ -2,6 +2,7 @@
 
 import numbers
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from anglos.call.kinds import Kind, Number, Refuse, describe
@@ -63,6 +64,7 @@ class Pair(Kind):
         return first, second  # type: ignore[return-value]
 
 
+@cache
 def kind_of(annotation: Any) -> Any:
     """The kind that a parameter's annotation stands for."""
     if get_origin(annotation) is Annotated:
