@@ -39,6 +39,7 @@ from anglos.engines.numerics import unit_rows_pullback as unit_rows_pullback
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.pairs.distances import OF_UNIT_VECTORS as OF_UNIT_VECTORS
 from anglos.engines.pairs.distances import of_given as _of_given
+from anglos.engines.pairs.pair_terms import pair_terms as pair_terms
 from anglos.engines.pairs.row import PairRow as PairRow
 from anglos.engines.pairs.row import PairTile as PairTile
 from anglos.engines.pairs.row import Terms as Terms

@@ -53,6 +53,21 @@ def everything(cos: Any, length: Any, *, m: define.Number = 0.3, t: define.PerSa
     return two + three + define.where(cos > -0.2, four, -0.5) + define.arcsin(cos) * define.tan(0.2 * t)
 
 
+def pull(s: Any, *, alpha: Any, base: Any) -> Any:
+    return define.softplus(-alpha * (s - base))
+
+
+def push(s: Any, *, alpha: Any, base: Any) -> Any:
+    return define.softplus(alpha * (s - base))
+
+
+@define.pairs(formula="ℓ = mean_p ς(−α(s_p − λ)) + mean_n ς(α(s_n − λ))", paper="arXiv:1407.4979")
+def deviance(vectors: define.Embeddings, classes: define.Groups, /, *, alpha: define.Factor = 2.0,
+             base: define.Number = 0.5) -> define.PairRow:
+    """Binomial deviance, of arguments of other names."""
+    return define.PairRow(define.pair_terms(pull, push, alpha=alpha, base=base))
+
+
 MARGINS = [x2_softmax, added, given, everything]
 
 
@@ -143,6 +158,28 @@ def test_finite_at_hard_inputs(mine: Any, dtype: str, library: Library) -> None:
     for array in (value, *gradients):
         assert dtype in str(array.dtype)
         assert np.isfinite(library.numpy(array)).all()
+
+
+def test_binomial_deviance_is_its_formula(library: Library) -> None:
+    """By a loop over anchors; one without a positive adds nothing; the slope in an option by a difference."""
+    embeddings, _, labels = batch(LIBRARIES["numpy"]())
+
+    def at(alpha: float, base: float) -> float:
+        unit = embeddings / np.linalg.norm(embeddings, axis=1)[:, None]
+        s, each = unit @ unit.T, []
+        for anchor, label in enumerate(labels):
+            same = (labels == label) & (np.arange(BATCH) != anchor)
+            if same.any():
+                pulls, pushes = -alpha * (s[anchor, same] - base), alpha * (s[anchor, labels != label] - base)
+                each.append(np.mean(np.log1p(np.exp(pulls))) + np.mean(np.log1p(np.exp(pushes))))
+        return float(np.mean(each))
+
+    vectors, _, classes = batch(library)
+    value, slopes = deviance.value_and_grad(vectors, classes, alpha=1.5, base=0.2, wrt=("alpha", "base"))
+    np.testing.assert_allclose(library.numpy(value), at(1.5, 0.2), rtol=1e-12)
+    differences = [at(1.5 + 1e-6, 0.2) - at(1.5 - 1e-6, 0.2), at(1.5, 0.2 + 1e-6) - at(1.5, 0.2 - 1e-6)]
+    np.testing.assert_allclose([float(library.numpy(slope)) for slope in slopes], np.asarray(differences) / 2e-6,
+                               rtol=1e-7)
 
 
 def test_tiles_are_the_whole(library: Library) -> None:

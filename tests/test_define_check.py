@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from samples import FROZEN
-from test_define import added, everything, x2_softmax
+from test_define import added, deviance, everything, x2_softmax
 
 import anglos
 from anglos import Loss, define
@@ -79,7 +79,8 @@ def test_right_losses_are_right_in_numpy(monkeypatch: pytest.MonkeyPatch) -> Non
     from anglos.checks import libraries, run
 
     monkeypatch.setattr(run, "installed", lambda: [libraries.NumPy()])
-    for mine in (cosine_margin(""), x2_softmax, added, everything, anglos.arcface, anglos.triplet, anglos.clip):
+    for mine in (cosine_margin(""), x2_softmax, added, everything, deviance, anglos.arcface, anglos.triplet,
+                 anglos.clip):
         assert define.check(mine).endswith("right in numpy")
 
 
@@ -87,6 +88,7 @@ def test_right_in_every_library() -> None:
     assert define.check(x2_softmax) == (
         "x2_softmax: shapes, slopes, agreement and second derivatives, hard inputs, dtypes, options, tiles, devices: "
         "right in numpy, torch, jax")
+    assert define.check(deviance).endswith("right in numpy, torch, jax")
 
 
 @pytest.mark.slow
