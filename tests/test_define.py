@@ -8,7 +8,7 @@ import pickle
 import subprocess
 import sys
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import pytest
@@ -356,3 +356,49 @@ def test_definitions_that_are_refused(code: str) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         define.margin(names["f"])
     assert str(caught.value) == DEFINITIONS[code]
+
+
+def test_rows_that_are_refused(numpy: Library) -> None:
+    """What levels 2 and 3 return, and arrays that they do not have."""
+    @define.prototypes
+    def odd(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /) -> Any:
+        return define.PairRow(define.each_by_itself)
+
+    with pytest.raises(TypeError) as caught:
+        odd(*batch(numpy))
+    assert str(caught.value) == ("odd: what the function returned was a anglos.engines.pairs.row.PairRow; wanted a "
+                                 "define.Row")
+    with pytest.raises(TypeError, match=r"bare: its arrays were none; wanted the arrays before a /, each annotated"):
+        @define.pairs
+        def bare(*, scale: define.Scale = 1.0) -> Any:
+            return define.PairRow(define.each_by_itself, scale)
+
+    @define.prototypes
+    def smooth(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /,
+               **common: Unpack[define.MarginCommon]) -> define.Row:
+        return define.Row(8.0, reduction=define.Binary())
+
+    with pytest.raises(TypeError, match="smooth: label_smoothing was among its common options; wanted a row whose "):
+        smooth(*batch(numpy))
+
+
+def test_common_options_come_by_themselves(numpy: Library) -> None:
+    """With and without the word for type checkers; a row need not hand them on."""
+    @define.prototypes
+    def smooth(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+               scale: define.Scale = 10.0, **common: Unpack[define.MarginCommon]) -> define.Row:
+        return define.Row(scale)
+
+    @define.pairs
+    def pair(embeddings: define.Embeddings, labels: define.Groups, /, *, temperature: define.Temperature = 0.1) -> Any:
+        return define.PairRow(define.each_by_itself, 1.0 / temperature)
+
+    assert list(smooth.defaults) == list(anglos.normface.defaults)
+    options = {"label_smoothing": 0.2, "sample_weight": np.linspace(0.5, 1.0, BATCH), "ignore_index": 3}
+    assert smooth(*batch(numpy), **options) == anglos.normface(*batch(numpy), **options)
+    assert list(pair.defaults)[1:] == ["reference_embeddings", "reference_labels", "excluded_pairs", "sample_weight",
+                                       "ignore_index", "reduction"]
+    embeddings, _, labels = batch(numpy)
+    kept = labels != 3
+    np.testing.assert_allclose(pair(embeddings, labels, ignore_index=3, reduction="sum"),
+                               pair(embeddings[kept], labels[kept], reduction="sum"), rtol=1e-12)
