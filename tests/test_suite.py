@@ -123,12 +123,12 @@ def test_a_leaking_cache_is_caught(leak: bool, tmp_path: Path) -> None:
     (tmp_path / "leak.py").write_text(
         "import anglos.call.plan as core\n"
         "right = core.Plan.backward\n"
-        "def backward(plan, g, arrays, residuals, needs, step=None, anew=False, remembered=None):\n"
+        "def backward(plan, g, arrays, residuals, needs, anew=False, remembered=None):\n"
         "    if anew and type(arrays[0]).__module__.startswith('torch'):\n"
         "        import torch\n"
         "        with torch.no_grad():\n"
         "            residuals = plan.forward(arrays)[1]\n"
-        f"    return right(plan, g, arrays, residuals, needs, step, anew and not {leak})\n"
+        f"    return right(plan, g, arrays, residuals, needs, anew and not {leak})\n"
         "core.Plan.backward = backward\n")
     test = f"{ROOT / 'tests' / 'test_gradients.py'}::test_gradient_penalty_is_that_of_autodiff"
     status, output = suite(tmp_path, "-p", "leak", "-k", "arcface", test)

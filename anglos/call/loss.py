@@ -78,12 +78,12 @@ class Loss(Generic[Options]):
         plan, backend = call.plan, call.plan.backend
         with backend.untracked(call.arrays):
             step = plan.prepare(call.arrays)
-            per_sample, residuals = plan.forward(call.arrays, step)
-            count = self.engine.count(residuals)
+            per_sample, saved = self.engine.forward(step)
+            count = self.engine.count(saved)
             g, d_sample_weight = reduce_pullback(backend.xp, per_sample, call.samples, plan.reduction, count)
-            gradients = plan.backward(g, call.arrays, residuals, plan.needs, step)
+            gradients = plan.gradients(step, saved, g, call.arrays, plan.needs)
             gradients["sample_weight"] = d_sample_weight
-            return call.reduce(per_sample, residuals), tuple([gradients[name] for name in plan.wrt])
+            return call.reduce(per_sample, saved), tuple([gradients[name] for name in plan.wrt])
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> "_Call":
         """A call with its plan, and its arrays checked."""
@@ -109,8 +109,9 @@ class _Call(NamedTuple):
     arrays: tuple[Array, ...]
     samples: Samples
 
-    def reduce(self, per_sample: Array, residuals: tuple[Array, ...]) -> Array:
-        count = self.plan.loss.engine.count(residuals)
+    def reduce(self, per_sample: Array, saved: tuple[Any, ...]) -> Array:
+        """The value; `saved` may be packed."""
+        count = self.plan.loss.engine.count(saved)
         return reduce(self.plan.backend.xp, per_sample, self.samples, self.plan.reduction, count)
 
 

@@ -121,16 +121,22 @@ class Plan:
         return self.forward(arrays, self.prepare(arrays, keeps=False))
 
     def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...], needs: frozenset[str],
-                 step: Any = None, anew: bool = False, remembered: Any = None) -> dict[str, Array]:
+                 anew: bool = False, remembered: Any = None) -> dict[str, Array]:
         """∂(Σ g_i ℓ_i) for the inputs named in `needs`, each in its input's shape and dtype."""
-        xp, engine, named = self.backend.xp, self.loss.engine, tuple(zip(self.names, self.roles, arrays, strict=True))
-        step = step or self.prepare(arrays, residuals=residuals, anew=anew, remembered=None if anew else remembered)
+        engine = self.loss.engine
+        step = self.prepare(arrays, residuals=residuals, anew=anew, remembered=None if anew else remembered)
         saved = engine.forward(step)[1] if anew else engine.unpack(step.row, residuals)
-        found = engine.backward(step, saved, g, frozenset([role for name, role, _ in named if name in needs]))
+        return self.gradients(step, saved, g, arrays, needs)
+
+    def gradients(self, step: Any, saved: Any, g: Array, arrays: tuple[Array, ...], needs: frozenset[str]
+                  ) -> dict[str, Array]:
+        """The same by the step and the record of the forward pass, for who could keep them."""
+        xp, role_of = self.backend.xp, dict(zip(self.names, self.roles, strict=True))
+        found = self.loss.engine.backward(step, saved, g, frozenset([role_of[name] for name in needs]))
         gradients = {}
-        for name, role, array in named:
+        for name, array in zip(self.names, arrays, strict=True):
             if name in needs:
-                gradient = found[role]
+                gradient = found[role_of[name]]
                 gradient = xp.sum(gradient) if gradient.ndim > array.ndim else gradient
                 gradients[name] = gradient if gradient.dtype == array.dtype else xp.astype(gradient, array.dtype)
         return gradients

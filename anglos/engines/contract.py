@@ -41,7 +41,7 @@ class Engine(Protocol):
         """The record that was packed."""
 
     def count(self, saved: Any) -> Array | None:
-        """How many terms there are in the loss of each sample; None for one."""
+        """How many terms there are in the loss of each sample; None for one. The record may be packed."""
 
 
 def pack(saved: Any) -> tuple[Array, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from anglos.call.plan import Plan
+from anglos.engines.contract import pack
 
 from ._autograd import WithHint, backward, is_differentiated, needs_of, save
 
@@ -42,22 +43,22 @@ class Small(torch.autograd.Function):
         small, inputs = _in_numpy(plan), _copies(arrays)
         with small.backend.errstate():
             step = small.prepare(inputs)
-            per_sample, residuals = small.forward(inputs, step)
-        outputs = _outputs(small, per_sample, residuals)
+            per_sample, saved = small.loss.engine.forward(step)
+        outputs = _outputs(small, per_sample, saved)
         save(ctx, plan, arrays, outputs)
-        ctx.small = small, inputs, residuals, step
+        ctx.small = small, inputs, saved, step
         return outputs
 
     @staticmethod
     def backward(ctx: Any, g: torch.Tensor | None, *_: Any) -> tuple[torch.Tensor | None, ...]:
-        plan, (small, inputs, residuals, step), needs = ctx.plan, ctx.small, needs_of(ctx)
+        plan, (small, inputs, saved, step), needs = ctx.plan, ctx.small, needs_of(ctx)
         if g is None:
             return (None,) * (1 + len(plan.names))
         arrays = ctx.saved_tensors[:len(plan.names)]
         if is_differentiated(g) or torch.compiler.is_compiling():
-            return None, *backward(plan, g, arrays, tuple(map(_tensor, residuals)), needs, anew=True)
+            return None, *backward(plan, g, arrays, tuple(map(_tensor, pack(saved))), needs, anew=True)
         with small.backend.errstate():
-            found = small.backward(g.resolve_neg().numpy(), inputs, residuals, needs, step)
+            found = small.gradients(step, saved, g.resolve_neg().numpy(), inputs, needs)
         return None, *(_tensor(found[name]) if name in found else None for name in plan.names)
 
     jvp = staticmethod(WithHint.jvp)
@@ -75,9 +76,9 @@ def _copies(arrays: tuple[torch.Tensor, ...]) -> tuple[Any, ...]:
     return tuple([array.clone().numpy() for array in arrays])
 
 
-def _outputs(small: Plan, per_sample: Any, residuals: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
+def _outputs(small: Plan, per_sample: Any, saved: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
     """What a Function returns."""
-    count = small.loss.engine.count(residuals)
+    count = small.loss.engine.count(saved)
     return (_tensor(per_sample),) if count is None else (_tensor(per_sample), _tensor(count))
 
 
