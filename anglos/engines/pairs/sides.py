@@ -36,22 +36,26 @@ class Sides(NamedTuple):
 
 
 def sides_of(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> Sides:
-    """The vectors of the inputs, in the type of the arithmetic."""
-    xp = backend.xp
+    """The vectors of the inputs by their roles, normalised if the row asks for it."""
     rows, columns = (next(role for role in roles if role in inputs) for roles in (_ROWS, _COLUMNS))
-    key = "keys" if columns == "negatives" else None
-    roles = tuple(dict.fromkeys(role for role in (rows, columns, key) if role is not None))
-    dtype = float_type(xp, *(inputs[role] for role in roles))
-    points = {role: xp.astype(inputs[role], dtype, copy=False) for role in roles}
-    if "reference_labels" in inputs and row.ignore_index is not None:
-        part = takes_part(xp, inputs["reference_labels"], row.ignore_index)
-        points[columns] = xp.where(part[:, None], points[columns], 0.0)
+    key = "keys" if columns == "negatives" else rows
+    points = _in_type(backend, row, inputs, tuple(dict.fromkeys((rows, key, columns))))
     if row.normalize or row.distance in OF_UNIT_VECTORS:
         sides = {role: Side(role, *unit_rows(backend, x)) for role, x in points.items()}
     else:
         if row.distance is not None and 0 not in points[columns].shape:
             # Distances stay, and lengths, whose squares lose their digits, become small.
-            middle = backend.stop_gradient(xp.mean(points[columns], axis=0))
+            middle = backend.stop_gradient(backend.xp.mean(points[columns], axis=0))
             points = {role: x - middle for role, x in points.items()}
         sides = {role: Side(role, x, None) for role, x in points.items()}
-    return Sides(sides[rows], sides[columns], None if key is None else sides[key])
+    return Sides(sides[rows], sides[columns], None if key == rows else sides[key])
+
+
+def _in_type(backend: Backend, row: PairRow, inputs: dict[str, Array], roles: tuple[str, ...]) -> dict[str, Array]:
+    """The vectors in the type of the arithmetic; zeros in place of references that are ignored."""
+    xp, dtype = backend.xp, float_type(backend.xp, *[inputs[role] for role in roles])
+    points = {role: xp.astype(inputs[role], dtype, copy=False) for role in roles}
+    if "reference_labels" in inputs and row.ignore_index is not None:
+        part = takes_part(xp, inputs["reference_labels"], row.ignore_index)
+        points["reference_embeddings"] = xp.where(part[:, None], points["reference_embeddings"], 0.0)
+    return points
