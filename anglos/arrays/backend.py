@@ -202,6 +202,8 @@ class Backend(Library):
         The whole may hold them.
         """
         is_label = self.xp.astype(self.is_label(labels, first, whole), whole.dtype)
+        if whole.ndim == 2:  # whose sizes a graph may not know, and then cannot reshape to
+            return self.add(whole, is_label @ values, out=whole)
         values = self.xp.reshape(values, (values.shape[0], math.prod(values.shape[1:])))
         return self.add(whole, self.xp.reshape(is_label @ values, whole.shape), out=whole)
 
