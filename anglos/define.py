@@ -237,7 +237,7 @@ def margin(function: Any = None, /, *, formula: str = "", paper: str = "") -> An
     return Loss(_margin_definition(function), _prototypes, formula, paper)
 
 
-def check(loss: Loss[...], *, differences: bool = True) -> str:
+def check(loss: Loss[...], *, differences: bool = True, inert: tuple[str, ...] = ()) -> str:
     """Whether a loss is what it should be, in every library that is installed.
 
     Its value and gradient agree between libraries; the gradient is that of the value, to second order, by differences
@@ -251,6 +251,8 @@ def check(loss: Loss[...], *, differences: bool = True) -> str:
     differences
         False for a loss that takes part of its value as a constant to the gradient, as `circle` its weights: it is not
         compared with differences of the value, but with automatic differentiation alone.
+    inert
+        Options that may change nothing, as `gradient` of `cosface`, whose φ′ is 1 in any case.
 
     Returns
     -------
@@ -275,7 +277,7 @@ def check(loss: Loss[...], *, differences: bool = True) -> str:
     """
     from anglos.checks.run import run  # which imports NumPy
 
-    return run(loss, differences)
+    return run(loss, differences, inert)
 
 
 def _made(function: Any, engine: Engine, formula: str, paper: str) -> Any:

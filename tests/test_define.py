@@ -369,7 +369,7 @@ def test_rows_that_are_refused(numpy: Library) -> None:
     assert str(caught.value) == ("odd: what the function returned was a anglos.engines.pairs.row.PairRow; wanted a "
                                  "define.Row")
     with pytest.raises(TypeError, match=r"bare: its arrays were none; wanted the arrays before a /, each annotated"):
-        @define.pairs
+        @define.pairs  # type: ignore[arg-type]
         def bare(*, scale: define.Scale = 1.0) -> Any:
             return define.PairRow(define.each_by_itself, scale)
 
@@ -390,11 +390,12 @@ def test_common_options_come_by_themselves(numpy: Library) -> None:
         return define.Row(scale)
 
     @define.pairs
-    def pair(embeddings: define.Embeddings, labels: define.Groups, /, *, temperature: define.Temperature = 0.1) -> Any:
+    def pair(embeddings: define.Embeddings, labels: define.Groups, /, *, temperature: define.Temperature = 0.1,
+             **common: Unpack[define.PairCommon]) -> define.PairRow:
         return define.PairRow(define.each_by_itself, 1.0 / temperature)
 
     assert list(smooth.defaults) == list(anglos.normface.defaults)
-    options = {"label_smoothing": 0.2, "sample_weight": np.linspace(0.5, 1.0, BATCH), "ignore_index": 3}
+    options: Any = {"label_smoothing": 0.2, "sample_weight": np.linspace(0.5, 1.0, BATCH), "ignore_index": 3}
     assert smooth(*batch(numpy), **options) == anglos.normface(*batch(numpy), **options)
     assert list(pair.defaults)[1:] == ["reference_embeddings", "reference_labels", "excluded_pairs", "sample_weight",
                                        "ignore_index", "reduction"]

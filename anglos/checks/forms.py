@@ -16,7 +16,7 @@ def options(subject: Subject) -> None:
     """Every option changes the value or the gradient, somewhere."""
     loss = subject.loss
     for name in loss.defaults:
-        if name not in samples.COMMON and not any(_differ(loss, name)):
+        if name not in (*samples.COMMON, *subject.inert) and not any(_differ(loss, name)):
             subject.fault("numpy", f"what option {name} changes", "nothing", "another value or gradient",
                           "where the formula uses it")
 

@@ -12,12 +12,12 @@ from anglos.checks.slopes import agreement, slopes
 from anglos.checks.subject import Subject
 
 
-def run(loss: Loss[...], differences: bool) -> str:
+def run(loss: Loss[...], differences: bool = True, inert: tuple[str, ...] = ()) -> str:
     """All checks; what was checked, in words."""
     if not isinstance(loss, Loss):
         raise TypeError(f"check: loss was {type(loss).__name__}; wanted a loss, as the decorators of anglos.define "
                         "make it")
-    subject = Subject(loss, installed(), differences)
+    subject = Subject(loss, installed(), differences, inert)
     with _float64(subject.libraries):
         done = [name for name, check in CHECKS.items() if check(subject) is not False]
     return f"{loss.name}: {', '.join(done)}: right in {', '.join(one.name for one in subject.libraries)}"

@@ -19,6 +19,7 @@ class Subject(NamedTuple):
     loss: Loss[...]
     libraries: list[Any]
     differences: bool
+    inert: tuple[str, ...]
 
     def fault(self, library: str, what: str, was: str, wanted: str, look: str) -> NoReturn:
         raise Fault(f"{self.loss.name}, {library}: {what} was {was}; wanted {wanted}. Look at {look}.")
