@@ -71,11 +71,23 @@ def test_readme_examples_run(code: str) -> None:
     assert any(key in names for key in ("loss", "rows"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_pages_are_scripts_that_run(page: Path) -> None:
-    names: dict[str, object] = {}
+def run_page(page: Path) -> dict[str, Any]:
+    names: dict[str, Any] = {}
     for code in blocks(page):
         exec(compile(code, str(page), "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_are_scripts_that_run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What they print stands on the page."""
+    run_page(page)
+    assert " ".join(capsys.readouterr().out.split()) in " ".join(page.read_text().split())
+
+
+@pytest.mark.slow
+def test_losses_of_a_page_are_right() -> None:
+    run_page(ROOT / "docs" / "adding.md")["test_my_losses"]()
 
 
 def readme_row(loss: Loss[...]) -> str:
