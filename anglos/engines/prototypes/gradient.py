@@ -127,7 +127,7 @@ class Gradient:
         d_weights = self.product(pull, self.points, out=out)
         if self.step.row.normalize_weights:
             d_weights = unit_prototypes_pullback(self.backend, made.prototypes, d_weights, self.step.scratch)
-        if weights.ndim > 2:
+        if d_weights.shape != weights.shape:  # several prototypes, or a graph that does not know how many
             d_weights = self.xp.reshape(d_weights, weights.shape)
         if self.d_label is not None:
             d_weights = self.backend.add_at_labels(self.step.labels, first, d_weights, self.d_label)
