@@ -14,7 +14,7 @@ from anglos.call.plan import Plan
 from . import _namespace as xp
 from . import _small
 from ._autograd import Differentiable, Untransformed, WithHint, without_autocast
-from ._seen import graph_is_made
+from ._seen import graph_is_made, seen_by_a_mode
 from ._tensors import Tensors
 
 
@@ -33,7 +33,8 @@ class PyTorch(Tensors):
                 return plan.forward(arrays) if differentiated else plan.value(arrays)
         # Not for a subclass, whose hooks NumPy would not use.
         small = type(self) is PyTorch and not compiling and not transformed and _small.are_small(plan, arrays)
-        if not (differentiated or transformed or torch.autograd.forward_ad._current_level >= 0):
+        # A mode that makes a graph would make no_grad a part of it, and others may differentiate that.
+        if not (differentiated or transformed or seen_by_a_mode() or torch.autograd.forward_ad._current_level >= 0):
             if small:
                 return _small.value(plan, arrays)
             with torch.no_grad(), without_autocast(arrays):

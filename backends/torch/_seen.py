@@ -28,7 +28,7 @@ def graph_is_made() -> bool:
     return torch.compiler.is_compiling() or torch._C._is_tracing()
 
 
-def _seen_by_a_mode() -> bool:
+def seen_by_a_mode() -> bool:
     """Whether each operation goes through one, as make_fx's; before the dispatch there is a stack of others."""
     return bool(torch._C._len_torch_dispatch_stack()
                 or torch._C._dispatch_tls_is_dispatch_key_included(_PRE_DISPATCH))
@@ -37,7 +37,7 @@ def _seen_by_a_mode() -> bool:
 def recorded() -> bool:
     """Whether the arithmetic may be differentiated, mapped or traced, so that no tensor is changed in place."""
     return (torch.is_grad_enabled() or graph_is_made() or torch._C._are_functorch_transforms_active()
-            or torch.autograd.forward_ad._current_level >= 0 or _seen_by_a_mode())
+            or torch.autograd.forward_ad._current_level >= 0 or seen_by_a_mode())
 
 
 def spec_in(library: Library, array: torch.Tensor) -> Spec:
@@ -70,5 +70,5 @@ def readable(array: torch.Tensor) -> bool:
     if graph_is_made() or not array.is_cpu:
         return False
     # A FakeTensor or DTensor has a type of its own; what vmap and grad have wrapped has not.
-    traced = torch._C._functorch.is_functorch_wrapped_tensor(array) or _seen_by_a_mode()
+    traced = torch._C._functorch.is_functorch_wrapped_tensor(array) or seen_by_a_mode()
     return type(array) in _PLAIN and not traced
