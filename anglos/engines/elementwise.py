@@ -11,6 +11,7 @@ from typing import Any
 from anglos.arrays.dispatch import backend_of
 from anglos.engines import numerics
 from anglos.engines.dual import Dual, array_of, chain, choose
+from anglos.engines.numerics import is_number
 
 _EPS = 2.0**-26  # the root of the distance from 1 to the next number
 
@@ -114,9 +115,14 @@ def arctan(x: Any) -> Any:
 def arctan2(y: Any, x: Any) -> Any:
     """The angle in radians, from −π to π, of the point (x, y)."""
     v, u = array_of(y), array_of(x)
-    square = u * u + v * v
-    return _of_two(y, x, lambda on: on.xp.atan2(v, u),
-                   lambda: u / square, lambda: -v / square)
+    on = backend_of(v) or backend_of(u) or _NUMBERS
+    if on is not _NUMBERS:  # libraries take no number beside an array here
+        v, u = v + on.xp.zeros_like(u if is_number(v) else v), u + on.xp.zeros_like(v if is_number(u) else u)
+    angle, square = on.xp.atan2(v, u), u * u + v * v
+    if not (isinstance(y, Dual) or isinstance(x, Dual)):
+        return angle
+    return chain(angle, (y, lambda: u / square),
+                        (x, lambda: -v / square))
 
 
 def sinh(x: Any) -> Any:
@@ -213,11 +219,6 @@ def _of(x: Any, value: Callable[[Any, Any], Any], slope: Callable[[Any, Any, Any
     on = backend_of(u) or _NUMBERS
     y = value(on, u)
     return chain(y, (x, lambda: slope(on, u, y))) if isinstance(x, Dual) else y
-
-
-def _of_two(a: Any, b: Any, value: Callable[[Any], Any], by_a: Callable[[], Any], by_b: Callable[[], Any]) -> Any:
-    on = backend_of(array_of(a)) or backend_of(array_of(b)) or _NUMBERS
-    return chain(value(on), (a, by_a), (b, by_b)) if isinstance(a, Dual) or isinstance(b, Dual) else value(on)
 
 
 def _sines(on: Any, x: Any) -> tuple[Any, Any]:
