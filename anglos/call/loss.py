@@ -40,7 +40,12 @@ class Loss(Generic[Options]):
         del self.__doc__  # assembled when it is read
 
     def __repr__(self) -> str:
-        return f"<loss {'anglos' if self.__module__.startswith('anglos.') else self.__module__}.{self.name}>"
+        return f"<loss {self.dotted_name}>"
+
+    @property
+    def dotted_name(self) -> str:
+        """As it would be imported: those of the library from `anglos`."""
+        return f"{'anglos' if self.__module__.startswith('anglos.') else self.__module__}.{self.name}"
 
     def __reduce__(self) -> str:
         return self.__qualname__

@@ -38,6 +38,9 @@ class Defined(Protocol):
     def defaults(self) -> Mapping[str, Any]: ...
 
     @property
+    def dotted_name(self) -> str: ...
+
+    @property
     def kinds(self) -> Mapping[str, Any]: ...
 
     @property
@@ -94,8 +97,8 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Of the loss."""
-        return self.loss.name
+        """Of the loss, as it would be imported."""
+        return self.loss.dotted_name
 
     def prepare(self, arrays: tuple[Array, ...], *, residuals: tuple[Array, ...] | None = None, anew: bool = False,
                 remembered: Any = None, keeps: bool = True) -> Any:

@@ -60,7 +60,7 @@ def differentiable(plan: Computation, arrays: tuple[jax.Array, ...]) -> tuple[An
         per_sample, residuals = _by_compiler(plan, arrays)
     except TypeError as error:
         if "custom_vjp" in str(error):
-            error.add_note(f"Forward mode (jvp, jacfwd) goes through anglos.{plan.name}.plain.")
+            error.add_note(f"Forward mode (jvp, jacfwd) goes through {plan.name}.plain.")
         raise
     return per_sample, jax.lax.stop_gradient(residuals)
 

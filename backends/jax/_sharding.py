@@ -53,7 +53,7 @@ class _ClassSharded(Loss[Options]):
         self.backend = backend
 
     def __repr__(self) -> str:
-        return f"<loss anglos.{self.name}, class_sharded over {', '.join(self.backend.axes)}>"
+        return f"<loss {self.dotted_name}, class_sharded over {', '.join(self.backend.axes)}>"
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> _Call:
         call = super()._prepare(arrays, options, wrt)

@@ -37,9 +37,9 @@ class WithHint(Differentiable):
 
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> None:
-        name = ctx.plan.loss.name
-        raise NotImplementedError(f"{name}: was differentiated in forward mode, for which its gradient is no help; "
-                                  f"wanted anglos.{name}.plain, which takes the same arguments")
+        raise NotImplementedError(
+            f"{ctx.plan.loss.name}: was differentiated in forward mode, for which its gradient is no help; "
+            f"wanted {ctx.plan.name}.plain, which takes the same arguments")
 
 
 class Untransformed(torch.autograd.Function):
