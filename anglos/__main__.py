@@ -107,7 +107,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--library", type=some_of(LIBRARIES), action="extend", metavar="NAME[,NAME]",
                         help=f"which of {', '.join(LIBRARIES)} (default: all that are installed)")
     parser.add_argument("--json", type=json_file, nargs="?", const="-", metavar="JSON",
-                        help="where the numbers go; without a file, or with -, in the place of the table")
+                        help="where the numbers go; without a file, or with -, in place of the table")
     parser.add_argument("--plot", type=png_file, metavar="PNG",
                         help="measure from 1,000 classes on as well, a row until its step takes 10 s, and draw it all")
     parser.add_argument("--classes-max", type=whole(1000), metavar="N", help="where --plot ends (default: --classes)")
@@ -152,7 +152,7 @@ def _needs(extra: str, command: str = "demo") -> Iterator[None]:
 
 
 def _end_as_unix_tools_do() -> None:
-    """By SIGPIPE where nobody reads on; with a line and status 1 where nothing can be written."""
+    """By SIGPIPE where nothing reads on; with a line and status 1 where nothing can be written."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # no socket is open here
     try:

@@ -100,7 +100,7 @@ def _g(xp: Any, cos: Any, t: Any) -> tuple[Any, Any, dict[str, Any]]:
 
 def _target(backend: define.Backend, cos: Any, length: Any, *, variant: str, margin: Any, t: Any, exact: bool
             ) -> define.Curve:
-    """C: g(v) − m and g′(v). A, M: g(φ) with φ = cos t; g′(φ) φ′ if exact, else g′(v) in the place of its slope."""
+    """C: g(v) − m and g′(v). A, M: g(φ) with φ = cos t; g′(φ) φ′ if exact, else g′(v) in place of its slope."""
     xp = backend.xp
     if variant == "C":
         value, slope, by_t = _g(xp, cos, t)

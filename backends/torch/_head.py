@@ -168,7 +168,7 @@ class Head(Notified):
                 else:
                     others[-1].append(f"Head: {prefix}{name} was of shape {tuple(saved.shape)}; wanted "
                                       f"{wanted[::-1] if transposed else wanted}")
-                    saved = self.weight  # so that it is not called missing besides
+                    saved = self.weight  # so that it is not called missing too
             state_dict[prefix + "weight"] = saved
         for name, ours in _SAVED_TENSORS.items():
             if prefix + name in state_dict and ours in self.tensors:

@@ -1,7 +1,7 @@
 """The gradient of losses over pairs: every term under its formula.
 
 With L = Σ g_i ℓ_i and G_ij = ∂L/∂S_ij: ∂x_i = Σ_j G_ij r_j and ∂r_j = Σ_i G_ij x_i. For distances of free lengths,
-D² = |x|² + |r|² − 2 S, there is −x_i Σ_j G_ij and −r_j Σ_i G_ij besides.
+D² = |x|² + |r|² − 2 S, −x_i Σ_j G_ij and −r_j Σ_i G_ij are added.
 """
 
 from typing import Any
@@ -50,7 +50,7 @@ class Gradient:
         return 0.5 * (by_value + self.g[None, :] * slopes(self.step.backend, self.saved.columns, pairs.tile))
 
     def _of_row(self, pairs: Compared, by_similarity: Array) -> tuple[Array, Array | None]:
-        """∂x_i = Σ_j G_ij r_j − x_i Σ_j G_ij; of a key G_i0 k_i besides, and ∂k_i = G_i0 (x_i − k_i)."""
+        """∂x_i = Σ_j G_ij r_j − x_i Σ_j G_ij; with a key also G_i0 k_i, and ∂k_i = G_i0 (x_i − k_i)."""
         x, keys = pairs.rows.points, pairs.rows.keys
         by_key, by_columns = self._by_key(by_similarity)
         d_rows, d_keys = by_columns @ self.step.sides.columns.points, None

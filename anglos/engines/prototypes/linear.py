@@ -1,4 +1,4 @@
-"""Engine 1 of a linear layer's logits, with targets besides: see `targets.py`.
+"""Engine 1 of a linear layer's logits, with targets too: see `targets.py`.
 
 z_ij = x_i · w_j + b_j. What targets add is linear in the logits, and needs none: Σ_j m_ij z_ij = x_i · Σ_j m_ij w_j.
 """
