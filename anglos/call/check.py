@@ -3,13 +3,13 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import hint, spec_of, unwrapped
 from anglos.arrays.library import Spec
-from anglos.call.kinds import ArrayOf, Number, by_role, describe, has_gradient, is_dtype, spell
-from anglos.engines.numerics import float_type
+from anglos.call.contents import check_contents, contents_of, is_integer
+from anglos.call.kinds import ArrayOf, Number, by_role, describe, has_gradient, is_dtype, refuse, spell
 
 
 class Checked(NamedTuple):
@@ -58,7 +58,7 @@ def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any])
     """Every value against its kind; arrays against each other."""
     values = {name: unwrapped(value) for name, value in values.items()}
     checked = check_specs(loss, kinds, {name: spec_of(value) for name, value in values.items()})
-    contents = contents_of(checked)
+    contents = contents_of(checked.kinds, checked.arrays)
     return checked._replace(arrays=check_contents(loss, checked.backend, contents, values))
 
 
@@ -102,57 +102,12 @@ def kinds_of(kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str
     return found
 
 
-class Contents(NamedTuple):
-    """What every call with arrays of the same specs has to look at."""
-
-    kinds: Mapping[str, Any]
-    named: Mapping[str, str]
-    """The name of the argument in every role."""
-    owners: tuple[tuple[str, Any], ...]
-    """The library of every array."""
-    ranged: tuple[tuple[str, Any], ...]
-    """The library of every array whose numbers are checked."""
-    integers: tuple[tuple[str, Any], ...]
-    """Of every array of an integer, which stands for a number."""
-
-
-def contents_of(checked: Checked) -> Contents:
-    """Of arrays that have been checked, except for their numbers."""
-    kinds, arrays = checked.kinds, checked.arrays
-    owners = tuple([(name, spec.library) for name, spec in arrays.items()])
-    return Contents(kinds, by_role({name: kinds[name] for name in arrays}), owners,
-                    tuple([one for one in owners if kinds[one[0]].ranged]),
-                    tuple([one for one in owners if _is_integer(arrays[one[0]], kinds[one[0]])]))
-
-
-def check_contents(loss: str, backend: Backend, contents: Contents, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The arrays as the backend's own; the numbers of some of them against their kinds."""
-    kinds, _, owners, ranged, integers = contents
-    if integers:  # in the type of the arithmetic, as a number would be
-        dtype = float_type(backend.xp, values[owners[0][0]])
-        values = {**values, **{name: owner.xp.astype(values[name], dtype) for name, owner in integers}}
-    arrays = {name: values[name] if owner is backend else backend.adopt(values[name]) for name, owner in owners}
-    for name, owner in ranged:
-        value, kind = values[name], kinds[name]
-        bounds = None if 0 in value.shape else owner.bounds(kind.measured(owner.xp, value))
-        if bounds is None:
-            arrays[name] = kind.nan_outside(backend.xp, arrays[name])
-        else:
-            kind.check_range(partial(refuse, loss, name), "held", *bounds)
-    return arrays
-
-
 def check_wrt(loss: str, kinds: Mapping[str, Any], wrt: Any) -> None:
     """A tuple of names of inputs that have a gradient."""
     allowed = [name for name, kind in kinds.items() if has_gradient(kind)]
     if not isinstance(wrt, (tuple, list)) or not all(name in allowed for name in wrt):
         refuse(loss, "wrt", ValueError, f"was {wrt if isinstance(wrt, (tuple, list)) else describe(wrt)}",
                f"a tuple of names out of {', '.join(allowed)}")
-
-
-def refuse(loss: str, name: str, kind: type[Exception], was: str, wanted: str) -> NoReturn:
-    """The one form of all refusals."""
-    raise kind(f"{loss}: {name} {was}; wanted {wanted}")
 
 
 def _static(loss: str, name: str, value: Any, kind: Any) -> Any:
@@ -185,11 +140,6 @@ def _is_of(spec: Any, kind: ArrayOf) -> bool:
         len(spec.shape) == len(shape.split()) for shape in kind.shapes)
 
 
-def _is_integer(spec: Spec, kind: Any) -> bool:
-    """Whether it is a 0-d array of an integer, which is a number too."""
-    return isinstance(kind, Number) and len(spec.shape) == 0 and is_dtype(spec.library.xp, spec.dtype, "integral")
-
-
 def _check_array(refused: Any, spec: Spec, kind: Any, backend: Backend, arrays: Mapping[str, Spec]) -> None:
     """Its library beside the others', and its type."""
     if not backend.accepts(spec.library):
@@ -198,7 +148,7 @@ def _check_array(refused: Any, spec: Spec, kind: Any, backend: Backend, arrays: 
     if spec.unfit is not None:
         refused(TypeError, f"was {spec.unfit[0]}", spec.unfit[1])
     xp = spec.library.xp
-    if not (is_dtype(xp, spec.dtype, kind.dtype) or _is_integer(spec, kind)):
+    if not (is_dtype(xp, spec.dtype, kind.dtype) or is_integer(spec, kind)):
         other = getattr(kind, "other", None)
         shape = f" and shape {tuple(spec.shape)}" if other is not None and is_dtype(xp, spec.dtype, other.dtype) else ""
         refused(TypeError, f"was of dtype {spec.dtype}{shape}", str(kind))

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from anglos.arrays.backend import Backend
-from anglos.call.check import refuse
+from anglos.call.kinds import refuse
 from anglos.engines.groups import repeat_themselves
 
 

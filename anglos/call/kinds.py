@@ -194,6 +194,11 @@ def is_dtype(xp: Any, dtype: Any, kind: str) -> bool:
         return False
 
 
+def refuse(loss: str, name: str, kind: type[Exception], was: str, wanted: str) -> NoReturn:
+    """The one form of all refusals."""
+    raise kind(f"{loss}: {name} {was}; wanted {wanted}")
+
+
 def describe(value: Any) -> str:
     """A value in a message: itself if that is short, else its type."""
     if value is None or isinstance(value, (str, int, float)):

@@ -5,7 +5,8 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from anglos.arrays.library import Array
 from anglos.call.arguments import Array as ArrayType
-from anglos.call.check import check_contents, check_defaults
+from anglos.call.check import check_defaults
+from anglos.call.contents import check_contents
 from anglos.call.definition import Definition
 from anglos.call.documentation import document
 from anglos.call.kinds import roles_of

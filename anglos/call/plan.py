@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import spec_of, unwrapped
 from anglos.arrays.library import Array, Spec
-from anglos.call.check import Contents, check_defaults, check_names, check_specs, check_wrt, contents_of
+from anglos.call.check import check_defaults, check_names, check_specs, check_wrt
+from anglos.call.contents import Contents, contents_of
 from anglos.call.kinds import has_gradient
 from anglos.engines.contract import Engine, pack
 from anglos.engines.numerics import float_type
@@ -211,7 +212,7 @@ def make_plan(loss: Defined, wrt: Any, given: int, options: tuple[str, ...], *sp
         if number is None or isinstance(number, str):
             raise ValueError(f"{loss.name}: wrt named {name}, which was {number!r}; wanted an array or a number for it")
     handled = {name: static.pop(name, default) for name, default in _HANDLED.items()}
-    contents = contents_of(checked)
+    contents = contents_of(checked.kinds, checked.arrays)
     if "labels" in contents.named and not loss.engine.SAMPLES_ARE_INDEPENDENT:
         static["ignore_index"] = handled["ignore_index"]
     names = tuple(name for name in (*arrays, *numbers) if name != "sample_weight")

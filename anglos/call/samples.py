@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import Array
-from anglos.call.check import Contents
 from anglos.call.check_labels import check_groups, check_labels, check_pair_weights
+from anglos.call.contents import Contents
 from anglos.engines.groups import are_weights, repeat_themselves, takes_part
 
 
