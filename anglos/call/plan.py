@@ -16,8 +16,7 @@ from anglos.engines.contract import Engine, pack
 from anglos.engines.numerics import float_type
 
 # Equal numbers of two types, such as 1 and True, differ by their types; in a tuple they would not.
-_PLAIN = frozenset((type(None), bool, int, float, str))
-_WORDS = frozenset((str,))
+_PLAIN, _WORDS = frozenset((type(None), bool, int, float, str)), frozenset((str,))
 
 # Options that are not a row's, and their values where a loss does not have them.
 _HANDLED: dict[str, Any] = {"sample_weight": None, "ignore_index": None, "reduction": None, "keep_bytes": 0,
@@ -212,7 +211,7 @@ def make_plan(loss: Defined, wrt: Any, given: int, options: tuple[str, ...], *sp
         if number is None or isinstance(number, str):
             raise ValueError(f"{loss.name}: wrt named {name}, which was {number!r}; wanted an array or a number for it")
     handled = {name: static.pop(name, default) for name, default in _HANDLED.items()}
-    contents = contents_of(checked.kinds, checked.arrays)
+    contents = contents_of(kinds, arrays)
     if "labels" in contents.named and not loss.engine.SAMPLES_ARE_INDEPENDENT:
         static["ignore_index"] = handled["ignore_index"]
     names = tuple(name for name in (*arrays, *numbers) if name != "sample_weight")
