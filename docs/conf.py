@@ -10,6 +10,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "alabaster"
 myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3  # for links to headings
 autodoc_typehints = "none"
 
 
