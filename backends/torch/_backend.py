@@ -31,27 +31,18 @@ class PyTorch(Tensors):
         if (graph_is_made() and not compiling) or (compiling and not differentiated and not transformed):
             with without_autocast(arrays):
                 return plan.forward(arrays) if differentiated else plan.value(arrays)
+        seen = compiling or transformed  # a graph is made of tensors alone
         # Not for a subclass, whose hooks NumPy would not use.
-        small = type(self) is PyTorch and not compiling and not transformed and _small.are_small(plan, arrays)
+        small = type(self) is PyTorch and not seen and _small.are_small(plan, arrays)
         # A mode that makes a graph would make no_grad a part of it, and others may differentiate that.
-        if not (differentiated or transformed or seen_by_a_mode() or torch.autograd.forward_ad._current_level >= 0):
-            if small:
-                return _small.value(plan, arrays)
-            with torch.no_grad(), without_autocast(arrays):
-                return plan.value(arrays)
-        if not differentiated:
-            plan = replace(plan, keep_bytes=0)
-        if (torch.compiler.is_dynamo_compiling() and differentiated and not transformed
-                and plan.keep_bytes < _bytes_of_pairs(arrays)):
-            # A compiler would see that the gradient computes the logits again, and keep them all instead.
-            per_sample, *residuals = checkpoint(Differentiable.apply, plan, *arrays, use_reentrant=False)
-            return per_sample, tuple(residuals)
-        function: Any = Untransformed
-        if compiling or transformed:  # what a graph is made of must be tensors
-            function = Differentiable if compiling else WithHint
-        elif small:
-            function = _small.Small
-        per_sample, *residuals = function.apply(plan, *arrays)
+        if not (differentiated or seen or seen_by_a_mode() or torch.autograd.forward_ad._current_level >= 0):
+            return _small.value(plan, arrays) if small else _value(plan, arrays)
+        plan = plan if differentiated else replace(plan, keep_bytes=0)
+        if compiling:
+            per_sample, *residuals = _compiled(plan, arrays, differentiated and not transformed)
+        else:
+            function: Any = WithHint if transformed else _small.Small if small else Untransformed
+            per_sample, *residuals = function.apply(plan, *arrays)
         return per_sample, tuple(residuals)
 
     def plain(self, arrays: tuple[torch.Tensor, ...]) -> AbstractContextManager[Any]:
@@ -61,6 +52,19 @@ class PyTorch(Tensors):
     def untracked(self, arrays: tuple[torch.Tensor, ...]) -> Iterator[None]:
         with torch.no_grad(), without_autocast(arrays):
             yield
+
+
+def _value(plan: Plan, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Where nobody records what is done, so that tensors may be changed in place."""
+    with torch.no_grad(), without_autocast(arrays):
+        return plan.value(arrays)
+
+
+def _compiled(plan: Plan, arrays: tuple[torch.Tensor, ...], plainly: bool) -> Any:
+    """Under a compiler, which would see that the gradient computes the logits again, and keep them all instead."""
+    if torch.compiler.is_dynamo_compiling() and plainly and plan.keep_bytes < _bytes_of_pairs(arrays):
+        return checkpoint(Differentiable.apply, plan, *arrays, use_reentrant=False)
+    return Differentiable.apply(plan, *arrays)  # type: ignore[no-untyped-call]
 
 
 def _bytes_of_pairs(arrays: tuple[torch.Tensor, ...]) -> int:
