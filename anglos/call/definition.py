@@ -167,10 +167,11 @@ def completed(name: str, row: Any, given: Mapping[str, Any]) -> Any:
 
 def _row(name: str, function: Any, own: frozenset[str], wanted: type, *arrays: Any, **options: Any) -> Any:
     """What the function returns, if it is the row of its engine."""
-    row = function(*arrays, **{key: option for key, option in options.items() if key in own})
+    others = set() if own.issuperset(options) else options.keys() - own
+    row = function(*arrays, **{key: option for key, option in options.items() if key in own} if others else options)
     if not isinstance(row, wanted):
         _refuse(name, "what the function returned", f"was {describe(row)}", f"a define.{wanted.__name__}")
-    return completed(name, row, {key: option for key, option in options.items() if key not in own})
+    return completed(name, row, {key: options[key] for key in others}) if others else row
 
 
 def _wanted(engine: Engine) -> type:
