@@ -86,7 +86,7 @@ def batch_of(backend: Backend, row: Row, inputs: dict[str, Array], directions: D
         cos, mix = merged.value, merged.slope
     cos = backend.clip(cos, -1.0, 1.0)
     target = curve_of(backend, row, row.target, cos, length, merged)
-    if row.target is unchanged and not (row.normalize_embeddings and row.normalize_weights):
+    if row.target is unchanged and mix is None and not (row.normalize_embeddings and row.normalize_weights):
         # Not by way of lengths and cosine: a zero vector of free length has a slope, and its cosine has none.
         logit = row.scale * backend.dot(points, label_points)
     else:

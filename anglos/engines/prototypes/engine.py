@@ -31,6 +31,8 @@ def prepare(backend: Backend, row: Row, inputs: dict[str, Array], *, keep_bytes:
             gradient_products: str = "full", saved: Saved | None = None, chosen: Saved | None = None,
             remembered: Remembered | None = None) -> Step:
     """The step that both passes start from."""
+    if row.starts_from_cosines and not row.normalize_weights:
+        raise ValueError("Row: normalize_weights was False with rest or merge, which take cosines; wanted True")
     step = Step(backend, row, inputs, keep_bytes, gradient_products)
     if saved is not None:
         step.resume(saved, remembered)

@@ -168,7 +168,8 @@ class Gradient:
         row, batch = self.step.row, self.step.batch
         slopes = []
         if batch.target.length_slope is not None:
-            slopes.append(self.label_slope * row.scale * batch.target.length_slope)
+            slopes.append(self.label_slope * batch.target.length_slope * (
+                row.scale * batch.embedding_length * batch.weight_length))
         if row.regularizer is not None:
             slopes.append(row.regularizer(self.xp, batch.length).slope)
         return sum(slopes[1:], start=slopes[0]) if slopes else None
@@ -192,11 +193,13 @@ class Gradient:
 
     def _along(self, made: ClassTile, slopes: Array, pull: Array) -> Array | None:
         """Σ_j G_ij (F_ij − F′_ij cos θ_ij); None if that is 0, or is not needed."""
-        if made.mix is not None and "scale" in self.fields:  # multiplies the merged cosine, not Σ mix · cosines
-            return self.xp.sum(pull * (made.cos - self.xp.sum(made.mix * made.cosines, axis=1)), axis=0)
-        if made.rest is not None and ("scale" in self.fields or not self.step.row.normalize_embeddings):
-            return self.xp.sum(slopes * made.rest.value - pull * made.cos, axis=0)
-        return None
+        if (made.rest is None and made.mix is None) or (
+                "scale" not in self.fields and self.step.row.normalize_embeddings):
+            return None
+        value = made.cos if made.rest is None else made.rest.value
+        # Of several prototypes a scale multiplies the merged cosine, not Σ mix · cosines.
+        cos = made.cos if made.mix is None else self.xp.sum(made.mix * made.cosines, axis=1)
+        return self.xp.sum(slopes * value - pull * cos, axis=0)
 
     def field(self, name: str) -> Array:
         """∂(Σ g_i ℓ_i) in a field of the row or of its reduction; a scale is a normal number of its type."""

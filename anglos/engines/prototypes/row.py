@@ -85,5 +85,7 @@ def curve_of(backend: Backend, row: Row, of: Any, cos: Array, other: Any, merged
         curve = curve._replace(value=cos + (curve.value - fixed), slope=1.0)
     if merged is None or not merged.option_slopes:
         return curve
-    through = {name: curve.slope * slope for name, slope in merged.option_slopes.items()}
-    return curve._replace(option_slopes={**curve.option_slopes, **through})
+    slopes = {name: curve.slope * slope for name, slope in merged.option_slopes.items()}
+    for name, slope in curve.option_slopes.items():
+        slopes[name] = slope + slopes[name] if name in slopes else slope
+    return curve._replace(option_slopes=slopes)

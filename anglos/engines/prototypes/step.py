@@ -32,7 +32,7 @@ class ClassTile(NamedTuple):
     mix: Array | None = None
     """∂cos / ∂cosines."""
     option_slopes: Mapping[str, Any] = NO_OPTIONS
-    """Of η, or of the merge where there is no η."""
+    """Of η, and of the merge."""
 
 
 class Remembered(NamedTuple):
@@ -134,18 +134,20 @@ class Step:
 
     def _curved(self, first: Any, weights: Array, bias: Array | None, prototypes: Prototypes, cos: Any) -> ClassTile:
         """The logits z = s |x| η(cos θ) + b of a tile; cos θ may be what merges the cosines of several prototypes."""
-        backend, row, cosines, mix, rest = self.backend, self.row, None, None, None
+        backend, row, cosines, merged, rest = self.backend, self.row, None, None, None
         option_slopes = NO_OPTIONS
         if row.merge is not None:
             cosines = backend.xp.reshape(cos, (*weights.shape[:2], cos.shape[1]))
-            cos, mix, option_slopes, _ = row.merge(backend, cosines)
+            merged = row.merge(backend, cosines)
+            cos, option_slopes = merged.value, merged.option_slopes
         value = cos
         if row.rest is not None:
             cos = backend.clip(cos, -1.0, 1.0)
             statistic = self.statistic if row.nearest is None else backend.are_among(self.statistic, first, cos)
-            rest = curve_of(backend, row, row.rest, cos, statistic)
+            rest = curve_of(backend, row, row.rest, cos, statistic, merged)
             value, option_slopes = rest.value, rest.option_slopes
         logits = self._with_bias(row.scale * self.batch.embedding_length * value, bias)
+        mix = None if merged is None else merged.slope
         return ClassTile(prototypes, self._tile(first, logits, logits), cos, rest, cosines, mix, option_slopes)
 
     def _products(self, prototypes: Prototypes, others: Array, scale: Any, shape: tuple[int, int], out: Array | None
