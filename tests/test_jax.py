@@ -320,6 +320,17 @@ def test_wrapped_arrays_of_updates_mining_and_logits(jax_library: Library) -> No
         logits_of(anglos.arcface, x, w, {"margin": 0.3, "scale": 3.0}))
 
 
+@pytest.mark.parametrize("name", ["arcface", "supcon", "cross_entropy"])
+def test_numpy_arrays_are_differentiated_by(name: str, numpy: Library) -> None:
+    """Without jit JAX hands them on as arrays of a type of its own."""
+    loss = anglos.LOSSES[name]
+    inputs = arrays(loss, numpy)
+    value, gradient = jax.value_and_grad(loss)(*inputs)
+    wanted, (slope, *_) = loss.value_and_grad(*inputs)
+    np.testing.assert_allclose(value, wanted, rtol=1e-5)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-4, atol=1e-6)
+
+
 def test_traced_numbers(jax_library: Library) -> None:
     """An integer is a number; what must be known while JAX traces is refused by what to do."""
     x, w, y = arrays(anglos.arcface, jax_library)

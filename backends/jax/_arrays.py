@@ -51,9 +51,11 @@ class Jax(Backend):
         return None
 
     def readable(self, array: jax.Array) -> bool:
-        if isinstance(array, jax.core.Tracer) or {device.platform for device in array.devices()} != {"cpu"}:
+        if isinstance(array, jax.core.Tracer):
             return False
-        return array.is_fully_addressable
+        if not hasattr(array, "devices"):  # a NumPy array that is differentiated by, which JAX wraps
+            return True
+        return array.is_fully_addressable and {device.platform for device in array.devices()} == {"cpu"}
 
     def bounds(self, array: jax.Array) -> tuple[float, float] | None:
         if not self.readable(array):
