@@ -237,7 +237,8 @@ def margin(function: Any = None, /, *, formula: str = "", paper: str = "") -> An
     return Loss(_margin_definition(function), _prototypes, formula, paper)
 
 
-def check(loss: Loss[...], *, differences: bool = True, inert: tuple[str, ...] = ()) -> str:
+def check(loss: Loss[...], *, differences: bool = True, inert: tuple[str, ...] = (), constants: tuple[str, ...] = ()
+          ) -> str:
     """Whether a loss is what it should be, in every library that is installed.
 
     Its value and gradient agree between libraries; the gradient is that of the value, to second order, by differences
@@ -253,6 +254,9 @@ def check(loss: Loss[...], *, differences: bool = True, inert: tuple[str, ...] =
         compared with differences of the value, but with automatic differentiation alone.
     inert
         Options that may change nothing, as `gradient` of `cosface`, whose φ′ is 1 in any case.
+    constants
+        Options whose other choices take part of the value as a constant to the gradient, as `detach_centroids` of
+        `batch_coco`: only their defaults are compared with differences. Nor is a choice called "straight_through".
 
     Returns
     -------
@@ -277,7 +281,7 @@ def check(loss: Loss[...], *, differences: bool = True, inert: tuple[str, ...] =
     """
     from anglos.checks.run import run  # which imports NumPy
 
-    return run(loss, differences, inert)
+    return run(loss, differences, inert, constants)
 
 
 def _made(function: Any, engine: Engine, formula: str, paper: str) -> Any:

@@ -91,21 +91,63 @@ def test_right_in_every_library() -> None:
     assert define.check(deviance).endswith("right in numpy, torch, jax")
 
 
+CONSTANTS = {"batch_coco": ("detach_centroids",), "sphereface2": ("variant",)}
+"""What is a constant to the gradient where this is not the default."""
+
 INERT = {"cosface": ("gradient",), "am_softmax": ("gradient",)}
 """φ′ = 1 in any case."""
+
+
+def told(loss: Loss[...]) -> dict[str, Any]:
+    return {"differences": loss.name not in FROZEN, "inert": INERT.get(loss.name, ()),
+            "constants": CONSTANTS.get(loss.name, ())}
 
 
 def test_the_registry_is_right_in_numpy(loss: Loss[...], monkeypatch: pytest.MonkeyPatch) -> None:
     from anglos.checks import libraries, run
 
     monkeypatch.setattr(run, "installed", lambda: [libraries.NumPy()])
-    define.check(loss, differences=loss.name not in FROZEN, inert=INERT.get(loss.name, ()))
+    define.check(loss, **told(loss))
 
 
 @pytest.mark.slow
 def test_the_registry_is_right(loss: Loss[...]) -> None:
-    assert define.check(loss, differences=loss.name not in FROZEN, inert=INERT.get(loss.name, ())).endswith(
-        "right in numpy, torch, jax")
+    assert define.check(loss, **told(loss)).endswith("right in numpy, torch, jax")
+
+
+def branching(where: str) -> Any:
+    """φ = cos θ − m cos² θ, doubled by a word; wrong in one form of a call alone."""
+
+    @define.margin
+    def planted(cos: Any, *, m: define.CosineMargin = 0.2, power: int = 2, word: bool = False) -> define.Curve:
+        form = "number" if define.is_number(m) else "each" if getattr(m, "ndim", 0) else "one"
+        wrong = 1.5 if where in (form, f"power {power}", f"word {word}") else 1.0
+        slope, value = wrong * power * cos ** (power - 1), cos**power
+        return define.Curve(cos - (2.0 if word else 1.0) * m * value, 1.0 - (2.0 if word else 1.0) * m * slope,
+                            {"m": -(2.0 if word else 1.0) * wrong * value})
+
+    return planted
+
+
+@pytest.mark.parametrize(("where", "said"), [
+    ("", ""), ("number", "(seed 1, scale=6.0)"), ("one", "(seed 1)"), ("each", "(seed 0)"),
+    ("power 3", "(seed 1, power=3)"), ("word True", "(seed 1, word=True)")])
+def test_a_slope_that_is_wrong_in_one_form_is_found(where: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option as a number, as one array, as one number per sample; and beside a word or an integer."""
+    from anglos.checks import libraries, run
+
+    monkeypatch.setattr(run, "installed", lambda: [libraries.NumPy()])
+    if not where:
+        define.check(branching(where))
+        return
+    with pytest.raises(AssertionError, match="planted, numpy: the gradient in ") as caught:
+        define.check(branching(where))
+    assert said in str(caught.value)
+
+
+def test_names_that_are_no_options() -> None:
+    with pytest.raises(ValueError, match="check: inert named capp; wanted options of x2_softmax: a, h, k, scale, "):
+        define.check(x2_softmax, inert=("capp",))
 
 
 def test_what_is_no_loss() -> None:

@@ -12,12 +12,17 @@ from anglos.checks.slopes import agreement, slopes
 from anglos.checks.subject import Subject
 
 
-def run(loss: Loss[...], differences: bool = True, inert: tuple[str, ...] = ()) -> str:
+def run(loss: Loss[...], differences: bool = True, inert: tuple[str, ...] = (), constants: tuple[str, ...] = ()) -> str:
     """All checks; what was checked, in words."""
     if not isinstance(loss, Loss):
         raise TypeError(f"check: loss was {type(loss).__name__}; wanted a loss, as the decorators of anglos.define "
                         "make it")
-    subject = Subject(loss, installed(), differences, inert)
+    for argument, names in (("inert", inert), ("constants", constants)):
+        for name in names:
+            if name not in loss.defaults:
+                raise ValueError(f"check: {argument} named {name}; wanted options of {loss.name}: "
+                                 f"{', '.join(loss.defaults)}")
+    subject = Subject(loss, installed(), differences, inert, constants)
     with _float64(subject.libraries):
         done = [name for name, check in CHECKS.items() if check(subject) is not False]
     return f"{loss.name}: {', '.join(done)}: right in {', '.join(one.name for one in subject.libraries)}"

@@ -1,6 +1,7 @@
 """Arrays and options for any loss, made from the kinds of its arguments."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ LABELS = np.asarray([0, 3, 0, 1, 4, 3])
 COMMON = ("reduction", "ignore_index", "keep_bytes", "gradient_products", "sample_weight", "reference_embeddings",
           "reference_labels", "excluded_pairs", "row_mask")
 """What comes by itself, or is about samples: the library's own, not the formula's."""
+
+STRAIGHT_THROUGH = "straight_through"
+"""A word for what is not the gradient of the value."""
 
 HARD = ("an aligned vector", "an opposite vector", "a long aligned vector", "a vector at 1e-4 rad",
         "a vector at π - 1e-4 rad", "a vector at 90°", "a zero vector", "a vector of length 1e-20",
@@ -96,6 +100,17 @@ def learnt(loss: Loss[...]) -> dict[str, np.ndarray]:
             first = -1.0 if kind.low < 0.0 else kind.low + 0.5
             found[name] = np.linspace(first, first + 2.0, SIZES[kind.shapes[0]])
     return found
+
+
+def forms(loss: Loss[...], constants: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Beside `learnt`: nothing more, one number for all samples, no arrays, and every word and integer in turn."""
+    arrays = learnt(loss)
+    yield {}
+    yield {name: np.asarray(array[0]) for name, array in arrays.items() if "" in loss.kinds[name].shapes and array.ndim}
+    yield {name: gentle(loss).get(name, loss.defaults[name]) for name in arrays}
+    for name in loss.defaults:
+        if name not in (*COMMON, *constants) and not isinstance(loss.kinds[name], Number | ArrayOf):
+            yield from ({name: choice} for choice in changes(loss, name) if choice != STRAIGHT_THROUGH)
 
 
 def changes(loss: Loss[...], name: str) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from anglos.call.loss import Loss
+from anglos.checks import samples
 from anglos.checks.subject import Subject, same
 
 _STEP = 1e-6
@@ -15,18 +16,25 @@ def slopes(subject: Subject) -> bool | None:
     """The gradient against central differences of the value, one number of an input after the other."""
     if not subject.differences:
         return False
-    for seed in (0, 1):
-        names, arrays, options = subject.inputs(seed)
+    for seed, more in ((0, {}), *((1, more) for more in samples.forms(subject.loss, subject.constants))):
+        names, arrays, options = subject.inputs(seed, more)
+        try:
+            _, gradients = subject.loss.value_and_grad(*arrays, **options, wrt=tuple(names))
+        except (TypeError, ValueError):
+            if not more or more.keys() & samples.learnt(subject.loss).keys():
+                raise
+            continue  # a word that is allowed beside other options alone
         given = {**dict(zip(subject.loss.arrays, arrays, strict=True)), **options}
-        _, gradients = subject.loss.value_and_grad(*arrays, **options, wrt=tuple(names))
         scale = max([1.0, *(float(np.abs(gradient).max()) for gradient in gradients)])
         for name, gradient in zip(names, gradients, strict=True):
             for place in np.ndindex(np.shape(given[name])):
                 got, difference = float(np.asarray(gradient)[place]), _difference(subject.loss, given, name, place)
                 if difference is not None and not abs(got - difference) <= 1e-5 * scale:
                     where = f"{name}{list(place) if place else ''}"
+                    beside = "".join(f", {key}={one!r}" for key, one in more.items()
+                                     if not isinstance(one, np.ndarray) and one != subject.loss.defaults[key])
                     subject.fault("numpy", f"the gradient in {where}", f"{got:.6g}",
-                                  f"{difference:.6g}, the difference of the values (seed {seed})",
+                                  f"{difference:.6g}, the difference of the values (seed {seed}{beside})",
                                   f"the slope in {name if name in options else 'cos θ'}: sign, factors, and what it "
                                   "does not depend on")
     return None

@@ -1,5 +1,7 @@
 """What is checked, with what, and how a fault is said."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -20,15 +22,18 @@ class Subject(NamedTuple):
     libraries: list[Any]
     differences: bool
     inert: tuple[str, ...]
+    constants: tuple[str, ...]
 
     def fault(self, library: str, what: str, was: str, wanted: str, look: str) -> NoReturn:
         raise Fault(f"{self.loss.name}, {library}: {what} was {was}; wanted {wanted}. Look at {look}.")
 
-    def inputs(self, seed: int = 0) -> tuple[list[str], list[np.ndarray], dict[str, Any]]:
+    def inputs(self, seed: int = 0, more: Mapping[str, Any] = MappingProxyType({})
+               ) -> tuple[list[str], list[np.ndarray], dict[str, Any]]:
         """The names of what is differentiated, the arrays, and options of which some are arrays."""
-        learnt = samples.learnt(self.loss)
-        names = [name for name in self.loss.arrays if has_gradient(self.loss.kinds[name])]
-        return [*names, *learnt], samples.arrays_of(self.loss, seed), {**samples.gentle(self.loss), **learnt}
+        options = {**samples.gentle(self.loss), **samples.learnt(self.loss), **more}
+        arrays = [name for name in self.loss.arrays if has_gradient(self.loss.kinds[name])]
+        learnt = [name for name, option in options.items() if isinstance(option, np.ndarray)]
+        return [*arrays, *learnt], samples.arrays_of(self.loss, seed), options
 
 
 def same(subject: Subject, library: Any, what: str, got: Any, want: Any, whose: str = "NumPy's", rtol: float = 1e-7
