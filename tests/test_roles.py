@@ -115,7 +115,7 @@ def own_terms(bias: Any, **fields: Any) -> Loss[...]:
              shift: define.Number = 0.25) -> define.PairRow:
         if not bias:
             return define.PairRow(define.each_by_itself, 1.5, **fields)
-        return define.PairRow(define.one_of_many, 1.5, shift, names={"shift": ("bias", 1.0)}, **fields)
+        return define.PairRow(define.one_of_many, 1.5, shift, names={"shift": (("bias", 1.0),)}, **fields)
 
     return loss
 

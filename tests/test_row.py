@@ -89,3 +89,87 @@ def test_cosines_want_unit_weights(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^Row: normalize_weights was False with rest or merge, which take cosines; "
                                          r"wanted True$"):
         loss_of(fields, define.ScalarBias, (False, True))(np.ones((4, 3)), weights, LABELS)
+
+
+def pull(similarity: Any, *, slope: Any) -> Any:
+    return define.softplus(-slope * similarity)
+
+
+def push(similarity: Any, *, slope: Any) -> Any:
+    return define.softplus(slope * similarity)
+
+
+@pytest.mark.parametrize("third", [False, True], ids=["keys", "negatives"])
+@pytest.mark.parametrize("fields", [{"symmetric": True}, {}, *({"distance": distance} for distance in (
+    "squared_euclidean", "euclidean", "cosine", "angle"))], ids=str)
+def test_gradient_of_every_row_of_pairs(fields: dict[str, Any], third: bool) -> None:
+    """Of terms with an option, and a penalty on lengths, beside every other field."""
+    if third and "symmetric" in fields:
+        return
+
+    @define.pairs
+    def loss(queries: define.Queries, keys: define.Keys, negatives: define.Negatives = None, /, *,
+             slope: define.Number = 0.7, scale: define.Scale = 1.5, penalty: define.Factor = 0.3) -> define.PairRow:
+        row: define.PairRow = define.PairRow(
+            define.pair_terms(pull, push, slope=slope), scale, normalize=False, length_penalty=penalty, **fields,
+            names={"scale": (("scale", 1.0),), "penalty": (("length_penalty", 1.0),)})
+        return row
+
+    random = np.random.default_rng(0)
+    arrays = {"queries": random.normal(size=(5, 3)), "keys": random.normal(size=(5, 3))}
+    arrays |= {"negatives": random.normal(size=(4, 3))} if third else {}
+    options = {"slope": np.asarray(0.7), "penalty": np.asarray(0.3)}
+    options |= {} if "distance" in fields else {"scale": np.asarray(1.5)}
+    _, gradients = loss.value_and_grad(*arrays.values(), **options, wrt=(*arrays, *options))
+    for (name, value), gradient in zip({**arrays, **options}.items(), gradients, strict=True):
+        way = random.normal(size=value.shape)
+        moved = ({**arrays, **options, name: value + step * way} for step in (STEP, -STEP))
+        high, low = (loss(*[values.pop(array) for array in arrays], **values) for values in moved)
+        np.testing.assert_allclose(np.sum(gradient * way), (high - low) / (2.0 * STEP), rtol=1e-7, atol=1e-8,
+                                   err_msg=name)
+
+
+def test_penalty_on_lengths_is_of_the_lengths_given() -> None:
+    """Also where distances are computed of moved vectors, which keep them."""
+    @define.pairs
+    def loss(queries: define.Queries, keys: define.Keys, /, *, penalty: define.Factor = 1.0) -> define.PairRow:
+        row: define.PairRow = define.PairRow(define.each_by_itself, normalize=False, distance="euclidean",
+                                             length_penalty=penalty)
+        return row
+
+    queries, keys = np.asarray([[3.0, 4.0], [0.0, 1.0]]), np.asarray([[3.0, 0.0], [0.0, 2.0]])
+    paid = loss(queries, keys) - loss(queries, keys, penalty=0.0)
+    np.testing.assert_allclose(paid, (25.0 + 9.0 + 1.0 + 4.0) / 2.0)
+
+
+def test_penalty_on_lengths_wants_samples() -> None:
+    @define.pairs
+    def loss(embeddings: define.Embeddings, labels: define.Groups, /) -> define.PairRow:
+        row: define.PairRow = define.PairRow(define.each_by_itself, length_penalty=1.0)
+        return row
+
+    references: dict[str, Any] = {"reference_embeddings": np.eye(4), "reference_labels": LABELS}
+    message = "PairRow: length_penalty was given with references or proxies; wanted none: it is of every sample"
+    with pytest.raises(ValueError, match=message):
+        loss(np.eye(4), LABELS, **references)
+
+
+def test_option_without_a_slope() -> None:
+    """It is refused where its gradient is asked for, and nowhere else."""
+    @define.prototypes
+    def rows(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+             temperature: define.Temperature = 0.5) -> define.Row:
+        row: define.Row = define.Row(1.0 / temperature)
+        return row
+
+    @define.pairs
+    def pairs(embeddings: define.Embeddings, labels: define.Groups, /, *,
+              temperature: define.Temperature = 0.5) -> define.PairRow:
+        row: define.PairRow = define.PairRow(define.each_by_itself, 1.0 / temperature)
+        return row
+
+    for loss, arrays in ((rows, (np.eye(4, 5), np.eye(5), LABELS)), (pairs, (np.eye(4), LABELS))):
+        loss.value_and_grad(*arrays, temperature=np.asarray(0.5))
+        with pytest.raises(TypeError, match=f"^{loss.name}: temperature was given no slope by its row; wanted one in "
+                                            "names, or among the option_slopes of its functions$"):
+            loss.value_and_grad(*arrays, temperature=0.5, wrt=("temperature",))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import spec_of, unwrapped
 from anglos.arrays.library import Array, Spec
-from anglos.call.check import check_defaults, check_names, check_specs, check_wrt
+from anglos.call.check import check_defaults, check_names, check_slopes, check_specs, check_wrt
 from anglos.call.contents import Contents, contents_of
 from anglos.call.kinds import has_gradient
 from anglos.engines.contract import Engine, pack
@@ -136,6 +136,7 @@ class Plan:
         """The same by the step and the record of the forward pass, for who could keep them."""
         xp, role_of = self.backend.xp, dict(zip(self.names, self.roles, strict=True))
         found = self.loss.engine.backward(step, saved, g, frozenset([role_of[name] for name in needs]))
+        check_slopes(self.loss.name, needs, role_of, found)
         gradients = {}
         for name, array in zip(self.names, arrays, strict=True):
             if name in needs:
@@ -153,9 +154,8 @@ class Plan:
             inputs[name] = backend.stop_gradient(inputs[name])
         floats = [name for name in self.names if loss.kinds[name].dtype == "real floating"]
         dtype = float_type(backend.xp, *(inputs[name] for name in floats if name in loss.arrays))
-        for name in floats:
-            if name not in loss.arrays:  # options are in the type of the arithmetic
-                inputs[name] = backend.xp.astype(inputs[name], dtype, copy=False)
+        for name in [name for name in floats if name not in loss.arrays]:  # options are in the type of the arithmetic
+            inputs[name] = backend.xp.astype(inputs[name], dtype, copy=False)
         positional = [inputs[name] for name in self.names if name in loss.arrays]
         options = {name: inputs[name] for name in self.names if name not in loss.arrays}
         row = loss.row(*positional, **dict(self.options), **options)

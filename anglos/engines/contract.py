@@ -35,7 +35,7 @@ class Engine(Protocol):
         """
 
     def backward(self, step: Any, saved: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:
-        """∂(Σ g_i ℓ_i) for every input named in `needs`."""
+        """∂(Σ g_i ℓ_i) for every input named in `needs`, except an option of which the row gives no slope."""
 
     def unpack(self, row: Any, arrays: tuple[Array, ...]) -> Any:
         """The record that was packed."""

@@ -51,7 +51,7 @@ def forward(step: Step) -> tuple[Array, tuple[()]]:
 def backward(step: Step, saved: tuple[()], g: Array, needs: frozenset[str]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`."""
     gradients = step.row.gradients(step.backend, g, *step.arrays) if needs else {}
-    return {name: gradients[name] for name in needs}
+    return {name: gradients[name] for name in needs & gradients.keys()}
 
 
 def count(saved: Any) -> None:

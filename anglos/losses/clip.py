@@ -37,4 +37,4 @@ def clip(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.PairRow(define.one_of_many, scale, symmetric=True, names={"scale": ("scale", 1.0)})
+    return define.PairRow(define.one_of_many, scale, symmetric=True, names={"scale": (("scale", 1.0),)})

@@ -40,4 +40,4 @@ def n_pair(
     (0.313262, 0.313262)
     """
     return define.PairRow(define.one_of_many, normalize=False, symmetric=symmetric, length_penalty=regularizer,
-                          names={"regularizer": ("length_penalty", 1.0)})
+                          names={"regularizer": (("length_penalty", 1.0),)})

@@ -48,4 +48,4 @@ def nce(
     (1.386294, 1.386294)
     """
     return define.PairRow(define.each_by_itself, bias=-log_normalizer, normalize=normalize,
-                          names={"log_normalizer": ("bias", -1.0)}, log_noise=(key_log_prob, negative_log_prob))
+                          names={"log_normalizer": (("bias", -1.0),)}, log_noise=(key_log_prob, negative_log_prob))

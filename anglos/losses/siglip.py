@@ -39,4 +39,4 @@ def siglip(
     """
     scale = math.e**log_scale
     return define.PairRow(define.each_by_itself, scale, bias,
-                          names={"log_scale": ("scale", scale), "bias": ("bias", 1.0)})
+                          names={"log_scale": (("scale", scale),), "bias": (("bias", 1.0),)})

@@ -21,7 +21,7 @@ class Gradient:
     def __init__(self, step: Step, saved: Saved, g: Array, needs: frozenset[str]) -> None:
         self.step, self.saved, self.g, self.needs = step, saved, g, needs
         self.options = needs - {side.role for side in step.sides if side is not None}
-        self.fields = {step.row.names[name][0] for name in self.options if name in step.row.names}
+        self.fields = {field for name in self.options for field, _ in step.row.names.get(name, ())}
 
     def of_inputs(self) -> dict[str, Array]:
         """By the names of the inputs."""
@@ -39,7 +39,7 @@ class Gradient:
         by_scale = xp.sum(by_value * pairs.similarity, axis=1) if "scale" in self.fields else None
         by_bias = xp.sum(by_value, axis=1) if "bias" in self.fields else None
         by_similarity = by_value * pairs.slope()  # G
-        sums = self._summed(pairs, by_similarity) | self._summed_by_terms(terms, g)
+        sums = self._summed(pairs, by_similarity) | self._summed_by_terms(terms, 0.5 * g if step.row.symmetric else g)
         return sums, (*self._of_row(pairs, by_similarity), by_scale, by_bias)
 
     def _by_value(self, pairs: Compared, terms: Terms, g: Array) -> Array:
@@ -108,10 +108,11 @@ class Gradient:
         if "length_penalty" in self.fields:
             by_field["length_penalty"] = self.g * lengths(self.step)
         for name in self.options:
-            gradients[name] = sums.get(f"by {name}", 0.0)
-            if name in self.step.row.names:
-                field, slope = self.step.row.names[name]
-                gradients[name] = gradients[name] + self.step.backend.xp.sum(by_field[field] * slope)
+            parts = [sums[f"by {name}"]] if f"by {name}" in sums else []
+            parts += [self.step.backend.xp.sum(by_field[field] * slope)
+                      for field, slope in self.step.row.names.get(name, ())]
+            if parts:
+                gradients[name] = sum(parts[1:], start=parts[0])
         return gradients
 
 

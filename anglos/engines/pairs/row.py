@@ -66,5 +66,5 @@ class PairRow:
     choose: Callable[[Backend, PairTile], tuple[Array, ...]] | None = None
     """Of a tile, arrays (A, n) that are constants to the gradient: made once, and kept for it."""
     ignore_index: int | None = None
-    names: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
-    """For an option of the loss that is a field of the row: the field, and its slope in the option."""
+    names: Mapping[str, tuple[tuple[str, Any], ...]] = field(default_factory=dict)
+    """For an option on which fields of the row depend: these fields, each with its slope."""

@@ -89,6 +89,9 @@ def _check(row: PairRow, inputs: dict[str, Array]) -> None:
         raise ValueError("PairRow: labels were given with negatives; wanted one of them: a key is its query's positive")
     if row.symmetric and (row.distance is not None or inputs.keys() & {"labels", "negatives"}):
         raise ValueError("PairRow: symmetric was True; wanted logits, not distances, of queries and keys alone")
+    if row.length_penalty is not None and inputs.keys() & {"reference_embeddings", "weights"}:
+        raise ValueError("PairRow: length_penalty was given with references or proxies; wanted none: it is of every "
+                         "sample, or of a query and its key")
 
 
 def _part(backend: Backend, row: PairRow, labels: Any, proxies: Array) -> Array:

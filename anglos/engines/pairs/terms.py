@@ -8,9 +8,9 @@ from anglos.engines.numerics import Array, log_sum_exp, share, sigmoid, softplus
 from anglos.engines.pairs.row import PairTile, Terms
 
 
-def by_temperature(temperature: Any) -> dict[str, tuple[str, Any]]:
+def by_temperature(temperature: Any) -> dict[str, tuple[tuple[str, Any], ...]]:
     """Scale = 1/τ, ∂scale/∂τ = −1/τ²."""
-    return {"temperature": ("scale", -1.0 / (temperature * temperature))}
+    return {"temperature": (("scale", -1.0 / (temperature * temperature)),)}
 
 
 def number(xp: Any, tile: PairTile, mask: Array) -> Array:

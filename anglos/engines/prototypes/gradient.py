@@ -63,7 +63,8 @@ class Gradient:
         """One for every input that is needed."""
         self._sweep()
         by_field = {field: self.field(field) for field in self.fields}
-        gradients = {name: self.option(name, by_field) for name in self.needs - _ARRAYS}
+        parts = {name: self.option(name, by_field) for name in self.needs - _ARRAYS}
+        gradients = {name: sum(some[1:], start=some[0]) for name, some in parts.items() if some}
         if "weights" in self.needs:
             gradients["weights"] = self.d_weights
         if "embeddings" in self.needs:  # last: a projection may use what it projects
@@ -216,16 +217,15 @@ class Gradient:
         """∂b_j = Σ_i g_i G_ij of a tile."""
         return self.backend.add_at_labels(self.step.labels, first, slopes @ self.g_rest, self.g * self.label_slope)
 
-    def option(self, name: str, by_field: dict[str, Array]) -> Array:
-        """∂m of an option m: through fields, through φ and η, and through the regulariser."""
+    def option(self, name: str, by_field: dict[str, Array]) -> list[Array]:
+        """∂m of an option m: through fields, through φ and η, and the regulariser, to be added."""
         row, batch = self.step.row, self.step.batch
         parts = [by_field[field] * slope for field, slope in row.names.get(name, ())]
         of_rest, slopes = self.sums.get(f"by {name}"), batch.target.option_slopes
         if name in slopes or of_rest is not None:
             of_curves = self.label_slope * batch.weight_length * slopes.get(name, 0.0)
-            of_curves = of_curves + (0.0 if of_rest is None else of_rest)
-            parts.append(self.gs * batch.embedding_length * of_curves)
+            parts.append(self.gs * batch.embedding_length * (of_curves if of_rest is None else of_curves + of_rest))
         slopes = {} if row.regularizer is None else row.regularizer(self.xp, batch.length).option_slopes
         if name in slopes:
             parts.append(self.g * slopes[name])
-        return sum(parts[1:], start=parts[0])
+        return parts
