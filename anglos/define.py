@@ -1,4 +1,11 @@
-"""The door for new losses, the library's own and yours."""
+"""The door for new losses, the library's own and yours.
+
+To make a loss: `margin`, `prototypes`, `pairs`, `rowwise`; to check it: `check`. What they return: `Curve`, `Row`,
+`PairRow` (of `pair_terms` or of a function that returns `Terms`), `Direct`. For formulas, in every library: `abs`,
+`arccos`, `arcsin`, `arctan`, `arctan2`, `clip`, `cos`, `cosh`, `exp`, `expm1`, `log`, `log1p`, `maximum`, `minimum`,
+`power`, `sigmoid`, `sign`, `sin`, `sinh`, `softplus`, `sqrt`, `square`, `tan`, `tanh`, `where`. All other names with a
+capital say what an argument may be; `docs/adding.md` has those that are used most.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -239,7 +246,7 @@ def margin(function: Any = None, /, *, formula: str = "", paper: str = "") -> An
 
 def check(loss: Loss[...], *, differences: bool = True, inert: tuple[str, ...] = (), constants: tuple[str, ...] = ()
           ) -> str:
-    """Whether a loss is what it should be, in every library that is installed.
+    """Whether a loss is what it should be, in NumPy and, if they are installed, in PyTorch and JAX.
 
     Its value and gradient agree between libraries; the gradient is that of the value, to second order, by differences
     and by automatic differentiation of `plain`; both are finite for aligned, opposite, zero, tiny and huge vectors, and

@@ -339,6 +339,8 @@ DEFINITIONS = {
     "def f(cos, *, m: str = ''): return cos": f"f: m was annotated str; {_KINDS}",
     "def f(cos, *, m: 'Foo' = 1): return cos":
         f"f: m was annotated 'Foo', which failed (name 'Foo' is not defined); {_KINDS}",
+    "def f(cos, *, labels: float = 1.0): return cos":
+        "f: labels was the name of an option; wanted another, which the loss does not have",
     "def f(cos, *ms): return cos": "f: *ms was among its arguments; wanted every array by its own name",
     "def f(): return 3": "f: its first argument was missing; wanted the cosine, as in f(cos, *, ...)",
     "f = lambda cos: cos": "define: the function was a lambda; wanted one with a name: def",
@@ -380,6 +382,46 @@ def test_rows_that_are_refused(numpy: Library) -> None:
 
     with pytest.raises(TypeError, match="smooth: label_smoothing was among its common options; wanted a row whose "):
         smooth(*batch(numpy))
+
+
+def test_slopes_that_a_row_does_not_have(numpy: Library) -> None:
+    """In place of a gradient that is wrong without a word."""
+    @define.prototypes
+    def doubled(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+                scale: define.Scale = 8.0) -> Any:
+        return define.Row(2.0 * scale)
+
+    @define.prototypes
+    def cooled(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+               temperature: define.Temperature = 0.1) -> Any:
+        return define.Row(1.0 / temperature)
+
+    def pairs(names: Any, function: Any = pull) -> Any:
+        @define.pairs
+        def paired(embeddings: define.Embeddings, labels: define.Groups, /, *, alpha: define.Factor = 2.0) -> Any:
+            return define.PairRow(define.pair_terms(function, function, base=0.5, **names(alpha)))
+
+        return paired
+
+    def other(s: Any, *, beta: Any, base: Any) -> Any:
+        return beta * (s - base)
+
+    embeddings, weights, labels = batch(numpy)
+    given = np.asarray(0.5)
+    wanted = "was not the option as it was given; wanted"
+    with pytest.raises(TypeError, match=f"doubled: scale of the row {wanted} scale=scale, or its"):
+        doubled(embeddings, weights, labels, scale=given)
+    assert doubled(embeddings, weights, labels, scale=4.0) == anglos.normface(embeddings, weights, labels, scale=8.0)
+    with pytest.raises(TypeError, match="cooled: temperature was given no slope by its row; wanted one in names"):
+        cooled.value_and_grad(embeddings, weights, labels, temperature=given, wrt=("temperature",))
+    with pytest.raises(TypeError, match=f"paired: alpha of the row {wanted} alpha=alpha, or its"):
+        pairs(lambda alpha: {"alpha": 2.0 * alpha})(embeddings, labels, alpha=given)
+    with pytest.raises(TypeError, match="paired: alpha was given no slope by its row; wanted one in names"):
+        pairs(lambda alpha: {"beta": alpha}, other).value_and_grad(embeddings, labels, alpha=given, wrt=("alpha",))
+    with pytest.raises(TypeError, match=r"pull: its formula failed \(pull\(\) missing 1 required keyword-only"):
+        pairs(lambda alpha: {})(embeddings, labels)
+    with pytest.raises(TypeError, match="<lambda>: what the function returned was NoneType; wanted a number"):
+        pairs(lambda alpha: {}, lambda s, base: None)(embeddings, labels)
 
 
 def test_common_options_come_by_themselves(numpy: Library) -> None:

@@ -23,8 +23,9 @@ from anglos.call.static_kinds import kind_of
 from anglos.engines import rowwise
 from anglos.engines.contract import Engine
 from anglos.engines.pairs import engine as pairs
+from anglos.engines.pairs.pair_terms import options_of
 from anglos.engines.pairs.row import PairRow
-from anglos.engines.prototypes.row import Row
+from anglos.engines.prototypes.row import NAMES, Row
 from anglos.engines.reductions import CrossEntropy
 from anglos.engines.rowwise import Direct
 
@@ -171,7 +172,19 @@ def _row(name: str, function: Any, own: frozenset[str], wanted: type, *arrays: A
     row = function(*arrays, **{key: option for key, option in options.items() if key in own} if others else options)
     if not isinstance(row, wanted):
         _refuse(name, "what the function returned", f"was {describe(row)}", f"a define.{wanted.__name__}")
+    for key, used in _as_they_are(row).items():
+        if key in options and hasattr(options[key], "dtype") and used is not options[key]:
+            _refuse(name, f"{key} of the row", "was not the option as it was given", f"{key}={key}, or its slope, by "
+                    "names or option_slopes")
     return completed(name, row, {key: options[key] for key in others}) if others else row
+
+
+def _as_they_are(row: Any) -> Mapping[str, Any]:
+    """What the row has under the name of an option and differentiates by: if computed, its slope would be another."""
+    if isinstance(row, PairRow):
+        return options_of(row.terms)
+    return {name: getattr(row, name) for name in ("scale", "bias") if row.names.get(name) is NAMES[name]
+            } if isinstance(row, Row) else {}
 
 
 def _wanted(engine: Engine) -> type:

@@ -108,7 +108,7 @@ class Number(Kind):
     dtype = "real floating"
 
     def __str__(self) -> str:
-        span = f"above {self.low:g}" if self.above else f"from {self.low:g}"
+        span = "that is finite" if self.low == -math.inf else f"{'above' if self.above else 'from'} {self.low:g}"
         array = f"an array of {self.dtype} dtype and shape {spell(self.shapes)}"
         forms = ["a number", *([array] if self.shapes else []), *(["None"] if self.optional else [])]
         span += f" {'and below' if self.below else 'to'} {self.high:g}" if self.high < math.inf else ""

@@ -48,6 +48,8 @@ def margin_definition(function: Any) -> Definition:
         if p.kind is not p.KEYWORD_ONLY:
             raise TypeError(f"{name}: {key} was an argument by position; wanted it after a *, as in "
                             f"{name}({first.name}, *, {key}: define.Number = ...)")
+        if key in ("embeddings", "weights", "labels", "reduction", "sample_weight", "ignore_index"):
+            raise TypeError(f"{name}: {key} was the name of an option; wanted another, which the loss does not have")
     arrays = {key: inspect.Parameter(key, inspect.Parameter.POSITIONAL_ONLY, annotation=annotation)
               for key, annotation in (("embeddings", Embeddings), ("weights", Weights), ("labels", Labels))}
     scale = inspect.Parameter("scale", inspect.Parameter.KEYWORD_ONLY, default=64.0, annotation=Scale)

@@ -79,6 +79,9 @@ def shapes(subject: Subject) -> None:
     """Of every sample a loss, whose sum is the sum; what is no array is refused."""
     _, arrays, options = subject.inputs()
     each, total = (subject.loss(*arrays, **options, reduction=one) for one in ("none", "sum"))
+    if not np.all(np.isfinite(each)):
+        subject.fault("numpy", "the loss of a sample", f"{each[~np.isfinite(each)][0]:g}", "a finite number",
+                      "roots and logarithms, of cosines below 0 too, and at what is divided by")
     if np.ndim(each) != 1 or not np.allclose(np.sum(each), total, rtol=1e-9):
         subject.fault("numpy", "the sum of the losses", f"{np.sum(each):.6g} of shape {np.shape(each)}", f"{total:.6g}",
                       "what the terms are summed over")

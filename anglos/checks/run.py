@@ -1,4 +1,4 @@
-"""Whether a loss is what it should be, in every library that is installed: the first fault is raised, shown small."""
+"""Whether a loss is what it should be, in the libraries that are installed: the first fault is raised, shown small."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -27,7 +27,7 @@ def pair_terms(positive: Callable[..., Any], negative: Callable[..., Any], *, av
     average : bool
         False for sums in place of the two means.
     options
-        What both functions are given by name.
+        Options of the loss under their names, and constants: what both functions are given by name.
 
     Examples
     --------
@@ -49,6 +49,11 @@ def pair_terms(positive: Callable[..., Any], negative: Callable[..., Any], *, av
     (0.626523, 0.626523)
     """
     return partial(_terms, positive, negative, average, options)
+
+
+def options_of(terms: Any) -> Mapping[str, Any]:
+    """What the functions of `pair_terms` are given; nothing for other terms."""
+    return terms.args[3] if isinstance(terms, partial) and terms.func is _terms else {}
 
 
 def _terms(positive: Any, negative: Any, average: bool, options: Mapping[str, Any], backend: Backend, tile: PairTile
@@ -76,14 +81,24 @@ def _terms(positive: Any, negative: Any, average: bool, options: Mapping[str, An
         pull, push = derived()
         return {name: xp.sum(pull[name] + push[name], axis=1) for name in pull if name != _VALUE}
 
-    value = sum(sum_where(xp, mask, weight * function(s, **options))
+    value = sum(sum_where(xp, mask, weight * _called(function, s, options))
                 for weight, (function, mask) in zip(weights, sides, strict=True))
     return Terms(value, xp.astype(counts, s.dtype), slope, option_slopes)
 
 
 def _slopes(function: Any, s: Dual, options: Mapping[str, Any]) -> dict[str, Any]:
-    found = function(s, **options)
-    if not isinstance(found, Dual):
-        raise TypeError(f"{function.__name__}: what the function returned was {type(found).__name__}; wanted a number "
-                        "for every pair, computed from its similarity")
-    return slopes_of(found)
+    return slopes_of(_called(function, s, options))
+
+
+def _called(function: Any, s: Any, options: Mapping[str, Any]) -> Any:
+    """What the function returns; what a library says of a wrong formula, in words."""
+    name = getattr(function, "__name__", function)
+    try:
+        found = function(s, **options)
+    except (TypeError, AttributeError, ValueError) as error:
+        raise TypeError(f"{name}: its formula failed ({error}); wanted operators and the functions of anglos.define"
+                        ) from error
+    if getattr(found, "shape", None) != s.shape:
+        raise TypeError(f"{name}: what the function returned was {type(found).__name__}; wanted a number for every "
+                        "pair, computed from its similarity")
+    return found
