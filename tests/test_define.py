@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import pickle
 import subprocess
 import sys
@@ -304,7 +305,12 @@ def frozen(cos: Any, *, m: define.Number = 0.5) -> define.Curve:
     return define.Curve(cos - m, 1.0)
 
 
+def wide(cos: Any) -> define.Curve:
+    return define.Curve(cos, define.backend_of(cos).xp.ones_like(cos)[:, None])  # type: ignore[union-attr]
+
+
 CALLS = [
+    (wide, "wide: what the function returned had a slope in cos θ of shape (6, 1); wanted (6,), or a number"),
     (numpys, "numpys: its formula failed (operand 'Dual' does not support ufuncs (__array_ufunc__=None)); wanted "
              "define.exp, or -> define.Curve for a function that gives its slopes itself"),
     (branches, "branches: its formula failed (a condition was asked whether it is true, which is so for some samples "
@@ -342,6 +348,12 @@ DEFINITIONS = {
     "def f(cos, *, labels: float = 1.0): return cos":
         "f: labels was the name of an option; wanted another, which the loss does not have",
     "def f(cos, *ms): return cos": "f: *ms was among its arguments; wanted every array by its own name",
+    "def f(length): return length":
+        "f: its first argument was length; wanted the cosine, as in f(cos, length, *, ...)",
+    "def f(cos, *, labels: define.Number = 3.0): return cos":
+        "f: labels was among its options; wanted another name: every loss has an argument of that one",
+    "def f(cos, *, reduction: define.Number = 3.0): return cos":
+        "f: reduction was among its options; wanted another name: every loss has an argument of that one",
     "def f(): return 3": "f: its first argument was missing; wanted the cosine, as in f(cos, *, ...)",
     "f = lambda cos: cos": "define: the function was a lambda; wanted one with a name: def",
     "f = 3": "define: what was decorated was 3; wanted a function",
@@ -360,8 +372,33 @@ def test_definitions_that_are_refused(code: str) -> None:
     assert str(caught.value) == DEFINITIONS[code]
 
 
+def test_names_of_options(numpy: Library) -> None:
+    """Those of our own arguments too; one that may be None; zero has one sign."""
+    @define.margin
+    def mine(x: Any, *, formula: define.Number = 1.0, own: define.PerSample = 1.0, backend: float = 0.0,
+             cos: define.Number | None = None, wanted: float | None = None) -> Any:
+        return x ** backend * formula * own * (-1.0 if math.copysign(1.0, backend) < 0.0 else 1.0) * (cos or 1.0)
+
+    @define.prototypes
+    def row(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *, name: int = 1,
+            function: define.Scale = 2.0, own: int = 1) -> define.Row:
+        return define.Row(function)
+
+    zero, value = mine.value_and_grad(*batch(numpy), formula=2.0, own=np.ones(BATCH), wrt=("own",))
+    assert np.isfinite(value).all()
+    assert zero == mine(*batch(numpy), formula=2.0, backend=-0.0, cos=1.0)
+    assert np.isfinite(mine.value_and_grad(np.zeros((1, 2)), np.eye(2), LABELS[:1])[1][0]).all()
+    assert row(*batch(numpy), name=2) == anglos.normface(*batch(numpy), scale=2.0)
+
+
 def test_rows_that_are_refused(numpy: Library) -> None:
     """What levels 2 and 3 return, and arrays that they do not have."""
+    with pytest.raises(TypeError, match=r"strange: option reduction was a number from -inf: .*; wanted one of 'mean'"):
+        @define.prototypes
+        def strange(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+                    reduction: define.Number = 0.1) -> Any:
+            return define.Row(8.0)
+
     @define.prototypes
     def odd(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /) -> Any:
         return define.PairRow(define.each_by_itself)

@@ -5,14 +5,15 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from types import FunctionType, SimpleNamespace
-from typing import Annotated, Any, NoReturn, Unpack, get_origin, get_type_hints
+from types import FunctionType, NoneType, SimpleNamespace, UnionType
+from typing import Annotated, Any, NoReturn, Union, Unpack, get_args, get_origin, get_type_hints
 
 from anglos.call.arguments import Number
 from anglos.call.common import (
     DEFAULTS,
     Common,
     LabelCommon,
+    MarginCommon,
     PairCommon,
     PrototypeCommon,
     ProxyCommon,
@@ -72,6 +73,9 @@ def define(function: Any, parameters: Mapping[str, inspect.Parameter], row: Call
         if default is inspect.Parameter.empty:
             _refuse(name, f"option {key}", "had no default", "one, so that a call need not name it")
     kinds = {key: annotated_kind(name, p) for key, p in parameters.items()}
+    for key, common in {**annotations_of(MarginCommon), **annotations_of(PairCommon)}.items():
+        if key in kinds and type(kinds[key]) is not type(kind_of(common)):
+            _refuse(name, f"option {key}", f"was {kinds[key]}", f"{kind_of(common)}, as in every loss, or another name")
     return Definition(function, inspect.Signature(list(parameters.values()), return_annotation=Any),
                       tuple(p.name for p in positional), sum(p.default is p.empty for p in positional), defaults, kinds,
                       row)
@@ -122,12 +126,20 @@ def annotated_kind(name: str, parameter: inspect.Parameter) -> Any:
     if annotation is parameter.empty:
         _refuse(name, what, "had no annotation", _KINDS)
     try:
-        kind = kind_of(Number if annotation is float else annotation)
+        kind = _kind(annotation)
     except (KeyError, TypeError):
         kind = None
     if not hasattr(kind, "static"):
         _refuse(name, what, f"was annotated {inspect.formatannotation(annotation)}", _KINDS)
     return kind
+
+
+def _kind(annotation: Any) -> Any:
+    """That of an annotation; of `... | None` the same, which may be None."""
+    some = [one for one in get_args(annotation) if one is not NoneType]
+    if get_origin(annotation) in (Union, UnionType) and len(some) == 1:
+        return replace(_kind(some[0]), optional=True)
+    return kind_of(Number if annotation is float else annotation)
 
 
 def common_of(parameters: Mapping[str, inspect.Parameter], kinds: Mapping[str, Any], engine: Engine) -> Any:
@@ -166,7 +178,7 @@ def completed(name: str, row: Any, given: Mapping[str, Any]) -> Any:
     return row
 
 
-def _row(name: str, function: Any, own: frozenset[str], wanted: type, *arrays: Any, **options: Any) -> Any:
+def _row(name: str, function: Any, own: frozenset[str], wanted: type, /, *arrays: Any, **options: Any) -> Any:
     """What the function returns, if it is the row of its engine."""
     others = set() if own.issuperset(options) else options.keys() - own
     row = function(*arrays, **{key: option for key, option in options.items() if key in own} if others else options)

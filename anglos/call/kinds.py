@@ -128,7 +128,7 @@ class Number(Kind):
         if isinstance(value, bool) or not (real or symbolic):
             refuse(TypeError, f"was {describe(value)}", str(self))
         try:
-            number = value.__sym_float__() if symbolic else float(value)
+            number = value.__sym_float__() if symbolic else float(value) + 0.0  # -0.0 is 0.0: equal calls share a plan
         except OverflowError:
             number = math.inf if value > 0 else -math.inf
         self.check_range(refuse, "was", number, number)

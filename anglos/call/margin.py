@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from anglos.arrays.backend import Backend
 from anglos.call.arguments import Embeddings, Labels, Scale, Weights
-from anglos.call.common import MarginCommon
+from anglos.call.common import MarginCommon, annotations_of
 from anglos.call.definition import Definition, define, name_of, parameters_of, with_common
 from anglos.call.kinds import describe, has_gradient
 from anglos.engines import elementwise
@@ -20,6 +20,7 @@ from anglos.engines.prototypes.row import Curve, Row
 from anglos.engines.reductions import CrossEntropy
 
 _COS, _LENGTH = "cos θ", "|x|"  # no names of options
+_TAKEN = frozenset(("embeddings", "weights", "labels", *annotations_of(MarginCommon)))
 
 
 class Formula(NamedTuple):
@@ -43,8 +44,13 @@ def margin_definition(function: Any) -> Definition:
     if not any(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters.values()):
         raise TypeError(f"{name}: its first argument was missing; wanted the cosine, as in {name}(cos, *, ...)")
     first, *others = parameters.values()
+    if first.name == "length":
+        raise TypeError(f"{name}: its first argument was length; wanted the cosine, as in {name}(cos, length, *, ...)")
     options = {p.name: p for p in others if p.name != "length" and p.kind is not p.VAR_KEYWORD}
     for key, p in options.items():
+        if key in _TAKEN:
+            raise TypeError(f"{name}: {key} was among its options; wanted another name: every loss has an argument of "
+                            "that one")
         if p.kind is not p.KEYWORD_ONLY:
             raise TypeError(f"{name}: {key} was an argument by position; wanted it after a *, as in "
                             f"{name}({first.name}, *, {key}: define.Number = ...)")
@@ -63,7 +69,7 @@ def margin_definition(function: Any) -> Definition:
     return replace(definition, row=partial(_row, formula, frozenset(options)))
 
 
-def _row(formula: Formula, own: frozenset[str], *_: Any, scale: Any, label_smoothing: Any, **options: Any) -> Row:
+def _row(formula: Formula, own: frozenset[str], /, *_: Any, scale: Any, label_smoothing: Any, **options: Any) -> Row:
     """The row of the scheme."""
     own_options = {key: option for key, option in {**options, "scale": scale}.items() if key in own}
     return Row(scale, partial(_target, formula, own_options), CrossEntropy(label_smoothing),
@@ -84,6 +90,9 @@ def _target(formula: Formula, options: Mapping[str, Any], backend: Backend, cos:
     if curve.value.dtype != cos.dtype:
         _refuse(formula, f"was of dtype {curve.value.dtype}", f"{cos.dtype}, that of the cosine: numbers of Python, or "
                 "arrays that are arguments, keep it; a NumPy number does not")
+    for key, slope in {_COS: curve.slope, **curve.option_slopes, _LENGTH: curve.length_slope}.items():
+        if tuple(getattr(slope, "shape", ())) not in ((), tuple(cos.shape)):
+            _refuse(formula, f"had a slope in {key} of shape {tuple(slope.shape)}", f"{tuple(cos.shape)}, or a number")
     return curve
 
 

@@ -143,7 +143,9 @@ def _power(a: Any, b: Any) -> Dual:
         near = base + xp.zeros_like(power)
         return xp.log(xp.where(near > 0.0, near, 1.0))
 
-    return chain(power, (a, lambda: exponent * base ** (exponent - 1)), (b, lambda: power * log_base()))
+    constant = isinstance(exponent, (int, float)) and exponent == 0.0
+    return chain(power, (a, lambda: 0.0 if constant else exponent * base ** (exponent - 1)),
+                        (b, lambda: power * log_base()))
 
 
 def array_of(x: Any) -> Any:
