@@ -48,13 +48,10 @@ def margin_definition(function: Any) -> Definition:
         raise TypeError(f"{name}: its first argument was length; wanted the cosine, as in {name}(cos, length, *, ...)")
     options = {p.name: p for p in others if p.name != "length" and p.kind is not p.VAR_KEYWORD}
     for key, p in options.items():
-        if key in _TAKEN:
-            raise TypeError(f"{name}: {key} was among its options; wanted another name: every loss has an argument of "
-                            "that one")
         if p.kind is not p.KEYWORD_ONLY:
             raise TypeError(f"{name}: {key} was an argument by position; wanted it after a *, as in "
                             f"{name}({first.name}, *, {key}: define.Number = ...)")
-        if key in ("embeddings", "weights", "labels", "reduction", "sample_weight", "ignore_index"):
+        if key in _TAKEN:
             raise TypeError(f"{name}: {key} was the name of an option; wanted another, which the loss does not have")
     arrays = {key: inspect.Parameter(key, inspect.Parameter.POSITIONAL_ONLY, annotation=annotation)
               for key, annotation in (("embeddings", Embeddings), ("weights", Weights), ("labels", Labels))}
