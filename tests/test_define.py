@@ -480,3 +480,31 @@ def test_common_options_come_by_themselves(numpy: Library) -> None:
     kept = labels != 3
     np.testing.assert_allclose(pair(embeddings, labels, ignore_index=3, reduction="sum"),
                                pair(embeddings[kept], labels[kept], reduction="sum"), rtol=1e-12)
+
+
+def test_a_choice_of_two_numbers(library: Library) -> None:
+    """It has the type of what was compared, and ∞ stays out of where it is not chosen; no bare array tells a type."""
+    x = library.array(np.asarray([-0.5, 0.5], dtype="float32"))
+    assert library.numpy(define.sign(x)).dtype == np.float32
+    with pytest.raises(TypeError, match="^define.where: both choices were numbers, of no type; wanted an array for one "
+                                        r"of them, as in 0\.0 \* x$"):
+        define.where(x > 0.0, 1.0, 0.0)
+
+    def pull(s: Any) -> Any:
+        return define.where(s > 2.0, np.inf, 0.3) - s
+
+    def push(s: Any) -> Any:
+        return s * define.where(s > 0.0, 0.3, 0.1)
+
+    @define.pairs
+    def chosen(embeddings: define.Embeddings, labels: define.Groups, /) -> define.PairRow:
+        row: define.PairRow = define.PairRow(define.pair_terms(pull, push))
+        return row
+
+    at_45_degrees = np.asarray([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    for dtype in ("float32", "float64"):
+        value, (gradient,) = chosen.value_and_grad(library.array(at_45_degrees.astype(dtype)),
+                                                   library.array(np.asarray([0, 0, 1, 1])))
+        assert library.numpy(value).dtype == library.numpy(gradient).dtype == dtype
+        wanted, eps = 0.3 - 1.0 + 0.3 * np.sqrt(0.5), float(np.finfo(dtype).eps)
+        np.testing.assert_allclose(library.numpy(value), wanted, rtol=4.0 * eps)

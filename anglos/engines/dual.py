@@ -164,7 +164,7 @@ def chain(value: Array, *parts: tuple[Any, Slope | Callable[[], Slope]]) -> Dual
     """The chain rule: of what the value depends on, with its slope in each; only those of duals are computed."""
     slopes: dict[str, Slope] = {}
     for part, slope in parts:
-        if isinstance(part, Dual):
+        if isinstance(part, Dual) and part.slopes:
             outer = slope() if callable(slope) else slope
             for name, inner in part.slopes.items():
                 product = inner if outer is None else outer if inner is None else outer * inner
@@ -182,7 +182,7 @@ def choose(condition: Any, a: Any, b: Any) -> Any:
     where = array_of(condition)
     value = _pick(where, array_of(a), array_of(b), condition)
     if not (isinstance(a, Dual) or isinstance(b, Dual)):
-        return value
+        return Dual(value, {}) if isinstance(condition, Condition) else value
     slopes_a, slopes_b = slopes_of(a), slopes_of(b)
     return Dual(value, {name: _pick(where, slopes_a.get(name, 0.0), slopes_b.get(name, 0.0), value)
                         for name in {**slopes_a, **slopes_b}})
@@ -198,7 +198,10 @@ def _pick(where: Any, a: Any, b: Any, like: Any) -> Any:
     if isinstance(where, bool):
         return a if where else b
     xp = xp_of(where)
-    like = like.like if isinstance(like, Condition) else like
-    if hasattr(a, "dtype") or hasattr(b, "dtype") or like is where:
+    if hasattr(a, "dtype") or hasattr(b, "dtype"):
         return xp.where(where, a, b)
-    return xp.astype(where, like.dtype) * (a - b) + b
+    if like is where:  # every library would take a type of its own
+        raise TypeError("define.where: both choices were numbers, of no type; wanted an array for one of them, as in "
+                        "0.0 * x")
+    like = like.like if isinstance(like, Condition) else like
+    return xp.where(where, a + xp.zeros_like(like), b)

@@ -150,7 +150,7 @@ def absolute(x: Any) -> Any:
 
 def sign(x: Any) -> Any:
     """−1, 0 or 1: a constant to the gradient."""
-    return where(x > 0.0, 1.0, where(x < 0.0, -1.0, 0.0))
+    return where(x > 0.0, 1.0, where(x < 0.0, -1.0, 0.0 * x))
 
 
 def power(x: Any, exponent: Any) -> Any:

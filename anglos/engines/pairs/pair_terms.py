@@ -58,7 +58,7 @@ def options_of(terms: Any) -> Mapping[str, Any]:
 
 def _terms(positive: Any, negative: Any, average: bool, options: Mapping[str, Any], backend: Backend, tile: PairTile
            ) -> Terms:
-    xp, s = backend.xp, tile.values
+    xp, s, learnt = backend.xp, tile.values, [name for name, option in options.items() if hasattr(option, "dtype")]
     sides = ((positive, tile.positive), (negative, tile.negative))
     ones = [tile.weighted(xp.astype(mask, s.dtype)) for _, mask in sides]
     totals = [xp.sum(one, axis=1) for one in ones]
@@ -68,10 +68,9 @@ def _terms(positive: Any, negative: Any, average: bool, options: Mapping[str, An
 
     def derived() -> list[dict[str, Array]]:
         """Of each side, the slopes of its terms, times their weights; 0 of pairs that are not of it."""
-        duals = {name: Dual(option, {name: None}) for name, option in options.items() if hasattr(option, "dtype")}
-        found = [_slopes(function, Dual(s, {_VALUE: None}), {**options, **duals}) for function, _ in sides]
-        return [{name: xp.where(mask, weight * slopes.get(name, 0.0), 0.0) for name in (_VALUE, *duals)}
-                for slopes, weight, (_, mask) in zip(found, weights, sides, strict=True)]
+        found = [_called(function, s, options, differentiated=True) for function, _ in sides]
+        return [{name: xp.where(mask, weight * slopes.get(name, 0.0), 0.0) for name in (_VALUE, *learnt)}
+                for slopes, weight, (_, mask) in zip(map(slopes_of, found), weights, sides, strict=True)]
 
     def slope() -> Array:
         pull, push = derived()
@@ -81,24 +80,22 @@ def _terms(positive: Any, negative: Any, average: bool, options: Mapping[str, An
         pull, push = derived()
         return {name: xp.sum(pull[name] + push[name], axis=1) for name in pull if name != _VALUE}
 
-    value = sum(sum_where(xp, mask, weight * _called(function, s, options))
+    value = sum(sum_where(xp, mask, weight * _called(function, s, options, differentiated=False).value)
                 for weight, (function, mask) in zip(weights, sides, strict=True))
     return Terms(value, xp.astype(counts, s.dtype), slope, option_slopes)
 
 
-def _slopes(function: Any, s: Dual, options: Mapping[str, Any]) -> dict[str, Any]:
-    return slopes_of(_called(function, s, options))
-
-
-def _called(function: Any, s: Any, options: Mapping[str, Any]) -> Any:
-    """What the function returns; what a library says of a wrong formula, in words."""
+def _called(function: Any, s: Array, options: Mapping[str, Any], *, differentiated: bool) -> Dual:
+    """A term of every pair, with its slopes if it is differentiated; in words, what a library says of a wrong one."""
     name = getattr(function, "__name__", function)
+    duals = {key: Dual(array, {key: None} if differentiated else {}) for key, array in {_VALUE: s, **options}.items()
+             if hasattr(array, "dtype")}
     try:
-        found = function(s, **options)
+        found = function(duals.pop(_VALUE), **{**options, **duals})
     except (TypeError, AttributeError, ValueError) as error:
         raise TypeError(f"{name}: its formula failed ({error}); wanted operators and the functions of anglos.define"
                         ) from error
-    if getattr(found, "shape", None) != s.shape:
+    if not isinstance(found, Dual) or found.shape != s.shape:
         raise TypeError(f"{name}: what the function returned was {type(found).__name__}; wanted a number for every "
                         "pair, computed from its similarity")
     return found
