@@ -77,7 +77,7 @@ def others(kind: Number, default: Any) -> list[float]:
     """Numbers of a kind, not the default."""
     start = near(kind, default)
     some = [number for number in (start + 0.3, 0.8 * start, start - 0.3, start + 0.6)
-            if kind.low < number < kind.high and number != default]
+            if kind.low < number < 0.9 * kind.high and number != default]  # at the end a tangent bends too sharply
     return some or [0.5 * (kind.low + kind.high)]
 
 
