@@ -508,3 +508,13 @@ def test_a_choice_of_two_numbers(library: Library) -> None:
         assert library.numpy(value).dtype == library.numpy(gradient).dtype == dtype
         wanted, eps = 0.3 - 1.0 + 0.3 * np.sqrt(0.5), float(np.finfo(dtype).eps)
         np.testing.assert_allclose(library.numpy(value), wanted, rtol=4.0 * eps)
+
+
+def test_what_is_learnt_is_an_option(torch_library: Library) -> None:
+    """Nothing would differentiate by a parameter that the function finds around it."""
+    margin = torch_library.array(np.asarray(0.3)).requires_grad_()
+    with pytest.raises(TypeError, match=r"^closed: margin was an array that is learnt, from around the function; "
+                                        r"wanted it as an option, which is differentiated$"):
+        @define.margin
+        def closed(cos: Any) -> Any:
+            return cos - margin

@@ -68,6 +68,11 @@ def definition_of(function: Any, engine: Engine) -> Definition:
 def define(function: Any, parameters: Mapping[str, inspect.Parameter], row: Callable[..., Any]) -> Definition:
     """The definition of a loss with these parameters, all of them annotated by kinds."""
     name, positional = name_of(function), [p for p in parameters.values() if p.kind is p.POSITIONAL_ONLY]
+    around = inspect.getclosurevars(function)
+    for key, value in {**around.globals, **around.nonlocals}.items():
+        if getattr(value, "requires_grad", False) is True:  # nothing would come of it
+            _refuse(name, key, "was an array that is learnt, from around the function",
+                    "it as an option, which is differentiated")
     defaults = {key: p.default for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     for key, default in defaults.items():
         if default is inspect.Parameter.empty:
