@@ -4,6 +4,7 @@ import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import backend_of, unwrapped
 from anglos.call.check import check_options
 from anglos.call.kinds import describe
@@ -81,7 +82,7 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
         return step.tile(0, step.weights, step.bias).tile.logits.T
 
 
-def _without_margin(backend: Any, row: Any, inputs: dict[str, Array]) -> Row:
+def _without_margin(backend: Backend, row: Any, inputs: dict[str, Array]) -> Row:
     """Of losses that are not in the scheme of `engine.py`, the row that ranks classes as they do.
 
     −½ |x − c|² is x·c − ½ |c|² up to a number that all classes share.
