@@ -518,3 +518,16 @@ def test_what_is_learnt_is_an_option(torch_library: Library) -> None:
         @define.margin
         def closed(cos: Any) -> Any:
             return cos - margin
+
+
+def test_labels_of_a_loss_without_classes(library: Library) -> None:
+    """Any integer is a label, and one to be ignored is."""
+    @define.rowwise
+    def lengths(embeddings: define.Embeddings, labels: define.BatchClasses, /) -> define.Direct:
+        return define.Direct(lambda backend, x, y: backend.dot(x, x), lambda backend, g, x, y: {
+            "embeddings": 2.0 * g[:, None] * x})
+
+    x, labels = np.asarray([[1.0], [np.nan], [2.0]]), np.asarray([70, -100, -3])
+    value, (gradient,) = lengths.value_and_grad(library.array(x), library.array(labels))
+    np.testing.assert_allclose(library.numpy(value), (1.0 + 4.0) / 2.0)
+    np.testing.assert_allclose(library.numpy(gradient), [[1.0], [0.0], [2.0]])

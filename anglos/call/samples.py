@@ -39,12 +39,14 @@ def samples_of(caller: str, backend: Backend, contents: Contents, inputs: dict[s
     return samples, inputs
 
 
-def samples_of_labels(caller: str, backend: Backend, labels: Array, classes: int, ignore_index: int,
+def samples_of_labels(caller: str, backend: Backend, labels: Array, classes: int | None, ignore_index: int,
                       sample_weight: Array | None, class_weight: Array | None = None, name: str = "labels"
                       ) -> tuple[Samples, Array]:
     """Which samples count and how much, and labels that can be looked up; wrong ones are refused where readable."""
     labels = backend.as_index(labels)
-    if check_labels(caller, backend, name, labels, classes, ignore_index):
+    if classes is None:  # no array says how many there are: any integer is one
+        samples = masked_samples(backend.xp, labels != ignore_index, sample_weight)
+    elif check_labels(caller, backend, name, labels, classes, ignore_index):
         samples = Samples(sample_weight, None)
     else:
         samples, labels = unchecked_samples(backend.xp, labels, classes, ignore_index, sample_weight)
