@@ -155,11 +155,9 @@ def common_of(parameters: Mapping[str, inspect.Parameter], kinds: Mapping[str, A
     shapes = {getattr(kind, "shape", "") for kind in kinds.values()}
     if engine is pairs and shapes & {"C D", "C K D"}:
         return ProxyCommon
-    labelled = any(getattr(kind, "role", "") == "labels" for kind in kinds.values())
-    if engine is pairs:
-        return PairCommon if labelled else Common
-    if engine is rowwise:
-        return LabelCommon if labelled else Common
+    if engine is pairs or engine is rowwise:
+        labelled = any(getattr(kind, "role", "") == "labels" for kind in kinds.values())
+        return Common if not labelled else PairCommon if engine is pairs else LabelCommon
     return PrototypeCommon
 
 
