@@ -75,6 +75,23 @@ def test_float64_made_of_float32_is_found(monkeypatch: pytest.MonkeyPatch) -> No
         define.check(widens)
 
 
+@define.margin
+def rounded(cos: Any, *, m: define.CosineMargin = 0.3) -> define.Curve:
+    """Its slope is rounded to float32."""
+    backend: Any = define.backend_of(cos)
+    slope = backend.xp.astype(1.0 - 2.0 * m * cos, backend.xp.float32)
+    return define.Curve(cos - m * cos * cos, backend.xp.astype(slope, cos.dtype), {"m": -cos * cos})
+
+
+def test_a_slope_in_float32_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from anglos.checks import libraries, run
+
+    monkeypatch.setattr(run, "installed", lambda: [libraries.NumPy(), libraries.Torch()])
+    with pytest.raises(AssertionError, match=r"rounded, torch: the gradient in .* autodiff of `plain`"):
+        define.check(rounded)
+
+
 def test_right_losses_are_right_in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     from anglos.checks import libraries, run
 

@@ -36,7 +36,7 @@ class Subject(NamedTuple):
         return [*arrays, *learnt], samples.arrays_of(self.loss, seed), options
 
 
-def same(subject: Subject, library: Any, what: str, got: Any, want: Any, whose: str = "NumPy's", rtol: float = 1e-7
+def same(subject: Subject, library: Any, what: str, got: Any, want: Any, whose: str = "NumPy's", rtol: float = 1e-9
           ) -> None:
     one, other = (np.asarray(array) if isinstance(array, np.ndarray | np.generic) else library.numpy(array)
                   for array in (got, want))
