@@ -13,7 +13,6 @@ from typing import Any, Concatenate, ParamSpec, Protocol, overload
 
 from anglos.arrays.backend import Backend as Backend
 from anglos.arrays.dispatch import backend_of as backend_of
-from anglos.call import kinds as kinds
 from anglos.call.arguments import *  # noqa: F403
 from anglos.call.common import Common as Common
 from anglos.call.common import LabelCommon as LabelCommon
