@@ -143,8 +143,7 @@ def _bias_of_arrays(num_classes: int, variant: str, margin: Any, scale: Any, bal
                    ) -> tuple[Any, dict[str, Any]]:
     """`sphereface2_bias` where an option is an array, and its slopes in the options."""
     array = next(option for option in (margin, scale, balance, t) if not define.is_number(option))
-    backend = define.backend_of(array)
-    assert backend is not None
+    backend: Any = define.backend_of(array)
     zero = backend.asarray(0.0, array, array.dtype)
     label = _target(backend, zero, None, variant=variant, margin=margin, t=t, exact=True)
     other = _rest(backend, zero, None, variant=variant, margin=margin, t=t)
