@@ -531,3 +531,11 @@ def test_labels_of_a_loss_without_classes(library: Library) -> None:
     value, (gradient,) = lengths.value_and_grad(library.array(x), library.array(labels))
     np.testing.assert_allclose(library.numpy(value), (1.0 + 4.0) / 2.0)
     np.testing.assert_allclose(library.numpy(gradient), [[1.0], [0.0], [2.0]])
+
+
+def test_an_option_of_a_margin_is_no_argument_of_the_engine() -> None:
+    with pytest.raises(TypeError, match=r"^weighted: option w was an array .*, which says more of a loss than its "
+                                        "margin; wanted another kind, or a loss by define.prototypes$"):
+        @define.margin
+        def weighted(cos: Any, *, w: define.ClassWeight = None) -> Any:
+            return cos if w is None else cos - 0.1

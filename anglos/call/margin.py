@@ -60,6 +60,10 @@ def margin_definition(function: Any) -> Definition:
     returns = inspect.signature(function).return_annotation
     length = parameters.get("length")
     definition = define(function, every, row=_row)
+    for key in options:
+        if getattr(definition.kinds[key], "role", None) is not None:
+            raise TypeError(f"{name}: option {key} was {definition.kinds[key]}, which says more of a loss than its "
+                            "margin; wanted another kind, or a loss by define.prototypes")
     learnt = frozenset(key for key in options if has_gradient(definition.kinds[key]))
     by_name = {*options, *(["length"] if length is not None and length.kind is length.KEYWORD_ONLY else [])}
     formula = Formula(name, function, frozenset(by_name), length is not None, "Curve" not in str(returns), learnt)
