@@ -23,6 +23,7 @@ from anglos.call.kinds import by_role, describe
 from anglos.call.static_kinds import kind_of
 from anglos.engines import rowwise
 from anglos.engines.contract import Engine
+from anglos.engines.numerics import is_array
 from anglos.engines.pairs import engine as pairs
 from anglos.engines.pairs.pair_terms import options_of
 from anglos.engines.pairs.row import PairRow
@@ -188,7 +189,7 @@ def _row(name: str, function: Any, own: frozenset[str], wanted: type, /, *arrays
     if not isinstance(row, wanted):
         _refuse(name, "what the function returned", f"was {describe(row)}", f"a define.{wanted.__name__}")
     for key, used in _as_they_are(row).items():
-        if key in options and hasattr(options[key], "dtype") and used is not options[key]:
+        if key in options and is_array(options[key]) and used is not options[key]:
             _refuse(name, f"{key} of the row", "was not the option as it was given", f"{key}={key}, or its slope, by "
                     "names or option_slopes")
     return completed(name, row, {key: options[key] for key in others}) if others else row

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from anglos.arrays.dispatch import backend_of
-from anglos.engines.numerics import Array
+from anglos.engines.numerics import Array, is_array
 
 Slope = Array | float | None
 """None is 1, which needs no product."""
@@ -123,7 +123,7 @@ class Dual(Formula):
 
 def _whole(array: Any) -> Array:
     """The array, also where NumPy made a scalar of one without axes."""
-    return array[...] if backend_of(array) is None and hasattr(array, "dtype") else array
+    return array[...] if backend_of(array) is None and is_array(array) else array
 
 
 def _ratio(a: Any, b: Any) -> Dual:
@@ -198,7 +198,7 @@ def _pick(where: Any, a: Any, b: Any, like: Any) -> Any:
     if isinstance(where, bool):
         return a if where else b
     xp = xp_of(where)
-    if hasattr(a, "dtype") or hasattr(b, "dtype"):
+    if is_array(a) or is_array(b):
         return xp.where(where, a, b)
     if like is where:  # every library would take a type of its own
         raise TypeError("define.where: both choices were numbers, of no type; wanted an array for one of them, as in "

@@ -14,6 +14,11 @@ def is_number(option: Any) -> bool:
     return type(option) in (int, float)  # and not NumPy's float64, which 1 / margin makes of an array
 
 
+def is_array(option: Any) -> bool:
+    """Whether an option is an array; a number that torch.compile takes for a variable has no attributes."""
+    return type(option) not in (int, float, bool, str) and hasattr(option, "dtype")
+
+
 def float_type(xp: Any, *arrays: Array) -> Any:
     """The type in which the arithmetic is done: that of the arrays together, and float32 at least."""
     dtype = arrays[0].dtype  # not cached: torch.compile would guard what is not there yet

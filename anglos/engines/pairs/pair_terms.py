@@ -6,7 +6,7 @@ from typing import Any
 
 from anglos.arrays.backend import Backend
 from anglos.engines.dual import Dual, slopes_of
-from anglos.engines.numerics import Array, sum_where
+from anglos.engines.numerics import Array, is_array, sum_where
 from anglos.engines.pairs.row import PairTile, Terms
 
 _VALUE = "s of a pair"  # no name of an option
@@ -58,7 +58,7 @@ def options_of(terms: Any) -> Mapping[str, Any]:
 
 def _terms(positive: Any, negative: Any, average: bool, options: Mapping[str, Any], backend: Backend, tile: PairTile
            ) -> Terms:
-    xp, s, learnt = backend.xp, tile.values, [name for name, option in options.items() if hasattr(option, "dtype")]
+    xp, s, learnt = backend.xp, tile.values, [name for name, option in options.items() if is_array(option)]
     sides = ((positive, tile.positive), (negative, tile.negative))
     ones = [tile.weighted(xp.astype(mask, s.dtype)) for _, mask in sides]
     totals = [xp.sum(one, axis=1) for one in ones]
@@ -89,7 +89,7 @@ def _called(function: Any, s: Array, options: Mapping[str, Any], *, differentiat
     """A term of every pair, with its slopes if it is differentiated; in words, what a library says of a wrong one."""
     name = getattr(function, "__name__", function)
     duals = {key: Dual(array, {key: None} if differentiated else {}) for key, array in {_VALUE: s, **options}.items()
-             if hasattr(array, "dtype")}
+             if is_array(array)}
     try:
         found = function(duals.pop(_VALUE), **{**options, **duals})
     except (TypeError, AttributeError, ValueError) as error:
