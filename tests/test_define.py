@@ -513,8 +513,8 @@ def test_a_choice_of_two_numbers(library: Library) -> None:
 def test_what_is_learnt_is_an_option(torch_library: Library) -> None:
     """Nothing would differentiate by a parameter that the function finds around it."""
     margin = torch_library.array(np.asarray(0.3)).requires_grad_()
-    with pytest.raises(TypeError, match=r"^closed: margin was an array that is learnt, from around the function; "
-                                        r"wanted it as an option, which is differentiated$"):
+    with pytest.raises(TypeError, match=r"^closed: margin was an array that is learnt, from around it; "
+                                        r"wanted an option, which is differentiated by$"):
         @define.margin
         def closed(cos: Any) -> Any:
             return cos - margin

@@ -72,8 +72,7 @@ def define(function: Any, parameters: Mapping[str, inspect.Parameter], row: Call
     around = inspect.getclosurevars(function)
     for key, value in {**around.globals, **around.nonlocals}.items():
         if getattr(value, "requires_grad", False) is True:  # nothing would come of it
-            _refuse(name, key, "was an array that is learnt, from around the function",
-                    "it as an option, which is differentiated")
+            _refuse(name, key, "was an array that is learnt, from around it", "an option, which is differentiated by")
     defaults = {key: p.default for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     for key, default in defaults.items():
         if default is inspect.Parameter.empty:
