@@ -1,6 +1,5 @@
 """Arrays and options for a loss, made from the kinds of its arguments."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,8 @@ from libraries import Array, Library
 from anglos import Loss
 from anglos.call.kinds import ArrayOf, Number, Signs, has_gradient
 from anglos.call.static_kinds import Integer, Pair
+from anglos.checks.samples import near
+from anglos.checks.samples import others as values
 
 BATCH, CLASSES, DIMENSION = 6, 5, 4
 LABELS = np.asarray([0, 3, 0, 1, 4, 3])
@@ -29,22 +30,6 @@ COMMON = ("reduction", "ignore_index", "keep_bytes", "gradient_products")
 TOGETHER = {"mining": {"soft": True}}
 
 SIZES = {"B": BATCH, "C": CLASSES, "D": DIMENSION, "K": 3}
-
-
-def near(kind: Number, default: Any) -> float:
-    """The default, or the next number at which finite differences are accurate: a scale of 64 bends too sharply."""
-    start = default if isinstance(default, (int, float)) else 1.0
-    if kind.high < math.inf:
-        return start
-    return min(max(start, 0.5 if kind.above else -1.0), 6.0)
-
-
-def values(kind: Number, default: Any) -> list[float]:
-    """Numbers of a kind, not the default."""
-    start = near(kind, default)
-    some = [number for number in (start + 0.3, 0.8 * start, start - 0.3, start + 0.6)
-            if kind.low < number < 0.9 * kind.high and number != default]  # at the end a tangent bends too sharply
-    return some or [0.5 * (kind.low + kind.high)]
 
 
 def array_options(loss: Loss[...]) -> dict[str, list[Any]]:
