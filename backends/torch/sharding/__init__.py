@@ -1,0 +1,1 @@
+"""Losses whose classes, or whose batches, are shared by the ranks of a process group."""
