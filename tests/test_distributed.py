@@ -1,13 +1,10 @@
 """PyTorch's DDP and FSDP2 with two processes: what they give is what one process gives of the whole batch."""
 
-import sys
-import tempfile
-from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
+from ranks import on_ranks
 from samples import DIMENSION
 from test_head import head_of, tensor_options
 
@@ -153,30 +150,24 @@ def whole(tensor: Any) -> Any:
     return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach()
 
 
-def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=RANKS)
+def work(rank: int) -> dict[str, Any]:
     mine = slice(rank * len(LABELS) // RANKS, (rank + 1) * len(LABELS) // RANKS)
     found: dict[str, Any] = {}
     for how, wrap in WRAPPERS.items():
-        # Else NumPy computes such small calls.
-        import_module("anglos.backends.torch").backend.small = 0 if how == "fsdp" else 1 << 14
-        found |= {f"{how} {loss.name}": of_layer(loss, wrap, mine) for loss in LAYERS}
+        with pytest.MonkeyPatch.context() as patch:
+            if how == "fsdp":  # else NumPy computes such small calls
+                patch.setattr(import_module("anglos.backends.torch").backend, "small", 0)
+            found |= {f"{how} {loss.name}": of_layer(loss, wrap, mine) for loss in LAYERS}
     found |= {f"references {loss.name}": of_references(loss, mine) for loss in WITH_REFERENCES}
     found |= {"states": of_states(mine), "sharded": of_sharded_layer(mine)}
     found |= {f"deferred {loss.name}": of_deferred_layer(loss) for loss in LAYERS}
-    torch.save(found, f"{folder}/{rank}")
-    dist.destroy_process_group()
+    return found
 
 
 @pytest.fixture(scope="module")
-def ranks() -> Iterator[list[dict[str, Any]]]:
+def ranks() -> list[dict[str, Any]]:
     """What each of the processes found."""
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        if sys.platform == "linux":
-            patch.setenv("GLOO_SOCKET_IFNAME", "lo")  # nothing outside this machine
-        import_module("torch.multiprocessing").spawn(work, (folder,), nprocs=RANKS)
-        yield [torch.load(Path(folder) / str(rank)) for rank in range(RANKS)]
+    return on_ranks(work, RANKS, timeout=300.0)
 
 
 @pytest.mark.parametrize("how", WRAPPERS)
