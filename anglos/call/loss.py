@@ -84,7 +84,7 @@ class Loss(Generic[Options]):
         plan, backend = call.plan, call.plan.backend
         with backend.untracked(call.arrays):
             step = plan.prepare(call.arrays)
-            per_sample, saved = self.engine.forward(step)
+            per_sample, saved = plan.run(step)
             count = self.engine.count(saved)
             g, d_sample_weight = reduce_pullback(backend.xp, per_sample, call.samples, plan.reduction, count)
             gradients = plan.gradients(step, saved, g, call.arrays, plan.needs)

@@ -108,7 +108,7 @@ class Plan:
         depend on the inputs; what the forward pass chose stays chosen.
         """
         row, inputs = self.row_of(arrays)
-        record = None if residuals is None else self.loss.engine.unpack(row, residuals)
+        record = None if residuals is None else self.unpack(row, residuals)
         return self.loss.engine.prepare(
             self.backend, row, inputs, keep_bytes=self.keep_bytes if keeps else 0,
             gradient_products=self.gradient_products, saved=None if anew else record, chosen=record if anew else None,
@@ -116,8 +116,16 @@ class Plan:
 
     def forward(self, arrays: tuple[Array, ...], step: Any = None) -> tuple[Array, tuple[Array, ...]]:
         """The loss of every sample, (B,), and residuals: a cache for `backward`."""
-        value, saved = self.loss.engine.forward(self.prepare(arrays) if step is None else step)
+        value, saved = self.run(self.prepare(arrays) if step is None else step)
         return value, pack(saved)
+
+    def run(self, step: Any) -> tuple[Array, Any]:
+        """The same with the engine's record."""
+        return self.loss.engine.forward(step)
+
+    def unpack(self, row: Any, residuals: tuple[Array, ...]) -> Any:
+        """The engine's record of the residuals."""
+        return self.loss.engine.unpack(row, residuals)
 
     def value(self, arrays: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         """The same where no gradient will follow: nothing is kept for it."""
@@ -126,24 +134,24 @@ class Plan:
     def backward(self, g: Array, arrays: tuple[Array, ...], residuals: tuple[Array, ...], needs: frozenset[str],
                  anew: bool = False, remembered: Any = None) -> dict[str, Array]:
         """∂(Σ g_i ℓ_i) for the inputs named in `needs`, each in its input's shape and dtype."""
-        engine = self.loss.engine
         step = self.prepare(arrays, residuals=residuals, anew=anew, remembered=None if anew else remembered)
-        saved = engine.forward(step)[1] if anew else engine.unpack(step.row, residuals)
+        saved = self.loss.engine.forward(step)[1] if anew else self.unpack(step.row, residuals)
         return self.gradients(step, saved, g, arrays, needs)
 
     def gradients(self, step: Any, saved: Any, g: Array, arrays: tuple[Array, ...], needs: frozenset[str]
                   ) -> dict[str, Array]:
         """The same by the step and the record of the forward pass, for who could keep them."""
-        xp, role_of = self.backend.xp, dict(zip(self.names, self.roles, strict=True))
+        role_of = dict(zip(self.names, self.roles, strict=True))
         found = self.loss.engine.backward(step, saved, g, frozenset([role_of[name] for name in needs]))
         check_slopes(self.loss.name, needs, role_of, found)
-        gradients = {}
-        for name, array in zip(self.names, arrays, strict=True):
-            if name in needs:
-                gradient = found[role_of[name]]
-                gradient = xp.sum(gradient) if gradient.ndim > array.ndim else gradient
-                gradients[name] = gradient if gradient.dtype == array.dtype else xp.astype(gradient, array.dtype)
-        return gradients
+        return {name: self.of_input(name, array, found[role_of[name]])
+                for name, array in zip(self.names, arrays, strict=True) if name in needs}
+
+    def of_input(self, name: str, array: Array, gradient: Array) -> Array:
+        """A gradient in the shape and dtype of its input."""
+        xp = self.backend.xp
+        gradient = xp.sum(gradient) if gradient.ndim > array.ndim else gradient
+        return gradient if gradient.dtype == array.dtype else xp.astype(gradient, array.dtype)
 
     def row_of(self, arrays: tuple[Array, ...]) -> tuple[Any, dict[str, Array]]:
         """What the loss makes of its arguments, and its arrays as its engine calls them."""

@@ -33,6 +33,13 @@ class Exponentials:
             total = a.total * xp.exp(a.shift - shift) + b.total * xp.exp(b.shift - shift)
         return LogSumExp(shift, total, None if a.sum is None else a.sum + b.sum)
 
+    def by_shift(self, backend: Backend, saved: Any, shift: Array, other: Array) -> Any:
+        """What the slopes need, with Σ e^(z − shift) by the shift of the exponentials that are kept.
+
+        It is ∞ where the others' logits are so much larger that those kept are nothing to them.
+        """
+        return saved._replace(total=saved.total * backend.xp.exp(shift - other))
+
 
 def rest_terms(backend: Backend, tile: Tile, shift: Array | None) -> tuple[Array, Array]:
     """A shift, by default the largest logit of the rest, and Σ_{j≠y} e^(z_j − shift), (B,); its terms may be kept."""

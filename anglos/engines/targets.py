@@ -74,17 +74,17 @@ def masses_of(backend: Backend, labels: Array, class_weight: Array | None, label
         return Masses(label, xp.sum(xp.where(is_label, mass, 0.0), axis=1), xp.sum(others, axis=1),
                       lambda a: sweep(lambda first, m, a: ({"sum": m.T @ a}, ()), a)[0]["sum"],
                       lambda b: sweep(lambda first, m: ({}, (m @ b,)))[1][0])
-    label_weight, spread = xp.take(class_weight, labels, axis=0), label_smoothing / classes
+    label_weight, spread = backend.total(backend.of_label(class_weight, labels)), label_smoothing / classes
 
     def of_classes(a: Array) -> Array:
-        return spread * (class_weight @ a - each(label_weight, a) * xp.take(a, labels, axis=0))
+        return spread * (class_weight @ a - each(label_weight, a) * backend.of_label(a, labels))
 
     def of_samples(b: Array) -> Array:
         total = spread * (each(class_weight, b) * xp.sum(b, axis=0))
         return backend.add_at_labels(labels, 0, total, -spread * each(label_weight, b) * b)
 
     return Masses(labels, label_weight * (1.0 - label_smoothing + spread),
-                  spread * (xp.sum(class_weight) - label_weight), of_classes, of_samples)
+                  spread * (backend.total(xp.sum(class_weight)) - label_weight), of_classes, of_samples)
 
 
 def each(weights: Array, like: Array) -> Array:

@@ -27,7 +27,7 @@ def tile_of(backend: Backend, logits: Array, labels: Array, first: Any = 0, *, w
             scratch: Array | None = None, kept: Array | None = None) -> Tile:
     """The tile whose first class has this number; whole if it has all classes."""
     return Tile(logits, partial(backend.with_label, labels, first, whole=whole),
-                lambda: backend.numbers(logits, labels) + first, scratch, kept)
+                lambda: backend.numbers(logits, labels) + (backend.first_class + first), scratch, kept)
 
 
 def marked_tile(xp: Any, logits: Array, is_label: Array) -> Tile:

@@ -1,7 +1,21 @@
-"""PyTorch: autograd, autocast, compiled and transformed functions, and a layer."""
+"""PyTorch: autograd, autocast, compiled and transformed functions, a layer, and losses over many devices."""
+
+from typing import TYPE_CHECKING, Any
 
 # Not by their full names, under which a type checker does not find them in this repository.
 from ._backend import PyTorch, backend
 from ._head import Head
 
-__all__ = ["Head", "PyTorch", "backend"]
+if TYPE_CHECKING:
+    from .sharding import class_sharded
+
+__all__ = ["Head", "PyTorch", "backend", "class_sharded"]
+
+
+def __getattr__(name: str) -> Any:
+    """What stands on torch.distributed, which is imported where it is used."""
+    if name in __all__:
+        from . import sharding
+
+        return getattr(sharding, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -35,7 +35,7 @@ def directions_of(backend: Backend, inputs: dict[str, Array], prototypes: Protot
     else:
         label_unit, label_inverse = unit_rows(backend, _of_label(backend, inputs, inputs["weights"]))
     across = unit if label_unit.ndim == 2 else unit[:, None, :]
-    return Directions(unit, inverse, label_unit, label_inverse, backend.dot(across, label_unit))
+    return Directions(unit, inverse, label_unit, label_inverse, backend.total(backend.dot(across, label_unit)))
 
 
 def label_joins(backend: Backend, inputs: dict[str, Array]) -> bool:
@@ -71,7 +71,7 @@ def length_of(backend: Backend, row: Row, inputs: dict[str, Array], directions: 
 
 def batch_of(backend: Backend, row: Row, inputs: dict[str, Array], directions: Directions, length: Any) -> Batch:
     """Lengths, cosine, φ and logit of the label's class."""
-    xp, (unit, _, label_unit, _, cosines), mix = backend.xp, directions, None
+    (unit, _, label_unit, _, cosines), mix = directions, None
     points, label_points = unit, label_unit
     embedding_length: Any = 1.0
     weight_length: Any = 1.0
@@ -79,7 +79,7 @@ def batch_of(backend: Backend, row: Row, inputs: dict[str, Array], directions: D
         points, embedding_length = inputs["embeddings"], length
     if not row.normalize_weights:
         label_points = _of_label(backend, inputs, inputs["weights"])
-        weight_length = backend.dot(label_points, label_unit)
+        weight_length = backend.total(backend.dot(label_points, label_unit))
     cos, merged = cosines, None
     if row.merge is not None:
         merged = row.merge(backend, cosines)
@@ -88,11 +88,12 @@ def batch_of(backend: Backend, row: Row, inputs: dict[str, Array], directions: D
     target = curve_of(backend, row, row.target, cos, length, merged)
     if row.target is unchanged and mix is None and not (row.normalize_embeddings and row.normalize_weights):
         # Not by way of lengths and cosine: a zero vector of free length has a slope, and its cosine has none.
-        logit = row.scale * backend.dot(points, label_points)
+        logit = row.scale * backend.total(backend.dot(points, label_points))
     else:
         logit = row.scale * embedding_length * weight_length * target.value
     if row.bias is not None:
-        logit = logit + (xp.take(row.bias, inputs["labels"], axis=0) if per_class(row.bias) else row.bias)
+        logit = logit + (
+            backend.total(backend.of_label(row.bias, inputs["labels"])) if per_class(row.bias) else row.bias)
     return Batch(points, label_points, length, embedding_length, weight_length, cos, mix, target, logit)
 
 
@@ -101,7 +102,7 @@ def _of_label(backend: Backend, inputs: dict[str, Array], prototypes: Array) -> 
     shape = inputs["weights"].shape
     if prototypes.ndim < len(shape):
         prototypes = backend.xp.reshape(prototypes, (*shape[:-1], prototypes.shape[-1]))
-    of_label = backend.xp.take(prototypes, inputs["labels"], axis=0)
+    of_label = backend.of_label(prototypes, inputs["labels"])
     return backend.xp.astype(of_label, inputs["embeddings"].dtype, copy=False)
 
 

@@ -48,6 +48,8 @@ def forward(step: Step) -> tuple[Array, Saved]:
     backend, row, batch, chosen = step.backend, step.row, step.batch, step.chosen
     rest, kept = _gathered(step)
     loss, of_reduction = row.reduction.value(backend, rest, batch.logit, step.classes)
+    if kept is not None and step.kept_shift is not None and step.kept_shift is not rest.shift:
+        of_reduction = row.reduction.by_shift(backend, of_reduction, rest.shift, step.kept_shift)
     if chosen is not None and not row.reduction.of_exponentials:
         of_reduction = row.reduction.saved(*map(backend.same_number, pack(chosen.of_reduction), pack(of_reduction)))
     if row.regularizer is not None:
@@ -90,7 +92,10 @@ def _sweep(step: Step, out: Array | None, **shift: Array) -> Any:
     def tile(first: Any, weights: Array, bias: Array | None, kept: Array | None, out: Array | None
              ) -> tuple[Any, tuple[()]]:
         made = step.tile(first, weights, bias, kept, out)
-        return reduction.gather(step.backend, made.tile, step.batch.logit, **shift), ()
+        state = reduction.gather(step.backend, made.tile, step.batch.logit, **shift)
+        if out is not None and reduction.of_exponentials and not step.of_cosines:
+            step.kept_shift = state.shift
+        return state, ()
 
     return step.backend.sweep(tile, reduction, (step.weights, step.bias, step.chosen_products, out), step.width)[0]
 

@@ -85,6 +85,7 @@ class Gradient:
         self.d_weights = d_weights if out is None else out
         if "points" in self.sums and not self.joined:
             self.sums["points"] = self._points(self.sums["points"])
+        self.sums = self.backend.totals(self.sums)
         self.d_points = self.sums.get("points")
 
     def _tile(self, first: Any, weights: Array, bias: Array | None, kept: Array | None, out: Array | None

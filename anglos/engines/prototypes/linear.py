@@ -60,7 +60,8 @@ def backward(step: Step, saved: Any, g: Array, needs: frozenset[str]) -> dict[st
                                      needs & {"embeddings", "weights", "bias"})
     weighted = g[:, None] * x
     if "embeddings" in needs:
-        gradients["embeddings"] = gradients["embeddings"] + g[:, None] * _above(backend, masses, weights)
+        above = backend.totals({"points": g[:, None] * _above(backend, masses, weights)})
+        gradients["embeddings"] = gradients["embeddings"] + above["points"]
     if "weights" in needs:
         gradients["weights"] = gradients["weights"] + _above_pullback(backend, masses, weighted)
     if "bias" in needs:
@@ -87,26 +88,27 @@ def _masses(backend: Backend, inputs: dict[str, Array], smoothing: Any) -> tuple
     x = in_type(backend, inputs)["embeddings"]
     weights = backend.xp.astype(inputs["weights"], x.dtype, copy=False)
     return masses_of(backend, inputs["labels"], inputs.get("class_weight"), smoothing, x.dtype,
-                     weights.shape[0]), x, weights
+                     backend.classes(weights)), x, weights
 
 
 def _value(backend: Backend, row: Row, inputs: dict[str, Array], smoothing: Any, surprise: Array) -> Array:
     """M (lse z − z_y) + x · (R w_y − Σ m_j w_j) + R b_y − Σ m_j b_j."""
     masses, x, weights = _masses(backend, inputs, smoothing)
-    value = (masses.label_mass + masses.others) * surprise + backend.dot(x, _above(backend, masses, weights))
+    above = backend.total(backend.dot(x, _above(backend, masses, weights)))
+    value = (masses.label_mass + masses.others) * surprise + above
     return value if row.bias is None else value + _above_of_bias(backend, masses, row.bias)
 
 
 def _above_of_bias(backend: Backend, masses: Masses, bias: Array) -> Array:
     """Of b, where −∞ excludes a class: it counts for nothing if its mass is 0, else the loss is infinite."""
     xp, excluded = backend.xp, bias == -math.inf
-    lost = masses.of_classes(xp.astype(excluded, bias.dtype))
-    return xp.where(lost > 0.0, math.inf, _above(backend, masses, xp.where(excluded, 0.0, bias)))
+    lost = backend.total(masses.of_classes(xp.astype(excluded, bias.dtype)))
+    return xp.where(lost > 0.0, math.inf, backend.total(_above(backend, masses, xp.where(excluded, 0.0, bias))))
 
 
 def _above(backend: Backend, masses: Masses, a: Array) -> Array:
-    """Σ_{j≠y} m_j (a_y − a_j), of one row or number per class."""
-    of_label = backend.xp.take(a, masses.label, axis=0)
+    """Σ_{j≠y} m_j (a_y − a_j), of one row or number per class; or the part of it that the classes here have."""
+    of_label = backend.of_label(a, masses.label)
     return each(masses.others, a) * of_label - masses.of_classes(a)
 
 

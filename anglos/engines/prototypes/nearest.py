@@ -43,8 +43,8 @@ def _nearest(step: Step, count: int) -> Array:
     """The numbers of the other classes of largest cosine, (k, B)."""
     backend, xp, unit, labels, sweep = step.backend, step.backend.xp, step.directions.unit, step.labels, copy(step)
     if step.only is None:
-        sweep.width = backend.class_tile_width(unit, step.samples, unit.shape[1], step.classes, False)
-        sweep.scratch = Scratch(backend, step.classes > sweep.width)
+        sweep.width = backend.class_tile_width(unit, step.samples, unit.shape[1], step.weights.shape[0], False)
+        sweep.scratch = Scratch(backend, step.weights.shape[0] > sweep.width)
 
     def tile(first: Any, weights: Array) -> tuple[tuple[Array, Array], tuple[()]]:
         prototypes = sweep.prototypes_of(first, weights)
@@ -52,7 +52,7 @@ def _nearest(step: Step, count: int) -> Array:
         cos = logits.with_label(logits.logits, -2.0)
         found = min(count, prototypes.points.shape[0])
         values, places = backend.largest(cos, found)
-        numbers, missing = xp.astype(places, labels.dtype, copy=False) + first, count - found
+        numbers, missing = xp.astype(places, labels.dtype, copy=False) + (backend.first_class + first), count - found
         if missing > 0:  # as many as asked for, however small the tile: lax.scan wants one shape
             values = xp.concat([values, *[xp.zeros_like(values[:1, ...]) - 2.0] * missing], axis=0)
             numbers = xp.concat([numbers, *[xp.zeros_like(numbers[:1, ...]) - 1] * missing], axis=0)

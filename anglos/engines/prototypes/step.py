@@ -51,17 +51,18 @@ class Step:
         self.labels, self.weights, self.bias = inputs["labels"], inputs["weights"], class_bias(row)
         self.in_type = in_type(backend, inputs)
         self.dtype = self.in_type["embeddings"].dtype
-        (self.classes, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
+        (_, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
+        self.classes, most_classes = backend.classes(self.weights), backend.most_classes(self.weights)
         each = math.prod(several)
         if self.samples is None:  # any number, in a graph
-            self.may_keep, self.width = False, self.classes
+            self.may_keep, self.width = False, most_classes
         else:
-            bits = each * self.classes * self.samples * backend.xp.finfo(self.dtype).bits
+            bits = each * most_classes * self.samples * backend.xp.finfo(self.dtype).bits
             self.may_keep = bits <= 8 * keep_bytes
             """Whether one number per sample and prototype may be kept."""
             self.width = backend.class_tile_width(self.in_type["embeddings"], self.samples * each, dimension * each,
-                                                  self.classes, self.may_keep)
-        self.several = self.classes > self.width
+                                                  most_classes, self.may_keep)
+        self.several = most_classes > self.width
         self.scratch = Scratch(backend, self.several)
         self.only: Prototypes | None = None
         """Of all classes, where one tile holds them."""
@@ -72,6 +73,8 @@ class Step:
         self.chosen_products: Array | None = None
         """The cosines or logits by which it chose; exponentials choose nothing."""
         self.of_cosines = row.starts_from_cosines
+        self.kept_shift: Array | None = None
+        """Of the exponentials that are kept."""
 
     def start(self, chosen: Saved | None) -> None:
         """Begin the forward pass; or begin it again for its derivatives, with what was chosen."""
@@ -166,7 +169,7 @@ class Step:
 
     def of_pilots(self) -> "Step":
         """The same batch against a few of the classes, with its labels among them, −1 for one that is not."""
-        xp, stride, step = self.backend.xp, max(1, self.classes // _PILOTS), copy(self)
+        xp, stride, step = self.backend.xp, max(1, self.weights.shape[0] // _PILOTS), copy(self)
         step.labels = xp.where(self.labels % stride == 0, self.labels // stride, -1)
         step.weights, step.bias = self.weights[::stride, ...], None if self.bias is None else self.bias[::stride]
         step.classes, step.inverses, step.chosen_products = step.weights.shape[0], None, None

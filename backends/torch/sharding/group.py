@@ -92,7 +92,7 @@ class Group:
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Group) and self.name == other.name
+        return isinstance(other, Group) and self.group is other.group
 
     def __hash__(self) -> int:
         return hash(self.name)

@@ -1,0 +1,116 @@
+"""The plan of a call whose arrays are a rank's own rows and classes."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from anglos.call.plan import Plan
+
+from .shards import Shards
+
+
+def of_classes(kind: Any) -> bool:
+    """Whether an array of this kind has a row for every class."""
+    return any(shape.startswith("C") for shape in kind.shapes)
+
+
+@dataclass(frozen=True)
+class ShardedPlan(Plan):
+    """The rows of all ranks are gathered before the engine sees them; a rank gets its own of what it finds."""
+
+    gathered: tuple[str, ...] = ()
+    """Arrays with a row for every sample; none in a group of one."""
+
+    __hash__ = Plan.__hash__
+
+    @property
+    def shards(self) -> Shards:
+        """The backend."""
+        assert isinstance(self.backend, Shards)
+        return self.backend
+
+    def prepare(self, arrays: tuple[torch.Tensor, ...], *, residuals: tuple[torch.Tensor, ...] | None = None,
+                anew: bool = False, **others: Any) -> Any:
+        """With the rows of all; those that the forward pass gathered are among the residuals."""
+        kept = None if residuals is None or anew else iter(residuals)
+        every = tuple([self._of_all(name, array, kept) for name, array in zip(self.names, arrays, strict=True)])
+        return super().prepare(every, residuals=residuals, anew=anew, **others)
+
+    def _of_all(self, name: str, array: torch.Tensor, kept: Any) -> torch.Tensor:
+        if of_classes(self.loss.kinds[name]):
+            return self.shards.filled(array)
+        if name not in self.gathered:
+            return array
+        if kept is not None:
+            rows: torch.Tensor = next(kept)
+            return rows
+        rows = self.shards.rows_of_all(array)
+        if self.loss.kinds[name].role != "labels":
+            return rows
+        # Those of classes elsewhere are beyond ours on either side. The class that is made up where there is none is
+        # every sample's own: to all reductions it is what is left out.
+        return rows - self.shards.share.first if self.shards.share.here else torch.zeros_like(rows)
+
+    def of_own_labels(self, array: torch.Tensor, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What an array of a rank's classes has for the label of each of its own rows, on whatever rank that is."""
+        (own,) = (one for name, one in zip(self.names, arrays, strict=True) if self.loss.kinds[name].role == "labels")
+        shards = self.shards
+        found = shards.of_label(shards.filled(array), shards.rows_of_all(own) - shards.share.first)
+        return shards.own_rows(shards.total(found))
+
+    def row_of(self, arrays: tuple[torch.Tensor, ...]) -> tuple[Any, dict[str, torch.Tensor]]:
+        """The row is made of weights of the whole shape."""
+        if self.row is not None:
+            return super().row_of(arrays)
+        total = self.shards.share.total
+        whole = tuple([_of_shape(array, total) if name in self.loss.arrays and of_classes(self.loss.kinds[name])
+                       else array for name, array in zip(self.names, arrays, strict=True)])
+        row, inputs = super().row_of(whole)
+        for role, array, shown in zip(self.roles, arrays, whole, strict=True):
+            if shown is not array:
+                inputs[role] = array
+        return row, inputs
+
+    def forward(self, arrays: tuple[torch.Tensor, ...], step: Any = None
+                ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """With the rows of all among the residuals."""
+        step = self.prepare(arrays) if step is None else step
+        per_sample, residuals = super().forward(arrays, step)
+        rows = [step.inputs[role] for name, role in zip(self.names, self.roles, strict=True) if name in self.gathered]
+        return per_sample, (*rows, *residuals)
+
+    def run(self, step: Any) -> tuple[torch.Tensor, Any]:
+        """Own rows of the loss."""
+        per_sample, saved = super().run(step)
+        return self.shards.own_rows(per_sample), saved
+
+    def unpack(self, row: Any, residuals: tuple[torch.Tensor, ...]) -> Any:
+        """Without the rows of all."""
+        return super().unpack(row, residuals[len(self.gathered):])
+
+    def gradients(self, step: Any, saved: Any, g: torch.Tensor, arrays: tuple[torch.Tensor, ...],
+                  needs: frozenset[str]) -> dict[str, torch.Tensor]:
+        """By the weights of all ranks' losses."""
+        return super().gradients(step, saved, self.shards.rows_of_all(g), arrays, needs)
+
+    def of_input(self, name: str, array: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """Own rows, and own classes."""
+        per_class, shards = of_classes(self.loss.kinds[name]), self.shards
+        own = gradient[:shards.share.here] if per_class else shards.own_rows(gradient)
+        found: torch.Tensor = super().of_input(name, array, own)
+        return found
+
+
+@functools.lru_cache(maxsize=1024)
+def sharded(plan: Plan, shards: Shards, gathered: tuple[str, ...]) -> ShardedPlan:
+    """The same plan for a rank."""
+    parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
+    return ShardedPlan(**{**parts, "backend": shards, "gathered": gathered})
+
+
+def _of_shape(array: torch.Tensor, total: int) -> torch.Tensor:
+    """What has the shape of all classes, and no memory."""
+    return array[:1].detach().new_empty((1,) * array.ndim).expand(total, *array.shape[1:])
