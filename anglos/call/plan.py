@@ -1,18 +1,18 @@
 """The plan of a call: all but its arrays, and how its engine is asked for the value and the gradient."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import spec_of, unwrapped
 from anglos.arrays.library import Array, Spec
 from anglos.call.check import check_defaults, check_names, check_slopes, check_specs, check_wrt
 from anglos.call.contents import Contents, contents_of
+from anglos.call.defined import Defined
 from anglos.call.kinds import has_gradient
-from anglos.engines.contract import Engine, pack
+from anglos.engines.contract import pack
 from anglos.engines.numerics import float_type
 
 # Equal numbers of two types, such as 1 and True, differ by their types; in a tuple they would not.
@@ -21,37 +21,6 @@ _PLAIN, _WORDS = frozenset((type(None), bool, int, float, str)), frozenset((str,
 # Options that are not a row's, and their values where a loss does not have them.
 _HANDLED: dict[str, Any] = {"sample_weight": None, "ignore_index": None, "reduction": None, "keep_bytes": 0,
                             "gradient_products": "full"}
-
-
-class Defined(Protocol):
-    """What a plan has to know of a loss."""
-
-    name: str
-    engine: Engine
-    arrays: tuple[str, ...]
-    required: int
-    """So many of the arrays must be given."""
-    frozen: tuple[str, ...]
-    """Arguments that are constants to the gradient."""
-
-    @property
-    def defaults(self) -> Mapping[str, Any]: ...
-
-    @property
-    def dotted_name(self) -> str: ...
-
-    @property
-    def kinds(self) -> Mapping[str, Any]: ...
-
-    @property
-    def roles(self) -> Mapping[str, str]:
-        """What its engine calls its arguments, where that is not their names."""
-
-    @property
-    def row(self) -> Callable[..., Any]:
-        """(*arrays, **options) -> what its engine wants to know."""
-
-    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True)
