@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-from anglos.arrays.library import Array, Library
+from anglos.arrays.library import Array
 from anglos.arrays.monoid import Monoid
+from anglos.arrays.sharing import Sharing
 
 
 class Computation(Protocol):
@@ -38,7 +39,7 @@ class Computation(Protocol):
         """∂(Σ g_i ℓ_i) by name; anew: without residuals, to be differentiated again."""
 
 
-class Backend(Library):
+class Backend(Sharing):
     """An array library, and the arithmetic that engines ask of it."""
 
     tile_elements = 1 << 20
@@ -75,31 +76,6 @@ class Backend(Library):
             return self.xp.astype(total.reshape(like.shape), like.dtype, copy=False)
         return self.xp.stack([self.xp.sum(self.xp.where(columns == column, weights, 0.0), axis=1)
                               for column in range(like.shape[1])], axis=1)
-
-    # Of classes that are shared with others, each of whom has some of them, and all samples.
-
-    first_class: Any = 0
-    """The number of the first class here."""
-
-    def classes(self, weights: Array) -> Any:
-        """How many classes there are, here and elsewhere."""
-        return weights.shape[0]
-
-    def most_classes(self, weights: Array) -> Any:
-        """How many of them anybody has."""
-        return weights.shape[0]
-
-    def of_label(self, array: Array, labels: Array) -> Array:
-        """What an array has for the class of every label, (B, ...); 0 where that class is elsewhere."""
-        return self.xp.take(array, labels, axis=0)
-
-    def total(self, part: Array) -> Array:
-        """Σ over all who have some of the classes."""
-        return part
-
-    def totals(self, parts: dict[str, Array]) -> dict[str, Array]:
-        """The same of arrays by name. Of "points", (B, D), only the rows of the samples that came from here count."""
-        return parts
 
     # The arithmetic of tiles. The caller uses what a hook returns; an array that "may hold" it may be overwritten.
 
