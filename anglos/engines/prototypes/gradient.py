@@ -86,7 +86,6 @@ class Gradient:
         if "points" in self.sums and not self.joined:
             self.sums["points"] = self._points(self.sums["points"])
         self.sums = self.backend.totals(self.sums)
-        self.d_points = self.sums.get("points")
 
     def _tile(self, first: Any, weights: Array, bias: Array | None, kept: Array | None, out: Array | None
               ) -> tuple[dict[str, Array], tuple[Array | None, Array | None]]:
@@ -159,9 +158,9 @@ class Gradient:
         """∂x_i: ∂p_i through the normalisation, or with what a free length changes; and what φ and R have of |x|."""
         row, directions = self.step.row, self.step.directions
         if row.normalize_embeddings:
-            d_embeddings = unit_rows_pullback(self.backend, directions.unit, directions.inverse, self.d_points)
+            d_embeddings = unit_rows_pullback(self.backend, directions.unit, directions.inverse, self.sums["points"])
         else:
-            d_embeddings = self.d_points + directions.unit * (self.gs * self._lengths())[:, None]
+            d_embeddings = self.sums["points"] + directions.unit * (self.gs * self._lengths())[:, None]
         by_length = self._by_length()
         return d_embeddings if by_length is None else d_embeddings + directions.unit * (self.g * by_length)[:, None]
 
@@ -207,7 +206,7 @@ class Gradient:
         """∂(Σ g_i ℓ_i) in a field of the row or of its reduction; a scale is a normal number of its type."""
         batch = self.step.batch
         if name == "scale":
-            return (self.backend.dot(batch.points, self.d_points) / self.step.row.scale
+            return (self.backend.dot(batch.points, self.sums["points"]) / self.step.row.scale
                     + self.g * self._lengths() * batch.embedding_length)
         if name == "bias":
             return self.g * self.label_slope + self.g_rest * self.sums["bias"] if self.d_bias is None else self.d_bias
