@@ -3,6 +3,9 @@
 from anglos.call.loss import Loss as Loss
 from anglos.losses import *  # noqa: F403
 from anglos.training import mining as mining
+from anglos.training.correction import correct_sampling as correct_sampling
+from anglos.training.sampling import Sampled as Sampled
+from anglos.training.sampling import sample_classes as sample_classes
 from anglos.training.schedules import caffe_annealing as caffe_annealing
 from anglos.training.schedules import degrees as degrees
 from anglos.training.schedules import margin_warmup as margin_warmup

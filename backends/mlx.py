@@ -48,6 +48,12 @@ class Mlx(Backend):
     def arange(self, count: int, like: mx.array) -> mx.array:
         return mx.arange(count, dtype=like.dtype)
 
+    draws_by = "a key, as mlx.core.random.key(0), or None for the default one"
+
+    def uniform(self, rng: Any, count: int, like: mx.array) -> mx.array | None:
+        is_key = rng is None or (isinstance(rng, mx.array) and rng.dtype == mx.uint32 and rng.shape == (2,))
+        return mx.random.uniform(shape=(count,), dtype=mx.float32, key=rng) if is_key else None
+
     def device(self, array: mx.array) -> None:
         return None
 

@@ -1,5 +1,7 @@
 """An array library and its arrays: what the array API standard does not settle."""
 
+from importlib import import_module
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -65,6 +67,17 @@ class Library:
     def numbers(self, array: Array, like: Array) -> Array:
         """0 .. n − 1 for the rows of the array, in the type of `like`, and beside it."""
         return self.arange(array.shape[0], like)
+
+    draws_by = "a numpy.random.Generator, a seed, or None for fresh entropy"
+    """What `uniform` takes."""
+
+    def uniform(self, rng: Any, count: int, like: Array) -> Array | None:
+        """So many numbers from 0 to 1 in float32, beside `like`; None if the library does not draw by that."""
+        numpy: Any = import_module("numpy")
+        if isinstance(rng, bool) or not (rng is None or isinstance(rng, (Integral, numpy.random.Generator))):
+            return None
+        drawn = numpy.random.default_rng(rng).random(count, dtype=numpy.float32)
+        return self.xp.asarray(drawn, device=self.device(like))
 
     def hint(self, kind: type) -> str:
         """What to do with an array of this type where none is wanted, if there is something."""

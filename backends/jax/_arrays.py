@@ -38,6 +38,13 @@ class Jax(Backend):
     def arange(self, count: int, like: jax.Array) -> jax.Array:
         return jnp.arange(count, dtype=like.dtype)
 
+    draws_by = "a key, as jax.random.key(0)"
+
+    def uniform(self, rng: Any, count: int, like: jax.Array) -> jax.Array | None:
+        is_key = isinstance(rng, jax.Array) and (jnp.issubdtype(rng.dtype, jax.dtypes.prng_key)
+                                                 if rng.ndim == 0 else rng.dtype == jnp.uint32)
+        return jax.random.uniform(rng, (count,), jnp.float32) if is_key else None
+
     def spec(self, array: jax.Array) -> Spec:
         shape = array.shape
         return Spec(type(array), self, array.dtype, shape, None, None, _ONLY_INTEGERS.issuperset(map(type, shape)))

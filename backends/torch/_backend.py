@@ -21,6 +21,13 @@ from ._tensors import Tensors
 class PyTorch(Tensors):
     """Losses are registered with autograd, outside of autocast."""
 
+    draws_by = "a torch.Generator on the device of the labels, or None for the default one"
+
+    def uniform(self, rng: Any, count: int, like: torch.Tensor) -> torch.Tensor | None:
+        if rng is not None and not (isinstance(rng, torch.Generator) and rng.device.type == like.device.type):
+            return None
+        return torch.rand(count, generator=rng, dtype=torch.float32, device=like.device)
+
     def differentiable(self, plan: Computation, arrays: tuple[torch.Tensor, ...]
                        ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         assert isinstance(plan, Plan)
