@@ -1,0 +1,82 @@
+"""What ranks compare before a call: where one refuses, or does something else, all raise, and none waits for another.
+
+It is asked in every call: what is new to one rank may not be new to another, so that a rank cannot know when to ask.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.distributed as dist
+
+from anglos.call.plan import Plan
+
+from .._seen import graph_is_made
+from .group import Group
+
+_beside: WeakKeyDictionary[dist.ProcessGroup, Group] = WeakKeyDictionary()
+
+
+def agree(loss: str, group: Group, refusal: Exception | None, said: Mapping[str, str], rows: int = 0) -> list[int]:
+    """How many rows each rank has, if no rank refused its arguments and all said the same; else an error on all.
+
+    Said: by words of a message, what must be the same on all ranks; anything, where the rank refused. Nothing is asked
+    while a graph is made, which is for other calls: then each rank is taken to have as many rows.
+    """
+    every = [[0, 0, rows]] * group.size
+    if group.size > 1 and not graph_is_made():
+        words = repr(sorted(said.items()))
+        try:
+            every = _between_processors(group).numbers([int(refusal is not None), zlib.crc32(words.encode()), rows])
+        except RuntimeError as error:
+            raise (refusal or RuntimeError(f"{loss}: not all ranks answered; wanted the same call on each, within the "
+                                           "timeout of their process group")) from error
+    if refusal is not None:
+        raise refusal
+    for rank, (refused, *_) in enumerate(every):
+        if refused:
+            raise RuntimeError(f"{loss}: rank {rank} refused its arguments (its own error says why)")
+    if len({digest for _, digest, _ in every}) > 1:
+        raise ValueError(f"{loss}: {_difference(_between_processors(group), said)}; wanted the same on all ranks")
+    return [count for *_, count in every]
+
+
+def said_of(plan: Plan, arrays: Sequence[torch.Tensor]) -> dict[str, str]:
+    """Of a call, what must be the same on all ranks, except how many rows its arrays have: see `agree`."""
+    said = {"the loss": plan.name, "the number of classes": repr(plan.classes)}
+    for name, array in zip(plan.names, arrays, strict=True):
+        sizes = ", ".join(["…", *map(str, array.shape[1:])]) if array.ndim else ""
+        said[name] = f"{str(array.dtype).removeprefix('torch.')} of shape ({sizes}) on {array.device.type}"
+    for name in ("reduction", "ignore_index", "keep_bytes", "gradient_products", "wrt"):
+        said[name] = repr(getattr(plan, name))
+    said |= {name: repr(value) for name, value in (*plan.options, *plan.numbers)}
+    # Else some would wait for others in a backward pass, or in a part of it.
+    recorded = torch.is_grad_enabled() and not plan.wrt
+    with_gradient = [name for name, array in zip(plan.names, arrays, strict=True) if recorded and array.requires_grad]
+    return {**said, "what is differentiated by": " and ".join(with_gradient) or "nothing"}
+
+
+def _difference(group: Group, said: Mapping[str, str]) -> str:
+    """The first thing of which not all ranks say the same, as the first rank says it, and the next that does not."""
+    every: list[Any] = [None] * group.size
+    dist.all_gather_object(every, dict(said), group=group.group)
+    for word in dict.fromkeys(word for one in every for word in one):
+        values = [one.get(word, "not given") for one in every]
+        for rank, value in enumerate(values):
+            if value != values[0]:
+                return f"{word} was {values[0]} on rank 0 and {value} on rank {rank}"
+    raise AssertionError(every)
+
+
+def _between_processors(group: Group) -> Group:
+    """The group; or, of one that connects accelerators alone, as init_process_group("nccl") makes it, one beside it."""
+    config = dist.get_backend_config(group.group)  # "cpu:gloo,cuda:nccl", or "cuda:nccl"
+    if "cpu:" in config:
+        return group
+    if group.group not in _beside:
+        options = group.group._get_backend(torch.device(config.partition(":")[0])).options
+        _beside[group.group] = Group(dist.new_group(
+            dist.get_process_group_ranks(group.group), options._timeout, "gloo", use_local_synchronization=True))
+    return _beside[group.group]
