@@ -99,4 +99,4 @@ def _part(backend: Backend, row: PairRow, labels: Any, proxies: Array) -> Array:
     xp, classes = backend.xp, proxies.shape[0]
     inside = xp.astype((labels >= 0) & (labels < classes) & (labels != row.ignore_index), proxies.dtype)
     members = backend.sum_by_label(inside[:, None], xp.clip(labels, 0, classes - 1), classes)
-    return xp.sum(xp.astype(members > 0.0, proxies.dtype)) / classes
+    return backend.total(xp.sum(xp.astype(members > 0.0, proxies.dtype))) / backend.classes(proxies)

@@ -1,23 +1,20 @@
 """Losses whose class prototypes are shared by the ranks of a process group: every rank sweeps its own."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor
 
-from anglos.call.contents import check_contents
-from anglos.call.kinds import describe, has_gradient, refuse
-from anglos.call.loss import Loss, Options, _Call
+from anglos.call.kinds import by_role, describe
+from anglos.call.loss import Loss, Options
+from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as _linear
 
-from .group import Group, group_of
-from .plan import of_classes, sharded
-from .shards import Shards
-from .share import Share, check_placed, local, share_of
+from .group import group_of
+from .of_rank import ClassSharded
+from .proxies import ProxySharded
+
+_BY_ENGINE: dict[object, type[ClassSharded[...]]] = {
+    _prototypes: ClassSharded, _linear: ClassSharded, _pairs: ProxySharded}
 
 
 def class_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | None = None, *,
@@ -29,6 +26,9 @@ def class_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
     all ranks' losses; that of weights and learnt options is the mean over ranks, as DistributedDataParallel and
     `fully_shard` make it for the network: no factor is needed anywhere. No rank ever holds other ranks' weights; what
     is sent has the size of the batch's embeddings, however many classes there are.
+
+    A loss with one term for every prototype (`proxy_anchor`) is that of the whole batch, on every rank; with
+    reduction="none" the terms of its own.
 
     Parameters
     ----------
@@ -54,111 +54,9 @@ def class_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
     TypeError, ValueError
         If the loss has no class prototypes. In a call: what the loss refuses; weights that are not placed so.
     """
-    if not isinstance(loss, Loss) or loss.engine not in (_prototypes, _linear):
+    made = _BY_ENGINE.get(loss.engine) if isinstance(loss, Loss) and "weights" in by_role(loss.kinds) else None
+    if made is None:
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
-    return ClassSharded(loss, group_of("class_sharded", mesh), num_classes, check)
-
-
-class ClassSharded(Loss[Options]):
-    """A loss of a rank's own rows and classes."""
-
-    def __init__(self, loss: Loss[Options], group: Group, num_classes: int | None, check: bool) -> None:
-        self.__dict__.update(loss.__dict__)
-        self.whole, self.group, self.num_classes, self.check = loss, group, num_classes, check
-
-    def __repr__(self) -> str:
-        return f"<loss {self.dotted_name}, class_sharded over {self.group.size} ranks>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ClassSharded) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    @property
-    def _key(self) -> tuple[Any, ...]:
-        return self.whole, self.group, self.num_classes, self.check
-
-    def __reduce__(self) -> Any:
-        raise TypeError(f"class_sharded: {self.name} was pickled with its process group, which is this process's "
-                        "alone; wanted the loss itself pickled, and class_sharded called where it is loaded")
-
-    def __deepcopy__(self, memo: Any) -> "ClassSharded[Options]":
-        return self
-
-    def value_and_grad(self, *arrays: Any, wrt: Any = None, **options: Any) -> Any:
-        value, gradients = super().value_and_grad(*arrays, wrt=wrt, **options)
-        names = wrt or [name for name in self.arrays if has_gradient(self.kinds[name])]
-        return value, tuple([self._mean(name, one) for name, one in zip(names, gradients, strict=True)])
-
-    def _mean(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        """The mean over ranks of what does not belong to a rank's own rows."""
-        if of_classes(self.kinds[name]):
-            return gradient / self.group.size
-        return gradient if gradient.ndim else self.group.sum(gradient) / self.group.size
-
-    def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any = ()) -> _Call:
-        return self._of_rank(*self._as_of_whole(arrays, options, wrt))
-
-    def _as_of_whole(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any
-                     ) -> tuple[_Call, Share, dict[str, torch.Tensor]]:
-        """The checked call, as of whole weights; the share of this rank; and its arrays of classes."""
-        given = {**dict(zip(self.arrays, arrays, strict=False)), **options}
-        labels = given.get(self.arrays[2])
-        if isinstance(labels, torch.Tensor) and labels.ndim > 1:
-            refuse(self.name, self.arrays[2], ValueError, f"was of shape {tuple(labels.shape)}",
-                   "integers, (B,): with class_sharded there are no probabilities of classes")
-        of_rank = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)
-                   and name in self.kinds and of_classes(self.kinds[name])}
-        share = self._share(of_rank)
-        stands = {name: _whole(value, share) for name, value in of_rank.items()}
-        positional = tuple([stands.get(name, value) for name, value in zip(self.arrays, arrays, strict=False)])
-        call = super()._prepare(positional, {name: stands.get(name, value) for name, value in options.items()}, wrt)
-        own = {name: local(value) for name, value in of_rank.items()}
-        of_own = [one for one in call.plan.contents.ranged if one[0] in own]
-        contents = call.plan.contents._replace(owners=tuple(of_own), ranged=tuple(of_own), integers=())
-        return call, share, {**own, **check_contents(self.name, call.plan.backend, contents, own)}
-
-    def _share(self, of_rank: Mapping[str, torch.Tensor]) -> Share:
-        """What this rank has of the classes, and all its arrays of classes say so."""
-        name = self.arrays[1]
-        weights, total = of_rank.get(name), self.num_classes
-        if weights is None:
-            refuse(self.name, name, TypeError, "was no tensor", "those of this rank's classes, as a DTensor")
-        for one, value in of_rank.items():
-            if isinstance(value, DTensor):
-                check_placed(self.name, one, value, self.group)
-        if isinstance(weights, DTensor):
-            total = weights.shape[0]
-        elif total is None:
-            refuse(self.name, name, TypeError, f"was {describe(weights)}",
-                   "a DTensor, or num_classes given to class_sharded")
-        share = share_of(total, self.group)
-        for one, value in of_rank.items():
-            wanted = total if isinstance(value, DTensor) else share.here
-            if value.ndim == 0 or value.shape[0] != wanted:
-                refuse(self.name, one, ValueError, f"was of shape {tuple(value.shape)} on rank {self.group.rank}",
-                       f"{wanted} classes, of {total} over {self.group.size} ranks")
-        return share
-
-    def _of_rank(self, call: _Call, share: Share, own: dict[str, torch.Tensor]) -> _Call:
-        """The call of this rank's own arrays."""
-        shards, samples, arrays = Shards(self.group, share), call.samples, []
-        for name, array in zip(call.plan.names, call.arrays, strict=True):
-            array, per_class = own.get(name, array), name in own
-            if torch.is_grad_enabled() and array.requires_grad and (per_class or array.ndim == 0):
-                array = self.group.averaged(array, summed=per_class)
-            arrays.append(array)
-        gathered = tuple([name for name, array in zip(call.plan.names, arrays, strict=True)
-                          if array.ndim and name not in own and self.group.size > 1])
-        plan = sharded(call.plan, shards, gathered)
-        if samples.terms is not None:
-            samples = samples._replace(terms=plan.of_own_labels(own["class_weight"].detach(), arrays))
-        return call._replace(plan=plan, arrays=tuple(arrays), samples=samples)
-
-
-def _whole(tensor: torch.Tensor, share: Share) -> torch.Tensor:
-    """What has the shape of all classes and no memory, for the checks of a call: ones, which every kind takes."""
-    one: torch.Tensor = local(tensor).detach().new_ones((1,) * tensor.ndim)
-    return one.expand(share.total, *tensor.shape[1:])
+    made_of: Loss[Options] = made(loss, group_of("class_sharded", mesh), num_classes, check)
+    return made_of

@@ -48,11 +48,17 @@ class ShardedPlan(Plan):
             rows: torch.Tensor = next(kept)
             return rows
         rows = self.shards.rows_of_all(array)
-        if self.loss.kinds[name].role != "labels":
-            return rows
+        return self.labels_here(rows) if self.loss.kinds[name].role == "labels" else rows
+
+    def labels_here(self, labels: torch.Tensor) -> torch.Tensor:
+        """Counted from the first class here."""
         # Those of classes elsewhere are beyond ours on either side. The class that is made up where there is none is
         # every sample's own: to all reductions it is what is left out.
-        return rows - self.shards.share.first if self.shards.share.here else torch.zeros_like(rows)
+        return labels - self.shards.share.first if self.shards.share.here else torch.zeros_like(labels)
+
+    def of_all_rows(self, g: torch.Tensor) -> torch.Tensor:
+        """The weights of the losses of all ranks."""
+        return self.shards.rows_of_all(g)
 
     def of_own_labels(self, array: torch.Tensor, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
         """What an array of a rank's classes has for the label of each of its own rows, on whatever rank that is."""
@@ -93,22 +99,22 @@ class ShardedPlan(Plan):
 
     def gradients(self, step: Any, saved: Any, g: torch.Tensor, arrays: tuple[torch.Tensor, ...],
                   needs: frozenset[str]) -> dict[str, torch.Tensor]:
-        """By the weights of all ranks' losses."""
-        return super().gradients(step, saved, self.shards.rows_of_all(g), arrays, needs)
+        return super().gradients(step, saved, self.of_all_rows(g), arrays, needs)
 
     def of_input(self, name: str, array: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """Own rows, and own classes."""
         per_class, shards = of_classes(self.loss.kinds[name]), self.shards
-        own = gradient[:shards.share.here] if per_class else shards.own_rows(gradient)
-        found: torch.Tensor = super().of_input(name, array, own)
+        if gradient.ndim:
+            gradient = gradient[:shards.share.here] if per_class else shards.own_rows(gradient)
+        found: torch.Tensor = super().of_input(name, array, gradient)
         return found
 
 
 @functools.lru_cache(maxsize=1024)
-def sharded(plan: Plan, shards: Shards, gathered: tuple[str, ...]) -> ShardedPlan:
+def sharded(kind: type[ShardedPlan], plan: Plan, shards: Shards, gathered: tuple[str, ...]) -> ShardedPlan:
     """The same plan for a rank."""
     parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
-    return ShardedPlan(**{**parts, "backend": shards, "gathered": gathered})
+    return kind(**{**parts, "backend": shards, "gathered": gathered})
 
 
 def _of_shape(array: torch.Tensor, total: int) -> torch.Tensor:

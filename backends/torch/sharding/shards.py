@@ -51,10 +51,10 @@ class Shards(PyTorch):
         return self.group.sum(part)
 
     def totals(self, parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: self._of_own_rows(part) if name == "points" else self.group.sum(part)
+        return {name: self.total_of_own_rows(part) if name == "points" else self.group.sum(part)
                 for name, part in parts.items()}
 
-    def _of_own_rows(self, parts: torch.Tensor) -> torch.Tensor:
+    def total_of_own_rows(self, parts: torch.Tensor) -> torch.Tensor:
         """The total of this rank's own rows, and zeros for others'."""
         if self.group.size == 1:
             return parts
