@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+from anglos.arrays.batches import Batches
 from anglos.arrays.library import Array
 from anglos.arrays.monoid import Monoid
 from anglos.arrays.sharing import Sharing
@@ -39,7 +40,7 @@ class Computation(Protocol):
         """∂(Σ g_i ℓ_i) by name; anew: without residuals, to be differentiated again."""
 
 
-class Backend(Sharing):
+class Backend(Sharing, Batches):
     """An array library, and the arithmetic that engines ask of it."""
 
     tile_elements = 1 << 20

@@ -29,8 +29,10 @@ def with_columns(step: Step, gathered: LogSumExp, value: Array, count: Array) ->
     label_logit = row.scale * xp.sum(step.sides.rows.points * step.sides.columns.points, axis=-1)
     if row.bias is not None:
         label_logit = label_logit + row.bias
-    of_columns, saved = COLUMNS.value(backend, gathered, label_logit, count.shape[0])
-    counted = xp.where((count == 0.0) & (gathered.total == 0.0), 0.0, xp.ones_like(count))
+    gathered = backend.over_rows(COLUMNS, gathered)
+    of_columns, saved = COLUMNS.value(backend, gathered, backend.columns(label_logit), count.shape[0])
+    total, of_columns = backend.own_columns(gathered.total), backend.own_columns(of_columns)
+    counted = xp.where((count == 0.0) & (total == 0.0), 0.0, xp.ones_like(count))
     return 0.5 * (value + of_columns), counted, saved
 
 

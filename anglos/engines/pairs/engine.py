@@ -29,7 +29,7 @@ def prepare(backend: Backend, row: PairRow, inputs: dict[str, Array], *, keep_by
             gradient_products: str = "full", saved: Saved | None = None, chosen: Saved | None = None,
             remembered: Any = None) -> Step:
     """The step that both passes start from."""
-    return step_of(backend, row, inputs, () if chosen is None else chosen.chosen)
+    return step_of(backend, row, inputs, () if chosen is None else chosen.chosen, remembered)
 
 
 def forward(step: Step) -> tuple[Array, Saved]:

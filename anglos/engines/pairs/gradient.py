@@ -20,6 +20,7 @@ class Gradient:
 
     def __init__(self, step: Step, saved: Saved, g: Array, needs: frozenset[str]) -> None:
         self.step, self.saved, self.g, self.needs = step, saved, g, needs
+        self.column_g = step.backend.columns(g) if step.row.symmetric else None
         self.options = needs - {side.role for side in step.sides if side is not None}
         self.fields = {field for name in self.options for field, _ in step.row.names.get(name, ())}
 
@@ -45,15 +46,15 @@ class Gradient:
     def _by_value(self, pairs: Compared, terms: Terms, g: Array) -> Array:
         """g_i ∂ℓ_i/∂v_ij; of a symmetric loss ½ (g_i ∂ℓ_i/∂v_ij + g_j ∂ℓ′_j/∂v_ij)."""
         by_value = g[:, None] * terms.slope()
-        if not self.step.row.symmetric:
+        if self.column_g is None:
             return by_value
-        return 0.5 * (by_value + self.g[None, :] * slopes(self.step.backend, self.saved.columns, pairs.tile))
+        return 0.5 * (by_value + self.column_g[None, :] * slopes(self.step.backend, self.saved.columns, pairs.tile))
 
     def _of_row(self, pairs: Compared, by_similarity: Array) -> tuple[Array, Array | None]:
         """∂x_i = Σ_j G_ij r_j − x_i Σ_j G_ij; with a key also G_i0 k_i, and ∂k_i = G_i0 (x_i − k_i)."""
         x, keys = pairs.rows.points, pairs.rows.keys
         by_key, by_columns = self._by_key(by_similarity)
-        d_rows, d_keys = by_columns @ self.step.sides.columns.points, None
+        d_rows, d_keys = by_columns @ self.step.columns.points, None
         if by_key is not None:
             d_rows, d_keys = d_rows + by_key * keys, by_key * x
         if self.step.free_lengths:
@@ -85,10 +86,12 @@ class Gradient:
         A penalty λ on lengths adds 2 λ g_i x_i, and as much of the key, or of the column.
         """
         (rows, columns, key), d_columns, row = self.step.sides, sums["points"], self.step.row
+        everyone = self.step.columns.points
         if "lengths" in sums:
-            d_columns = d_columns - columns.points * sums["lengths"][:, None]
+            d_columns = d_columns - everyone * sums["lengths"][:, None]
         if "between" in sums:
-            d_columns = d_columns + (sums["between"] + sums["between"].T) @ columns.points
+            d_columns = d_columns + (sums["between"] + sums["between"].T) @ everyone
+        d_columns = self.step.backend.own_sums(d_columns)
         if row.length_penalty is not None:
             weight = 2.0 * row.length_penalty * self.g[:, None]
             d_rows = d_rows + weight * rows.points

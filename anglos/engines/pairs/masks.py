@@ -17,8 +17,8 @@ class Masks(NamedTuple):
 
 def masks_of(step: Step, first: Any, rows: Rows) -> Masks:
     """Those of the rows from the first on."""
-    number = step.backend.numbers(rows.points, step.numbers) + first
-    if step.labels is None:
+    number = step.backend.numbers(rows.points, step.numbers) + (step.first_row + first)
+    if step.columns.labels is None and not step.weighs:
         return _by_position(step, number, rows)
     masks = (_by_weight if step.weighs else _by_label)(step, number, rows)
     if rows.left_out is None:
@@ -28,11 +28,11 @@ def masks_of(step: Step, first: Any, rows: Rows) -> Masks:
 
 def _by_label(step: Step, number: Array, rows: Rows) -> Masks:
     """A positive has a label in common with the row."""
-    ignore_index = step.row.ignore_index
-    positive = share_a_label(number if rows.labels is None else rows.labels, step.labels, ignore_index)
+    ignore_index, of_columns = step.row.ignore_index, step.columns.labels
+    positive = share_a_label(number if rows.labels is None else rows.labels, of_columns, ignore_index)
     negative = ~positive
     if ignore_index is not None:
-        part = takes_part(step.backend.xp, step.labels, ignore_index)[None, :]
+        part = takes_part(step.backend.xp, of_columns, ignore_index)[None, :]
         positive, negative = positive & part, negative & part
     return Masks(positive & _others(step, number) if step.one_set else positive, negative)
 
@@ -62,7 +62,7 @@ def _by_position(step: Step, number: Array, rows: Rows) -> Masks:
     if left_out is not None:
         negative = negative & ~left_out
     if rows.mask is not None:
-        negative = negative & rows.mask[:, None] & step.swept.mask[None, :]  # type: ignore[index]
+        negative = negative & rows.mask[:, None] & step.columns.mask[None, :]  # type: ignore[index]
     return Masks(positive, negative)
 
 

@@ -45,7 +45,7 @@ def sides_of(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> Sides:
     else:
         if row.distance is not None and row.length_penalty is None and 0 not in points[columns].shape:
             # Distances stay, and lengths, whose squares lose their digits, become small.
-            middle = backend.stop_gradient(backend.xp.mean(points[columns], axis=0))
+            middle = backend.stop_gradient(backend.column_mean(points[columns]))
             points = {role: x - middle for role, x in points.items()}
         sides = {role: Side(role, x, None) for role, x in points.items()}
     return Sides(sides[rows], sides[columns], None if key == rows else sides[key])

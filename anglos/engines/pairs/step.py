@@ -23,6 +23,18 @@ class Rows(NamedTuple):
     """Rows that are also negatives of others."""
 
 
+class Columns(NamedTuple):
+    """What belongs to the columns, those of all ranks."""
+
+    points: Array
+    labels: Array | None
+    """None where pairs are told apart by position, or by weights."""
+    mask: Array | None
+    """As of rows."""
+    noise: Array | None
+    """Log p of the negatives."""
+
+
 class Step(NamedTuple):
     """What both passes start from."""
 
@@ -33,16 +45,15 @@ class Step(NamedTuple):
     swept: Rows
     chosen: tuple[Array, ...]
     """What the rows chose before, where all is computed again."""
+    columns: Columns
     width: int
     """How many rows make a tile."""
     numbers: Array
     """Of the columns."""
-    labels: Array | None
-    """Of the columns, where there are labels."""
+    first_row: Any
+    """Of the columns, the number of the first row's own."""
     weighs: bool
     """Whether labels are weights of positives."""
-    noise: Array | None
-    """Log p of the negatives."""
     between: Array | None
     part: Array | None
 
@@ -59,28 +70,35 @@ class Step(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """Whether there are no pairs."""
-        return 0 in (self.sides.rows.points.shape[0], self.sides.columns.points.shape[0])
+        return 0 in (self.backend.rows(self.sides.rows.points), self.columns.points.shape[0])
 
-    def remembered(self) -> None:
-        """Nothing."""
+    def remembered(self) -> Columns | None:
+        """Columns that came from other ranks."""
+        kept: Columns | None = self.backend.remembered(self.columns)
+        return kept
 
 
-def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tuple[Array, ...] = ()) -> Step:
-    """The step of these inputs, by their roles."""
+def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tuple[Array, ...] = (),
+            columns: Columns | None = None) -> Step:
+    """The step of these inputs, by their roles; with columns, these are not asked of other ranks again."""
     _check(row, inputs)
-    xp, sides = backend.xp, sides_of(backend, row, inputs)
-    points, columns, key = sides.rows.points, sides.columns.points, sides.key
-    many, labels, of_proxies = columns.shape[0], inputs.get("labels"), sides.rows.role == "weights"
-    of_columns = inputs.get("reference_labels", labels)
+    xp, sides, labels = backend.xp, sides_of(backend, row, inputs), inputs.get("labels")
+    points, key, of_proxies = sides.rows.points, sides.key, sides.rows.role == "weights"
+    weighs = labels is not None and are_weights(xp, labels)
     key_noise, noise = row.log_noise or (None, None)
     rows = Rows(points, None if of_proxies else labels, None if key is None else key.points,
                 inputs.get("false_negatives", inputs.get("excluded_pairs")), key_noise,
                 None if key is not None else inputs.get("row_mask"))
+    if columns is None:
+        own = (sides.columns.points, None if weighs else inputs.get("reference_labels", labels), rows.mask, noise)
+        columns = Columns(*[None if one is None else backend.columns(one) for one in own])
+    many = columns.points.shape[0]
     return Step(
-        backend, row, inputs, sides, rows, chosen, backend.tile_width(many, *[many] * row.triples),
-        backend.numbers(columns, xp.astype(points[:, 0], backend.index_type)), of_columns,
-        labels is not None and are_weights(xp, labels), noise, columns @ columns.T if row.wants_between else None,
-        _part(backend, row, of_columns, points) if of_proxies else None)
+        backend, row, inputs, sides, rows, chosen, columns, backend.tile_width(many, *[many] * row.triples),
+        backend.numbers(columns.points, xp.astype(points[:, 0], backend.index_type)),
+        0 if of_proxies else backend.first_row(points), weighs,
+        columns.points @ columns.points.T if row.wants_between else None,
+        _part(backend, row, columns.labels, points) if of_proxies else None)
 
 
 def _check(row: PairRow, inputs: dict[str, Array]) -> None:

@@ -33,7 +33,7 @@ def compare(step: Step, first: Any, rows: Rows, chosen: tuple[Array, ...] = ()) 
 
 def _similarity(step: Step, rows: Rows) -> Array:
     """S_ij = x_i · r_j; before them x_i · k_i of the row's key."""
-    similarity = step.backend.product(rows.points, step.sides.columns.points.T)
+    similarity = step.backend.product(rows.points, step.columns.points.T)
     if rows.keys is None:
         return similarity
     return _behind(step, step.backend.xp.sum(rows.points * rows.keys, axis=-1), similarity)
@@ -46,10 +46,10 @@ def _logits(step: Step, rows: Rows, similarity: Array) -> tuple[Array, Callable[
         logits = logits + row.bias
     if row.log_noise is not None:
         xp = step.backend.xp
-        many = step.backend.asarray(step.sides.columns.points.shape[0], logits, logits.dtype)  # unknown to a compiler
+        many = step.backend.asarray(step.columns.points.shape[0], logits, logits.dtype)  # unknown to a compiler
         nothing = xp.zeros_like(logits)
         of_key = nothing[:, 0] if rows.key_noise is None else rows.key_noise
-        of_others = nothing[:, 1:] + (0.0 if step.noise is None else step.noise)
+        of_others = nothing[:, 1:] + (0.0 if step.columns.noise is None else step.columns.noise)
         logits = logits - xp.log(many) - _behind(step, of_key, of_others)
     return logits, lambda: row.scale
 
@@ -65,7 +65,7 @@ def _distances(step: Step, rows: Rows, similarity: Array) -> tuple[Array, Callab
 
 def _squares(step: Step, rows: Rows) -> Any:
     """|x|² + |r|²."""
-    xp, columns = step.backend.xp, step.sides.columns.points
+    xp, columns = step.backend.xp, step.columns.points
     of_rows = xp.sum(rows.points * rows.points, axis=-1)
     squares = of_rows[:, None] + xp.sum(columns * columns, axis=-1)[None, :]
     if rows.keys is None:

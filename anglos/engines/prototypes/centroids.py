@@ -19,8 +19,10 @@ class Step(NamedTuple):
     backend: Backend
     row: Row
     inputs: dict[str, Array]
+    places: Array | None
+    """The class of every embedding of all ranks, (N,)."""
     share: Array | None
-    """1 / N_k of every embedding, (B, 1)."""
+    """1 / N_k of each, (N, 1)."""
     of_means: _Step | None
 
     def remembered(self) -> Any:
@@ -30,10 +32,10 @@ class Step(NamedTuple):
 
 def prepare(backend: Backend, row: Row, inputs: dict[str, Array], **others: Any) -> Step:
     """The step of engine 1, with class means."""
-    if inputs["labels"].shape[0] == 0:
-        return Step(backend, row, inputs, None, None)
-    of_means, given, share = _with_centroids(backend, row, inputs)
-    return Step(backend, row, inputs, share, _prototypes.prepare(backend, of_means, given, **others))
+    if backend.rows(inputs["labels"]) == 0:
+        return Step(backend, row, inputs, None, None, None)
+    of_means, given, places, share = _with_centroids(backend, row, inputs)
+    return Step(backend, row, inputs, places, share, _prototypes.prepare(backend, of_means, given, **others))
 
 
 def unpack(row: Row, arrays: tuple[Array, ...]) -> Any:
@@ -50,25 +52,27 @@ def forward(step: Step) -> tuple[Array, Any]:
 
 def backward(step: Step, saved: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i): an embedding of class k, of N_k, gets the gradient of the mean c_k, divided by N_k, on top."""
-    backend, row, inputs, share, of_means = step
+    backend, row, inputs, places, share, of_means = step
     if of_means is None:
         return {name: backend.xp.zeros_like(inputs[name]) for name in needs}
     through = "embeddings" in needs and not row.detach_centroids
     gradients = _prototypes.backward(of_means, saved, g, needs | ({"weights"} if through else set()))
     if through:
-        d_mean = backend.xp.take(gradients.pop("weights"), of_means.labels, axis=0)
-        gradients["embeddings"] = gradients["embeddings"] + d_mean * share
+        d_mean = backend.xp.take(gradients.pop("weights"), places, axis=0)
+        gradients["embeddings"] = gradients["embeddings"] + backend.own_sums(d_mean * share)
     return gradients
 
 
-def _with_centroids(backend: Backend, row: Row, inputs: dict[str, Array]) -> tuple[Row, dict[str, Array], Array]:
-    """The row and the inputs of engine 1, and 1 / N_k of every embedding, (B, 1); 0 for one that is ignored.
+def _with_centroids(backend: Backend, row: Row, inputs: dict[str, Array]
+                    ) -> tuple[Row, dict[str, Array], Array, Array]:
+    """The row and the inputs of engine 1, and of all embeddings the class and 1 / N_k, 0 for one that is ignored.
 
-    There are B places. A class takes the first that its label has among the sorted labels; the logits of the places
+    There are N places. A class takes the first that its label has among the sorted labels; the logits of the places
     that stay empty are large negative numbers.
     """
-    xp, labels, count = backend.xp, inputs["labels"], inputs["labels"].shape[0]
-    x = xp.astype(inputs["embeddings"], float_type(xp, inputs["embeddings"]), copy=False)
+    xp, labels = backend.xp, backend.columns(inputs["labels"])
+    x = backend.columns(xp.astype(inputs["embeddings"], float_type(xp, inputs["embeddings"]), copy=False))
+    count = labels.shape[0]
     places = xp.astype(xp.searchsorted(xp.sort(labels), labels), labels.dtype)
     member = xp.astype(labels != row.ignore_index, x.dtype)[:, None]
     members = backend.sum_by_label(member, places, count)
@@ -78,4 +82,5 @@ def _with_centroids(backend: Backend, row: Row, inputs: dict[str, Array]) -> tup
         centroids = backend.stop_gradient(centroids)
     # Not −∞, since it is also the label's logit of an embedding that is ignored.
     bias = xp.where(members[:, 0] == 0.0, -0.25 * largest_finite(xp, x.dtype), xp.zeros_like(members[:, 0]))
-    return row._replace(bias=bias), {**inputs, "weights": centroids, "labels": places}, share
+    of_means = {**inputs, "weights": centroids, "labels": backend.own_columns(places)}
+    return row._replace(bias=bias), of_means, places, share
