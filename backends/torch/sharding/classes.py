@@ -1,5 +1,7 @@
 """Losses whose class prototypes are shared by the ranks of a process group: every rank sweeps its own."""
 
+from typing import Any
+
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
@@ -13,7 +15,7 @@ from .group import group_of
 from .of_rank import ClassSharded
 from .proxies import ProxySharded
 
-_BY_ENGINE: dict[object, type[ClassSharded[...]]] = {
+_BY_ENGINE: dict[object, Any] = {
     _prototypes: ClassSharded, _linear: ClassSharded, _pairs: ProxySharded}
 
 
@@ -58,5 +60,5 @@ def class_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
     if made is None:
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
-    made_of: Loss[Options] = made(loss, group_of("class_sharded", mesh), num_classes, check)
-    return made_of
+    found: Loss[Options] = made(loss, group_of("class_sharded", mesh), num_classes, check)
+    return found

@@ -10,6 +10,8 @@ from anglos.call.contents import check_contents
 from anglos.call.kinds import describe, has_gradient, refuse
 from anglos.call.loss import Loss, Options, _Call
 
+from .._seen import graph_is_made
+from .agreement import agree, said_of
 from .group import Group
 from .plan import ShardedPlan, of_classes, sharded
 from .shards import Shards
@@ -57,7 +59,21 @@ class ClassSharded(Loss[Options]):
         return gradient if gradient.ndim else self.group.sum(gradient) / self.group.size
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any = ()) -> _Call:
-        return self._of_rank(*self._as_of_whole(arrays, options, wrt))
+        if not self.check or self.group.size == 1 or graph_is_made():
+            return self._of_rank(*self._as_of_whole(arrays, options, wrt))
+        found, refusal, said, rows = None, None, {}, 0
+        try:
+            found = call, _, own = self._as_of_whole(arrays, options, wrt)
+            said = said_of(call.plan, [own.get(name, one) for name, one in zip(
+                call.plan.names, call.arrays, strict=True)])
+            rows = call.arrays[0].shape[0]
+        except Exception as error:  # of which the others must hear
+            refusal = error
+        counts = agree(self.name, self.group, refusal, said, rows)
+        if len(set(counts)) > 1:
+            raise ValueError(f"{self.name}: rows of the ranks were {counts}; wanted as many on each: fill up with rows "
+                             "whose label is ignore_index")
+        return self._of_rank(*found)  # type: ignore[misc]
 
     def _as_of_whole(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any
                      ) -> tuple[_Call, Share, dict[str, torch.Tensor]]:
