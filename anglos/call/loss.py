@@ -97,7 +97,7 @@ class Loss(Generic[Options]):
         while len(arrays) > self.required and arrays[-1] is None:
             arrays = arrays[:-1]
         values = [*arrays, *options.values()]
-        plan = plan_of(self, values, len(arrays), tuple(options), wrt)
+        plan = self._plan(values, len(arrays), tuple(options), wrt)
         inputs = check_contents(self.name, plan.backend, plan.contents, dict(zip(plan.given, values, strict=True)))
         for name, number in plan.numbers:
             like = inputs[self.arrays[0]]
@@ -106,6 +106,10 @@ class Loss(Generic[Options]):
         samples, inputs = samples_of(self.name, plan.backend, plan.contents, inputs,
                                      self.engine.SAMPLES_ARE_INDEPENDENT, plan.classes, plan.ignore_index)
         return _Call(plan, tuple(inputs.values()), samples)
+
+    def _plan(self, values: list[Any], given: int, options: tuple[str, ...], wrt: Any) -> Plan:
+        """The plan of a call; its values are unwrapped here."""
+        return plan_of(self, values, given, options, wrt)
 
 
 class _Call(NamedTuple):

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 # Not by their full names, under which a type checker does not find them in this repository.
 from ._arrays import Jax
-from ._sharding import class_sharded
+from .sharding.classes import class_sharded
 
 __all__ = ["Jax", "backend", "class_sharded"]
 

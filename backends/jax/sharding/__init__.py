@@ -1,0 +1,1 @@
+"""Losses whose classes, or whose batch, are spread over the devices of a mesh."""

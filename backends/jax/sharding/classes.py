@@ -1,0 +1,115 @@
+"""Losses whose prototypes are sharded on classes: every device sweeps its own."""
+
+import functools
+import numbers
+from dataclasses import replace
+from typing import Any
+
+from jax.sharding import Mesh
+
+from anglos.call.kinds import by_role, describe
+from anglos.call.loss import Loss, Options, _Call
+from anglos.call.plan import Plan
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.prototypes import engine as _prototypes
+from anglos.engines.prototypes import linear as _linear
+
+from .meshes import Named, check_context, check_mesh, devices_along, found, named
+from .padding import padded
+from .shards import shards_of
+
+_ENGINES = (_prototypes, _linear, _pairs)
+
+
+def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], *, num_classes: int | None = None
+                  ) -> Loss[Options]:
+    """The loss for weights that are sharded on classes, over an axis of the mesh or several; to be used under jax.jit.
+
+    It takes what the loss takes, and has the same value and derivatives. No device ever holds all weights, or all
+    of their gradient: each computes the logits of its own classes, a tile at a time where `keep_bytes` asks for it,
+    and what the devices exchange has the size of the embeddings. It takes whole arrays: inside `jax.shard_map` over
+    one of the axes it is refused. On a mesh with explicit axes its `plain` and `value_and_grad` must stand inside
+    `jax.sharding.auto_axes`.
+
+    JAX shards an array only into equal parts. Where the C classes are no multiple of the P devices along the axis,
+    either the weights have C rows and every device is given all of them, of which it computes with ⌈C / P⌉ at most; or
+    they are padded to P · ⌈C / P⌉ rows, sharded, and `num_classes` says which are classes. So are all arrays with a
+    number for every class. Rows after the last class do not count, whatever they hold, and their gradient is 0.
+
+    A loss so made can be pickled: its mesh as the platform and the numbers of its devices, which must be there where
+    it is loaded.
+
+    Parameters
+    ----------
+    loss : Loss
+        A loss with class prototypes.
+    mesh : jax.sharding.Mesh
+        The devices.
+    axis : str or tuple of str
+        The axis of the mesh along which the classes are sharded, or several.
+    num_classes : int, optional
+        C, where the weights have P · ⌈C / P⌉ rows. By default every row is a class.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a loss without class prototypes, and an axis that the mesh does not have; of the loss, for weights with
+        another number of rows, a call inside `jax.shard_map` over one of the axes, or with another mesh set.
+
+    Examples
+    --------
+    >>> import anglos, jax, jax.numpy as jnp
+    >>> mesh = jax.make_mesh((1,), ("classes",))
+    >>> arcface = class_sharded(anglos.arcface, mesh, "classes")
+    >>> jax.jit(arcface)(jnp.eye(4), jnp.ones((10, 4)), jnp.asarray([0, 1, 2, 3])).shape
+    ()
+    """
+    if not isinstance(loss, Loss) or loss.engine not in _ENGINES or "weights" not in by_role(loss.kinds):
+        what = loss.name if isinstance(loss, Loss) else describe(loss)
+        raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
+    axes = check_mesh("class_sharded", mesh, axis)
+    if num_classes is not None and (isinstance(num_classes, bool) or not isinstance(num_classes, numbers.Integral)
+                                    or num_classes < 1):
+        raise ValueError(f"class_sharded: num_classes was {describe(num_classes)}; wanted an integer of at least 1, or "
+                         "None")
+    made: Loss[Options] = _class_sharded(loss, mesh, axes, None if num_classes is None else int(num_classes))
+    return made
+
+
+class _ClassSharded(Loss[Options]):
+    def __init__(self, loss: Loss[Options], mesh: Mesh, axes: tuple[str, ...], num_classes: int | None) -> None:
+        self.__dict__.update(loss.__dict__)
+        self.whole, self.mesh, self.axes, self.num_classes = loss, mesh, axes, num_classes
+
+    def __repr__(self) -> str:
+        return f"<loss {self.dotted_name}, class_sharded over {', '.join(self.axes)}>"
+
+    def __reduce__(self) -> Any:
+        return _again, (self.whole, named(self.mesh), self.axes, self.num_classes)
+
+    def _plan(self, *call: Any) -> Plan:
+        plan, classes = super()._plan(*call), self.num_classes
+        if classes is None:
+            return plan
+        shards = devices_along(self.mesh, self.axes)
+        rows = -(-classes // shards) * shards
+        if plan.classes != rows:
+            raise ValueError(f"{self.name}: {self.arrays[1]} held {plan.classes} rows for {classes} classes; wanted "
+                             f"{rows}, as many for each of the {shards} devices along {', '.join(self.axes)}")
+        return padded(plan, classes)
+
+    def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> _Call:
+        check_context(self.name, self.mesh, self.axes)
+        call = super()._prepare(arrays, options, wrt)
+        return call._replace(plan=replace(call.plan, backend=shards_of(self.mesh, self.axes, call.plan.classes)))
+
+
+@functools.cache
+def _class_sharded(loss: Any, mesh: Mesh, axes: tuple[str, ...], num_classes: int | None) -> Any:
+    """One for all calls: another would be traced anew."""
+    return _ClassSharded(loss, mesh, axes, num_classes)
+
+
+def _again(loss: Any, mesh: Named, axes: tuple[str, ...], num_classes: int | None) -> Any:
+    """What was pickled."""
+    return _class_sharded(loss, found("class_sharded", mesh), axes, num_classes)
