@@ -76,12 +76,16 @@ class Plan:
         With residuals, their numbers are used. Anew: all is computed again, since a second derivative must see how they
         depend on the inputs; what the forward pass chose stays chosen.
         """
-        row, inputs = self.row_of(arrays)
+        row, inputs = self.row_of(self.of_all(arrays, None if anew else residuals))
         record = None if residuals is None else self.unpack(row, residuals)
         return self.loss.engine.prepare(
             self.backend, row, inputs, keep_bytes=self.keep_bytes if keeps else 0,
             gradient_products=self.gradient_products, saved=None if anew else record, chosen=record if anew else None,
             remembered=remembered)
+
+    def of_all(self, arrays: tuple[Array, ...], residuals: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
+        """The arrays as the engine is given them: with the samples of all who have some."""
+        return arrays
 
     def forward(self, arrays: tuple[Array, ...], step: Any = None) -> tuple[Array, tuple[Array, ...]]:
         """The loss of every sample, (B,), and residuals: a cache for `backward`."""

@@ -1,7 +1,8 @@
 """What the layers of all frameworks share: the shape of the weight, and what a trained one predicts by."""
 
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from anglos.arrays.backend import Backend
@@ -13,6 +14,7 @@ from anglos.engines.numerics import Array, float_type
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row, unchanged
+from anglos.engines.prototypes.step import Step
 
 
 def check_head(loss: Any, num_classes: int, embedding_dim: int, prototypes_per_class: int | None = None
@@ -64,7 +66,17 @@ def check_attribute(loss: Loss[...] | None, name: str) -> None:
 def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[str, Any]) -> Array:
     """z_ij = scale · |x_i| · |w_j| · cos θ_ij + b_j, (B, C): the loss's own, with cos θ in place of φ and η.
 
-    What the library differentiates. Arrays of margins, which are no part of it, may be those of another batch.
+    What the library differentiates.
+    """
+    with compared(loss, embeddings, weights, options) as step:
+        return step.tile(0, step.weights, step.bias).tile.logits.T
+
+
+@contextmanager
+def compared(loss: Loss[...], embeddings: Array, weights: Array, options: dict[str, Any]) -> Iterator[Step]:
+    """Embeddings against all classes, without a margin, whose tiles of logits may be asked for in a `with` statement.
+
+    Arrays of margins, which are no part of it, may be those of another batch.
     """
     embeddings = unwrapped(embeddings)
     options = {name: option for name, option in ((name, unwrapped(option)) for name, option in options.items())
@@ -75,11 +87,10 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
     call = loss._prepare((embeddings, weights, labels), options)
     backend = call.plan.backend
     with backend.plain(call.arrays):
-        row, inputs = call.plan.row_of(call.arrays)
+        row, inputs = call.plan.row_of(call.plan.of_all(call.arrays))
         inputs["weights"] = inputs.pop(loss.arrays[1], inputs.get("weights"))
         row = _without_margin(backend, row, inputs)
-        step = _prototypes.prepare(backend, row, inputs)
-        return step.tile(0, step.weights, step.bias).tile.logits.T
+        yield _prototypes.prepare(backend, row, inputs)
 
 
 def _without_margin(backend: Backend, row: Any, inputs: dict[str, Array]) -> Row:

@@ -1,6 +1,7 @@
 """The losses against class prototypes as a layer."""
 
-from typing import Any
+import numbers
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -8,16 +9,17 @@ from anglos.call.kinds import describe
 from anglos.call.loss import Loss
 from anglos.training.heads import check_attribute, check_given, check_head, logits_of, own_options
 
+from ._head_saved import translate
 from ._head_tensors import HeadTensors, Notified
-from ._head_values import assign, check_tensors, is_loaded
-from ._resize import exchange, replacement
+from ._head_values import assign, check_tensors, has_classes, is_loaded
+from ._nearest import nearest_of
+from ._resize import check_replaceable, exchange, kept_by, replacement
 
-# The names under which others saved their weights, and whether as (D, C) in place of (C, D).
-_SAVED_WEIGHTS = {"weight": False, "W": True, "w": True, "kernel": True, "fc": True, "proxies": False}
+if TYPE_CHECKING:
+    from .sharding.head import Sharding
+
 # The number of a new class, in options that have one for each.
 _NEW_CLASSES = {"bias": 0.0, "class_weight": 1.0}
-# What else they saved, by its name there and here.
-_SAVED_TENSORS = {"batch_mean": "norm_mean", "batch_std": "norm_std", "t": "t", "bias": "bias", "b": "bias"}
 
 
 class Head(Notified):
@@ -44,10 +46,20 @@ class Head(Notified):
     default never takes its place. One that was given as a number, a word or None is read in `options`, and refused in
     `tensors`.
 
+    With a `mesh`, a `DeviceMesh` of one axis, its ranks share the classes. `weight`, and a bias or a weight of each
+    class, are DTensors placed `[Shard(0)]`: ⌈num_classes / P⌉ rows on each rank, and what is left on the last that gets
+    any, of which no rank ever holds another's. Options that have a number for each class are given whole, or as such
+    DTensors. Each rank calls the head with its own samples, as many as every other, and labels among all classes, and
+    gets the loss of these samples. Gradients of `weight` and of learnt options are the mean over ranks, as
+    `DistributedDataParallel` and `fully_shard` make the backbone's. `seed` draws the prototypes: the same on any number
+    of ranks, whatever `torch.manual_seed` was. With `check` the ranks compare by a few numbers what they are about to
+    do, so that a call that one refuses, or that differs, is an error on all: see `class_sharded`. `state_dict` has the
+    names and shapes of a head that is whole; from a tensor that is whole `load_state_dict` takes a rank's own rows.
+
     `load_state_dict` also takes what other libraries saved: `W`, `fc` or `proxies` of pytorch-metric-learning, `kernel`
     of AdaFace and CurricularFace, `w` of opensphere, `weight` of insightface (the ranks of PartialFC each save a part:
-    join them by `torch.cat`) and of wespeaker; and `batch_mean`, `batch_std`, `t`, `bias` or `b` into tensors that the
-    head has.
+    give them all in a list, in the order of the ranks) and of wespeaker; and `batch_mean`, `batch_std`, `t`, `bias` or
+    `b` into tensors that the head has.
 
     >>> import anglos, torch
     >>> head = Head(anglos.arcface, num_classes=10, embedding_dim=4, margin=0.3)
@@ -56,16 +68,22 @@ class Head(Notified):
     """
 
     def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *,
-                 prototypes_per_class: int | None = None, device: Any = None, dtype: Any = None,
-                 **options: Any) -> None:
+                 prototypes_per_class: int | None = None, device: Any = None, dtype: Any = None, mesh: Any = None,
+                 seed: int = 0, check: bool = True, **options: Any) -> None:
         super().__init__()
         shape = check_head(loss, num_classes, embedding_dim, prototypes_per_class)
         options = own_options(loss, options)
         tensors = {name: option for name, option in options.items() if isinstance(option, torch.Tensor)}
         check_tensors(loss, tensors)
         self.loss, self.num_classes, self.embedding_dim = loss, num_classes, embedding_dim
-        self.weight = torch.nn.Parameter(torch.empty(shape, device=device, dtype=dtype),
-                                         requires_grad=not loss.kinds[loss.arrays[1]].frozen)
+        self._sharding = _sharding_of(loss, mesh, seed, check)
+        if self._sharding is None:
+            weight = torch.empty(shape, device=device, dtype=dtype)
+        else:
+            weight = self._sharding.empty(shape, device, dtype)
+            tensors |= {name: self._sharding.of_classes(loss.name, name, tensor, shape[0])
+                        for name, tensor in tensors.items() if has_classes(loss, name)}
+        self.weight = torch.nn.Parameter(weight, requires_grad=not loss.kinds[loss.arrays[1]].frozen)
         self.options = {name: option for name, option in options.items() if name not in tensors}
         self.tensors = HeadTensors(loss, tensors, tuple(self.options))
         self._given = tuple(name for name, option in options.items() if option is not None)
@@ -86,7 +104,8 @@ class Head(Notified):
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The loss of a batch; where both have an option, `options` comes before `tensors`."""
-        value: torch.Tensor = self.loss(embeddings, self.weight, labels, **self._all_options())
+        loss = self.loss if self._sharding is None else self._sharding.loss
+        value: torch.Tensor = loss(embeddings, self.weight, labels, **self._all_options())
         return value
 
     def logits(self, embeddings: torch.Tensor) -> torch.Tensor:
@@ -102,8 +121,33 @@ class Head(Notified):
             for key, hook in self._forward_pre_hooks.items():
                 if key not in self._forward_pre_hooks_with_kwargs:
                     hook(self, (embeddings,))
-        scores: torch.Tensor = logits_of(self.loss, embeddings, self.weight, self._all_options())
+        loss = self.loss if self._sharding is None else self._sharding.scored
+        scores: torch.Tensor = logits_of(loss, embeddings, self.weight, self._all_options())
+        if self._sharding is not None:
+            return self._sharding.scores(scores, self.num_classes)
         return scores.clone(memory_format=torch.contiguous_format)  # no view, which fully_shard warns of
+
+    def nearest(self, embeddings: torch.Tensor, k: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+        """The largest scores of each sample, in falling order, and their classes: (B, k) each; of equals the first.
+
+        Scores are those of `logits`, of which no more than a tile of classes is held. Nothing is differentiated. With a
+        mesh every rank gives its own samples, as many as every other, which are compared with the classes of all.
+        """
+        if not isinstance(k, numbers.Integral) or isinstance(k, bool) or not 1 <= k <= self.num_classes:
+            raise ValueError(f"Head: k was {describe(k)}; wanted an integer from 1 to {self.num_classes}, which is "
+                             "all classes")
+        arguments = embeddings, self.weight, self._all_options(), int(k)
+        with torch.no_grad():
+            return (nearest_of(self.loss, *arguments, self.num_classes) if self._sharding is None else
+                    self._sharding.nearest(*arguments))
+
+    def gather(self) -> torch.Tensor:
+        """The whole weight, without a gradient, on every rank of the mesh; they call it together.
+
+        One that no device could hold goes through `torch.distributed.checkpoint`.
+        """
+        weight = self.weight.detach()
+        return weight if self._sharding is None else self._sharding.whole(weight)
 
     def resize_classes(self, num_classes: int, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Have so many classes: the first keep their prototypes, new ones are drawn as at the start.
@@ -116,24 +160,26 @@ class Head(Notified):
         `DistributedDataParallel`, `fully_shard` or `torch.compile`, and before a copy is made for an average of the
         parameters.
         """
-        num_classes, *_ = check_head(self.loss, num_classes, self.embedding_dim, *self.weight.shape[1:-1])
-        names = [name for name in self.tensors if self.loss.kinds[name].shapes == ("C",)]
-        places: list[tuple[Any, str, float]] = [
-            (self, "weight", 0.0), *((self.tensors, name, _NEW_CLASSES[name]) for name in names)]
-        pairs = []
-        for owner, name, start in places:
-            old = getattr(owner, name)
-            if name not in owner._parameters and name not in owner._buffers:
-                raise TypeError(f"Head: {name} was {describe(old)} that something else computes; wanted a Parameter")
-            pairs.append((name, old, replacement(name, old, num_classes, start)))
+        places: dict[str, tuple[torch.nn.Module, float]] = {
+            "weight": (self, 0.0), **{name: (self.tensors, _NEW_CLASSES[name]) for name in self.tensors
+                                      if has_classes(self.loss, name)}}
+        old = {name: getattr(owner, name) for name, (owner, _) in places.items()}
+
+        def check() -> tuple[int, dict[str, tuple[str, ...]]]:
+            count, *_ = check_head(self.loss, num_classes, self.embedding_dim, *self.weight.shape[1:-1])
+            for name, (owner, _) in places.items():
+                check_replaceable(owner, name, old[name], self._sharding is not None)
+            return count, kept_by(optimizer, old)
+
+        count, kept = check() if self._sharding is None else self._sharding.agreed(check)
+        new = {name: replacement(old[name], count, start) for name, (_, start) in places.items()}
         with torch.no_grad():
-            self._draw(pairs[0][2][self.num_classes:])
-        if optimizer is not None:
-            exchange(optimizer, [pair for pair in pairs if isinstance(pair[1], torch.nn.Parameter)])
-        for (owner, name, _), (_, _, new) in zip(places, pairs, strict=True):
-            setattr(owner, name, new)
-        self.tensors.remember_classes({name: start for _, name, start in places[1:]}, num_classes)
-        self.num_classes = num_classes
+            self._draw(new["weight"], len(old["weight"]))
+        exchange(optimizer, kept, old, new)
+        for name, (owner, _) in places.items():
+            setattr(owner, name, new[name])
+        self.tensors.remember_classes({name: start for name, (_, start) in places.items()}, count)
+        self.num_classes = count
 
     def extra_repr(self) -> str:
         return ", ".join([self.loss.name, *map(str, self.weight.shape),
@@ -147,8 +193,14 @@ class Head(Notified):
         replica.options = dict(self.options)  # which each sets in its own thread
         return replica
 
-    def _draw(self, weight: torch.Tensor) -> torch.Tensor:
-        return torch.nn.init.normal_(weight, std=self.embedding_dim**-0.5)
+    def _draw(self, weight: torch.Tensor, beyond: int = 0) -> torch.Tensor:
+        """Prototypes of the classes whose number is not below `beyond`."""
+        std = self.embedding_dim**-0.5
+        if self._sharding is None:
+            torch.nn.init.normal_(weight[beyond:] if beyond else weight, std=std)
+        elif beyond or not is_loaded(self, "weight"):
+            self._sharding.draw(weight, std, beyond)
+        return weight
 
     def _all_options(self) -> dict[str, Any]:
         options = {**self.tensors(), **self.options}
@@ -156,25 +208,20 @@ class Head(Notified):
         return options
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """Turns the names and shapes of others into ours; `state_dict` is a copy, and error messages come last."""
-        for name, transposed in _SAVED_WEIGHTS.items():
-            saved = state_dict.pop(prefix + name, None)
-            if saved is None:
-                continue
-            if saved.shape != self.weight.shape or transposed:
-                wanted = (self.weight.shape[:-1].numel(), self.embedding_dim)  # of one class one after the other
-                if tuple(saved.T.shape if transposed else saved.shape) == wanted:
-                    saved = (saved.T if transposed else saved).reshape(self.weight.shape).contiguous()
-                else:
-                    others[-1].append(f"Head: {prefix}{name} was of shape {tuple(saved.shape)}; wanted "
-                                      f"{wanted[::-1] if transposed else wanted}")
-                    saved = self.weight  # so that it is not called missing too
-            state_dict[prefix + "weight"] = saved
-        for name, ours in _SAVED_TENSORS.items():
-            if prefix + name in state_dict and ours in self.tensors:
-                saved = state_dict.pop(prefix + name)
-                same = saved.numel() == self.tensors[ours].numel()
-                state_dict[f"{prefix}tensors.{ours}"] = saved.reshape(self.tensors[ours].shape) if same else saved
+        """`state_dict` is a copy, and error messages come last."""
+        translate(state_dict, prefix, self.weight, dict(self.tensors.items()), others[-1])
         if self.loss.name == "adaface":
             state_dict.pop(prefix + "t", None)  # which its authors save and never use
         super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+def _sharding_of(loss: Loss[...], mesh: Any, seed: Any, check: bool) -> "Sharding | None":
+    """How the classes are cut over ranks; None where they are whole."""
+    if mesh is not None:
+        from .sharding.head import sharding_of
+
+        return sharding_of(loss, mesh, seed, check)
+    if seed != 0:
+        raise ValueError(f"Head: seed was {describe(seed)} without a mesh; wanted torch.manual_seed, by which a head "
+                         "starts that is whole")
+    return None

@@ -1,12 +1,15 @@
 """What the tensors of a layer may be set to."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch.nn.utils.parametrize import is_parametrized
 
 from anglos.call.kinds import describe
 from anglos.call.loss import Loss
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 
 def check_tensors(loss: Loss[...], tensors: dict[str, torch.Tensor]) -> None:
@@ -53,6 +56,17 @@ def is_loaded(module: torch.nn.Module, name: str) -> bool:
     made_by: Any = module.parametrizations[name] if is_parametrized(module, name) else None  # type: ignore[index]
     parts = [getattr(module, name)] if made_by is None else made_by.state_dict(keep_vars=True).values()
     return all(getattr(part, "_is_hf_initialized", False) for part in parts)
+
+
+def has_classes(loss: Loss[...], name: str) -> bool:
+    """Whether an option is a number for each class."""
+    return bool(loss.kinds[name].shapes == ("C",))
+
+
+def is_sharded(tensor: Any) -> TypeGuard["DTensor"]:
+    """Whether a tensor is a DTensor whose rows are cut over the ranks of a mesh with one axis."""
+    placements: Any = getattr(tensor, "placements", ())
+    return len(placements) == 1 and bool(placements[0].is_shard(0))
 
 
 def assign(module: torch.nn.Module, name: str, value: torch.Tensor) -> None:

@@ -9,6 +9,8 @@ import torch
 
 from anglos.call.kinds import describe
 
+from ._head_values import is_sharded
+
 # The state of a new class before its first step, from its group and its new rows; 0 of any other name.
 _STARTS: dict[str, Callable[[dict[str, Any], torch.Tensor], Any]] = {
     "sum": lambda group, rows: group.get("initial_accumulator_value", 0.0),  # Adagrad
@@ -19,55 +21,98 @@ _STARTS: dict[str, Callable[[dict[str, Any], torch.Tensor], Any]] = {
 
 def resized(tensor: torch.Tensor, count: int, start: Any = 0.0) -> torch.Tensor:
     """The first rows; any beyond them as given."""
+    if is_sharded(tensor):
+        from .sharding.rows import moved
+
+        return moved(tensor, count, start)
     new = torch.empty((count, *tensor.shape[1:]), dtype=tensor.dtype, device=tensor.device)
     new[:len(tensor)] = tensor.detach()[:count]
     new[len(tensor):] = start
     return new
 
 
-def replacement(name: str, old: torch.Tensor, count: int, start: float) -> torch.Tensor:
-    """A Parameter or a buffer of so many rows in place of the old one; any beyond its own as given."""
-    if type(old) not in (torch.Tensor, torch.nn.Parameter):
+def check_replaceable(owner: torch.nn.Module, name: str, old: torch.Tensor, sharded: bool) -> None:
+    """Refuse what has no other in its place, or would not be the same with another number of rows."""
+    if name not in owner._parameters and name not in owner._buffers:
+        raise TypeError(f"Head: {name} was {describe(old)} that something else computes; wanted a Parameter")
+    if type(old) not in (torch.Tensor, torch.nn.Parameter) and not (sharded and is_sharded(old)):
         raise TypeError(f"Head: {name} was {describe(old)}; wanted a Parameter, before fully_shard")
-    if not isinstance(old, torch.nn.Parameter):
-        return resized(old, count, start)
-    if old._backward_hooks or old._post_accumulate_grad_hooks:
+    if isinstance(old, torch.nn.Parameter) and (old._backward_hooks or old._post_accumulate_grad_hooks):
         raise TypeError(f"Head: {name} had hooks, which another Parameter would not have; wanted resize_classes before "
                         "they are registered")
-    new = torch.nn.Parameter(resized(old, count, start), requires_grad=old.requires_grad)
-    vars(new).update(vars(old))
+
+
+def replacement(old: torch.Tensor, count: int, start: float) -> torch.Tensor:
+    """A Parameter or a buffer of so many rows in place of the old one; any beyond its own as given."""
+    new = resized(old, count, start)
+    if not isinstance(old, torch.nn.Parameter):
+        return new
+    new = torch.nn.Parameter(new, requires_grad=old.requires_grad)
+    vars(new).update({name: value for name, value in vars(old).items() if name not in vars(new)})
     return new
 
 
-def exchange(optimizer: torch.optim.Optimizer, pairs: list[tuple[str, torch.Tensor, torch.Tensor]]) -> None:
-    """New parameters in place of the old ones, with their states. Refused as a whole, or done as a whole."""
+def kept_by(optimizer: torch.optim.Optimizer | None, old: dict[str, torch.Tensor]
+            ) -> dict[str, tuple[str, ...]]:
+    """What an optimizer keeps of each Parameter with a row for every class; refused where it could not go on."""
+    if optimizer is None:
+        return {}
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(f"Head: optimizer was {describe(optimizer)}; wanted a torch.optim.Optimizer")
     kind = describe(optimizer)
-    # Its history is of all parameters in one vector, and its products are of vectors that are gone: it starts again.
-    flat = isinstance(optimizer, torch.optim.LBFGS)
     lists = [group["params"] for group in optimizer.param_groups]
-    states = {}
-    for name, old, new in pairs:
-        group = next((one for one in optimizer.param_groups if _holds(one["params"], old)), None)
-        if group is None and old.requires_grad:
+    found = {}
+    for name, parameter in old.items():
+        if not isinstance(parameter, torch.nn.Parameter):
+            continue
+        if _group_of(optimizer, parameter) is None and parameter.requires_grad:
             raise ValueError(f"Head: optimizer was {kind} without {name}; wanted the one that trains it")
         for attribute, value in vars(optimizer).items():
             ours = attribute in ("param_groups", "state") or any(value is one for one in lists)
-            if not ours and _holds(value, old):
+            if not ours and _holds(value, parameter):
                 raise TypeError(f"Head: optimizer was {kind}, which has {name} in its {attribute} too; wanted one that "
                                 "has it in param_groups alone")
-        if old in optimizer.state and not flat:
-            states[old] = _state(kind, name, optimizer.state[old], old, new, group or {})
-    for _, old, new in pairs:
-        for group in optimizer.param_groups:
-            group["params"][:] = [new if one is old else one for one in group["params"]]  # a list that it may share
-        if old in states:
-            del optimizer.state[old]
-            optimizer.state[new] = states[old]
-    if flat:
+        if parameter in optimizer.state and not _is_flat(optimizer):
+            found[name] = _of_classes(kind, name, optimizer.state[parameter], parameter)
+    return found
+
+
+def exchange(optimizer: torch.optim.Optimizer | None, kept: dict[str, tuple[str, ...]],
+             old: dict[str, torch.Tensor], new: dict[str, torch.Tensor]) -> None:
+    """New parameters in place of the old ones, with what was kept of these."""
+    if optimizer is None:
+        return
+    for name, of_classes in kept.items():
+        group, rows, count = _group_of(optimizer, old[name]) or {}, new_rows(new[name], len(old[name])), len(new[name])
+        starts = {key: _STARTS[key](group, rows) for key in _STARTS.keys() & set(of_classes)}
+        state = optimizer.state.pop(old[name])
+        optimizer.state[new[name]] = {key: resized(value, count, starts.get(key, 0.0)) if key in of_classes else value
+                                      for key, value in state.items()}
+    replaced = {id(old[name]): new[name] for name in old}
+    for group in optimizer.param_groups:
+        group["params"][:] = [replaced.get(id(one), one) for one in group["params"]]  # a list that it may share
+    if _is_flat(optimizer):
         optimizer.state.clear()
         optimizer._numel_cache = None  # type: ignore[attr-defined]
+
+
+def _is_flat(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its history is of all parameters in one vector: products of vectors that are gone, so it starts again."""
+    return isinstance(optimizer, torch.optim.LBFGS)
+
+
+def new_rows(tensor: torch.Tensor, old: int) -> torch.Tensor:
+    """The rows beyond the old ones; of a sharded tensor this rank's."""
+    if is_sharded(tensor):
+        from .sharding.rows import share_in
+
+        share = share_in(tensor.device_mesh, len(tensor))
+        return tensor.detach().to_local()[max(0, old - share.first):]  # type: ignore[attr-defined, no-any-return]
+    return tensor.detach()[old:]
+
+
+def _group_of(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[str, Any] | None:
+    return next((one for one in optimizer.param_groups if _holds(one["params"], parameter)), None)
 
 
 def _holds(value: Any, parameter: torch.Tensor) -> bool:
@@ -79,23 +124,23 @@ def _holds(value: Any, parameter: torch.Tensor) -> bool:
     return value is parameter or isinstance(value, torch.optim.Optimizer)
 
 
-def _state(kind: str, name: str, state: dict[str, Any], old: torch.Tensor, new: torch.Tensor,
-           group: dict[str, Any]) -> dict[str, Any]:
-    """What an optimizer keeps of a parameter, with as many rows as the new one has."""
-    found = {}
+def _of_classes(kind: str, name: str, state: dict[str, Any], old: torch.Tensor) -> tuple[str, ...]:
+    """Of what an optimizer keeps of a parameter, what has a row for every class."""
+    found = []
     for key, value in state.items():
         of_classes: bool | None = False
-        if type(value) is torch.Tensor:
+        if type(value) is torch.Tensor or is_sharded(value):
             of_classes = _has_classes(value.shape, old.shape)
+            if is_sharded(value) != (bool(of_classes) and is_sharded(old)):
+                of_classes = None
         elif not (value is None or isinstance(value, (bool, int, float, str))):
             of_classes = None
         if of_classes is None:
             shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
             raise TypeError(f"Head: optimizer was {kind}, whose {key} of {name} is {describe(value)}{shape}; wanted "
                             "numbers, and tensors with a row for every class or for none")
-        start = _STARTS[key](group, new.detach()[len(old):]) if key in _STARTS else 0.0
-        found[key] = resized(value, len(new), start) if of_classes else value
-    return found
+        found += [key] if of_classes else []
+    return tuple(found)
 
 
 def _has_classes(shape: torch.Size, whole: torch.Size) -> bool | None:

@@ -5,18 +5,21 @@ from typing import Any
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
-from anglos.call.kinds import by_role, describe
+from anglos.call.kinds import describe
 from anglos.call.loss import Loss, Options
+from anglos.engines import rowwise as _rowwise
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as _linear
 
 from .group import group_of
+from .looked_up import LookedUp
 from .of_rank import ClassSharded
+from .plan import of_classes
 from .proxies import ProxySharded
 
 _BY_ENGINE: dict[object, Any] = {
-    _prototypes: ClassSharded, _linear: ClassSharded, _pairs: ProxySharded}
+    _prototypes: ClassSharded, _linear: ClassSharded, _pairs: ProxySharded, _rowwise: LookedUp}
 
 
 def class_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | None = None, *,
@@ -56,7 +59,8 @@ def class_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
     TypeError, ValueError
         If the loss has no class prototypes. In a call: what the loss refuses; weights that are not placed so.
     """
-    made = _BY_ENGINE.get(loss.engine) if isinstance(loss, Loss) and "weights" in by_role(loss.kinds) else None
+    fits = isinstance(loss, Loss) and len(loss.arrays) == 3 and of_classes(loss.kinds[loss.arrays[1]])
+    made: Any = _BY_ENGINE.get(loss.engine) if fits else None
     if made is None:
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")

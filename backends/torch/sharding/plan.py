@@ -32,12 +32,11 @@ class ShardedPlan(Plan):
         assert isinstance(self.backend, Shards)
         return self.backend
 
-    def prepare(self, arrays: tuple[torch.Tensor, ...], *, residuals: tuple[torch.Tensor, ...] | None = None,
-                anew: bool = False, **others: Any) -> Any:
+    def of_all(self, arrays: tuple[torch.Tensor, ...], residuals: tuple[torch.Tensor, ...] | None = None
+               ) -> tuple[torch.Tensor, ...]:
         """With the rows of all; those that the forward pass gathered are among the residuals."""
-        kept = None if residuals is None or anew else iter(residuals)
-        every = tuple([self._of_all(name, array, kept) for name, array in zip(self.names, arrays, strict=True)])
-        return super().prepare(every, residuals=residuals, anew=anew, **others)
+        kept = None if residuals is None else iter(residuals)
+        return tuple([self._of_all(name, array, kept) for name, array in zip(self.names, arrays, strict=True)])
 
     def _of_all(self, name: str, array: torch.Tensor, kept: Any) -> torch.Tensor:
         if of_classes(self.loss.kinds[name]):

@@ -1,0 +1,130 @@
+"""A layer whose classes are shared by several ranks: what it gives is what one process gives of the whole batch."""
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+from ranks import on_ranks
+from samples import CLASSES, DIMENSION
+from test_head import tensor_options
+
+import anglos
+from anglos import Loss
+
+torch: Any = import_module("torch")
+mesh_module: Any = import_module("torch.distributed.device_mesh")
+Head: Any = import_module("anglos.backends.torch").Head
+
+pytestmark = pytest.mark.slow
+
+ROWS = 12
+"""Of the batch of all ranks: 1, 2, 3 or 4 have as many of them."""
+NOT_SHARED: set[str] = set()
+SHARED = [loss for loss in anglos.LOSSES.values() if loss.arrays[:1] == ("embeddings",) and loss.arrays[2:]
+          and loss.name not in NOT_SHARED]
+
+
+def mesh_of(ranks: int) -> Any:
+    return mesh_module.init_device_mesh("cpu", (ranks,))
+
+
+def world() -> int:
+    size: int = import_module("torch.distributed").get_world_size()
+    return size
+
+
+def head_of(loss: Loss[...], mesh: Any = None, classes: int = CLASSES, **options: Any) -> Any:
+    """Whole heads start as those do that are shared by any number of ranks."""
+    several = {"prototypes_per_class": 3} if loss.kinds[loss.arrays[1]].shape == "C K D" else {}
+    how = {"mesh": mesh, "seed": 3} if mesh is not None else {}
+    return Head(loss, classes, DIMENSION, dtype=torch.float64, **several, **how, **options)
+
+
+def options_of(loss: Loss[...]) -> dict[str, Any]:
+    """All that can be learnt, every state, and what there is of each class; no option that has one for each sample."""
+    per_class = {name: torch.linspace(0.5, 1.5, CLASSES, dtype=torch.float64) for name in loss.defaults
+                 if getattr(loss.kinds[name], "shapes", ()) == ("C",)}
+    options = {name: option for name, option in tensor_options(loss).items() if option.ndim == 0}
+    return {**options, **{name: option if loss.kinds[name].frozen else torch.nn.Parameter(option)
+                          for name, option in per_class.items()}}
+
+
+def batch(rank: int = 0, ranks: int = 1) -> tuple[Any, Any]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(ROWS, DIMENSION, dtype=torch.float64, generator=generator)
+    labels = torch.arange(ROWS) % CLASSES
+    own = slice(rank * ROWS // ranks, (rank + 1) * ROWS // ranks)
+    return x[own].clone().requires_grad_(), labels[own].clone()
+
+
+def whole(tensor: Any) -> Any:
+    return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
+
+
+def started(rank: int) -> dict[str, Any]:
+    mesh = mesh_of(world())
+    before = torch.get_rng_state()
+    head = Head(anglos.arcface, 9000, 3, mesh=mesh, seed=3)
+    empty = Head(anglos.arcface, 9000, 3, mesh=mesh, seed=3, device="meta").to_empty(device="cpu")
+    empty.reset_parameters()
+    assert torch.equal(torch.get_rng_state(), before)
+    return {"weight": head.gather(), "deferred": empty.gather(),
+            "other": Head(anglos.arcface, 9000, 3, mesh=mesh).gather(),
+            "half": Head(anglos.arcface, 9000, 3, mesh=mesh, seed=3, dtype=torch.float16).gather(),
+            "several": Head(anglos.soft_triple, 5, 4, prototypes_per_class=3, mesh=mesh).gather()}
+
+
+def test_classes_start_the_same_on_any_number_of_ranks() -> None:
+    """Each of its own, normal, of standard deviation 1/√D: within five standard errors of it."""
+    wanted, *others = (found for ranks in (1, 2, 3, 4) for found in on_ranks(started, ranks))
+    for found in others:
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    weight = wanted["weight"]
+    torch.testing.assert_close(wanted["deferred"], weight, rtol=0, atol=0)
+    torch.testing.assert_close(wanted["half"], weight.half(), rtol=0, atol=0)
+    both = torch.cat([weight, wanted["other"]])
+    assert len(both.unique(dim=0)) == len(both)
+    assert abs(weight.std().item() * 3**0.5 - 1.0) < 5.0 / (2.0 * weight.numel())**0.5
+    # No class follows from another, in its own block or the next: products of neighbours are 0 on average.
+    for apart in (1, 4096):
+        products = (weight[apart:] * weight[:-apart]).mean().item() * 3.0
+        assert abs(products) < 5.0 / weight.numel()**0.5
+
+
+def stepped(rank: int) -> dict[str, Any]:
+    """Of the sum of a batch's losses, whose gradient to the weights becomes a mean over ranks."""
+    found = {}
+    for loss in SHARED:
+        x, labels = batch(rank, world())
+        head = head_of(loss, mesh_of(world()), reduction="sum", **options_of(loss))
+        value = head(x, labels)
+        value.backward()
+        found[loss.name] = {"value": value.detach(), "x": x.grad, "logits": whole(head.logits(x)),
+                            "weight": head.gather(), "gradients": gradients_of(head, world())}
+    return found
+
+
+def gradients_of(head: Any, ranks: int = 1) -> dict[str, Any]:
+    return {name: None if one.grad is None else whole(one.grad) * ranks for name, one in head.named_parameters()}
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_a_step_is_that_of_one_process(ranks: int) -> None:
+    found = on_ranks(stepped, ranks)
+    for loss in SHARED:
+        (x, labels), of_ranks = batch(), [one[loss.name] for one in found]
+        head = head_of(loss, reduction="sum", **options_of(loss))
+        head.load_state_dict({**head.state_dict(), "weight": of_ranks[0]["weight"]})
+        value = head(x, labels)
+        value.backward()
+        # A loss with a term for every proxy, and none for a sample, is that of the whole batch on every rank.
+        times = 1 if loss.engine.SAMPLES_ARE_INDEPENDENT else ranks
+        for one in of_ranks:
+            close(loss, one["gradients"], gradients_of(head, times))
+            close(loss, one["logits"], head.logits(x).detach())
+        close(loss, sum(one["value"] for one in of_ranks), value.detach() * times)
+        close(loss, torch.cat([one["x"] for one in of_ranks]), x.grad * times)
+
+
+def close(what: Any, found: Any, wanted: Any) -> None:
+    torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-12, msg=lambda text: f"{what}: {text}")
