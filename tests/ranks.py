@@ -31,8 +31,10 @@ mp: Any = import_module("torch.multiprocessing").get_context("spawn")
 GRACE = 3.0
 """Seconds that the others have once a rank has failed, before they are killed."""
 
-BACKENDS = ["gloo", pytest.param("cpu:gloo,cuda:nccl", marks=[
-    pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL takes two CUDA devices")])]
+NCCL = "cpu:gloo,cuda:nccl"
+"""A backend for tests that are marked so."""
+
+TWO_DEVICES = [pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL takes two CUDA devices")]
 
 
 class Failure(NamedTuple):
