@@ -17,6 +17,11 @@ def of_classes(kind: Any) -> bool:
     return any(shape.startswith("C") for shape in kind.shapes)
 
 
+def is_labels(kind: Any) -> bool:
+    """Whether arrays of this kind say which classes their rows are of."""
+    return getattr(kind, "role", None) == "labels"
+
+
 @dataclass(frozen=True)
 class ShardedPlan(Plan):
     """The rows of all ranks are gathered before the engine sees them; a rank gets its own of what it finds."""
@@ -47,7 +52,7 @@ class ShardedPlan(Plan):
             rows: torch.Tensor = next(kept)
             return rows
         rows = self.shards.rows_of_all(array)
-        return self.labels_here(rows) if self.loss.kinds[name].role == "labels" else rows
+        return self.labels_here(rows) if is_labels(self.loss.kinds[name]) else rows
 
     def labels_here(self, labels: torch.Tensor) -> torch.Tensor:
         """Counted from the first class here."""
@@ -61,7 +66,7 @@ class ShardedPlan(Plan):
 
     def of_own_labels(self, array: torch.Tensor, arrays: Sequence[torch.Tensor]) -> torch.Tensor:
         """What an array of a rank's classes has for the label of each of its own rows, on whatever rank that is."""
-        (own,) = (one for name, one in zip(self.names, arrays, strict=True) if self.loss.kinds[name].role == "labels")
+        (own,) = (one for name, one in zip(self.names, arrays, strict=True) if is_labels(self.loss.kinds[name]))
         shards = self.shards
         found = shards.of_label(shards.filled(array), shards.rows_of_all(own) - shards.share.first)
         return shards.own_rows(shards.total(found))
