@@ -19,6 +19,7 @@ from anglos import Loss
 
 torch: Any = import_module("torch")
 Head: Any = import_module("anglos.backends.torch").Head
+Tensors: Any = import_module("anglos.backends.torch._tensors").Tensors
 
 STATES: dict[str, dict[str, float]] = {
     "adaface": {"norm_mean": 2.0, "norm_std": 1.0}, "adacos": {"scale": 6.0}, "curricularface": {"t": 0.3},
@@ -461,6 +462,38 @@ def test_logits_of_the_others() -> None:
     before = head.logits(embeddings[:2])
     head.options["margin"] = torch.full((BATCH,), 0.4)
     torch.testing.assert_close(head.logits(embeddings[:2]), before, rtol=0, atol=0)
+
+
+def test_nearest_is_of_the_largest_logits(layer: Loss[...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In falling order, whatever the tiles."""
+    embeddings, _ = batch()
+    head = head_of(layer, 7)
+    scores, order = head.logits(embeddings).detach().sort(dim=1, descending=True, stable=True)
+    for width in (None, 1, 3):
+        if width is not None:
+            monkeypatch.setattr(Tensors, "class_tile_width", lambda *_, width=width: width)
+        for k in (1, 2, 7):
+            values, classes = head.nearest(embeddings, k)
+            torch.testing.assert_close(values, scores[:, :k], rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(classes, order[:, :k])
+            assert not values.requires_grad
+    for k in (0, 8, True, 1.5):
+        with pytest.raises(ValueError, match=rf"^Head: k was {k}; wanted an integer from 1 to 7, which is all classes$"):
+            head.nearest(embeddings, k)
+    torch.testing.assert_close(head.gather(), head.weight.detach(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8])
+def test_nearest_of_equals_is_the_first(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole numbers are equal in every tile."""
+    monkeypatch.setattr(Tensors, "class_tile_width", lambda *_: width)
+    head = Head(anglos.linear_cross_entropy, 8, 1)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[1.0], [2], [1], [2], [3], [1], [2], [1]]))
+    for k in range(1, 9):
+        values, classes = head.nearest(torch.tensor([[1.0], [-1.0]]), k)
+        assert values.tolist() == [[3, 2, 2, 2, 1, 1, 1, 1][:k], [-1, -1, -1, -1, -2, -2, -2, -3][:k]]
+        assert classes.tolist() == [[4, 1, 3, 6, 0, 2, 5, 7][:k], [0, 2, 5, 7, 1, 3, 6, 4][:k]]
 
 
 def test_resize_classes_keeps_rows(layer: Loss[...]) -> None:

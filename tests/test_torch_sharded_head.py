@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ranks import on_ranks
 from samples import CLASSES, DIMENSION
-from test_head import tensor_options
+from test_head import Tensors, tensor_options
 
 import anglos
 from anglos import Loss
@@ -128,3 +128,40 @@ def test_a_step_is_that_of_one_process(ranks: int) -> None:
 
 def close(what: Any, found: Any, wanted: Any) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-12, msg=lambda text: f"{what}: {text}")
+
+
+def tied(head: Any) -> Any:
+    """With several classes alike, among them the nearest of some samples."""
+    head.load_state_dict({"weight": torch.ones(CLASSES, DIMENSION, dtype=torch.float64).cumsum(1) * torch.tensor(
+        [1.0, 2.0, 1.0, 2.0, 1.0])[:, None]})
+    return head
+
+
+def found_nearest(rank: int, width: int | None) -> list[Any]:
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        if width is not None:
+            patch.setattr(Tensors, "class_tile_width", lambda *_: width)
+        for loss in SHARED:
+            head = head_of(loss, mesh_of(world()), **options_of(loss))
+            x, _ = batch(rank, world())
+            found.append((head.gather(), [head.nearest(x, k) for k in (1, 2, CLASSES)]))
+        head, x = tied(head_of(anglos.linear_cross_entropy, mesh_of(world()))), x.round()
+        found.append((head.gather(), [head.nearest(x, k) for k in (1, 2, CLASSES)]))
+    return found
+
+
+@pytest.mark.parametrize(("ranks", "width"), [(1, 2), (2, None), (2, 1), (4, 2)])
+def test_nearest_classes_are_those_of_one_process(ranks: int, width: int | None) -> None:
+    found = on_ranks(found_nearest, ranks, width)
+    heads = [head_of(loss, **options_of(loss)) for loss in SHARED]
+    for place, head in enumerate([*heads, tied(head_of(anglos.linear_cross_entropy))]):
+        head.load_state_dict({**head.state_dict(), "weight": found[0][place][0]})
+        x, _ = batch()
+        logits = head.logits(x if place < len(heads) else x.round()).detach()
+        wanted, order = logits.sort(dim=1, descending=True, stable=True)
+        for which, k in enumerate((1, 2, CLASSES)):
+            values, classes = (torch.cat([one[place][1][which][part] for one in found]) for part in (0, 1))
+            close(head, values, wanted[:, :k])
+            close(head, classes, order[:, :k])
+            assert not values.requires_grad
