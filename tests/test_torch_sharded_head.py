@@ -1,10 +1,11 @@
 """A layer whose classes are shared by several ranks: what it gives is what one process gives of the whole batch."""
 
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import pytest
-from ranks import on_ranks
+from ranks import on_ranks, tried
 from samples import CLASSES, DIMENSION
 from test_head import Tensors, tensor_options
 
@@ -165,3 +166,99 @@ def test_nearest_classes_are_those_of_one_process(ranks: int, width: int | None)
             close(head, values, wanted[:, :k])
             close(head, classes, order[:, :k])
             assert not values.requires_grad
+
+
+COUNTS = (11, 3, 1, 6)
+
+
+def step(head: Any, optimizer: Any, rank: int, ranks: int) -> None:
+    x, labels = batch(rank, ranks)
+    optimizer.zero_grad()
+    (head(x, labels % head.num_classes) * ranks).backward()  # whose mean over ranks is the sum
+    optimizer.step()
+
+
+def trained(head: Any, optimizer: Any, rank: int = 0, ranks: int = 1, starts: list[Any] | None = None
+            ) -> list[dict[str, Any]]:
+    """The parameters, what the optimizer keeps of them, and buffers: after some steps with other numbers of classes."""
+    found = []
+    for place, count in enumerate((head.num_classes, *COUNTS)):
+        if count != head.num_classes:
+            head.resize_classes(count, optimizer)
+        if starts is not None:  # a head that is whole draws new classes in its own way
+            with torch.no_grad():
+                head.weight.copy_(starts[place]["start"])
+        start = whole(head.weight)
+        step(head, optimizer, rank, ranks)
+        state = {name: {key: whole(value) for key, value in optimizer.state[one].items()}
+                 for name, one in head.named_parameters()}
+        buffers = {name: whole(one) for name, one in head.named_buffers()}
+        found.append({"start": start, "weight": whole(head.weight), "state": state, "buffers": buffers})
+    return found
+
+
+def optimizers() -> list[Any]:
+    return [partial(torch.optim.AdamW, lr=0.01, foreach=True), partial(torch.optim.SGD, lr=0.01, momentum=0.9),
+            partial(torch.optim.Adagrad, lr=0.01, initial_accumulator_value=0.25), partial(torch.optim.ASGD, lr=0.01)]
+
+
+def head_to_resize(mesh: Any = None) -> Any:
+    options = {name: option for name, option in options_of(anglos.linear_cross_entropy).items()
+               if name in ("bias", "class_weight")}
+    return head_of(anglos.linear_cross_entropy, mesh, reduction="sum", **options)
+
+
+def resized(rank: int) -> list[Any]:
+    found = []
+    for make in optimizers():
+        head = head_to_resize(mesh_of(world()))
+        found.append(trained(head, make(head.parameters()), rank, world()))
+    fresh = Head(anglos.linear_cross_entropy, 11, DIMENSION, dtype=torch.float64, mesh=mesh_of(world()), seed=3)
+    return [*found, fresh.gather()]
+
+
+@pytest.mark.parametrize("ranks", [1, 3, 4])
+def test_classes_and_states_move_to_their_ranks(ranks: int) -> None:
+    """To more and to fewer; new classes start as those of a head that had as many from the start."""
+    *found, fresh = on_ranks(resized, ranks)[0]
+    for make, of_ranks in zip(optimizers(), found, strict=True):
+        torch.testing.assert_close(of_ranks[1]["start"][CLASSES:], fresh[CLASSES:], rtol=0, atol=0)
+        head = head_to_resize()
+        close(make, of_ranks, trained(head, make(head.parameters()), starts=of_ranks))
+
+
+def refused_resizes(rank: int) -> list[Any]:
+    mesh, found = mesh_of(world()), []
+    for which in range(4):
+        head = head_of(anglos.arcface, mesh)
+        optimizer = torch.optim.AdamW(head.parameters())
+        step(head, optimizer, rank, world())
+        before, weight, count = head.gather(), head.weight, 7
+        if which == 0:
+            count += rank
+        elif which == 1 and rank == 1:
+            optimizer = torch.optim.AdamW(torch.nn.Linear(2, 2).parameters())
+        elif which == 2 and rank == 1:
+            optimizer = None
+        elif which == 3 and rank == 1:
+            count = 0
+        found.append(tried(partial(head.resize_classes, count, optimizer)))
+        assert head.weight is weight and head.num_classes == CLASSES
+        assert torch.equal(head.gather(), before)
+    return found
+
+
+def test_another_number_of_classes_is_refused_on_all_ranks() -> None:
+    found = on_ranks(refused_resizes, 2)
+    for rank, (count, other, none, small) in enumerate(found):
+        assert count[:2] == ("ValueError", "Head: num_classes was 7 on rank 0 and 8 on rank 1; wanted the same on all "
+                             "ranks")
+        assert none.kind == "ValueError" and none.message.startswith("Head: what the optimizer keeps was ")
+        if rank == 1:
+            assert other[:2] == ("ValueError", "Head: optimizer was a torch.optim.adamw.AdamW without weight; wanted "
+                                 "the one that trains it")
+            assert small[:2] == ("ValueError", "Head: num_classes was 0; wanted an integer of at least 1")
+        else:
+            assert other[:2] == small[:2] == (
+                "RuntimeError", "Head: rank 1 refused its arguments (its own error says why)")
+        assert max(one.seconds for one in found[rank]) < 1.0
