@@ -2,6 +2,7 @@
 
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import anglos
 from anglos import Loss
 
 torch: Any = import_module("torch")
+dcp: Any = import_module("torch.distributed.checkpoint")
 mesh_module: Any = import_module("torch.distributed.device_mesh")
 Head: Any = import_module("anglos.backends.torch").Head
 
@@ -262,3 +264,129 @@ def test_another_number_of_classes_is_refused_on_all_ranks() -> None:
             assert other[:2] == small[:2] == (
                 "RuntimeError", "Head: rank 1 refused its arguments (its own error says why)")
         assert max(one.seconds for one in found[rank]) < 1.0
+
+
+class Model(torch.nn.Module):  # type: ignore[misc]
+    """A network that every rank has whole, and a head."""
+
+    def __init__(self, head: Any) -> None:
+        super().__init__()
+        torch.manual_seed(7)
+        self.backbone = torch.nn.Linear(DIMENSION, DIMENSION, dtype=torch.float64)
+        if import_module("torch.distributed").is_initialized():
+            self.backbone = torch.nn.parallel.DistributedDataParallel(self.backbone)
+        self.head = head
+
+    def forward(self, x: Any, labels: Any) -> Any:
+        return self.head(self.backbone(x), labels)
+
+
+SAVED = ("linear_cross_entropy", "arcface", "curricularface", "soft_triple", "center")
+
+
+def model_of(name: str, mesh: Any = None, **how: Any) -> tuple[Any, Any]:
+    loss = anglos.LOSSES[name]
+    # The mean over samples weighted by their classes is of own samples.
+    options = {name: option for name, option in options_of(loss).items() if name != "class_weight"}
+    model = Model(head_of(loss, mesh, **options, **how))
+    return model, torch.optim.AdamW(model.parameters(), lr=0.01)
+
+
+def train(model: Any, optimizer: Any, rank: int, ranks: int, steps: int) -> dict[str, Any]:
+    x, labels = batch(rank, ranks)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(x.detach(), labels).backward()
+        optimizer.step()
+    return {name.replace(".module", ""): whole(one) for name, one in model.state_dict().items()}
+
+
+def checkpoint(model: Any, optimizer: Any) -> dict[str, Any]:
+    found: Any = import_module("torch.distributed.checkpoint.state_dict").get_state_dict(model, optimizer)
+    return dict(zip(("model", "optimizer"), found, strict=True))
+
+
+def saved(rank: int, folder: str) -> list[Any]:
+    found = []
+    for name in SAVED:
+        model, optimizer = model_of(name, mesh_of(world()))
+        train(model, optimizer, rank, world(), 2)
+        dcp.save(checkpoint(model, optimizer), checkpoint_id=f"{folder}/{name}")
+        found.append(train(model, optimizer, rank, world(), 1))
+    return found
+
+
+def resumed(rank: int, folder: str, sharded: bool = True) -> list[Any]:
+    found = []
+    for name in SAVED:
+        model, optimizer = model_of(name, mesh_of(world()) if sharded else None)
+        state = checkpoint(model, optimizer)
+        dcp.load(state, checkpoint_id=f"{folder}/{name}")
+        import_module("torch.distributed.checkpoint.state_dict").set_state_dict(
+            model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+        found.append(train(model, optimizer, rank, world() if sharded else 1, 1))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed.checkpoint, in one process
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_training_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None:
+    """And with none: a head that is whole loads what a sharded one saved."""
+    wanted = on_ranks(saved, 2, str(tmp_path))[0]
+    for ranks in (1, 3, 4):
+        for found in on_ranks(resumed, ranks, str(tmp_path)):
+            close(ranks, found, wanted)
+    close("whole", resumed(0, str(tmp_path), sharded=False), wanted)
+
+
+def loaded(rank: int, states: dict[str, Any]) -> dict[str, Any]:
+    module, found = import_module("torch.distributed.checkpoint.state_dict"), {}
+    for name, state in states.items():
+        for assign in (False, True):
+            loss = anglos.LOSSES[name]
+            head = head_of(loss, mesh_of(world()), **options_of(loss))
+            for one in head.state_dict().values():
+                one.zero_()
+            head.load_state_dict(state, assign=assign)
+            assert {name: one.shape for name, one in head.state_dict().items()} == {
+                name: one.shape for name, one in state.items()}
+            found[name, assign] = module.get_model_state_dict(
+                head, options=module.StateDictOptions(full_state_dict=True))
+    return found
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_state_dict_of_a_whole_head_and_back(ranks: int) -> None:
+    states = {loss.name: head_of(loss, **options_of(loss)).state_dict() for loss in SHARED}
+    for (name, _), found in on_ranks(loaded, ranks, states)[0].items():
+        torch.testing.assert_close(dict(found), dict(states[name]), rtol=0, atol=0)
+
+
+def load_parts(rank: int, folder: str, parts: int, classes: int) -> Any:
+    files = [torch.load(f"{folder}/checkpoint_gpu_{part}.pt", mmap=True)["state_dict_softmax_fc"]["weight"]
+             for part in range(parts)]
+    head = head_of(anglos.arcface, mesh_of(world()), classes)
+    head.load_state_dict({"weight": files})
+    return head.gather()
+
+
+def test_files_of_the_ranks_of_insightface(tmp_path: Path) -> None:
+    """As train_v2.py saves them, and PartialFC_V2 cuts the classes: C // P, and one more for the first ranks."""
+    classes, parts = 11, 3
+    weight = torch.randn(classes, DIMENSION, dtype=torch.float64)
+    for part in range(parts):
+        rows = classes // parts + (part < classes % parts)
+        first = classes // parts * part + min(part, classes % parts)
+        backbone = torch.nn.Linear(2, 2)
+        layer = torch.nn.ParameterDict({"weight": torch.nn.Parameter(weight[first:first + rows])})
+        optimizer = torch.optim.SGD([*backbone.parameters(), *layer.parameters()], lr=0.1, momentum=0.9)
+        scheduler = torch.optim.lr_scheduler.PolynomialLR(optimizer)
+        torch.save({"epoch": 1, "global_step": 2, "state_dict_backbone": backbone.state_dict(),
+                    "state_dict_softmax_fc": layer.state_dict(), "state_optimizer": optimizer.state_dict(),
+                    "state_lr_scheduler": scheduler.state_dict()}, tmp_path / f"checkpoint_gpu_{part}.pt")
+    for ranks in (1, 2, 4):
+        for found in on_ranks(load_parts, ranks, str(tmp_path), parts, classes):
+            torch.testing.assert_close(found, weight, rtol=0, atol=0)
+    head = head_of(anglos.arcface, classes=classes)
+    head.load_state_dict({"weight": list(weight.split([4, 4, 3]))})
+    torch.testing.assert_close(head.weight.detach(), weight, rtol=0, atol=0)
