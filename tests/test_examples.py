@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+STARTED_BY = {"train_sharded.py": ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")}
 
 
 def numbers(line: str) -> list[float]:
     return [float(word) for word in line.split() if word[:1].isdigit()]
+
+
+def learnt(line: str) -> bool:
+    """Which of 4,000 classes it is."""
+    return numbers(line)[0] > 0.4
 
 
 # What a script needs, and whether its last line shows that it has learnt something.
@@ -24,20 +30,28 @@ SCRIPTS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "optax_digits.py": ("equinox", lambda line: numbers(line)[0] > 0.85),
     "sentence_transformers_topics.py": (
         "sentence_transformers", lambda line: numbers(line)[1] > numbers(line)[0] + 0.1),  # before, after
+    "train_sharded.py": ("torch", learnt),
+    "train_sharded_jax.py": ("orbax", learnt),
 }
 
 
+def test_plan_stands_on_its_page() -> None:
+    planned = subprocess.run([sys.executable, str(EXAMPLES / "plan_devices.py")], capture_output=True, text=True,
+                             check=True)
+    assert planned.stdout in (EXAMPLES.parent / "more_classes_than_fit.md").read_text()
+
+
 def test_every_example_has_its_line() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(SCRIPTS)
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*SCRIPTS, "plan_devices.py"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_example_learns(script: str) -> None:
+def test_example_learns(script: str, tmp_path: Path) -> None:
     needed, shown = SCRIPTS[script]
     if find_spec(needed) is None:
         pytest.skip(f"{needed} is not installed")
-    done = subprocess.run([sys.executable, str(EXAMPLES / script)], capture_output=True, text=True, check=False,
-                          env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    done = subprocess.run([sys.executable, *STARTED_BY.get(script, ()), str(EXAMPLES / script)], capture_output=True,
+                          text=True, check=False, cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     assert done.returncode == 0, done.stderr
     assert shown(done.stdout.splitlines()[-1]), done.stdout

@@ -1,0 +1,88 @@
+"""A training that is killed, and resumed with another number of processes, has the losses of one that was not."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+STEPS, SAVED_EVERY = 150, 50
+# Float64, in which the order of a sum's terms shows in the ninth digit after so many steps of AdamW.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "JAX_ENABLE_X64": "1"}
+
+
+def torchrun(count: int) -> list[list[str]]:
+    return [["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count),
+             str(EXAMPLES / "train_sharded.py"), "--dtype", "float64"]]
+
+
+def jax_processes(count: int) -> list[list[str]]:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    return [[str(EXAMPLES / "train_sharded_jax.py"), "--processes", str(count), "--process", str(process),
+             "--address", address, "--devices", "1"] for process in range(count)]
+
+
+@contextmanager
+def started(commands: list[list[str]], folder: Path) -> Iterator[list[Any]]:
+    """The first tells what happens; errors of all are in a file, which cannot fill up as a pipe can."""
+    with (folder / "errors").open("a") as errors:
+        running = [subprocess.Popen([sys.executable, *command, "--steps", str(STEPS)], cwd=folder, env=ENVIRONMENT,
+                                    stderr=errors, stdout=errors if place else subprocess.PIPE, text=True)
+                   for place, command in enumerate(commands)]
+        try:
+            yield running
+        finally:
+            for one in running:
+                one.kill()
+                one.wait()
+
+
+def finished(commands: list[list[str]], folder: Path) -> tuple[dict[int, float], str]:
+    """The loss of every step, and the last line."""
+    folder.mkdir(exist_ok=True)
+    with started(commands, folder) as running:
+        output, _ = running[0].communicate(timeout=300)
+        assert [one.wait(60) for one in running] == [0] * len(running), (folder / "errors").read_text()
+    losses = re.findall(r"^step (\d+) loss (\S+)$", output, re.M)
+    return {int(step): float(loss) for step, loss in losses}, output.splitlines()[-1]
+
+
+def kill_one(commands: list[list[str]], folder: Path, step: int) -> None:
+    """The last process, once the first has said that it did this step; all others must end with an error."""
+    folder.mkdir(exist_ok=True)
+    with started(commands, folder) as running:
+        for line in running[0].stdout:
+            if line.startswith(f"step {step} "):
+                break
+        else:
+            raise AssertionError((folder / "errors").read_text())
+        children = subprocess.run(["pgrep", "-P", str(running[-1].pid)], capture_output=True, text=True, check=False)
+        os.kill(int((children.stdout.split() or [running[-1].pid])[-1]), signal.SIGKILL)
+        assert f"step {STEPS - 1} " not in running[0].communicate(timeout=120)[0]
+        assert all(one.wait(120) for one in running)
+
+
+@pytest.mark.parametrize(("commands", "counts"), [(torchrun, (2, 3, 1)), (jax_processes, (2, 1))])
+def test_killed_and_resumed(commands: Callable[[int], list[list[str]]], counts: tuple[int, ...], tmp_path: Path
+                            ) -> None:
+    *before, last = counts
+    wanted, wanted_end = finished(commands(counts[0]), tmp_path / "undisturbed")
+    assert list(wanted) == list(range(STEPS))
+    for times, count in enumerate(before, 1):
+        kill_one(commands(count), tmp_path / "killed", step=SAVED_EVERY * times + 20)
+    found, end = finished(commands(last), tmp_path / "killed")
+    assert list(found) == list(range(SAVED_EVERY * len(before), STEPS))
+    assert found == pytest.approx({step: wanted[step] for step in found}, abs=1.5e-6)  # as printed
+    assert end == wanted_end
