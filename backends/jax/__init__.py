@@ -1,11 +1,12 @@
-"""JAX: every loss is a custom_vjp; and losses over sharded classes."""
+"""JAX: every loss is a custom_vjp; and losses over sharded classes and batches."""
 
 import jax.numpy as jnp
 
 # Not by their full names, under which a type checker does not find them in this repository.
 from ._arrays import Jax
+from .sharding.batches import batch_sharded
 from .sharding.classes import class_sharded
 
-__all__ = ["Jax", "backend", "class_sharded"]
+__all__ = ["Jax", "backend", "batch_sharded", "class_sharded"]
 
 backend = Jax("jax", jnp)

@@ -14,7 +14,7 @@ from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as _linear
 
-from .meshes import Named, check_context, check_mesh, devices_along, found, named
+from .meshes import Named, check_mesh, devices_along, found, is_inside, named
 from .padding import padded
 from .shards import shards_of
 
@@ -99,7 +99,9 @@ class _ClassSharded(Loss[Options]):
         return padded(plan, classes)
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> _Call:
-        check_context(self.name, self.mesh, self.axes)
+        if is_inside(self.name, self.mesh, self.axes):
+            raise ValueError(f"{self.name}: it was called inside jax.shard_map over {', '.join(map(repr, self.axes))}, "
+                             "where arrays are parts; wanted whole arrays, outside of it")
         call = super()._prepare(arrays, options, wrt)
         return call._replace(plan=replace(call.plan, backend=shards_of(self.mesh, self.axes, call.plan.classes)))
 

@@ -21,16 +21,17 @@ def check_mesh(caller: str, mesh: Any, axis: Any) -> tuple[str, ...]:
     return axes
 
 
-def check_context(loss: str, mesh: Mesh, axes: tuple[str, ...]) -> None:
-    """Refuse a call inside `jax.shard_map` over one of the axes, and one where another mesh is set."""
+def is_inside(loss: str, mesh: Mesh, axes: tuple[str, ...]) -> bool:
+    """Whether this is a call inside `jax.shard_map` over the axes; refused over some of them, or on another mesh."""
     context = jax.sharding.get_abstract_mesh()
-    inside = [name for name in axes if name in context.manual_axes]
-    if inside:
-        raise ValueError(f"{loss}: it was called inside jax.shard_map over {inside[0]!r}, where arrays are parts; "
-                         "wanted whole arrays, outside of it")
     if not context.empty and any(context.shape.get(name) != mesh.shape[name] for name in axes):
         raise ValueError(f"{loss}: the mesh that is set was {dict(context.shape)}; wanted that of the loss, "
                          f"{dict(mesh.shape)}")
+    inside = [name for name in axes if name in context.manual_axes]
+    if inside and len(inside) < len(axes):
+        raise ValueError(f"{loss}: it was called inside jax.shard_map over {', '.join(map(repr, inside))}; wanted it "
+                         f"over all of {', '.join(map(repr, axes))}, or none")
+    return bool(inside)
 
 
 def devices_along(mesh: Mesh, axes: tuple[str, ...]) -> int:

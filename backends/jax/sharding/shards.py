@@ -85,5 +85,4 @@ class Shards(Spread):
 
 
 # One for all calls: another would be traced anew.
-spread_over = functools.cache(Spread)
 shards_of = functools.cache(Shards)

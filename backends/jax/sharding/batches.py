@@ -1,0 +1,120 @@
+"""Losses over pairs whose batch is spread over devices: every device compares its own rows with all columns."""
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from anglos.call.kinds import describe, has_gradient
+from anglos.call.loss import Loss, Options, _Call
+from anglos.call.pairs_of_all import against_all_columns, check_columns
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.prototypes import centroids as _centroids
+
+from .meshes import Named, check_mesh, devices_along, found, is_inside, named
+from .rows import own_rows, whole_rows
+
+
+def batch_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...]) -> Loss[Options]:
+    """The loss over pairs of a batch that is spread over the devices along an axis of the mesh, or several.
+
+    Of whole arrays, under jax.jit, it has the same value and derivatives as the loss. Every device compares its own
+    rows with all columns, a tile at a time: it holds the columns, and tiles of rows × columns of its own. The loss
+    itself gives the same numbers for arrays that are sharded so, but there all devices work on one tile after the
+    other, with collectives for each. On a mesh with explicit axes `plain` and `value_and_grad` must stand inside
+    `jax.sharding.auto_axes`.
+
+    Inside `jax.shard_map` over the axis it takes the rows of this device, as many as every other's, and gives the loss
+    of these against the columns of all, in the order of the devices; `reduction`, `sample_weight` and the mean's
+    divisor are of its own rows. Derivatives are those of the sum of all devices' losses: with `jax.lax.pmean` around
+    it, of the mean. Columns are those of all devices in whatever form they come: as the rows themselves, `keys`,
+    `negatives`, or `reference_embeddings` with their labels. What says something of pairs (`excluded_pairs`,
+    `false_negatives`, `labels` that are weights) has the shape (own rows, all columns). The weights of `proxy_anchor`
+    are whole on every device, and its loss, of all samples, is the same on all.
+
+    A loss so made can be pickled: its mesh as the platform and the numbers of its devices, which must be there where
+    it is loaded.
+
+    Parameters
+    ----------
+    loss : Loss
+        A loss that compares samples with each other.
+    mesh : jax.sharding.Mesh
+        The devices.
+    axis : str or tuple of str
+        The axis of the mesh along which the batch is spread, or several.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a loss whose samples are independent, and an axis that the mesh does not have; of the loss, for a call
+        inside `jax.shard_map` over some of several axes, or with another mesh set.
+
+    Examples
+    --------
+    >>> import anglos, jax, jax.numpy as jnp
+    >>> from jax.sharding import NamedSharding, PartitionSpec as P
+    >>> mesh = jax.make_mesh((1,), ("batch",))
+    >>> supcon = batch_sharded(anglos.supcon, mesh, "batch")
+    >>> batch = jnp.eye(4), jnp.asarray([0, 0, 1, 1])
+    >>> embeddings, labels = jax.device_put(batch, NamedSharding(mesh, P("batch")))
+    >>> whole = jax.jit(supcon)(embeddings, labels)
+    >>> mean = jax.shard_map(lambda *own: jax.lax.pmean(supcon(*own), "batch"), mesh=mesh,
+    ...                      in_specs=P("batch"), out_specs=P())
+    >>> bool(whole == jax.jit(mean)(embeddings, labels))
+    True
+    """
+    if not isinstance(loss, Loss) or loss.engine not in (_pairs, _centroids):
+        what = loss.name if isinstance(loss, Loss) else describe(loss)
+        raise TypeError(f"batch_sharded: loss was {what}; wanted a loss that compares samples of a batch with each "
+                        "other, such as anglos.info_nce: others are of own rows as they are")
+    made: Loss[Options] = _batch_sharded(loss, mesh, check_mesh("batch_sharded", mesh, axis))
+    return made
+
+
+class _BatchSharded(Loss[Options]):
+    def __init__(self, loss: Loss[Options], mesh: Mesh, axes: tuple[str, ...]) -> None:
+        self.__dict__.update(loss.__dict__)
+        self.whole, self.mesh, self.axes = loss, mesh, axes
+        self.kinds = {name: against_all_columns(kind) for name, kind in loss.kinds.items()}
+
+    def __repr__(self) -> str:
+        return f"<loss {self.dotted_name}, batch_sharded over {', '.join(self.axes)}>"
+
+    def __reduce__(self) -> Any:
+        return _again, (self.whole, named(self.mesh), self.axes)
+
+    def value_and_grad(self, *arrays: Any, wrt: Any = None, **options: Any) -> Any:
+        value, gradients = super().value_and_grad(*arrays, wrt=wrt, **options)
+        if not is_inside(self.name, self.mesh, self.axes):
+            return value, gradients
+        names = wrt or [name for name in self.arrays if has_gradient(self.kinds[name])]
+        return value, tuple([self._summed(name, one) for name, one in zip(names, gradients, strict=True)])
+
+    def _summed(self, name: str, gradient: jax.Array) -> jax.Array:
+        """Over the devices, of what is the same on all: options, and the weights of proxies."""
+        if gradient.ndim and getattr(self.kinds[name], "role", None) != "weights":
+            return gradient
+        total: jax.Array = jax.lax.psum(gradient, self.axes)  # type: ignore[no-untyped-call]
+        return total
+
+    def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> _Call:
+        inside = is_inside(self.name, self.mesh, self.axes)
+        call = super()._prepare(arrays, options, wrt)
+        devices = devices_along(self.mesh, self.axes)
+        check_columns(call, devices if inside else 1)
+        backend = own_rows(self.axes, devices) if inside else whole_rows(self.mesh, self.axes)
+        return call._replace(plan=replace(call.plan, backend=backend))
+
+
+@functools.cache
+def _batch_sharded(loss: Any, mesh: Mesh, axes: tuple[str, ...]) -> Any:
+    """One for all calls: another would be traced anew."""
+    return _BatchSharded(loss, mesh, axes)
+
+
+def _again(loss: Any, mesh: Named, axes: tuple[str, ...]) -> Any:
+    """What was pickled."""
+    return _batch_sharded(loss, found("batch_sharded", mesh), axes)
