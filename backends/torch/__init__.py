@@ -7,9 +7,9 @@ from ._backend import PyTorch, backend
 from ._head import Head
 
 if TYPE_CHECKING:
-    from .sharding import class_sharded
+    from .sharding import batch_sharded, class_sharded
 
-__all__ = ["Head", "PyTorch", "backend", "class_sharded"]
+__all__ = ["Head", "PyTorch", "backend", "batch_sharded", "class_sharded"]
 
 
 def __getattr__(name: str) -> Any:

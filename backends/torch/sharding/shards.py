@@ -1,7 +1,7 @@
 """PyTorch's backend where a rank has some of the classes, and all samples."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -75,8 +75,8 @@ class Shards(PyTorch):
         return state if isinstance(state, dict) else combined(self.group, monoid, state), outputs
 
 
-def combined(group: Group, monoid: Monoid, state: Any) -> Any:
-    """The states of all ranks as one, bitwise the same on each.
+def combined(group: Group, monoid: Monoid, state: Any, ranks: Iterable[int] | None = None) -> Any:
+    """The states of all ranks, or of some, as one, bitwise the same on each rank.
 
     Every rank combines those of a part of the columns, in the order of the ranks; then the parts are gathered. So a
     rank sends twice its state, however many ranks there are.
@@ -84,7 +84,7 @@ def combined(group: Group, monoid: Monoid, state: Any) -> Any:
     if group.size == 1:
         return state
     parts = [group.exchange(_cut(one, group.size)) for one in _packed(state)]
-    of_ranks = (_unpacked(state, [part[rank] for part in parts]) for rank in range(group.size))
+    of_ranks = (_unpacked(state, [part[rank] for part in parts]) for rank in ranks or range(group.size))
     mine = functools.reduce(functools.partial(monoid.combine, xp), of_ranks)
     whole = [group.gather(one[None]).movedim(0, 1).flatten(1) for one in _packed(mine)]
     samples = _arrays(state)[0].shape[-1]

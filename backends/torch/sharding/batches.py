@@ -1,0 +1,135 @@
+"""Losses over pairs whose batch is shared by the ranks of a process group: own rows against the columns of all."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
+
+from anglos.call.kinds import ArrayOf, by_role, describe, refuse
+from anglos.call.loss import Loss, Options, _Call
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.prototypes import centroids as _centroids
+
+from .columns import Columns
+from .group import Group, group_of
+from .of_ranks import OfRanks
+
+
+def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | None = None, *, check: bool = True
+                  ) -> Loss[Options]:
+    """The loss over pairs of a batch that is shared by the ranks of a process group.
+
+    Every rank gives its own rows of the batch, and gets the loss of its own rows against the columns of all ranks, in
+    the order of the ranks; `reduction`, `sample_weight` and the mean's divisor are of its own rows. All ranks' rows
+    together are what one process gives for the whole batch. The gradient of a rank's rows is that of the sum of all
+    ranks' losses, as rows and as columns; that of learnt options is the mean over ranks. So the mean of the ranks'
+    gradients, which DistributedDataParallel and `fully_shard` take, is that of the mean of their losses, and no factor
+    is needed anywhere. Of b rows a rank holds tiles of b × T similarities, and the N × D columns of all.
+
+    Parameters
+    ----------
+    loss
+        Over the pairs of a batch, such as `anglos.info_nce`, `anglos.clip`, `anglos.supcon` and `anglos.triplet`; with
+        class means, `anglos.batch_coco`; or `anglos.proxy_anchor`, whose weights are the same on all ranks, and whose
+        loss, of all samples of all ranks, is so too.
+    mesh
+        Of one axis, or a process group; None: all ranks.
+    check
+        Whether before every call the ranks tell each other what they are about to do, by a few numbers on the
+        processor: how many rows each has, which may be any number, and none; and whether one refuses its arguments,
+        which is then an error on all of them, and not a hang. Without it, and under torch.compile, every rank must
+        have as many rows as every other.
+
+    Returns
+    -------
+    Loss
+        It takes what the loss takes, has its `plain` and `value_and_grad`, and can be differentiated to any order.
+        Columns are those of all ranks in whatever form they come: as the rows themselves, `keys`, `negatives`, or
+        `reference_embeddings` with their labels. Options that say something of pairs, `excluded_pairs`,
+        `false_negatives`, and `labels` that are weights, have the shape (own rows, all columns).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the loss compares no samples with each other: that of own rows is then the loss itself. In a call: what the
+        loss refuses; on all ranks, if an option has not as many columns as all ranks have.
+
+    Notes
+    -----
+    Where every rank has the same columns already, as from a queue of past keys that all keep alike, they would be
+    compared with P times: there the loss itself, of own rows, is what is wanted.
+    """
+    if not isinstance(loss, Loss) or loss.engine not in (_pairs, _centroids):
+        what = loss.name if isinstance(loss, Loss) else describe(loss)
+        raise TypeError(f"batch_sharded: loss was {what}; wanted a loss that compares samples of a batch with each "
+                        "other, such as anglos.info_nce: others are of own rows as they are")
+    return BatchSharded(loss, group_of("batch_sharded", mesh), check)
+
+
+class BatchSharded(OfRanks[Options]):
+    """A loss of a rank's own rows."""
+
+    maker = "batch_sharded"
+
+    def __init__(self, loss: Loss[Options], group: Group, check: bool) -> None:
+        super().__init__(loss, group, check)
+        self.kinds = {name: _against_all_columns(kind) for name, kind in loss.kinds.items()}
+
+    def is_shared(self, name: str, array: torch.Tensor) -> bool:
+        """Options, and the weights of proxies."""
+        return array.ndim == 0 or getattr(self.kinds[name], "role", None) == "weights"
+
+    def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any = ()) -> _Call:
+        if torch.compiler.is_compiling() or not self.check:
+            return self._of_rank(super()._prepare(arrays, options, wrt), None, None)
+        call, refusal, own = None, None, [0, 0]
+        try:
+            call = super()._prepare(arrays, options, wrt)
+            own = _numbers(call)
+        except Exception as error:
+            refusal = error
+        told = self.group.numbers([int(refusal is not None), *own])
+        if refusal is not None:
+            raise refusal
+        assert call is not None
+        _, rows, columns = zip(*told, strict=True)
+        self._check_columns(call, sum(columns))
+        return self._of_rank(call, rows, columns)
+
+    def _check_columns(self, call: _Call, number: int) -> None:
+        """What is said of pairs, of as many columns as all ranks have together."""
+        for name, role, array in zip(call.plan.names, call.plan.roles, call.arrays, strict=True):
+            of_pairs = array.dtype == torch.bool or (role == "labels" and array.is_floating_point())
+            if of_pairs and array.ndim == 2 and array.shape[1] != number:
+                refuse(self.name, name, ValueError, f"was of shape {tuple(array.shape)}",
+                       f"{(array.shape[0], number)}: own rows against the {number} columns of all ranks")
+
+    def _of_rank(self, call: _Call, rows: Any, columns: Any) -> _Call:
+        """The call of own rows, by a backend that knows those of others."""
+        backend, arrays = Columns(self.group, rows, columns), []
+        for name, array in zip(call.plan.names, call.arrays, strict=True):
+            if torch.is_grad_enabled() and array.requires_grad and self.is_shared(name, array):
+                array = self.group.averaged(array, summed=False)
+            arrays.append(array)
+        return call._replace(plan=replace(call.plan, backend=backend), arrays=tuple(arrays))
+
+
+def _against_all_columns(kind: Any) -> Any:
+    """The kind of an argument; of one that has a number for every pair of own rows and columns, with A for all."""
+    if not isinstance(kind, ArrayOf):
+        return kind
+    shape = "B A" if kind.shape in ("B B", "B M", "B N") else kind.shape
+    other, without = _against_all_columns(kind.other), kind.without
+    if without is not None:
+        without = without[0], _against_all_columns(without[1])
+    return replace(kind, shape=shape, other=other, without=without)
+
+
+def _numbers(call: _Call) -> list[int]:
+    """How many rows and columns this rank has."""
+    inputs = dict(zip(call.plan.roles, call.arrays, strict=True))
+    rows = inputs["queries" if "queries" in inputs else "embeddings"]
+    columns = next((inputs[role] for role in ("negatives", "reference_embeddings") if role in inputs), rows)
+    return [rows.shape[0], columns.shape[0]]
