@@ -43,7 +43,7 @@ def sides_of(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> Sides:
     if row.normalize or row.distance in OF_UNIT_VECTORS:
         sides = {role: Side(role, *unit_rows(backend, x)) for role, x in points.items()}
     else:
-        if row.distance is not None and row.length_penalty is None and 0 not in points[columns].shape:
+        if row.distance is not None and row.length_penalty is None:
             # Distances stay, and lengths, whose squares lose their digits, become small.
             middle = backend.stop_gradient(backend.column_mean(points[columns]))
             points = {role: x - middle for role, x in points.items()}

@@ -19,17 +19,18 @@ from .group import Group
 _beside: WeakKeyDictionary[dist.ProcessGroup, Group] = WeakKeyDictionary()
 
 
-def agree(loss: str, group: Group, refusal: Exception | None, said: Mapping[str, str], rows: int = 0) -> list[int]:
-    """How many rows each rank has, if no rank refused its arguments and all said the same; else an error on all.
+def agree(loss: str, group: Group, refusal: Exception | None, said: Mapping[str, str], *sizes: int
+          ) -> list[list[int]]:
+    """The sizes that each rank gave, if no rank refused its arguments and all said the same; else an error on all.
 
     Said: by words of a message, what must be the same on all ranks; anything, where the rank refused. Nothing is asked
-    while a graph is made, which is for other calls: then each rank is taken to have as many rows.
+    while a graph is made, which is for other calls: then each rank is taken to have the same.
     """
-    every = [[0, 0, rows]] * group.size
+    every = [[0, 0, *sizes]] * group.size
     if group.size > 1 and not graph_is_made():
         words = repr(sorted(said.items()))
         try:
-            every = _between_processors(group).numbers([int(refusal is not None), zlib.crc32(words.encode()), rows])
+            every = _between_processors(group).numbers([int(refusal is not None), zlib.crc32(words.encode()), *sizes])
         except RuntimeError as error:
             raise (refusal or RuntimeError(f"{loss}: not all ranks answered; wanted the same call on each, within the "
                                            "timeout of their process group")) from error
@@ -38,9 +39,9 @@ def agree(loss: str, group: Group, refusal: Exception | None, said: Mapping[str,
     for rank, (refused, *_) in enumerate(every):
         if refused:
             raise RuntimeError(f"{loss}: rank {rank} refused its arguments (its own error says why)")
-    if len({digest for _, digest, _ in every}) > 1:
+    if len({digest for _, digest, *_ in every}) > 1:
         raise ValueError(f"{loss}: {_difference(_between_processors(group), said)}; wanted the same on all ranks")
-    return [count for *_, count in every]
+    return [given for _, _, *given in every]
 
 
 def said_of(plan: Plan, arrays: Sequence[torch.Tensor]) -> dict[str, str]:

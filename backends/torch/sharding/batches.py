@@ -7,14 +7,16 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
-from anglos.call.kinds import ArrayOf, by_role, describe, refuse
+from anglos.call.kinds import ArrayOf, describe, refuse
 from anglos.call.loss import Loss, Options, _Call
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import centroids as _centroids
 
+from .._seen import graph_is_made
+from .agreement import agree, said_of
 from .columns import Columns
 from .group import Group, group_of
-from .of_ranks import OfRanks
+from .loss import Sharded
 
 
 def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | None = None, *, check: bool = True
@@ -68,7 +70,7 @@ def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
     return BatchSharded(loss, group_of("batch_sharded", mesh), check)
 
 
-class BatchSharded(OfRanks[Options]):
+class BatchSharded(Sharded[Options]):
     """A loss of a rank's own rows."""
 
     maker = "batch_sharded"
@@ -77,24 +79,24 @@ class BatchSharded(OfRanks[Options]):
         super().__init__(loss, group, check)
         self.kinds = {name: _against_all_columns(kind) for name, kind in loss.kinds.items()}
 
-    def is_shared(self, name: str, array: torch.Tensor) -> bool:
-        """Options, and the weights of proxies."""
+    def _mean(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        return self.group.sum(gradient) / self.group.size if self._is_of_all(name, gradient) else gradient
+
+    def _is_of_all(self, name: str, array: torch.Tensor) -> bool:
+        """Whether all ranks have the same of it: an option, or the weights of proxies."""
         return array.ndim == 0 or getattr(self.kinds[name], "role", None) == "weights"
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any = ()) -> _Call:
-        if torch.compiler.is_compiling() or not self.check:
+        if not self.check or self.group.size == 1 or graph_is_made():
             return self._of_rank(super()._prepare(arrays, options, wrt), None, None)
-        call, refusal, own = None, None, [0, 0]
+        call, refusal, said, numbers = None, None, {}, (0, 0)
         try:
             call = super()._prepare(arrays, options, wrt)
-            own = _numbers(call)
-        except Exception as error:
+            said, numbers = said_of(call.plan, call.arrays), _numbers(call)
+        except Exception as error:  # of which the others must hear
             refusal = error
-        told = self.group.numbers([int(refusal is not None), *own])
-        if refusal is not None:
-            raise refusal
+        rows, columns = zip(*agree(self.name, self.group, refusal, said, *numbers), strict=True)
         assert call is not None
-        _, rows, columns = zip(*told, strict=True)
         self._check_columns(call, sum(columns))
         return self._of_rank(call, rows, columns)
 
@@ -110,7 +112,7 @@ class BatchSharded(OfRanks[Options]):
         """The call of own rows, by a backend that knows those of others."""
         backend, arrays = Columns(self.group, rows, columns), []
         for name, array in zip(call.plan.names, call.arrays, strict=True):
-            if torch.is_grad_enabled() and array.requires_grad and self.is_shared(name, array):
+            if torch.is_grad_enabled() and array.requires_grad and self._is_of_all(name, array):
                 array = self.group.averaged(array, summed=False)
             arrays.append(array)
         return call._replace(plan=replace(call.plan, backend=backend), arrays=tuple(arrays))
@@ -127,9 +129,9 @@ def _against_all_columns(kind: Any) -> Any:
     return replace(kind, shape=shape, other=other, without=without)
 
 
-def _numbers(call: _Call) -> list[int]:
+def _numbers(call: _Call) -> tuple[int, int]:
     """How many rows and columns this rank has."""
     inputs = dict(zip(call.plan.roles, call.arrays, strict=True))
     rows = inputs["queries" if "queries" in inputs else "embeddings"]
     columns = next((inputs[role] for role in ("negatives", "reference_embeddings") if role in inputs), rows)
-    return [rows.shape[0], columns.shape[0]]
+    return rows.shape[0], columns.shape[0]

@@ -69,7 +69,7 @@ class Columns(PyTorch):
 
     def column_mean(self, own: torch.Tensor) -> torch.Tensor:
         number = own.shape[0] * self.group.size if self.column_counts is None else sum(self.column_counts)
-        return self.group.sum(own.sum(dim=0)) / number
+        return self.group.sum(own.sum(dim=0)) / max(number, 1)
 
     def over_rows(self, monoid: Monoid, state: Any) -> Any:
         with_rows = None if self.row_counts is None else [rank for rank, count in enumerate(self.row_counts) if count]

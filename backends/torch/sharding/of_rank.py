@@ -7,56 +7,31 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from anglos.call.contents import check_contents
-from anglos.call.kinds import describe, has_gradient, refuse
+from anglos.call.kinds import describe, refuse
 from anglos.call.loss import Loss, Options, _Call
 
 from .._seen import graph_is_made
 from .agreement import agree, said_of
 from .group import Group
+from .loss import Sharded
 from .plan import ShardedPlan, of_classes, sharded
 from .shards import Shards
 from .share import Share, check_placed, local, share_of
 
 
-class ClassSharded(Loss[Options]):
+class ClassSharded(Sharded[Options]):
     """A loss of a rank's own rows and classes."""
 
     plan: type[ShardedPlan] = ShardedPlan
 
+    maker = "class_sharded"
+
     def __init__(self, loss: Loss[Options], group: Group, num_classes: int | None, check: bool) -> None:
-        self.__dict__.update(loss.__dict__)
-        self.whole, self.group, self.num_classes, self.check = loss, group, num_classes, check
-
-    def __repr__(self) -> str:
-        return f"<loss {self.dotted_name}, class_sharded over {self.group.size} ranks>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ClassSharded) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    @property
-    def _key(self) -> tuple[Any, ...]:
-        return self.whole, self.group, self.num_classes, self.check
-
-    def __reduce__(self) -> Any:
-        raise TypeError(f"class_sharded: {self.name} was pickled with its process group, which is this process's "
-                        "alone; wanted the loss itself pickled, and class_sharded called where it is loaded")
-
-    def __deepcopy__(self, memo: Any) -> "ClassSharded[Options]":
-        return self
-
-    def value_and_grad(self, *arrays: Any, wrt: Any = None, **options: Any) -> Any:
-        value, gradients = super().value_and_grad(*arrays, wrt=wrt, **options)
-        names = wrt or [name for name in self.arrays if has_gradient(self.kinds[name])]
-        return value, tuple([self._mean(name, one) for name, one in zip(names, gradients, strict=True)])
+        super().__init__(loss, group, check, num_classes)
+        self.num_classes = num_classes
 
     def _mean(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        """The mean over ranks of what does not belong to a rank's own rows."""
-        if of_classes(self.kinds[name]):
-            return gradient / self.group.size
-        return gradient if gradient.ndim else self.group.sum(gradient) / self.group.size
+        return gradient / self.group.size if of_classes(self.kinds[name]) else super()._mean(name, gradient)
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any = ()) -> _Call:
         if not self.check or self.group.size == 1 or graph_is_made():
@@ -69,7 +44,7 @@ class ClassSharded(Loss[Options]):
             rows = call.arrays[0].shape[0]
         except Exception as error:  # of which the others must hear
             refusal = error
-        counts = agree(self.name, self.group, refusal, said, rows)
+        counts = [each for each, in agree(self.name, self.group, refusal, said, rows)]
         if len(set(counts)) > 1:
             raise ValueError(f"{self.name}: rows of the ranks were {counts}; wanted as many on each: fill up with rows "
                              "whose label is ignore_index")

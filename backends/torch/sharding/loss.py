@@ -1,4 +1,4 @@
-"""A loss of which every rank has a part: what classes and batches that are shared have in common."""
+"""A loss of which every rank computes a part: what shared classes and shared batches have in common."""
 
 from typing import Any
 
@@ -10,20 +10,22 @@ from anglos.call.loss import Loss, Options
 from .group import Group
 
 
-class OfRanks(Loss[Options]):
-    """The loss of a rank's own rows; of what does not belong to them, the gradient is the mean over ranks."""
+class Sharded(Loss[Options]):
+    """The loss of a rank's own rows. Of what does not belong to them, the gradient is the mean over ranks."""
 
-    maker = "class_sharded"
+    maker: str
+    """What made it."""
 
     def __init__(self, loss: Loss[Options], group: Group, check: bool, *form: Any) -> None:
         self.__dict__.update(loss.__dict__)
-        self.whole, self.group, self.check, self._key = loss, group, check, (type(self), loss, group, check, *form)
+        self.whole, self.group, self.check = loss, group, check
+        self._key = type(self), loss, group, check, *form
 
     def __repr__(self) -> str:
         return f"<loss {self.dotted_name}, {self.maker} over {self.group.size} ranks>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, OfRanks) and self._key == other._key
+        return isinstance(other, Sharded) and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -32,18 +34,14 @@ class OfRanks(Loss[Options]):
         raise TypeError(f"{self.maker}: {self.name} was pickled with its process group, which is this process's "
                         f"alone; wanted the loss itself pickled, and {self.maker} called where it is loaded")
 
-    def __deepcopy__(self, memo: Any) -> "OfRanks[Options]":
+    def __deepcopy__(self, memo: Any) -> "Sharded[Options]":
         return self
 
     def value_and_grad(self, *arrays: Any, wrt: Any = None, **options: Any) -> Any:
-        """With the mean over ranks of what does not belong to a rank's own rows."""
         value, gradients = super().value_and_grad(*arrays, wrt=wrt, **options)
         names = wrt or [name for name in self.arrays if has_gradient(self.kinds[name])]
         return value, tuple([self._mean(name, one) for name, one in zip(names, gradients, strict=True)])
 
     def _mean(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        return self.group.sum(gradient) / self.group.size if self.is_shared(name, gradient) else gradient
-
-    def is_shared(self, name: str, array: torch.Tensor) -> bool:
-        """Whether all ranks have the same of an argument."""
-        return array.ndim == 0
+        """The mean over ranks of what does not belong to a rank's own rows."""
+        return gradient if gradient.ndim else self.group.sum(gradient) / self.group.size
