@@ -80,56 +80,81 @@ def cases() -> list[Case]:
     return found
 
 
+class Maker:
+    """Arrays of the whole batch by name; those with a gradient are leaves."""
+
+    def __init__(self, setting: Setting, case: Case) -> None:
+        self.case, self.generator = case, torch.Generator().manual_seed(3)
+        self.rows, self.columns = sum(setting.rows), setting.ranks * (setting.ranks + 1) // 2
+        self.dtype = getattr(torch, setting.dtype)
+        self.wide = torch.promote_types(self.dtype, torch.float32)
+
+    def normal(self, rows: int) -> Any:
+        return torch.randn(rows, D, generator=self.generator, dtype=torch.float64).to(self.dtype).requires_grad_()
+
+    def uniform(self, *shape: int) -> Any:
+        return torch.rand(*shape, generator=self.generator)
+
+    def vectors(self) -> dict[str, Any]:
+        """With their labels."""
+        found, without = {}, "pairs" in self.case.more or dict(self.case.options).get("symmetric")
+        for name in self.case.loss.arrays:
+            rows = {"weights": CLASSES, "negatives": self.columns}.get(name, self.rows)
+            if name != "negatives" or not without:
+                found[name] = torch.arange(rows) % CLASSES if name == "labels" else self.normal(rows)
+        if "references" in self.case.more:
+            found |= {"reference_embeddings": self.normal(self.columns),
+                      "reference_labels": torch.arange(self.columns) % CLASSES}
+        return found
+
+    def of_pairs(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What is said of every pair of a row and a column."""
+        columns = self.columns if {"negatives", "reference_embeddings"} & set(given) else self.rows
+        found = {name: self.uniform(self.rows, columns) < 0.3 for name in ("excluded_pairs", "false_negatives")
+                 if name in self.case.more}
+        if "weights" in self.case.more:
+            found["labels"] = (self.uniform(self.rows, columns) - 0.4).clamp(min=0.0).to(self.wide)
+        return found
+
+    def of_rows(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What is said of every row; where one counts for nothing, it holds NaN."""
+        more, found, vectors = self.case.more, {}, ("embeddings", "queries", "keys")
+        if "several" in more:
+            found["labels"] = torch.stack([given["labels"], torch.full((self.rows,), -100)], dim=1)
+            found["labels"][::3, 1] = 1
+        counted = self.uniform(self.rows) > 0.3
+        if "row_mask" in more:
+            found["row_mask"] = counted
+        if "ignored" in more:
+            found["labels"] = torch.where(counted, given["labels"], -100)
+        if {"ignored", "row_mask"} & set(more):
+            found |= {name: torch.where(counted[:, None], given[name].detach(), torch.nan).requires_grad_()
+                      for name in vectors if name in given}
+        if "sample_weight" in self.case.loss.kinds:
+            found["sample_weight"] = (0.5 + self.uniform(self.rows)).to(self.wide).requires_grad_()
+        return found | {name: -self.uniform(count).to(self.dtype) for name, count in (
+            ("key_log_prob", self.rows), ("negative_log_prob", self.columns)) if name in more}
+
+    def options(self) -> dict[str, Any]:
+        """Those that are learnt."""
+        return {name: torch.tensor(float(value), dtype=self.wide, requires_grad=True)
+                for name, value in learnt(self.case.loss).items() if not value.ndim}
+
+
 def given_by(setting: Setting, case: Case) -> dict[str, Any]:
-    """All arrays of the whole batch by name; those with a gradient are leaves."""
-    loss, generator = case.loss, torch.Generator().manual_seed(3)
-    rows, columns = sum(setting.rows), setting.ranks * (setting.ranks + 1) // 2
-    dtype = getattr(torch, setting.dtype)
-
-    def normal(*shape: int) -> Any:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
-
-    def some(*shape: int) -> Any:
-        return torch.rand(*shape, generator=generator) < 0.3
-
-    given: dict[str, Any] = {}
-    for name in loss.arrays:
-        if name == "negatives" and ("pairs" in case.more or dict(case.options).get("symmetric")):
-            continue
-        given[name] = (torch.arange(rows) % CLASSES if name == "labels" else
-                       normal({"weights": CLASSES, "negatives": columns}.get(name, rows), D))
-    if "references" in case.more:
-        given |= {"reference_embeddings": normal(columns, D), "reference_labels": torch.arange(columns) % CLASSES}
-        columns_now = columns
-    else:
-        columns_now = len(given["negatives"]) if "negatives" in given else rows
+    maker = Maker(setting, case)
+    given = maker.vectors()
+    given |= maker.of_rows(given)
+    given |= maker.of_pairs(given)
     if "weights" in case.more:
-        given["labels"] = (torch.rand(rows, columns_now, generator=generator) - 0.4).clamp(min=0.0).to(dtype)
         given.pop("reference_labels", None)
-    if "several" in case.more:
-        given["labels"] = torch.stack([given["labels"], torch.full((rows,), -100)], dim=1)
-        given["labels"][::3, 1] = 1
-    for name in ("excluded_pairs", "false_negatives"):
-        if name in case.more:
-            given[name] = some(rows, columns_now)
-    if "row_mask" in case.more:
-        given["row_mask"] = ~some(rows)
-        for name in ("queries", "keys"):
-            given[name] = torch.where(given["row_mask"][:, None], given[name].detach(), torch.nan).requires_grad_()
-    for name, count in (("key_log_prob", rows), ("negative_log_prob", columns)):
-        if name in case.more:
-            given[name] = -torch.rand(count, generator=generator).to(dtype)
-    if "ignored" in case.more:
-        given["labels"][::4] = -100
-        left_out = (given["labels"] == -100)[:, None]
-        given["embeddings"] = torch.where(left_out, torch.nan, given["embeddings"].detach()).requires_grad_()
-    if "learnt" in case.more:
-        wide = torch.promote_types(dtype, torch.float32)
-        given |= {name: torch.tensor(float(value), dtype=wide, requires_grad=True)
-                  for name, value in learnt(loss).items() if not value.ndim}
-    if "sample_weight" in loss.kinds:
-        given["sample_weight"] = (0.5 + torch.rand(rows, generator=generator)).to(dtype).requires_grad_()
-    return given
+    return given | (maker.options() if "learnt" in case.more else {})
+
+
+def wider(given: dict[str, Any]) -> dict[str, Any]:
+    """In float32 in place of bfloat16, so that one process's gradients, of which there are several, are not rounded."""
+    return {name: one.detach().float().requires_grad_(one.requires_grad) if one.dtype == torch.bfloat16 else one
+            for name, one in given.items()}
 
 
 def own_of(setting: Setting, rank: int, given: dict[str, Any]) -> dict[str, Any]:
@@ -172,8 +197,8 @@ def error(found: Any, wanted: Any) -> float:
     assert found.shape == wanted.shape
     if not found.numel():
         return 0.0
-    difference = (found.double() - wanted.double()).abs().max() / wanted.double().abs().max().clamp(min=1.0)
-    return float(difference)
+    found, wanted = found.detach().double(), wanted.detach().double()
+    return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1.0))
 
 
 def errors(rank: int, setting: Setting, values: list[Any], free: dict[str, Any], wanted: dict[str, Any], value: Any,
@@ -209,10 +234,11 @@ def first_order(rank: int, setting: Setting) -> list[Any]:
     found = []
     with tiles_of(setting.width):
         for case in cases():
-            whole = given_by(setting, case)
+            given = given_by(setting, case)
+            whole = wider(given)
             values = of_each_rank(setting, case, whole)
             wanted = gradients(sum(value.sum() for value in values), free_of(whole))
-            own = own_of(setting, rank, whole)
+            own = own_of(setting, rank, given)
             with recorded() as record:
                 value = called(backend.batch_sharded(case.loss), case, own)
                 by_rank = gradients(value.sum(), free_of(own))
