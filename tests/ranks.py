@@ -84,27 +84,19 @@ class Collective(NamedTuple):
     bytes: int
 
 
-class Record(NamedTuple):
-    """What ranks said to each other, and the shapes of all tensors that were made, in order."""
-
-    collectives: list[Collective]
-    made: list[tuple[int, ...]]
-
-
 @contextmanager
-def recorded() -> Iterator[Record]:
-    """A record of what is done in a `with` statement, backward passes too."""
-    record = Record([], [])
+def recorded() -> Iterator[list[Collective]]:
+    """What this rank says to others in a `with` statement, backward passes too."""
+    record: list[Collective] = []
 
     class Mode(import_module("torch.utils._python_dispatch").TorchDispatchMode):  # type: ignore[misc]
         def __torch_dispatch__(self, op: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
             done = op(*args, **(kwargs or {}))
             if op.namespace in ("_c10d_functional", "c10d") and "wait" not in op.name():
                 given = _tensors(args[1 if op.name().startswith("c10d::allgather") else 0])
-                record.collectives.extend(
+                record.extend(
                     Collective(op.name().split("::")[1], tuple(one.shape), str(one.dtype).removeprefix("torch."),
                                prod(one.shape) * one.element_size()) for one in given)
-            record.made.extend(tuple(one.shape) for one in _tensors(done))
             return done
 
     with Mode():

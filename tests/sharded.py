@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from conftest import roles
-from ranks import Record, recorded
+from ranks import Collective, recorded
 from samples import array_options, has_several, other_options, per_class
 
 import anglos
@@ -107,11 +107,11 @@ def tiles_of(width: int | None) -> Iterator[None]:
 
 
 class Found(NamedTuple):
-    """Of a call on one rank: its value, the gradients of what has any, and what was done."""
+    """Of a call on one rank: its value, the gradients of what has any, and what it said to others."""
 
     value: Any
     gradients: dict[str, Any]
-    record: Record = Record([], [])
+    said: list[Collective]
 
 
 def class_sharded(loss: Loss[...], mesh: Any) -> Loss[...]:
@@ -124,16 +124,19 @@ def mesh_of_all() -> Any:
     return import_module("torch.distributed.device_mesh").init_device_mesh(device, (dist.get_world_size(),))
 
 
-def given_by(rank: int, case: Case, mesh: Any) -> dict[str, Any]:
-    """This rank's own rows, and DTensors of classes."""
+def given_by(rank: int, case: Case, mesh: Any = None) -> dict[str, Any]:
+    """This rank's own rows, and of classes DTensors over a mesh, or plain tensors."""
+    each = -(-len(case.arrays[case.loss.arrays[1]]) // case.ranks)
+
     def share(name: str, array: Any) -> Any:
-        if per_class(case.loss, name):
+        if per_class(case.loss, name) and mesh is not None:
             array = tensor.distribute_tensor(array, mesh, [tensor.Shard(0)], src_data_rank=None).detach()
         elif array.ndim:
-            array = array[case.rows(rank)]
+            array = array[case.rows(rank) if case.is_of_rows(name) else slice(rank * each, (rank + 1) * each)]
         return array.clone().requires_grad_(case.is_learnt(name))
 
-    return {name: share(name, array.to(mesh.device_type)) for name, array in case.arrays.items()}
+    device = "cpu" if mesh is None else mesh.device_type
+    return {name: share(name, array.to(device)) for name, array in case.arrays.items()}
 
 
 def local(array: Any) -> Any:
@@ -142,16 +145,16 @@ def local(array: Any) -> Any:
 
 def first_order(rank: int, cases: list[Case], width: int | None = None) -> list[Found]:
     """The loss of this rank's rows and its gradient, for every case."""
-    mesh, found = mesh_of_all(), []
+    mesh = mesh_of_all()
     with tiles_of(width):
-        for case in cases:
-            given = given_by(rank, case, mesh)
-            with recorded() as record:
-                value = case.call(class_sharded(case.loss, mesh), given)
-                value.sum().backward()
-            found.append(Found(local(value), {name: local(one.grad) for name, one in given.items()
-                                              if one.requires_grad}, record))
-    return found
+        return [found_of(case, class_sharded(case.loss, mesh), given_by(rank, case, mesh)) for case in cases]
+
+
+def found_of(case: Case, loss: Loss[...], given: dict[str, Any]) -> Found:
+    with recorded() as said:
+        value = case.call(loss, given)
+        value.sum().backward()
+    return Found(local(value), {name: local(one.grad) for name, one in given.items() if one.requires_grad}, said)
 
 
 def of_one_process(case: Case) -> tuple[list[Any], dict[str, Any]]:

@@ -44,7 +44,7 @@ def test_results_are_those_of_every_rank() -> None:
     assert on_ranks(total, 3, 1) == [6] * 3
     assert on_ranks(total, 2, 0) == [1, 1]
     for record in on_ranks(recorded_total, 2):
-        assert record.collectives == [Collective("allreduce_", (), "int64", 8)]
+        assert record == [Collective("allreduce_", (), "int64", 8)]
     assert on_ranks(faulty, 2, "caught")[1][:2] == ("ZeroDivisionError", "integer division or modulo by zero")
 
 
