@@ -24,7 +24,8 @@ from anglos.call.definition import definition_of as _definition_of
 from anglos.call.kinds import ArrayOf as ArrayOf
 from anglos.call.loss import Loss as Loss
 from anglos.call.margin import margin_definition as _margin_definition
-from anglos.call.state import batch_of as batch_of
+from anglos.call.state import Batch as Batch
+from anglos.call.state import Update as _Update
 from anglos.engines import rowwise as _rowwise
 from anglos.engines.angles import Turned as Turned
 from anglos.engines.angles import cos_sin as cos_sin
@@ -198,6 +199,26 @@ def rowwise(function: Any = None, /, *, formula: str = "", paper: str = "") -> A
     2.0
     """
     return _made(function, _rowwise, formula, paper)
+
+
+def update(loss: Loss[...], **kinds: ArrayOf
+           ) -> Callable[[Callable[Concatenate[Batch, Options], Any]], _Update[Options]]:
+    """Make the update of a loss's state of a function of a `Batch`, and of arguments that are named as the loss's are.
+
+    The decorator. What the function is given has been checked against the kinds of the loss, and against others by
+    name; the batch says which samples count. It is called without the batch.
+
+    Examples
+    --------
+    >>> import anglos, numpy as np
+    >>> from anglos import define
+    >>> @define.update(anglos.curricularface)
+    ... def counted(batch, embeddings, weights, labels):
+    ...     return batch.backend.xp.sum(batch.weight(embeddings[:, 0]))
+    >>> float(counted(np.ones((3, 2)), np.ones((5, 2)), np.asarray([4, -100, 0])))
+    2.0
+    """
+    return lambda function: _Update(function, {**loss.kinds, **kinds})
 
 
 @overload

@@ -477,8 +477,10 @@ def test_nearest_is_of_the_largest_logits(layer: Loss[...], monkeypatch: pytest.
             torch.testing.assert_close(values, scores[:, :k], rtol=1e-12, atol=1e-12)
             torch.testing.assert_close(classes, order[:, :k])
             assert not values.requires_grad
-    for k in (0, 8, True, 1.5):
-        with pytest.raises(ValueError, match=rf"^Head: k was {k}; wanted an integer from 1 to 7, which is all classes$"):
+    wrong: list[Any] = [0, 8, True, 1.5]
+    for k in wrong:
+        wanted = rf"^Head: k was {k}; wanted an integer from 1 to 7, which is all classes$"
+        with pytest.raises(ValueError, match=wanted):
             head.nearest(embeddings, k)
     torch.testing.assert_close(head.gather(), head.weight.detach(), rtol=0, atol=0)
 

@@ -17,6 +17,7 @@ torch: Any = import_module("torch")
 dcp: Any = import_module("torch.distributed.checkpoint")
 mesh_module: Any = import_module("torch.distributed.device_mesh")
 Head: Any = import_module("anglos.backends.torch").Head
+class_sharded: Any = import_module("anglos.backends.torch").class_sharded
 
 pytestmark = pytest.mark.slow
 
@@ -245,7 +246,8 @@ def refused_resizes(rank: int) -> list[Any]:
         elif which == 3 and rank == 1:
             count = 0
         found.append(tried(partial(head.resize_classes, count, optimizer)))
-        assert head.weight is weight and head.num_classes == CLASSES
+        assert head.weight is weight
+        assert head.num_classes == CLASSES
         assert torch.equal(head.gather(), before)
     return found
 
@@ -255,7 +257,8 @@ def test_another_number_of_classes_is_refused_on_all_ranks() -> None:
     for rank, (count, other, none, small) in enumerate(found):
         assert count[:2] == ("ValueError", "Head: num_classes was 7 on rank 0 and 8 on rank 1; wanted the same on all "
                              "ranks")
-        assert none.kind == "ValueError" and none.message.startswith("Head: what the optimizer keeps was ")
+        assert none.kind == "ValueError"
+        assert none.message.startswith("Head: what the optimizer keeps was ")
         if rank == 1:
             assert other[:2] == ("ValueError", "Head: optimizer was a torch.optim.adamw.AdamW without weight; wanted "
                                  "the one that trains it")
@@ -339,8 +342,9 @@ def test_a_training_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None
     close("whole", resumed(0, str(tmp_path), sharded=False), wanted)
 
 
-def loaded(rank: int, states: dict[str, Any]) -> dict[str, Any]:
-    module, found = import_module("torch.distributed.checkpoint.state_dict"), {}
+def loaded(rank: int, states: dict[str, Any]) -> dict[tuple[str, bool], Any]:
+    module: Any = import_module("torch.distributed.checkpoint.state_dict")
+    found = {}
     for name, state in states.items():
         for assign in (False, True):
             loss = anglos.LOSSES[name]
@@ -390,3 +394,47 @@ def test_files_of_the_ranks_of_insightface(tmp_path: Path) -> None:
     head = head_of(anglos.arcface, classes=classes)
     head.load_state_dict({"weight": list(weight.split([4, 4, 3]))})
     torch.testing.assert_close(head.weight.detach(), weight, rtol=0, atol=0)
+
+
+UPDATES: dict[str, Any] = {
+    "adacos_update": lambda update, w, x, y: update(5.0, x, w, y),
+    "adaface_update": lambda update, w, x, y: torch.stack(update(torch.tensor(3.0).double(), 1.5, x)),
+    "angular_triplet_update": lambda update, w, x, y: update(w, x, y, x[:, 0] > -0.5),
+    "center_update": lambda update, w, x, y: update(w, x, y, alpha=0.25),
+    "curricularface_update": lambda update, w, x, y: update(torch.tensor(0.3).double(), x, w, y, momentum=0.5)}
+
+
+def labels_to_update(rank: int = 0, ranks: int = 1) -> Any:
+    """Ignored ones on the first rank alone."""
+    labels = batch()[1]
+    labels[:2] = -100
+    return labels[rank * ROWS // ranks:(rank + 1) * ROWS // ranks]
+
+
+def updated(rank: int) -> dict[str, Any]:
+    mesh, found = mesh_of(world()), {}
+    head = head_of(anglos.center, mesh)
+    for name, call in UPDATES.items():
+        update = class_sharded(getattr(anglos, name), mesh)
+        moved = call(update, head.weight, batch(rank, world())[0], labels_to_update(rank, world()))
+        assert not hasattr(moved, "placements") or moved.placements == head.weight.placements
+        found[name] = whole(moved)
+    return {**found, "weight": head.gather(), "wrong": [tried(partial(call, class_sharded(getattr(anglos, name), mesh),
+            head.weight, batch(rank, world())[0], batch()[1][:ROWS // world()] + 100 * rank))
+            for name, call in UPDATES.items() if name != "adaface_update"]}
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_updates_are_those_of_one_process(ranks: int) -> None:
+    """By the samples of all ranks, and the same on each."""
+    found = on_ranks(updated, ranks)
+    assert set(UPDATES) == {name for name in dir(anglos) if name.endswith("_update")}
+    for name, call in UPDATES.items():
+        wanted = call(getattr(anglos, name), found[0]["weight"], batch()[0].detach(), labels_to_update())
+        for one in found:
+            close(name, one[name], wanted)
+            assert torch.equal(one[name], found[0][name])
+    for rank, one in enumerate(found):
+        for failure in one["wrong"] if ranks > 1 else []:
+            assert failure.message.endswith("wanted 0 to 4, or ignore_index = -100" if rank else
+                                            "(its own error says why)")

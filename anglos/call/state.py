@@ -1,14 +1,18 @@
-"""What the update of a loss's state starts from: a checked batch."""
+"""The update of a loss's state, and what it starts from: a checked batch."""
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import update_wrapper
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import Array
 from anglos.call.check import check_values
 from anglos.call.kinds import by_role
 from anglos.call.samples import Samples, reduce, samples_of_labels
+
+Arguments = ParamSpec("Arguments")
 
 _IGNORED = -100
 """No label."""
@@ -51,3 +55,35 @@ def batch_of(update: str, kinds: Mapping[str, Any], **values: Any) -> Iterator[B
                                                     name=labels)
     with backend.plain(tuple(arrays.values())):
         yield Batch(backend, {**static, **arrays}, sizes, samples)
+
+
+class Update(Generic[Arguments]):
+    """The update of a loss's state, made by `define.update` of a function whose signature and docstring it takes over.
+
+    The function is given the batch, and then its arguments as they were checked.
+    """
+
+    def __init__(self, function: Callable[Concatenate[Batch, Arguments], Any], kinds: Mapping[str, Any]) -> None:
+        update_wrapper(self, function)
+        _, *parameters = inspect.signature(function).parameters.values()
+        self.name, self.function, self.kinds = function.__name__, function, kinds
+        self.__signature__ = inspect.Signature(parameters)
+
+    def __repr__(self) -> str:
+        return f"<update anglos.{self.name}>"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+    def __call__(self, *arguments: Arguments.args, **options: Arguments.kwargs) -> Any:
+        """The next state."""
+        given = self.given(arguments, options)
+        with batch_of(self.name, self.kinds, **{name: given[name] for name in self.kinds if name in given}) as batch:
+            function: Callable[..., Any] = self.function
+            return function(batch, **{**given, **batch.values})
+
+    def given(self, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of the arguments by name."""
+        bound = self.__signature__.bind(*arguments, **options)
+        bound.apply_defaults()
+        return bound.arguments

@@ -35,14 +35,15 @@ def adacos(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(_first_scale(weights) if scale is None else scale)
+    return define.Row(_first_scale(weights.shape[0]) if scale is None else scale)
 
 
-def _first_scale(weights: Any) -> float:
-    return math.sqrt(2.0) * math.log(max(weights.shape[0] - 1, 2))
+def _first_scale(classes: int) -> float:
+    return math.sqrt(2.0) * math.log(max(classes - 1, 2))
 
 
-def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any:
+@define.update(adacos)
+def adacos_update(batch: define.Batch, scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any:
     """The scale of the next step: log(mean_i Σ_{j≠y} exp(s cos θ_ij)) / cos(min(π/4, median_i θ_iy)).
 
     The median of an even number is the lower one; −100 is no label. A `scale` of None is the paper's fixed one. The
@@ -55,27 +56,25 @@ def adacos_update(scale: Any, embeddings: Any, weights: Any, labels: Any) -> Any
     >>> round(math.sqrt(2) * math.log(2), 6)
     0.980258
     """
-    with define.batch_of("adacos_update", adacos.kinds, embeddings=embeddings, weights=weights, labels=labels,
-                         scale=scale) as batch:
-        backend, xp, arrays = batch.backend, batch.backend.xp, batch.values
-        scale = arrays.pop("scale")
-        scale = _first_scale(arrays["weights"]) if scale is None else scale
-        if batch.sizes["B"] == 0:
-            return scale
-        row = define.Row(scale, reduction=define.ExcludedPositive())
-        step = define.prototypes_engine.prepare(backend, row, arrays)
-        _, saved = define.prototypes_engine.forward(step)
-        cos, rest = backend.clip(saved.directions.cosines, -1.0, 1.0), saved.of_reduction.rest
-        cos = cos + 0.0 * batch.weight(cos)  # NaN where a label is out of range
-        counted = batch.counted(cos)
-        count = xp.sum(xp.astype(counted, backend.index_type))
-        rest = xp.where(counted, rest, 0.0)
-        largest = xp.max(rest)
-        total = xp.sum(xp.where(counted, xp.exp(rest - largest), 0.0))
-        mean = total / xp.astype(xp.where(count > 0, count, 1), cos.dtype)
-        middle = xp.reshape(xp.where(count > 0, (count - 1) // 2, 0), (1,))
-        median = xp.take(xp.sort(xp.where(counted, cos, -2.0), descending=True), middle)[0]
-        least = xp.where(median < math.sqrt(0.5), math.sqrt(0.5), median)
-        new = (xp.log(xp.where(mean == 0.0, 1.0, mean)) + largest) / least + 0.0 * xp.sum(xp.where(counted, cos, 0.0))
-        kept = (count == 0) | (new <= 0.0)
-        return backend.stop_gradient(xp.where(kept, scale * xp.ones_like(new), new))
+    backend, xp = batch.backend, batch.backend.xp
+    scale = _first_scale(backend.classes(weights)) if scale is None else scale
+    if batch.sizes["B"] == 0:
+        return scale
+    row = define.Row(scale, reduction=define.ExcludedPositive())
+    step = define.prototypes_engine.prepare(backend, row, {"embeddings": embeddings, "weights": weights,
+                                                            "labels": labels})
+    _, saved = define.prototypes_engine.forward(step)
+    cos, rest = backend.clip(saved.directions.cosines, -1.0, 1.0), saved.of_reduction.rest
+    cos = cos + 0.0 * batch.weight(cos)  # NaN where a label is out of range
+    counted = batch.counted(cos)
+    count = xp.sum(xp.astype(counted, backend.index_type))
+    rest = xp.where(counted, rest, 0.0)
+    largest = xp.max(rest)
+    total = xp.sum(xp.where(counted, xp.exp(rest - largest), 0.0))
+    mean = total / xp.astype(xp.where(count > 0, count, 1), cos.dtype)
+    middle = xp.reshape(xp.where(count > 0, (count - 1) // 2, 0), (1,))
+    median = xp.take(xp.sort(xp.where(counted, cos, -2.0), descending=True), middle)[0]
+    least = xp.where(median < math.sqrt(0.5), math.sqrt(0.5), median)
+    new = (xp.log(xp.where(mean == 0.0, 1.0, mean)) + largest) / least + 0.0 * xp.sum(xp.where(counted, cos, 0.0))
+    kept = (count == 0) | (new <= 0.0)
+    return backend.stop_gradient(xp.where(kept, scale * xp.ones_like(new), new))

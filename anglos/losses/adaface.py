@@ -54,7 +54,9 @@ def adaface(
     return define.Row(scale, partial(_target, margin=margin, h=h, mean=norm_mean, std=norm_std), wants_length=True)
 
 
-def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: float = 0.01) -> tuple[Any, Any]:
+@define.update(adaface)
+def adaface_update(batch: define.Batch, norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: float = 0.01
+                   ) -> tuple[Any, Any]:
     """The running mean and standard deviation of the lengths, moved by the share t_alpha towards those of a batch.
 
     The authors start from 20 and 100.
@@ -64,14 +66,11 @@ def adaface_update(norm_mean: Any, norm_std: Any, embeddings: Any, *, t_alpha: f
     >>> float(mean), round(float(std), 4)
     (13.0, 50.7071)
     """
-    with define.batch_of("adaface_update", adaface.kinds, embeddings=embeddings, norm_mean=norm_mean, norm_std=norm_std
-                         ) as batch:
-        xp, x = batch.backend.xp, batch.values["embeddings"]
-        norm_mean, norm_std = batch.values["norm_mean"], batch.values["norm_std"]
-        if batch.sizes["B"] == 0:
-            return norm_mean, norm_std
-        mean, std = _statistics(xp, xp.sqrt(xp.sum(x * x, axis=-1)))
-        return t_alpha * mean + (1.0 - t_alpha) * norm_mean, t_alpha * std + (1.0 - t_alpha) * norm_std
+    xp = batch.backend.xp
+    if batch.sizes["B"] == 0:
+        return norm_mean, norm_std
+    mean, std = _statistics(xp, xp.sqrt(xp.sum(embeddings * embeddings, axis=-1)))
+    return t_alpha * mean + (1.0 - t_alpha) * norm_mean, t_alpha * std + (1.0 - t_alpha) * norm_std
 
 
 def _statistics(xp: Any, length: Any) -> tuple[Any, Any]:

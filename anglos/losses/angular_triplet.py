@@ -58,7 +58,8 @@ def _semi_hard(xp: Any, largest: Any, label: Any, without_margin: Any, *, margin
     return wrong & ((margin * xp.ones_like(label) == 1.0) | (without_margin >= largest))
 
 
-def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replace: Any) -> Any:
+@define.update(angular_triplet, replace=define.ArrayOf("B", "bool"))
+def angular_triplet_update(batch: define.Batch, prototypes: Any, embeddings: Any, labels: Any, replace: Any) -> Any:
     """Prototypes with those of some samples' classes replaced by the samples, made unit vectors.
 
     `replace` is a boolean array (B,): the authors draw it anew in every step, True with probability ½. Of several
@@ -70,19 +71,15 @@ def angular_triplet_update(prototypes: Any, embeddings: Any, labels: Any, replac
     >>> angular_triplet_update(old, new, np.asarray([1, 0]), np.asarray([True, False])).tolist()
     [[1.0, 0.0], [-1.0, 0.0]]
     """
-    kinds = {**angular_triplet.kinds, "replace": define.ArrayOf("B", "bool")}
-    with define.batch_of("angular_triplet_update", kinds, embeddings=embeddings, prototypes=prototypes, labels=labels,
-                         replace=replace) as batch:
-        backend, xp, classes = batch.backend, batch.backend.xp, batch.sizes["C"]
-        x, prototypes, labels = (batch.values[name] for name in ("embeddings", "prototypes", "labels"))
-        replace = batch.values["replace"] & batch.counted(labels)
-        # A sample wins if no later one of its class does.
-        number = backend.arange(batch.sizes["B"], labels)
-        later = (labels[:, None] == labels[None, :]) & (number[None, :] > number[:, None]) & replace[None, :]
-        wins = (replace & ~xp.any(later, axis=1))[:, None]
-        x = xp.astype(x, define.float_type(xp, x, prototypes), copy=False)
-        unit, _ = define.unit_rows(backend, xp.where(wins, x, 0.0))
-        unit = xp.where(wins, unit * batch.weight(unit[:, 0])[:, None], 0.0)
-        replaced = backend.sum_by_label(xp.astype(wins, unit.dtype), labels, classes) > 0.0
-        new = xp.astype(backend.sum_by_label(unit, labels, classes), prototypes.dtype, copy=False)
-        return backend.stop_gradient(xp.where(replaced, new, prototypes))
+    backend, xp, classes = batch.backend, batch.backend.xp, prototypes.shape[0]
+    replace = replace & batch.counted(labels)
+    # A sample wins if no later one of its class does.
+    number = backend.arange(batch.sizes["B"], labels)
+    later = (labels[:, None] == labels[None, :]) & (number[None, :] > number[:, None]) & replace[None, :]
+    wins = (replace & ~xp.any(later, axis=1))[:, None]
+    x = xp.astype(embeddings, define.float_type(xp, embeddings, prototypes), copy=False)
+    unit, _ = define.unit_rows(backend, xp.where(wins, x, 0.0))
+    unit = xp.where(wins, unit * batch.weight(unit[:, 0])[:, None], 0.0)
+    replaced = backend.sum_by_label(xp.astype(wins, unit.dtype), labels, classes) > 0.0
+    new = xp.astype(backend.sum_by_label(unit, labels, classes), prototypes.dtype, copy=False)
+    return backend.stop_gradient(xp.where(replaced, new, prototypes))

@@ -46,10 +46,11 @@ def _gradients(backend: define.Backend, g: Any, embeddings: Any, centers: Any, l
 
 
 def _difference(backend: define.Backend, embeddings: Any, centers: Any, labels: Any) -> Any:
-    return embeddings - backend.xp.take(centers, labels, axis=0)
+    return embeddings - backend.of_label(centers, labels)
 
 
-def center_update(centers: Any, embeddings: Any, labels: Any, *, alpha: float = 0.5) -> Any:
+@define.update(center)
+def center_update(batch: define.Batch, centers: Any, embeddings: Any, labels: Any, *, alpha: float = 0.5) -> Any:
     """The paper's rule: c_j ← c_j − α Σ_{y_i = j} (c_j − x_i) / (1 + N_j), N_j the number of samples with label j.
 
     −100 is no label.
@@ -58,11 +59,9 @@ def center_update(centers: Any, embeddings: Any, labels: Any, *, alpha: float = 
     >>> center_update(np.asarray([[0.0], [5.0]]), np.asarray([[3.0], [9.0]]), np.asarray([0, 0])).tolist()
     [[2.0], [5.0]]
     """
-    with define.batch_of("center_update", center.kinds, embeddings=embeddings, centers=centers, labels=labels) as batch:
-        backend, classes = batch.backend, batch.sizes["C"]
-        centers, labels = batch.values["centers"], batch.values["labels"]
-        difference = backend.stop_gradient(_difference(backend, batch.values["embeddings"], centers, labels))
-        weight = batch.weight(difference[:, 0])[:, None]
-        difference = backend.xp.where(weight == 0.0, 0.0, weight * difference)
-        count = backend.sum_by_label(weight, labels, classes)
-        return centers + alpha * backend.sum_by_label(difference, labels, classes) / (1.0 + count)
+    backend, classes = batch.backend, centers.shape[0]
+    difference = backend.stop_gradient(_difference(backend, embeddings, centers, labels))
+    weight = batch.weight(difference[:, 0])[:, None]
+    difference = backend.xp.where(weight == 0.0, 0.0, weight * difference)
+    count = backend.sum_by_label(weight, labels, classes)
+    return centers + alpha * backend.sum_by_label(difference, labels, classes) / (1.0 + count)

@@ -56,7 +56,9 @@ def _rest(backend: define.Backend, cos: Any, threshold: Any, *, t: Any) -> defin
     return define.Curve(backend.xp.where(hard, cos * (t + cos), cos), backend.xp.where(hard, t + 2.0 * cos, 1.0))
 
 
-def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *, momentum: float = 0.99) -> Any:
+@define.update(curricularface)
+def curricularface_update(batch: define.Batch, t: Any, embeddings: Any, weights: Any, labels: Any, *,
+                          momentum: float = 0.99) -> Any:
     """The running mean of the label's cosine, t ← momentum · t + (1 − momentum) · mean cos θ_y.
 
     To be called before each step; −100 is no label, and without any other t stays.
@@ -66,12 +68,9 @@ def curricularface_update(t: Any, embeddings: Any, weights: Any, labels: Any, *,
     >>> float(curricularface_update(0.0, np.asarray([[2.0, 0.0]]), prototypes, np.asarray([0]), momentum=0.75))
     0.25
     """
-    with define.batch_of("curricularface_update", curricularface.kinds, embeddings=embeddings, weights=weights,
-                         labels=labels, t=t) as batch:
-        backend, xp, values = batch.backend, batch.backend.xp, batch.values
-        unit, _ = define.unit_rows(backend, values["embeddings"])
-        of_label, _ = define.unit_rows(backend, xp.take(values["weights"], values["labels"], axis=0))
-        cos = backend.stop_gradient(xp.sum(unit * of_label, axis=-1))
-        mean = batch.mean(cos)
-        moved = momentum * values["t"] + (1.0 - momentum) * mean
-        return xp.where(xp.any(batch.counted(cos)), moved, values["t"])
+    backend, xp = batch.backend, batch.backend.xp
+    unit, _ = define.unit_rows(backend, embeddings)
+    of_label, _ = define.unit_rows(backend, backend.of_label(weights, labels))
+    cos = backend.stop_gradient(backend.total(xp.sum(unit * of_label, axis=-1)))
+    moved = momentum * t + (1.0 - momentum) * batch.mean(cos)
+    return xp.where(xp.any(batch.counted(cos)), moved, t)

@@ -1,12 +1,13 @@
 """Losses whose class prototypes are shared by the ranks of a process group: every rank sweeps its own."""
 
-from typing import Any
+from typing import Any, overload
 
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from anglos.call.kinds import describe
 from anglos.call.loss import Loss, Options
+from anglos.call.state import Update
 from anglos.engines import rowwise as _rowwise
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import engine as _prototypes
@@ -17,13 +18,20 @@ from .looked_up import LookedUp
 from .of_rank import ClassSharded
 from .plan import of_classes
 from .proxies import ProxySharded
+from .updates import ShardedUpdate
 
 _BY_ENGINE: dict[object, Any] = {
     _prototypes: ClassSharded, _linear: ClassSharded, _pairs: ProxySharded, _rowwise: LookedUp}
 
 
+@overload
 def class_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | None = None, *,
-                  num_classes: int | None = None, check: bool = True) -> Loss[Options]:
+                  num_classes: int | None = None, check: bool = True) -> Loss[Options]: ...
+@overload
+def class_sharded(loss: Update[Options], mesh: DeviceMesh | dist.ProcessGroup | None = None, *,
+                  check: bool = True) -> Update[Options]: ...
+def class_sharded(loss: Any, mesh: DeviceMesh | dist.ProcessGroup | None = None, *, num_classes: int | None = None,
+                  check: bool = True) -> Any:
     """The loss for weights whose classes are shared by the ranks of a process group.
 
     Every rank gives its own rows of the batch, as many as every other, and its own classes; labels are those of all
@@ -35,10 +43,13 @@ def class_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
     A loss with one term for every prototype (`proxy_anchor`) is that of the whole batch, on every rank; with
     reduction="none" the terms of its own.
 
+    The update of a loss's state, such as `anglos.curricularface_update`, becomes that by the samples of all ranks, and
+    is the same on each; what there is of each class (`anglos.center_update`) comes and goes as a DTensor.
+
     Parameters
     ----------
     loss
-        With class prototypes, such as `anglos.arcface`.
+        With class prototypes, such as `anglos.arcface`; or an update.
     mesh
         Of one axis, or a process group; None: all ranks.
     num_classes
@@ -51,7 +62,7 @@ def class_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
 
     Returns
     -------
-    Loss
+    Loss or update
         It takes what the loss takes, has its `plain` and `value_and_grad`, and can be differentiated to any order.
 
     Raises
@@ -59,10 +70,11 @@ def class_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
     TypeError, ValueError
         If the loss has no class prototypes. In a call: what the loss refuses; weights that are not placed so.
     """
+    if isinstance(loss, Update):
+        return ShardedUpdate(loss, group_of("class_sharded", mesh), check)
     fits = isinstance(loss, Loss) and len(loss.arrays) == 3 and of_classes(loss.kinds[loss.arrays[1]])
     made: Any = _BY_ENGINE.get(loss.engine) if fits else None
     if made is None:
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
-    found: Loss[Options] = made(loss, group_of("class_sharded", mesh), num_classes, check)
-    return found
+    return made(loss, group_of("class_sharded", mesh), num_classes, check)

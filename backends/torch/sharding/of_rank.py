@@ -61,7 +61,7 @@ class ClassSharded(Sharded[Options]):
         of_rank = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)
                    and name in self.kinds and of_classes(self.kinds[name])}
         share = self._share(of_rank)
-        stands = {name: _whole(value, share) for name, value in of_rank.items()}
+        stands = {name: stand_in(value, share.total) for name, value in of_rank.items()}
         positional = tuple([stands.get(name, value) for name, value in zip(self.arrays, arrays, strict=False)])
         call = super()._prepare(positional, {name: stands.get(name, value) for name, value in options.items()}, wrt)
         own = {name: local(value) for name, value in of_rank.items()}
@@ -107,7 +107,7 @@ class ClassSharded(Sharded[Options]):
         return call._replace(plan=plan, arrays=tuple(arrays), samples=samples)
 
 
-def _whole(tensor: torch.Tensor, share: Share) -> torch.Tensor:
+def stand_in(tensor: torch.Tensor, total: int) -> torch.Tensor:
     """What has the shape of all classes and no memory, for the checks of a call: ones, which every kind takes."""
     one: torch.Tensor = local(tensor).detach().new_ones((1,) * tensor.ndim)
-    return one.expand(share.total, *tensor.shape[1:])
+    return one.expand(total, *tensor.shape[1:])

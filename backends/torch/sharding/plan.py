@@ -56,9 +56,7 @@ class ShardedPlan(Plan):
 
     def labels_here(self, labels: torch.Tensor) -> torch.Tensor:
         """Counted from the first class here."""
-        # Those of classes elsewhere are beyond ours on either side. The class that is made up where there is none is
-        # every sample's own: to all reductions it is what is left out.
-        return labels - self.shards.share.first if self.shards.share.here else torch.zeros_like(labels)
+        return self.shards.counted_here(labels)
 
     def of_all_rows(self, g: torch.Tensor) -> torch.Tensor:
         """The weights of the losses of all ranks."""

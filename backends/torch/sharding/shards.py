@@ -47,6 +47,13 @@ class Shards(PyTorch):
     def are_among(self, numbers: torch.Tensor, first: Any, tile: torch.Tensor) -> Any:
         return super().are_among(numbers - self.first_class, first, tile)
 
+    def counted_here(self, labels: torch.Tensor) -> torch.Tensor:
+        """Labels from the first class here: those of classes elsewhere are beyond ours on either side.
+
+        The class that is made up where there is none is every sample's own: to all reductions it is what is left out.
+        """
+        return labels - self.share.first if self.share.here else torch.zeros_like(labels)
+
     def total(self, part: torch.Tensor) -> torch.Tensor:
         return self.group.sum(part)
 

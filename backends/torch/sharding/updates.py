@@ -1,0 +1,98 @@
+"""Updates of states, where the classes are shared by ranks: by the samples of all ranks, the same on each."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch.distributed.tensor import DTensor
+
+from anglos.call.kinds import describe, refuse
+from anglos.call.samples import Samples
+from anglos.call.state import Arguments, Batch, Update, batch_of
+
+from .agreement import agree
+from .group import Group
+from .of_rank import stand_in
+from .plan import is_labels, of_classes
+from .rows import sharded
+from .shards import Shards
+from .share import check_placed, share_of
+
+
+class ShardedUpdate(Update[Arguments]):
+    """An update by own samples and classes, and those of all other ranks."""
+
+    def __init__(self, update: Update[Arguments], group: Group, check: bool) -> None:
+        self.__dict__.update(update.__dict__)
+        self.whole, self.group, self.check = update, group, check
+
+    def __repr__(self) -> str:
+        return f"<update anglos.{self.name}, class_sharded over {self.group.size} ranks>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"class_sharded: {self.name} was pickled with its process group, which is this process's "
+                        "alone; wanted the update itself pickled, and class_sharded called where it is loaded")
+
+    def __call__(self, *arguments: Arguments.args, **options: Arguments.kwargs) -> Any:
+        """The next state: of each class a DTensor placed as the one before."""
+        refusal: Exception | None = None
+        said: dict[str, str] = {}
+        with ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            try:
+                given = self.given(arguments, options)
+                of_ranks = self._of_ranks(given)
+                shown = {**given, **{name: stand_in(value, len(value)) for name, value in of_ranks.items()}}
+                batch = stack.enter_context(
+                    batch_of(self.name, self.kinds, **{name: shown[name] for name in self.kinds if name in shown}))
+                said = {name: _said(value) for name, value in given.items()}
+            except Exception as error:  # of which the others must hear
+                refusal = error
+            if self.check:
+                rows = agree(self.name, self.group, refusal, said, 0 if refusal else batch.sizes["B"])
+                if len(set(rows)) > 1:
+                    raise ValueError(f"{self.name}: rows of the ranks were {rows}; wanted as many on each: fill up "
+                                     "with rows whose label is -100")
+            elif refusal is not None:
+                raise refusal
+            of_all = self._of_all(batch, of_ranks)
+            function: Callable[..., Any] = self.function
+            found = function(of_all, **{**given, **of_all.values})
+        if isinstance(found, torch.Tensor) and found.ndim > 1:
+            (like,) = of_ranks.values()
+            return sharded(found[:share_of(len(like), self.group).here], like.device_mesh, len(like))
+        return found
+
+    def _of_ranks(self, given: Mapping[str, Any]) -> dict[str, DTensor]:
+        """What has a row for every class, of which a rank has its own."""
+        found = {}
+        for name, value in given.items():
+            if name in self.kinds and of_classes(self.kinds[name]):
+                if not isinstance(value, DTensor):
+                    refuse(self.name, name, TypeError, f"was {describe(value)}", "a DTensor, as Head(mesh=...) has it")
+                check_placed(self.name, name, value, self.group)
+                found[name] = value
+        return found
+
+    def _of_all(self, batch: Batch, of_ranks: Mapping[str, DTensor]) -> Batch:
+        """The samples of all ranks, and own classes."""
+        total = next((len(value) for value in of_ranks.values()), self.group.size)
+        shards, values = Shards(self.group, share_of(total, self.group)), dict(batch.values)
+        samples, like = Samples(None, None), values["embeddings"][:, 0]
+        for name, value in values.items():
+            if name in of_ranks:
+                values[name] = shards.filled(of_ranks[name].to_local())
+            elif isinstance(value, torch.Tensor) and value.ndim:
+                rows = shards.rows_of_all(value)
+                values[name] = shards.counted_here(rows) if is_labels(self.kinds[name]) else rows
+            if is_labels(self.kinds[name]):  # one rank may have ignored samples where another has none
+                weight = shards.rows_of_all(batch.weight(like))
+                samples = Samples(weight, weight != 0.0)
+        return Batch(shards, values, {**batch.sizes, "B": len(values["embeddings"])}, samples)
+
+
+def _said(value: Any) -> str:
+    if not isinstance(value, torch.Tensor):
+        return repr(value)
+    return f"{value.dtype} of shape ({', '.join(['…', *map(str, value.shape[1:])]) if value.ndim else ''})"
