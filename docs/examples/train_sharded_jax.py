@@ -30,12 +30,12 @@ HIDDEN, DIMENSION = 256, 64
 OPTIMIZER = optax.adamw(5e-3)
 
 
-def start(key: jax.Array, classes: int) -> dict[str, Any]:
+def start(key: jax.Array, rows: int) -> dict[str, Any]:
     """All that a checkpoint holds."""
     keys = jax.random.split(key, 3)
     parameters = {"hidden": jax.random.normal(keys[0], (28 * 28, HIDDEN)) * (28 * 28) ** -0.5,
                   "last": jax.random.normal(keys[1], (HIDDEN, DIMENSION)) * HIDDEN ** -0.5,
-                  "prototypes": jax.random.normal(keys[2], (classes, DIMENSION)) * DIMENSION ** -0.5}
+                  "prototypes": jax.random.normal(keys[2], (rows, DIMENSION)) * DIMENSION ** -0.5}
     return {"parameters": parameters, "optimizer": OPTIMIZER.init(parameters)}
 
 
@@ -55,10 +55,10 @@ def train(arcface: Any, state: dict[str, Any], images: jax.Array, labels: jax.Ar
     return {"parameters": optax.apply_updates(state["parameters"], updates), "optimizer": optimizer}, loss
 
 
-@jax.jit
-def accuracy(parameters: dict[str, jax.Array], images: jax.Array, labels: jax.Array) -> jax.Array:
+@partial(jax.jit, static_argnums=0)
+def accuracy(classes: int, parameters: dict[str, jax.Array], images: jax.Array, labels: jax.Array) -> jax.Array:
     """How often the nearest prototype is that of the picture's own class."""
-    prototypes = parameters["prototypes"]
+    prototypes = parameters["prototypes"][:classes]
     unit = prototypes / jnp.linalg.norm(prototypes, axis=1, keepdims=True)
     return ((embed(parameters, images) @ unit.T).argmax(axis=1) == labels).mean()
 
@@ -94,13 +94,17 @@ def main() -> None:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
 
     images = train_and_test(seed=0)[0].images
-    started = partial(start, classes=len(images))
+    # As many rows on each device: the last may have some that are no classes.
+    started = partial(start, rows=-(-len(images) // mesh.size) * mesh.size)
     places = jax.tree_util.tree_map_with_path(place, jax.eval_shape(started, jax.random.key(0)))
-    arcface = class_sharded(anglos.arcface, mesh, "devices")
+    arcface = class_sharded(anglos.arcface, mesh, "devices", num_classes=len(images))
     with ocp.CheckpointManager(asked.folder.absolute()) as checkpoints:
         done = checkpoints.latest_step() or 0
         if done:
-            state = checkpoints.restore(done, args=ocp.args.StandardRestore(places))
+            # Not strict: such rows come and go with the number of devices.
+            how = jax.tree.map(lambda leaf: ocp.ArrayRestoreArgs(
+                sharding=leaf.sharding, global_shape=leaf.shape, strict=False), places)
+            state = checkpoints.restore(done, args=ocp.args.PyTreeRestore(places, restore_args=how))
         else:
             state = jax.jit(started, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, places))(jax.random.key(0))
         for step in range(done, asked.steps):
@@ -109,9 +113,9 @@ def main() -> None:
             if jax.process_index() == 0:
                 print(f"step {step} loss {loss:.6f}", flush=True)
             if (step + 1) % SAVED_EVERY == 0:
-                checkpoints.save(step + 1, args=ocp.args.StandardSave(state))
+                checkpoints.save(step + 1, args=ocp.args.PyTreeSave(state))
     unseen = [jax.make_array_from_process_local_data(shared, part) for part in batch(images, asked.steps)]
-    score = accuracy(state["parameters"], *unseen)
+    score = accuracy(len(images), state["parameters"], *unseen)
     if jax.process_index() == 0:
         print(f"accuracy {score:.3f}")
 
