@@ -50,7 +50,8 @@ class ShardedUpdate(Update[Arguments]):
             except Exception as error:  # of which the others must hear
                 refusal = error
             if self.check:
-                rows = agree(self.name, self.group, refusal, said, 0 if refusal else batch.sizes["B"])
+                rows = [each for each, in agree(self.name, self.group, refusal, said,
+                                                0 if refusal else batch.sizes["B"])]
                 if len(set(rows)) > 1:
                     raise ValueError(f"{self.name}: rows of the ranks were {rows}; wanted as many on each: fill up "
                                      "with rows whose label is -100")
