@@ -1,5 +1,7 @@
 """A layer whose classes are shared by several ranks: what it gives is what one process gives of the whole batch."""
 
+import copy
+import io
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -438,3 +440,174 @@ def test_updates_are_those_of_one_process(ranks: int) -> None:
         for failure in one["wrong"] if ranks > 1 else []:
             assert failure.message.endswith("wanted 0 to 4, or ignore_index = -100" if rank else
                                             "(its own error says why)")
+
+
+def copies(rank: int) -> dict[str, Any]:
+    """Losses of what a head becomes, and of the head."""
+    x, labels = batch(rank, world())
+    head = head_of(anglos.linear_cross_entropy, mesh_of(world()), **options_of(anglos.linear_cross_entropy))
+    buffer = io.BytesIO()
+    torch.save(head, buffer)
+    buffer.seek(0)
+    found = {"head": head(x, labels), "copy": copy.deepcopy(head)(x, labels),
+             "pickle": torch.load(buffer, weights_only=False)(x, labels), "moved": head.to("cpu")(x, labels),
+             "recomputed": import_module("torch.utils.checkpoint").checkpoint(head, x, labels, use_reentrant=False)}
+    found["recomputed"].backward()
+    with torch.no_grad():
+        for one in head.parameters():
+            one.zero_()
+        head.tensors["class_weight"] = 0.5
+        assert whole(head.tensors["class_weight"]).tolist() == [0.5] * CLASSES
+        assert not whole(head.weight).any()
+        head.reset_parameters()
+    with torch.autocast("cpu", torch.bfloat16):
+        autocast = head.float()(x.float(), labels)
+    assert autocast.dtype == torch.float32
+    assert head.half().weight.dtype == head.weight.to_local().dtype == torch.float16
+    found["reset"] = head.double()(x, labels)
+    return {**{name: value.detach() for name, value in found.items()}, "autocast": autocast.detach().double()}
+
+
+def test_copies_and_types() -> None:
+    for found in on_ranks(copies, 2):
+        for name, value in found.items():
+            rough = {"autocast": 1e-5, "reset": 1e-3}.get(name, 0.0)  # by way of float32, and of float16
+            torch.testing.assert_close({name: value}, {name: found["head"]}, rtol=rough, atol=0)
+
+
+def refused(rank: int) -> list[Any]:
+    mesh, several = mesh_of(world()), mesh_module.init_device_mesh("cpu", (1, world()))
+    wrong: list[dict[str, Any]] = [
+        {"mesh": several}, {"mesh": mesh.get_group()}, {"mesh": mesh, "seed": "a"}, {"seed": 1},
+        {"mesh": mesh, "bias": torch.zeros(6)}]
+    return [tried(partial(Head, anglos.linear_cross_entropy, CLASSES, DIMENSION, **how)) for how in wrong]
+
+
+def test_what_no_head_can_be_shared_over_is_refused() -> None:
+    axes, group, seed, alone, bias = on_ranks(refused, 2)[0]
+    assert axes[:2] == ("ValueError", "Head: mesh was of 2 axes; wanted one, as mesh['classes'] gives")
+    assert group.kind == "TypeError"
+    assert group.message.startswith("Head: mesh was a torch.")
+    assert group.message.endswith("ProcessGroup; wanted a torch.distributed.device_mesh.DeviceMesh, as "
+                                  "init_device_mesh and DeviceMesh.from_group make one")
+    assert seed[:2] == ("TypeError", "Head: seed was 'a'; wanted an integer")
+    assert alone[:2] == ("ValueError", "Head: seed was 1 without a mesh; wanted torch.manual_seed, by which a head "
+                         "starts that is whole")
+    assert bias[:2] == ("ValueError", "Head(linear_cross_entropy): bias was of shape (6,); wanted (5,)")
+
+
+def beside(how: str, mesh: Any) -> tuple[Any, Any]:
+    """A model of a network and a head, and what of it is called."""
+    fsdp = import_module("torch.distributed.fsdp")
+    torch.manual_seed(7)
+    backbone = torch.nn.Linear(DIMENSION, DIMENSION, dtype=torch.float64)
+    model = torch.nn.ModuleDict({"backbone": backbone, "head": head_of(anglos.arcface, mesh)})
+    ddp, call = torch.nn.parallel.DistributedDataParallel, lambda x, y: model["head"](model["backbone"](x), y)
+    if mesh is None:
+        return model, call
+    if how == "DDP of the network":
+        model["backbone"] = ddp(backbone)
+    elif how == "fully_shard of the network":
+        fsdp.fully_shard(backbone, mesh=mesh)
+    else:
+        both = Both(model)
+        if how == "DDP of both":
+            ddp._set_params_and_buffers_to_ignore_for_model(both, ["model.head.weight"])
+            return model, ddp(both)
+        fsdp.fully_shard(both, mesh=mesh, ignored_params={model["head"].weight})
+        return model, both
+    return model, call
+
+
+class Both(torch.nn.Module):  # type: ignore[misc]
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Any, labels: Any) -> Any:
+        return self.model["head"](self.model["backbone"](x), labels)
+
+
+def clipped_by_all(model: Any) -> None:
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+
+
+def clipped_by_norms(model: Any) -> None:
+    """Where some parameters are DTensors, and others are not."""
+    groups = [[one for one in part.parameters() if one.grad is not None] for part in model.values()]
+    norms = [whole(torch.nn.utils.get_total_norm([one.grad for one in group])) for group in groups]
+    for group in groups:
+        torch.nn.utils.clip_grads_with_norm_(group, 0.01, torch.stack(norms).norm())
+
+
+WAYS = ("DDP of the network", "DDP of both", "fully_shard of the network", "fully_shard of both")
+SGD, ADAMW = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=0.01), partial(torch.optim.AdamW, lr=0.01)
+
+
+def supported() -> list[tuple[str, Any, Any, bool]]:
+    """How the network is shared, the optimizer, the clipping, and whether the head has a group of parameters alone."""
+    rows: list[tuple[str, Any, Any, bool]] = []
+    for way in WAYS:
+        dtensors = way.startswith("fully")
+        clip = clipped_by_all if dtensors else clipped_by_norms
+        rows += [(way, make, clip, alone) for make in (SGD, ADAMW) for alone in (False, True)]
+        rows += [(way, partial(make, foreach=True), clip, not dtensors) for make in (SGD, ADAMW)]
+        rows += [(way, partial(ADAMW, fused=True), clip, not dtensors)]
+    return rows
+
+
+def steps_of(row: tuple[str, Any, Any, bool], rank: int, ranks: int, mesh: Any, start: Any = None) -> dict[str, Any]:
+    way, make, clip, alone = row
+    model, call = beside(way, mesh)
+    if start is not None:
+        model["head"].load_state_dict({"weight": start})
+    start = model["head"].gather().clone()
+    groups = [{"params": list(part.parameters())} for part in model.values()]
+    optimizer = make(groups if alone else model.parameters())
+    x, labels = batch(rank, ranks)
+    for _ in range(3):
+        optimizer.zero_grad()
+        call(x.detach(), labels).backward()
+        clip(model)
+        optimizer.step()
+    found = {name.replace(".module", ""): whole(one) for name, one in model.state_dict().items()}
+    return {"start": start, **found}
+
+
+def all_supported(rank: int) -> list[dict[str, Any]]:
+    return [steps_of(row, rank, world(), mesh_of(world())) for row in supported()]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_optimizers_and_clipping_beside_a_network_that_is_whole_or_sharded() -> None:
+    for row, *found in zip(supported(), *on_ranks(all_supported, 2), strict=True):
+        wanted = steps_of((row[0], row[1], clipped_by_norms, row[3]), 0, 1, None, found[0]["start"])
+        for one in found:
+            close(row, one, wanted)
+
+
+def scaled(rank: int) -> list[Any]:
+    """Whether the network and the head moved, and the scale, where the gradient of one rank is infinite or not."""
+    found = []
+    for way in ("DDP of the network", "fully_shard of the network"):
+        for infinite in (False, True):
+            model, call = beside(way, mesh_of(world()))
+            parts = [list(part.parameters()) for part in model.values()]
+            optimizers = [SGD(part) for part in parts] if way.startswith("DDP") else [SGD(model.parameters())]
+            scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+            before = [whole(part[0]) for part in parts]
+            scaler.scale(call(*batch(rank, world()))).backward()
+            if infinite and rank == 1:
+                model["head"].weight.grad.to_local()[0, 0] = float("inf")
+            for optimizer in optimizers:
+                scaler.step(optimizer)
+            scaler.update()
+            moved = [not torch.equal(whole(part[0]), old) for part, old in zip(parts, before, strict=True)]
+            found.append((*moved, scaler.get_scale()))
+    return found
+
+
+def test_ranks_agree_on_a_step_that_is_skipped() -> None:
+    """Of two optimizers each skips a step for itself; one cannot have both kinds of parameters with a scaler."""
+    for found in on_ranks(scaled, 2):
+        assert found == [(True, True, 1024.0), (True, False, 512.0), (True, True, 1024.0), (False, False, 512.0)]
