@@ -25,19 +25,19 @@ from anglos.backends.torch import Head
 from anglos.tools.demo.data import pixels, train_and_test
 
 BATCH, SAVED_EVERY = 240, 50  # the batch of all processes together
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Training:
     """All that a checkpoint holds: network, optimizer, and how many steps are done."""
 
     def __init__(self, classes: int) -> None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        mesh = init_device_mesh(device, (int(os.environ["WORLD_SIZE"]),))
+        mesh = init_device_mesh(DEVICE, (int(os.environ["WORLD_SIZE"]),))
         torch.manual_seed(0)
         self.backbone = torch.nn.Sequential(torch.nn.Linear(28 * 28, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64))
         self.network = torch.nn.ModuleDict({
-            "backbone": DistributedDataParallel(self.backbone.to(device)),
-            "head": Head(anglos.arcface, num_classes=classes, embedding_dim=64, device=device, mesh=mesh, seed=0,
+            "backbone": DistributedDataParallel(self.backbone.to(DEVICE)),
+            "head": Head(anglos.arcface, num_classes=classes, embedding_dim=64, device=DEVICE, mesh=mesh, seed=0,
                          margin=0.2, scale=16.0)})
         # The head in a group of its own: its weight is a DTensor, and those of DistributedDataParallel are not.
         self.optimizer = torch.optim.AdamW([{"params": part.parameters()} for part in self.network.values()], 5e-3)
@@ -70,7 +70,8 @@ def batch(images: np.ndarray, step: int) -> tuple[torch.Tensor, torch.Tensor]:
     chosen, moves = random.choice(len(images), BATCH, replace=False), random.integers(-1, 2, (BATCH, 2))
     own = np.arange(BATCH).reshape(dist.get_world_size(), -1)[dist.get_rank()]
     moved = [np.roll(images[chosen[row]], moves[row], (0, 1)) for row in own]
-    return torch.from_numpy(pixels(np.stack(moved))).to(torch.get_default_dtype()), torch.from_numpy(chosen[own])
+    own_images, own_labels = torch.from_numpy(pixels(np.stack(moved))), torch.from_numpy(chosen[own])
+    return own_images.to(DEVICE, torch.get_default_dtype()), own_labels.to(DEVICE)
 
 
 def mean(number: torch.Tensor) -> float:
