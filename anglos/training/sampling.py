@@ -11,8 +11,10 @@ from anglos.call.check_labels import check_labels
 from anglos.call.kinds import Number, describe, refuse
 from anglos.call.static_kinds import Integer, kind_of
 
+RATE = Number("a part of the classes", 0.0, 1.0, above=True, shapes=())
+
 _KINDS = {"labels": kind_of(BatchClasses), "num_classes": Integer(1), "ignore_index": Integer(), "rank": Integer(0),
-          "ranks": Integer(1), "rate": Number("a part of the classes", 0.0, 1.0, above=True, shapes=())}
+          "ranks": Integer(1), "rate": RATE}
 
 
 class Sampled(NamedTuple):

@@ -14,6 +14,7 @@ from ._head_tensors import HeadTensors, Notified
 from ._head_values import assign, check_tensors, has_classes, is_loaded
 from ._nearest import nearest_of
 from ._resize import check_replaceable, exchange, kept_by, replacement
+from ._sampling import Sampling
 
 if TYPE_CHECKING:
     from .sharding.head import Sharding
@@ -61,6 +62,12 @@ class Head(Notified):
     give them all in a list, in the order of the ranks) and of wespeaker; and `batch_mean`, `batch_std`, `t`, `bias` or
     `b` into tensors that the head has.
 
+    With `sample_rate` below 1 a call in training compares a batch with its own classes and others at random, up to that
+    part of all, as `anglos.sample_classes` chooses them by the default generator of the device: for very many classes,
+    where that is most of the time. `SampledRows` makes the optimizer that steps on these rows alone; any other has a
+    gradient of the whole weight, 0 for the rest, and lets decay and momentum move it. `correct_sampling` is that of
+    `anglos.correct_sampling`. `eval()` uses all classes, and so does `logits`.
+
     >>> import anglos, torch
     >>> head = Head(anglos.arcface, num_classes=10, embedding_dim=4, margin=0.3)
     >>> head(torch.eye(4), torch.tensor([0, 1, 2, 3])).shape, head.logits(torch.eye(4)).shape
@@ -69,7 +76,8 @@ class Head(Notified):
 
     def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *,
                  prototypes_per_class: int | None = None, device: Any = None, dtype: Any = None, mesh: Any = None,
-                 seed: int = 0, check: bool = True, **options: Any) -> None:
+                 seed: int = 0, check: bool = True, sample_rate: float = 1.0, correct_sampling: bool = False,
+                 **options: Any) -> None:
         super().__init__()
         shape = check_head(loss, num_classes, embedding_dim, prototypes_per_class)
         options = own_options(loss, options)
@@ -77,6 +85,7 @@ class Head(Notified):
         check_tensors(loss, tensors)
         self.loss, self.num_classes, self.embedding_dim = loss, num_classes, embedding_dim
         self._sharding = _sharding_of(loss, mesh, seed, check)
+        self._sampling = Sampling(loss, sample_rate, correct_sampling, self._sharding)
         if self._sharding is None:
             weight = torch.empty(shape, device=device, dtype=dtype)
         else:
@@ -104,6 +113,8 @@ class Head(Notified):
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The loss of a batch; where both have an option, `options` comes before `tensors`."""
+        if self.training and self._sampling.rate < 1.0:
+            return self._sampling.value(self, embeddings, labels, self._all_options())
         loss = self.loss if self._sharding is None else self._sharding.loss
         value: torch.Tensor = loss(embeddings, self.weight, labels, **self._all_options())
         return value
