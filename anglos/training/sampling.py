@@ -1,6 +1,7 @@
 """Partial class sampling: a batch against its own classes and a random part of the others."""
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
@@ -11,10 +12,9 @@ from anglos.call.check_labels import check_labels
 from anglos.call.kinds import Number, describe, refuse
 from anglos.call.static_kinds import Integer, kind_of
 
-RATE = Number("a part of the classes", 0.0, 1.0, above=True, shapes=())
-
+_RATE = Number("a part of the classes", 0.0, 1.0, above=True, shapes=())
 _KINDS = {"labels": kind_of(BatchClasses), "num_classes": Integer(1), "ignore_index": Integer(), "rank": Integer(0),
-          "ranks": Integer(1), "rate": RATE}
+          "ranks": Integer(1), "rate": _RATE}
 
 
 class Sampled(NamedTuple):
@@ -96,20 +96,13 @@ def sample_classes(labels: Array, num_classes: int, rate: float, *, rng: Any = N
     """
     values = {"labels": labels, "num_classes": num_classes, "rate": rate, "rank": rank, "ranks": ranks,
               "ignore_index": ignore_index}
-    return sample("sample_classes", values, rng)
+    return sample("sample_classes", values, rng)[0]
 
 
-def sample(caller: str, values: dict[str, Any], rng: Any) -> Sampled:
-    """The same for a caller by another name."""
-    backend, arrays, static, _, _ = check_values(caller, _KINDS, values)
-    classes, rank, ranks = (static[name] for name in ("num_classes", "rank", "ranks"))
-    if rank >= ranks:
-        refuse(caller, "rank", ValueError, f"was {rank}", f"an integer below ranks, which was {ranks}")
-    if 0 <= static["ignore_index"] < classes:
-        refuse(caller, "ignore_index", ValueError, f"was {static['ignore_index']}",
-               f"no class: an integer below 0, or from {classes}")
-    labels = backend.as_index(arrays["labels"])
-    check_labels(caller, backend, "labels", labels, classes, static["ignore_index"])
+def sample(caller: str, values: dict[str, Any], rng: Any) -> tuple[Sampled, int]:
+    """The same for a caller by another name; and how many rows all ranks have together."""
+    backend, labels, static = checked(caller, values)
+    classes, rank, ranks = static["num_classes"], static.get("rank", 0), static.get("ranks", 1)
     each = -(-classes // ranks)
     first = min(rank * each, classes)
     here = min(each, classes - first)
@@ -120,10 +113,31 @@ def sample(caller: str, values: dict[str, Any], rng: Any) -> Sampled:
         places = _places(backend, labels, classes, each)
         count = _count(backend, static["rate"], each, places)
         if count >= each:
-            return Sampled(backend.arange(here, labels), labels, backend.xp.zeros_like(noise))
+            return Sampled(backend.arange(here, labels), labels, backend.xp.zeros_like(noise)), classes
         rows, log_probability = _rows(backend, places, first, min(count, here), noise)
         renumbered = backend.xp.where(places.valid, places.rank * count + places.place, labels)
-        return Sampled(rows, renumbered, log_probability)
+    return Sampled(rows, renumbered, log_probability), classes // each * count + min(classes % each, count)
+
+
+def checked(caller: str, values: dict[str, Any]) -> tuple[Backend, Array, dict[str, Any]]:
+    """The labels as the library's own integers, and the numbers; refused where they are none."""
+    backend, arrays, static, _, _ = check_values(caller, _KINDS, values)
+    classes, ignored = static["num_classes"], static["ignore_index"]
+    if static.get("rank", 0) >= static.get("ranks", 1):
+        refuse(caller, "rank", ValueError, f"was {static['rank']}",
+               f"an integer below ranks, which was {static['ranks']}")
+    if 0 <= ignored < classes:
+        refuse(caller, "ignore_index", ValueError, f"was {ignored}",
+               f"no class: an integer below 0, or from {classes}")
+    labels = backend.as_index(arrays["labels"])
+    check_labels(caller, backend, "labels", labels, classes, ignored)
+    return backend, labels, static
+
+
+def rate_of(caller: str, name: str, rate: Any) -> float:
+    """A rate, if it is one."""
+    found: Any = _RATE.static(partial(refuse, caller, name), rate)
+    return float(found)
 
 
 def _places(backend: Backend, labels: Array, classes: int, each: int) -> _Places:

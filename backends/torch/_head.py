@@ -115,9 +115,8 @@ class Head(Notified):
         """The loss of a batch; where both have an option, `options` comes before `tensors`."""
         if self.training and self._sampling.rate < 1.0:
             return self._sampling.value(self, embeddings, labels, self._all_options())
-        loss = self.loss if self._sharding is None else self._sharding.loss
-        value: torch.Tensor = loss(embeddings, self.weight, labels, **self._all_options())
-        return value
+        loss: Any = self.loss if self._sharding is None else self._sharding.loss
+        return loss(embeddings, self.weight, labels, **self._all_options())  # type: ignore[no-any-return]
 
     def logits(self, embeddings: torch.Tensor) -> torch.Tensor:
         """The scores of the classes without a margin, (B, C), for evaluation; the largest is the predicted class.

@@ -44,6 +44,14 @@ def agree(loss: str, group: Group, refusal: Exception | None, said: Mapping[str,
     return [given for _, _, *given in every]
 
 
+def check_rows(loss: str, sizes: Sequence[Sequence[int]]) -> None:
+    """Refuse another number of rows on some rank, on all of them."""
+    counts = [each for each, in sizes]
+    if len(set(counts)) > 1:
+        raise ValueError(f"{loss}: rows of the ranks were {counts}; wanted as many on each: fill up with rows whose "
+                         "label is ignore_index")
+
+
 def said_of(plan: Plan, arrays: Sequence[torch.Tensor]) -> dict[str, str]:
     """Of a call, what must be the same on all ranks, except how many rows its arrays have: see `agree`."""
     said = {"the loss": plan.name, "the number of classes": repr(plan.classes)}

@@ -10,6 +10,7 @@ from torch.distributed.tensor import DTensor, Shard
 
 from anglos.call.kinds import describe
 from anglos.call.loss import Loss
+from anglos.training.sampling import Sampled
 
 from .._nearest import nearest_of
 from .agreement import agree
@@ -17,6 +18,7 @@ from .classes import class_sharded
 from .group import Group, group_of
 from .of_rank import ClassSharded
 from .rows import cut, empty
+from .sampled import sample_own
 from .share import share_of
 from .start import draw
 
@@ -64,6 +66,11 @@ class Sharding:
             return option
         rows = cut([option], empty((count,), self.mesh, option.device, option.dtype))
         return torch.nn.Parameter(rows, option.requires_grad) if isinstance(option, torch.nn.Parameter) else rows
+
+    def sampled(self, loss: Loss[...], values: dict[str, Any]) -> tuple[Loss[...], Sampled, int]:
+        """The loss of own samples against sampled rows; these of this rank, with own labels; and how many all have."""
+        found, total = sample_own(f"Head({loss.name})", values, self.mesh, self.group, self.check)
+        return class_sharded(loss, self.mesh, check=self.check), found, total
 
     def scores(self, scores: torch.Tensor, count: int) -> torch.Tensor:
         """Own columns, of the samples of all ranks, as a part of those of all classes."""

@@ -11,7 +11,7 @@ from anglos.call.kinds import describe, refuse
 from anglos.call.loss import Loss, Options, _Call
 
 from .._seen import graph_is_made
-from .agreement import agree, said_of
+from .agreement import agree, check_rows, said_of
 from .group import Group
 from .loss import Sharded
 from .plan import ShardedPlan, of_classes, sharded
@@ -44,10 +44,7 @@ class ClassSharded(Sharded[Options]):
             rows = call.arrays[0].shape[0]
         except Exception as error:  # of which the others must hear
             refusal = error
-        counts = [each for each, in agree(self.name, self.group, refusal, said, rows)]
-        if len(set(counts)) > 1:
-            raise ValueError(f"{self.name}: rows of the ranks were {counts}; wanted as many on each: fill up with rows "
-                             "whose label is ignore_index")
+        check_rows(self.name, agree(self.name, self.group, refusal, said, rows))
         return self._of_rank(*found)  # type: ignore[misc]
 
     def _as_of_whole(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any

@@ -25,6 +25,11 @@ def share_in(mesh: DeviceMesh, total: int) -> Share:
     return share_of(total, Group(mesh.get_group()))
 
 
+def total_in(tensor: DTensor, here: int) -> int:
+    """How many rows all ranks have, where each has as many as it says."""
+    return int(Group(tensor.device_mesh.get_group()).sum(torch.tensor(here, device=tensor.device)))
+
+
 def empty(shape: tuple[int, ...], mesh: DeviceMesh, device: Any, dtype: Any) -> DTensor:
     """Rows of any numbers."""
     here = share_in(mesh, shape[0]).here
