@@ -241,13 +241,13 @@ def of_faults(rank: int) -> list[Any]:
 
 def test_a_fault_of_one_rank_is_an_error_on_all() -> None:
     found = tried_on_ranks(of_faults, 2)
-    refused = "Head(linear_cross_entropy): rank 1 refused its arguments (its own error says why)"
-    rows = ("Head(linear_cross_entropy): rows of the ranks were [6, 5]; wanted as many on each: fill up with rows whose "
-            "label is ignore_index")
+    head = "Head(linear_cross_entropy)"
+    refused = f"{head}: rank 1 refused its arguments (its own error says why)"
+    rows = (f"{head}: rows of the ranks were [6, 5]; wanted as many on each: fill up with rows whose label is "
+            "ignore_index")
     rates = "Head(arcface): rate was 0.3 on rank 0 and 0.2 on rank 1; wanted the same on all ranks"
-    own_errors = ["Head(linear_cross_entropy): labels was of dtype torch.float32; wanted an array of integral dtype and shape "
-                  "(B,)", "Head(linear_cross_entropy): labels held 117 at position 0; wanted 0 to 39, or ignore_index = "
-                  "-100"]
+    own_errors = [f"{head}: labels was of dtype torch.float32; wanted an array of integral dtype and shape (B,)",
+                  f"{head}: labels held 117 at position 0; wanted 0 to 39, or ignore_index = -100"]
     assert [one.message for one in found[0]] == [refused, refused, rows, rates]
     assert [one.message for one in found[1]] == [*own_errors, rows, rates]
     assert max(one.seconds for of_rank in found for one in of_rank) < 1.0
