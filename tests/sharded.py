@@ -66,7 +66,7 @@ class Setting:
 
     def cases(self) -> list[Case]:
         choose = random.Random(str(self))
-        return [self.case(loss, options, choose) for loss in [*LOSSES, anglos.center] for options in self.options(loss, choose)]
+        return [self.case(loss, options, choose) for loss in LOSSES for options in self.options(loss, choose)]
 
     def options(self, loss: Loss[...], choose: random.Random) -> list[dict[str, Any]]:
         """The defaults; every choice; every option as an array of each shape that it may have."""

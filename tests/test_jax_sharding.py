@@ -394,6 +394,32 @@ def test_class_sharded_labels_of_padding_are_refused(mesh: Any) -> None:
     assert class_sharded(anglos.arcface, mesh, "devices", num_classes=np.int64(UNEVEN)) is sharded
 
 
+def test_class_sharded_sampling(mesh: Any) -> None:
+    """Under jit the number of rows depends on shapes alone; 28 are no multiple of the devices."""
+    whole = anglos.correct_sampling(anglos.arcface)
+    sharded = class_sharded(whole, mesh, "devices")
+    embeddings, weights, labels = map(jnp.asarray, inputs_of(anglos.arcface))
+    where = jax.device_put(weights, jax.sharding.NamedSharding(mesh, P("devices")))
+
+    @jax.jit
+    def step(embeddings: Any, weights: Any, key: Any) -> Any:
+        sampled = anglos.sample_classes(labels, CLASSES, 0.5, rng=key)
+
+        def value(embeddings: Any, weights: Any) -> Any:
+            return sharded(embeddings, weights[sampled.rows], sampled.labels, log_probability=sampled.log_probability)
+
+        return jax.value_and_grad(value, argnums=(0, 1))(embeddings, weights), sampled
+
+    (value, (d_embeddings, d_weights)), sampled = step(embeddings, where, jax.random.key(0))
+    assert sampled.rows.shape == (28,)
+    wanted, gradients = whole.value_and_grad(embeddings, weights[sampled.rows], sampled.labels,
+                                             log_probability=sampled.log_probability)
+    np.testing.assert_allclose(value, wanted, rtol=1e-12)
+    np.testing.assert_allclose(d_embeddings, gradients[0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(d_weights[sampled.rows], gradients[1], rtol=0, atol=1e-12)
+    assert np.count_nonzero(np.any(d_weights != 0.0, axis=1)) <= 28
+
+
 def test_class_sharded_is_pickled(mesh: Any) -> None:
     """It comes back as the same object, so that nothing is traced again; on a mesh of fewer devices it is refused."""
     axes = mesh_of((2, 4), ("rows", "classes"), "Explicit")

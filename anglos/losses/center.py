@@ -46,7 +46,7 @@ def _gradients(backend: define.Backend, g: Any, embeddings: Any, centers: Any, l
 
 
 def _difference(backend: define.Backend, embeddings: Any, centers: Any, labels: Any) -> Any:
-    return embeddings - backend.xp.take(centers, labels, axis=0)
+    return embeddings - backend.of_label(centers, labels)
 
 
 @define.update(center)
@@ -60,7 +60,7 @@ def center_update(batch: define.Batch, centers: Any, embeddings: Any, labels: An
     [[2.0], [5.0]]
     """
     backend, classes = batch.backend, centers.shape[0]
-    difference = backend.stop_gradient(embeddings - backend.of_label(centers, labels))
+    difference = backend.stop_gradient(_difference(backend, embeddings, centers, labels))
     weight = batch.weight(difference[:, 0])[:, None]
     difference = backend.xp.where(weight == 0.0, 0.0, weight * difference)
     count = backend.sum_by_label(weight, labels, classes)

@@ -34,7 +34,9 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
     JAX shards an array only into equal parts. Where the C classes are no multiple of the P devices along the axis,
     either the weights have C rows and every device is given all of them, of which it computes with ⌈C / P⌉ at most; or
     they are padded to P · ⌈C / P⌉ rows, sharded, and `num_classes` says which are classes. So are all arrays with a
-    number for every class. Rows after the last class do not count, whatever they hold, and their gradient is 0.
+    number for every class. Rows after the last class do not count, whatever they hold, and their gradient is 0. On
+    another number of devices there are more or fewer of them: orbax restores arrays so, by `ArrayRestoreArgs` with
+    `global_shape` and `strict=False`.
 
     A loss so made can be pickled: its mesh as the platform and the numbers of its devices, which must be there where
     it is loaded.
