@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from libraries import LIBRARIES, Library
-from samples import BATCH, arrays, leaves, per_class
+from samples import BATCH, arrays, leaves, per_class, takes_labels
 
 import anglos
 from anglos import Loss
@@ -89,6 +89,42 @@ def test_one_graph_for_all_batches_and_margins(loss: Loss[...], torch_library: L
     with dynamo.config.patch(error_on_recompile=True):
         agree(loss, compiled, BATCH - 1, options(1.05))
         agree(loss, compiled, 3, options(1.1))
+
+
+def of_one_tensor(loss: Loss[...]) -> dict[str, Any]:
+    """Calls with one tensor in several places, or parts of it."""
+    places = [loss.kinds[name].shapes[0] for name in loss.arrays]
+    vectors = sum(shape in ("B D", "M D") for shape in places)
+    labels = torch.tensor([1, 0, 1, 0, 3, 2])
+    signs = [torch.tensor([1, -1, 1, -1, 1, 1])] * ("B" in places and not takes_labels(loss))
+    if "C D" in places:
+        return {"weights": lambda x: loss(x, x, labels)}
+    if vectors > 1:
+        return {"all": lambda x: loss(*[x] * vectors, *signs),
+                "parts": lambda x: loss(*[x[:4], x[2:], x[1:5]][:vectors], *[one[:4] for one in signs])}
+    if "reference_embeddings" in loss.defaults:
+        return {"references": lambda x: loss(x, labels, reference_embeddings=x, reference_labels=labels)}
+    return {}
+
+
+@pytest.mark.parametrize("several", [loss for loss in anglos.LOSSES.values() if of_one_tensor(loss)],
+                         ids=lambda loss: loss.name)
+def test_one_tensor_in_several_places(several: Loss[...], torch_library: Library) -> None:
+    """Its gradient is the sum of what the places get."""
+    for call in of_one_tensor(several).values():
+        x = arrays(several, torch_library)[0].requires_grad_()
+        value, wanted = torch.compile(call, fullgraph=True, backend="aot_eager")(x), call(x)
+        torch.testing.assert_close(value, wanted)
+        torch.testing.assert_close(torch.autograd.grad(value, x), torch.autograd.grad(wanted, x))
+
+
+@pytest.mark.parametrize("name", ["arcface", "triplet", "info_nce", "triplet_margin", "pair_margin"])
+def test_gradient_of_a_transformation(name: str, torch_library: Library) -> None:
+    loss = anglos.LOSSES[name]
+    inputs = arrays(loss, torch_library)
+    gradient = torch.func.grad(lambda *inputs: loss(*inputs), argnums=(0, 1) if leaves(loss, inputs)[1:] else (0,))
+    compiled = torch.compile(gradient, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*inputs), gradient(*inputs))
 
 
 @pytest.mark.parametrize("name", ["arcface", "curricularface", "triplet", "info_nce", "center"])

@@ -69,6 +69,8 @@ def _value(plan: Plan, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, 
 
 def _compiled(plan: Plan, arrays: tuple[torch.Tensor, ...], plainly: bool) -> Any:
     """Under a compiler, which would see that the gradient computes the logits again, and keep them all instead."""
+    # Dynamo refuses a tensor that a Function takes twice, and under torch.func.grad loses the gradient of an argument.
+    arrays = tuple([array.view_as(array) for array in arrays])
     if torch.compiler.is_dynamo_compiling() and plainly and plan.keep_bytes < _bytes_of_pairs(arrays):
         return checkpoint(Differentiable.apply, plan, *arrays, use_reentrant=False)
     return Differentiable.apply(plan, *arrays)  # type: ignore[no-untyped-call]
