@@ -16,6 +16,9 @@ from anglos.call.plan import Plan
 from .._seen import graph_is_made
 from .group import Group
 
+_NUMBERS = 4
+"""In every exchange, whatever a rank is about to do: no rank may send more than another."""
+
 _beside: WeakKeyDictionary[dist.ProcessGroup, Group] = WeakKeyDictionary()
 
 
@@ -26,11 +29,12 @@ def agree(loss: str, group: Group, refusal: Exception | None, said: Mapping[str,
     Said: by words of a message, what must be the same on all ranks; anything, where the rank refused. Nothing is asked
     while a graph is made, which is for other calls: then each rank is taken to have the same.
     """
-    every = [[0, 0, *sizes]] * group.size
+    mine = [int(refusal is not None), zlib.crc32(repr(sorted(said.items())).encode()), *sizes]
+    mine += [0] * (_NUMBERS - len(mine))
+    every = [mine] * group.size
     if group.size > 1 and not graph_is_made():
-        words = repr(sorted(said.items()))
         try:
-            every = _between_processors(group).numbers([int(refusal is not None), zlib.crc32(words.encode()), *sizes])
+            every = _between_processors(group).numbers(mine)
         except RuntimeError as error:
             raise (refusal or RuntimeError(f"{loss}: not all ranks answered; wanted the same call on each, within the "
                                            "timeout of their process group")) from error
@@ -41,7 +45,7 @@ def agree(loss: str, group: Group, refusal: Exception | None, said: Mapping[str,
             raise RuntimeError(f"{loss}: rank {rank} refused its arguments (its own error says why)")
     if len({digest for _, digest, *_ in every}) > 1:
         raise ValueError(f"{loss}: {_difference(_between_processors(group), said)}; wanted the same on all ranks")
-    return [given for _, _, *given in every]
+    return [given[:len(sizes)] for _, _, *given in every]
 
 
 def check_rows(loss: str, sizes: Sequence[Sequence[int]]) -> None:
@@ -52,9 +56,9 @@ def check_rows(loss: str, sizes: Sequence[Sequence[int]]) -> None:
                          "label is ignore_index")
 
 
-def said_of(plan: Plan, arrays: Sequence[torch.Tensor]) -> dict[str, str]:
+def said_of(maker: str, plan: Plan, arrays: Sequence[torch.Tensor]) -> dict[str, str]:
     """Of a call, what must be the same on all ranks, except how many rows its arrays have: see `agree`."""
-    said = {"the loss": plan.name, "the number of classes": repr(plan.classes)}
+    said = {"the loss": plan.name, "its maker": maker, "the number of classes": repr(plan.classes)}
     for name, array in zip(plan.names, arrays, strict=True):
         sizes = ", ".join(["…", *map(str, array.shape[1:])]) if array.ndim else ""
         said[name] = f"{str(array.dtype).removeprefix('torch.')} of shape ({sizes}) on {array.device.type}"
@@ -64,14 +68,14 @@ def said_of(plan: Plan, arrays: Sequence[torch.Tensor]) -> dict[str, str]:
     # Else some would wait for others in a backward pass, or in a part of it.
     recorded = torch.is_grad_enabled() and not plan.wrt
     with_gradient = [name for name, array in zip(plan.names, arrays, strict=True) if recorded and array.requires_grad]
-    return {**said, "what is differentiated by": " and ".join(with_gradient) or "nothing"}
+    return {**said, "what requires a gradient": " and ".join(with_gradient) or "nothing"}
 
 
 def _difference(group: Group, said: Mapping[str, str]) -> str:
     """The first thing of which not all ranks say the same, as the first rank says it, and the next that does not."""
     every: list[Any] = [None] * group.size
     dist.all_gather_object(every, dict(said), group=group.group)
-    for word in dict.fromkeys(word for one in every for word in one):
+    for word in dict.fromkeys(word for one in sorted(every, key=len, reverse=True) for word in one):
         values = [one.get(word, "not given") for one in every]
         for rank, value in enumerate(values):
             if value != values[0]:

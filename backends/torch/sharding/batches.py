@@ -17,6 +17,7 @@ from .agreement import agree, said_of
 from .columns import Columns
 from .group import Group, group_of
 from .loss import Sharded
+from .transforms import check_transforms
 
 
 def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | None = None, *, check: bool = True
@@ -91,8 +92,9 @@ class BatchSharded(Sharded[Options]):
             return self._of_rank(super()._prepare(arrays, options, wrt), None, None)
         call, refusal, said, numbers = None, None, {}, (0, 0)
         try:
+            check_transforms(self.name, {})
             call = super()._prepare(arrays, options, wrt)
-            said, numbers = said_of(call.plan, call.arrays), _numbers(call)
+            said, numbers = said_of(self.maker, call.plan, call.arrays), _numbers(call)
         except Exception as error:  # of which the others must hear
             refusal = error
         rows, columns = zip(*agree(self.name, self.group, refusal, said, *numbers), strict=True)

@@ -17,6 +17,7 @@ from .loss import Sharded
 from .plan import ShardedPlan, of_classes, sharded
 from .shards import Shards
 from .share import Share, check_placed, local, share_of
+from .transforms import check_transforms
 
 
 class ClassSharded(Sharded[Options]):
@@ -39,7 +40,7 @@ class ClassSharded(Sharded[Options]):
         found, refusal, said, rows = None, None, {}, 0
         try:
             found = call, _, own = self._as_of_whole(arrays, options, wrt)
-            said = said_of(call.plan, [own.get(name, one) for name, one in zip(
+            said = said_of(self.maker, call.plan, [own.get(name, one) for name, one in zip(
                 call.plan.names, call.arrays, strict=True)])
             rows = call.arrays[0].shape[0]
         except Exception as error:  # of which the others must hear
@@ -51,6 +52,7 @@ class ClassSharded(Sharded[Options]):
                      ) -> tuple[_Call, Share, dict[str, torch.Tensor]]:
         """The checked call, as of whole weights; the share of this rank; and its arrays of classes."""
         given = {**dict(zip(self.arrays, arrays, strict=False)), **options}
+        check_transforms(self.name, given)
         labels = given.get(self.arrays[2])
         if isinstance(labels, torch.Tensor) and labels.ndim > 1:
             refuse(self.name, self.arrays[2], ValueError, f"was of shape {tuple(labels.shape)}",
@@ -98,7 +100,7 @@ class ClassSharded(Sharded[Options]):
             arrays.append(array)
         gathered = tuple([name for name, array in zip(call.plan.names, arrays, strict=True)
                           if array.ndim and name not in own and self.group.size > 1])
-        plan = sharded(self.plan, call.plan, shards, gathered)  # type: ignore[arg-type]
+        plan = sharded(self.plan, call.plan, shards, gathered)
         if samples.terms is not None:
             samples = samples._replace(terms=plan.of_own_labels(own["class_weight"].detach(), arrays))
         return call._replace(plan=plan, arrays=tuple(arrays), samples=samples)

@@ -9,6 +9,7 @@ import torch
 
 from anglos.call.plan import Plan
 
+from .._seen import graph_is_made
 from .shards import Shards
 
 
@@ -112,11 +113,19 @@ class ShardedPlan(Plan):
         return found
 
 
-@functools.lru_cache(maxsize=1024)
 def sharded(kind: type[ShardedPlan], plan: Plan, shards: Shards, gathered: tuple[str, ...]) -> ShardedPlan:
     """The same plan for a rank."""
+    make: Any = _make if graph_is_made() else _kept  # Dynamo warns of a cache
+    plan_of_rank: ShardedPlan = make(kind, plan, shards, gathered)
+    return plan_of_rank
+
+
+def _make(kind: type[ShardedPlan], plan: Plan, shards: Shards, gathered: tuple[str, ...]) -> ShardedPlan:
     parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
     return kind(**{**parts, "backend": shards, "gathered": gathered})
+
+
+_kept = functools.lru_cache(maxsize=1024)(_make)
 
 
 def _of_shape(array: torch.Tensor, total: int) -> torch.Tensor:

@@ -58,8 +58,8 @@ class Shards(PyTorch):
         return self.group.sum(part)
 
     def totals(self, parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: self.total_of_own_rows(part) if name == "points" else self.group.sum(part)
-                for name, part in sorted(parts.items())}  # made of sets, whose order is another on every rank
+        return {name: self.total_of_own_rows(parts[name]) if name == "points" else self.group.sum(parts[name])
+                for name in sorted(parts)}  # made of sets, whose order is another on every rank
 
     def total_of_own_rows(self, parts: torch.Tensor) -> torch.Tensor:
         """The total of this rank's own rows, and zeros for others'."""
