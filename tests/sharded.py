@@ -24,7 +24,7 @@ tensor: Any = import_module("torch.distributed.tensor")
 ROWS, DIMENSION = 4, 5
 """Rows per rank, and their length."""
 
-LOSSES = [loss for loss in anglos.LOSSES.values() if roles(loss) == ["embeddings", "weights", "labels"]]
+LOSSES = [loss for loss in anglos.LOSSES.values() if roles(loss)[::2] == ["embeddings", "labels"]]
 
 
 class Case(NamedTuple):

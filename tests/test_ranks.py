@@ -54,7 +54,7 @@ def test_errors_deaths_and_hangs() -> None:
         on_ranks(faulty, 2, "raises")
     found = tried_on_ranks(faulty, 2, "dies")
     assert found[0].kind == "RuntimeError"
-    assert "Connection closed by peer" in found[0].message
+    assert re.search("Connection (closed|reset) by peer", found[0].message)
     assert found[1][:2] == ("Died", "exit code 3")
     assert isinstance(found[0], Failure)
     found = tried_on_ranks(faulty, 2, "sleeps", timeout=2.0)

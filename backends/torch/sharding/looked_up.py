@@ -7,6 +7,7 @@ import torch
 
 from anglos.call.loss import Options, _Call
 
+from .._backend import backend
 from .of_rank import ClassSharded
 from .plan import ShardedPlan, of_classes
 from .share import Share
@@ -24,6 +25,10 @@ class LookedUpPlan(ShardedPlan):
         x, centers, labels = arrays
         found = self.shards.of_label(self.shards.filled(centers), self._labels_of_all(labels))
         return x, self.shards.group.scatter(found), torch.arange(len(labels), device=labels.device)
+
+    def prepare(self, arrays: tuple[torch.Tensor, ...], **others: Any) -> Any:
+        """By a backend that shares nothing: the centres are those of own samples, and all are here."""
+        return super().prepare(arrays, **others)._replace(backend=backend)
 
     def run(self, step: Any) -> tuple[torch.Tensor, Any]:
         return self.loss.engine.forward(step)
