@@ -401,7 +401,6 @@ def test_class_sharded_sampling(mesh: Any) -> None:
     embeddings, weights, labels = map(jnp.asarray, inputs_of(anglos.arcface))
     where = jax.device_put(weights, jax.sharding.NamedSharding(mesh, P("devices")))
 
-    @jax.jit
     def step(embeddings: Any, weights: Any, key: Any) -> Any:
         sampled = anglos.sample_classes(labels, CLASSES, 0.5, rng=key)
 
@@ -410,7 +409,7 @@ def test_class_sharded_sampling(mesh: Any) -> None:
 
         return jax.value_and_grad(value, argnums=(0, 1))(embeddings, weights), sampled
 
-    (value, (d_embeddings, d_weights)), sampled = step(embeddings, where, jax.random.key(0))
+    (value, (d_embeddings, d_weights)), sampled = jax.jit(step)(embeddings, where, jax.random.key(0))
     assert sampled.rows.shape == (28,)
     wanted, gradients = whole.value_and_grad(embeddings, weights[sampled.rows], sampled.labels,
                                              log_probability=sampled.log_probability)

@@ -13,11 +13,13 @@ from anglos.call.pairs_of_all import against_all_columns, check_columns
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import centroids as _centroids
 
+from .agreement import agreed
 from .meshes import Named, check_mesh, devices_along, found, is_inside, named
 from .rows import own_rows, whole_rows
 
 
-def batch_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...]) -> Loss[Options]:
+def batch_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], *, check: bool = True
+                  ) -> Loss[Options]:
     """The loss over pairs of a batch that is spread over the devices along an axis of the mesh, or several.
 
     Of whole arrays, under jax.jit, it has the same value and derivatives as the loss. Every device compares its own
@@ -45,6 +47,10 @@ def batch_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...]) 
         The devices.
     axis : str or tuple of str
         The axis of the mesh along which the batch is spread, or several.
+    check : bool
+        Whether the processes of `jax.distributed`, where the mesh is of all, compare what they are about to do when a
+        call is traced: one that refuses or differs is then an error on all of them, and neither a wrong number nor a
+        hang. It costs milliseconds, and nothing in a call that is compiled already.
 
     Raises
     ------
@@ -70,21 +76,21 @@ def batch_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...]) 
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"batch_sharded: loss was {what}; wanted a loss that compares samples of a batch with each "
                         "other, such as anglos.info_nce: others are of own rows as they are")
-    made: Loss[Options] = _batch_sharded(loss, mesh, check_mesh("batch_sharded", mesh, axis))
+    made: Loss[Options] = _batch_sharded(loss, mesh, check_mesh("batch_sharded", mesh, axis), bool(check))
     return made
 
 
 class _BatchSharded(Loss[Options]):
-    def __init__(self, loss: Loss[Options], mesh: Mesh, axes: tuple[str, ...]) -> None:
+    def __init__(self, loss: Loss[Options], mesh: Mesh, axes: tuple[str, ...], check: bool) -> None:
         self.__dict__.update(loss.__dict__)
-        self.whole, self.mesh, self.axes = loss, mesh, axes
+        self.whole, self.mesh, self.axes, self.check = loss, mesh, axes, check
         self.kinds = {name: against_all_columns(kind) for name, kind in loss.kinds.items()}
 
     def __repr__(self) -> str:
         return f"<loss {self.dotted_name}, batch_sharded over {', '.join(self.axes)}>"
 
     def __reduce__(self) -> Any:
-        return _again, (self.whole, named(self.mesh), self.axes)
+        return _again, (self.whole, named(self.mesh), self.axes, self.check)
 
     def value_and_grad(self, *arrays: Any, wrt: Any = None, **options: Any) -> Any:
         value, gradients = super().value_and_grad(*arrays, wrt=wrt, **options)
@@ -101,6 +107,9 @@ class _BatchSharded(Loss[Options]):
         return total
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> _Call:
+        return agreed(self.name, self.mesh, self.check, functools.partial(self._over_devices, arrays, options, wrt))
+
+    def _over_devices(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None) -> _Call:
         inside = is_inside(self.name, self.mesh, self.axes)
         call = super()._prepare(arrays, options, wrt)
         devices = devices_along(self.mesh, self.axes)
@@ -110,11 +119,11 @@ class _BatchSharded(Loss[Options]):
 
 
 @functools.cache
-def _batch_sharded(loss: Any, mesh: Mesh, axes: tuple[str, ...]) -> Any:
+def _batch_sharded(loss: Any, mesh: Mesh, axes: tuple[str, ...], check: bool) -> Any:
     """One for all calls: another would be traced anew."""
-    return _BatchSharded(loss, mesh, axes)
+    return _BatchSharded(loss, mesh, axes, check)
 
 
-def _again(loss: Any, mesh: Named, axes: tuple[str, ...]) -> Any:
+def _again(loss: Any, mesh: Named, *others: Any) -> Any:
     """What was pickled."""
-    return _batch_sharded(loss, found("batch_sharded", mesh), axes)
+    return _batch_sharded(loss, found("batch_sharded", mesh), *others)

@@ -14,6 +14,7 @@ from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as _linear
 
+from .agreement import agreed
 from .meshes import Named, check_mesh, devices_along, found, is_inside, named
 from .padding import padded
 from .shards import shards_of
@@ -21,8 +22,8 @@ from .shards import shards_of
 _ENGINES = (_prototypes, _linear, _pairs)
 
 
-def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], *, num_classes: int | None = None
-                  ) -> Loss[Options]:
+def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], *, num_classes: int | None = None,
+                  check: bool = True) -> Loss[Options]:
     """The loss for weights that are sharded on classes, over an axis of the mesh or several; to be used under jax.jit.
 
     It takes what the loss takes, and has the same value and derivatives. No device ever holds all weights, or all
@@ -51,6 +52,10 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
         The axis of the mesh along which the classes are sharded, or several.
     num_classes : int, optional
         C, where the weights have P · ⌈C / P⌉ rows. By default every row is a class.
+    check : bool
+        Whether the processes of `jax.distributed`, where the mesh is of all, compare what they are about to do when a
+        call is traced: one that refuses or differs is then an error on all of them, and neither a wrong number nor a
+        hang. It costs milliseconds, and nothing in a call that is compiled already.
 
     Raises
     ------
@@ -74,20 +79,22 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
                                     or num_classes < 1):
         raise ValueError(f"class_sharded: num_classes was {describe(num_classes)}; wanted an integer of at least 1, or "
                          "None")
-    made: Loss[Options] = _class_sharded(loss, mesh, axes, None if num_classes is None else int(num_classes))
+    number = None if num_classes is None else int(num_classes)
+    made: Loss[Options] = _class_sharded(loss, mesh, axes, number, bool(check))
     return made
 
 
 class _ClassSharded(Loss[Options]):
-    def __init__(self, loss: Loss[Options], mesh: Mesh, axes: tuple[str, ...], num_classes: int | None) -> None:
+    def __init__(self, loss: Loss[Options], mesh: Mesh, axes: tuple[str, ...], num_classes: int | None, check: bool
+                 ) -> None:
         self.__dict__.update(loss.__dict__)
-        self.whole, self.mesh, self.axes, self.num_classes = loss, mesh, axes, num_classes
+        self.whole, self.mesh, self.axes, self.num_classes, self.check = loss, mesh, axes, num_classes, check
 
     def __repr__(self) -> str:
         return f"<loss {self.dotted_name}, class_sharded over {', '.join(self.axes)}>"
 
     def __reduce__(self) -> Any:
-        return _again, (self.whole, named(self.mesh), self.axes, self.num_classes)
+        return _again, (self.whole, named(self.mesh), self.axes, self.num_classes, self.check)
 
     def _plan(self, *call: Any) -> Plan:
         plan, classes = super()._plan(*call), self.num_classes
@@ -101,6 +108,9 @@ class _ClassSharded(Loss[Options]):
         return padded(plan, classes)
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> _Call:
+        return agreed(self.name, self.mesh, self.check, functools.partial(self._over_devices, arrays, options, wrt))
+
+    def _over_devices(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None) -> _Call:
         if is_inside(self.name, self.mesh, self.axes):
             raise ValueError(f"{self.name}: it was called inside jax.shard_map over {', '.join(map(repr, self.axes))}, "
                              "where arrays are parts; wanted whole arrays, outside of it")
@@ -109,11 +119,11 @@ class _ClassSharded(Loss[Options]):
 
 
 @functools.cache
-def _class_sharded(loss: Any, mesh: Mesh, axes: tuple[str, ...], num_classes: int | None) -> Any:
+def _class_sharded(loss: Any, mesh: Mesh, axes: tuple[str, ...], num_classes: int | None, check: bool) -> Any:
     """One for all calls: another would be traced anew."""
-    return _ClassSharded(loss, mesh, axes, num_classes)
+    return _ClassSharded(loss, mesh, axes, num_classes, check)
 
 
-def _again(loss: Any, mesh: Named, axes: tuple[str, ...], num_classes: int | None) -> Any:
+def _again(loss: Any, mesh: Named, *others: Any) -> Any:
     """What was pickled."""
-    return _class_sharded(loss, found("class_sharded", mesh), axes, num_classes)
+    return _class_sharded(loss, found("class_sharded", mesh), *others)

@@ -1,0 +1,77 @@
+"""What processes compare when a call is traced: where one refuses, or does something else, all raise.
+
+Otherwise they would go on with programs that are not the same: with wrong numbers, or each waiting for another.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from anglos.call.loss import _Call
+
+_BYTES = 1 << 13
+"""So much is told of a difference."""
+
+
+def agreed(loss: str, mesh: Mesh, check: bool, prepare: Callable[[], _Call]) -> _Call:
+    """The call that is prepared, if all processes prepare the same; else an error on all of them.
+
+    Nothing is asked of one process, or where the mesh is not of all.
+    """
+    processes = {device.process_index for device in mesh.devices.flat}
+    if not check or len(processes) == 1 or len(processes) < jax.process_count():
+        return prepare()
+    call, refusal, said = None, None, {}
+    try:
+        call = prepare()
+        said = _said_of(call)
+    except Exception as error:  # of which the others must hear
+        refusal = error
+    text = repr(sorted(said.items())).encode()
+    every = _on_all(np.asarray([refusal is not None, zlib.crc32(text)], np.uint32)).tolist()
+    if refusal is not None:
+        raise refusal
+    for process, (refused, _) in enumerate(every):
+        if refused:
+            raise RuntimeError(f"{loss}: process {process} refused its arguments (its own error says why)")
+    if len({digest for _, digest in every}) > 1:
+        raise ValueError(f"{loss}: {_difference(said)}; wanted the same on all processes")
+    assert call is not None
+    return call
+
+
+def _said_of(call: _Call) -> dict[str, str]:
+    """Of a call, what must be the same on all processes."""
+    plan = call.plan
+    said = {"the loss": plan.name}
+    said |= {name: f"{array.dtype} of shape {array.shape}" for name, array in zip(plan.names, call.arrays, strict=True)}
+    said |= {name: repr(getattr(plan, name)) for name in ("reduction", "ignore_index", "keep_bytes",
+                                                          "gradient_products", "wrt", "classes")}
+    return said | {name: repr(value) for name, value in (*plan.options, *plan.numbers)}
+
+
+def _difference(said: Mapping[str, str]) -> str:
+    """The first thing of which not all processes say the same."""
+    text = "\n".join(f"{word}\t{value}" for word, value in said.items()).encode()[:_BYTES]
+    padded = np.zeros(_BYTES, np.uint8)
+    padded[:len(text)] = np.frombuffer(text, np.uint8)
+    every = [dict(line.split("\t") for line in bytes(one).rstrip(b"\0").decode(errors="replace").split("\n")
+                  if line.count("\t") == 1) for one in _on_all(padded)]
+    for word in dict.fromkeys(word for one in every for word in one):
+        values = [one.get(word, "not given") for one in every]
+        for process, value in enumerate(values):
+            if value != values[0]:
+                return f"{word} was {values[0]} on process 0 and {value} on process {process}"
+    return "the arguments of the processes differed"
+
+
+def _on_all(mine: np.ndarray) -> np.ndarray:
+    """One above the other, those of all processes."""
+    with ThreadPoolExecutor(1) as thread:  # in which nothing is being traced
+        every: np.ndarray = thread.submit(multihost_utils.process_allgather, mine).result()
+    return np.asarray(every)
