@@ -90,6 +90,7 @@ class ActiveRows:
                     local(kept[key]).index_copy_(0, places, local(value))
                 else:
                     optimizer.state[whole][key] = value
+            rows.grad = None  # which the graph may keep, out of the reach of zero_grad
         self._forget()
 
     def _stand(self, *, whole: bool) -> None:
