@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ranks import on_ranks, tried
+from samples import takes_labels
 
 import anglos
 
@@ -24,8 +25,8 @@ COMPILED = ["arcface", "curricularface", "subcenter_arcface", "linear_cross_entr
 
 
 @contextmanager
-def compiling() -> Iterator[None]:
-    """Where a second graph is an error, and so is a warning of Dynamo's that it sees a cache."""
+def no_cache_traced() -> Iterator[None]:
+    """Dynamo's warning that it sees one is an error."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*lru_cache")
         yield
@@ -57,7 +58,7 @@ def compiled(rank: int, name: str, backend: str) -> None:
     x, labels = batch_of(rank, 6)
     dynamo.mark_dynamic(x, 0)
     dynamo.mark_dynamic(labels, 0)
-    with compiling():
+    with no_cache_traced():
         torch.testing.assert_close(step(layer, call, x, labels), step(layer, layer, x, labels))
         with dynamo.config.patch(error_on_recompile=True):
             for rows in (5, 3):
@@ -71,6 +72,21 @@ def compiled(rank: int, name: str, backend: str) -> None:
 def test_one_graph_for_all_batches(name: str) -> None:
     """Of weights that are DTensors; the ranks are not compared, since a graph is for other calls."""
     on_ranks(compiled, RANKS, name, "aot_eager", timeout=200.0)
+
+
+def compiled_pairs(rank: int, name: str) -> None:
+    loss = import_module("anglos.backends.torch").batch_sharded(anglos.LOSSES[name])
+    x, labels = batch_of(rank, 6)
+    call = torch.compile(lambda x, *others: loss(x, *others), fullgraph=True, backend="aot_eager")
+    others = [labels] if takes_labels(loss) else [x]  # a tensor in two places
+    got, wanted = call(x, *others), loss(x, *others)
+    torch.testing.assert_close(got, wanted)
+    torch.testing.assert_close(torch.autograd.grad(got, x), torch.autograd.grad(wanted, x))
+
+
+@pytest.mark.parametrize("name", ["info_nce", "clip", "supcon", "triplet"])
+def test_pairs(name: str) -> None:
+    on_ranks(compiled_pairs, RANKS, name, timeout=200.0)
 
 
 def test_inductor() -> None:
