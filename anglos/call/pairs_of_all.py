@@ -17,13 +17,17 @@ def against_all_columns(kind: Any) -> Any:
     return replace(kind, shape=shape, other=other, without=without)
 
 
-def check_columns(call: Any, times: int) -> None:
-    """Refuse what is said of pairs with other columns than all have together: so many times one's own."""
+def rows_and_columns(call: Any) -> tuple[int, int]:
+    """How many one has oneself."""
     inputs = dict(zip(call.plan.roles, call.arrays, strict=True))
-    own = next(inputs[role] for role in ("negatives", "reference_embeddings", "keys", "embeddings") if role in inputs)
-    number = own.shape[0] * times
-    for name, kind in call.plan.contents.kinds.items():
-        array = dict(zip(call.plan.names, call.arrays, strict=True)).get(name)
-        if array is not None and getattr(kind, "shape", "") == "B A" and array.shape[1] != number:
+    rows = inputs["queries" if "queries" in inputs else "embeddings"]
+    columns = next((inputs[role] for role in ("negatives", "reference_embeddings") if role in inputs), rows)
+    return rows.shape[0], columns.shape[0]
+
+
+def check_columns(call: Any, number: int) -> None:
+    """Refuse what is said of pairs with another number of columns than all have together."""
+    for name, array in zip(call.plan.names, call.arrays, strict=True):
+        if getattr(call.plan.contents.kinds[name], "shape", "") == "B A" and array.shape[1] != number:
             refuse(call.plan.loss.name, name, ValueError, f"was of shape {tuple(array.shape)}",
                    f"{(array.shape[0], number)}: own rows against the {number} columns of all")

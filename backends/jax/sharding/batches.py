@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from anglos.call.kinds import describe, has_gradient
 from anglos.call.loss import Loss, Options, _Call
-from anglos.call.pairs_of_all import against_all_columns, check_columns
+from anglos.call.pairs_of_all import against_all_columns, check_columns, rows_and_columns
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import centroids as _centroids
 
@@ -113,7 +113,7 @@ class _BatchSharded(Loss[Options]):
         inside = is_inside(self.name, self.mesh, self.axes)
         call = super()._prepare(arrays, options, wrt)
         devices = devices_along(self.mesh, self.axes)
-        check_columns(call, devices if inside else 1)
+        check_columns(call, rows_and_columns(call)[1] * (devices if inside else 1))
         backend = own_rows(self.axes, devices) if inside else whole_rows(self.mesh, self.axes)
         return call._replace(plan=replace(call.plan, backend=backend))
 

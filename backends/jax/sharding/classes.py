@@ -7,7 +7,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from anglos.call.kinds import by_role, describe
+from anglos.call.kinds import describe
 from anglos.call.loss import Loss, Options, _Call
 from anglos.call.plan import Plan
 from anglos.engines.pairs import engine as _pairs
@@ -71,7 +71,8 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
     >>> jax.jit(arcface)(jnp.eye(4), jnp.ones((10, 4)), jnp.asarray([0, 1, 2, 3])).shape
     ()
     """
-    if not isinstance(loss, Loss) or loss.engine not in _ENGINES or "weights" not in by_role(loss.kinds):
+    fits = isinstance(loss, Loss) and len(loss.arrays) == 3 and loss.engine in _ENGINES
+    if not fits or getattr(loss.kinds[loss.arrays[1]], "shape", "") not in ("C D", "C K D"):
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
     axes = check_mesh("class_sharded", mesh, axis)

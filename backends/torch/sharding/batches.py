@@ -7,8 +7,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
-from anglos.call.kinds import ArrayOf, describe, refuse
+from anglos.call.kinds import describe
 from anglos.call.loss import Loss, Options, _Call
+from anglos.call.pairs_of_all import against_all_columns, check_columns, rows_and_columns
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import centroids as _centroids
 
@@ -78,7 +79,7 @@ class BatchSharded(Sharded[Options]):
 
     def __init__(self, loss: Loss[Options], group: Group, check: bool) -> None:
         super().__init__(loss, group, check)
-        self.kinds = {name: _against_all_columns(kind) for name, kind in loss.kinds.items()}
+        self.kinds = {name: against_all_columns(kind) for name, kind in loss.kinds.items()}
 
     def _mean(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
         return self.group.sum(gradient) / self.group.size if self._is_of_all(name, gradient) else gradient
@@ -94,21 +95,13 @@ class BatchSharded(Sharded[Options]):
         try:
             check_transforms(self.name, {})
             call = super()._prepare(arrays, options, wrt)
-            said, numbers = said_of(self.maker, call.plan, call.arrays), _numbers(call)
+            said, numbers = said_of(self.maker, call.plan, call.arrays), rows_and_columns(call)
         except Exception as error:  # of which the others must hear
             refusal = error
         rows, columns = zip(*agree(self.name, self.group, refusal, said, *numbers), strict=True)
         assert call is not None
-        self._check_columns(call, sum(columns))
+        check_columns(call, sum(columns))
         return self._of_rank(call, rows, columns)
-
-    def _check_columns(self, call: _Call, number: int) -> None:
-        """What is said of pairs, of as many columns as all ranks have together."""
-        for name, role, array in zip(call.plan.names, call.plan.roles, call.arrays, strict=True):
-            of_pairs = array.dtype == torch.bool or (role == "labels" and array.is_floating_point())
-            if of_pairs and array.ndim == 2 and array.shape[1] != number:
-                refuse(self.name, name, ValueError, f"was of shape {tuple(array.shape)}",
-                       f"{(array.shape[0], number)}: own rows against the {number} columns of all ranks")
 
     def _of_rank(self, call: _Call, rows: Any, columns: Any) -> _Call:
         """The call of own rows, by a backend that knows those of others."""
@@ -118,22 +111,3 @@ class BatchSharded(Sharded[Options]):
                 array = self.group.averaged(array, summed=False)
             arrays.append(array)
         return call._replace(plan=replace(call.plan, backend=backend), arrays=tuple(arrays))
-
-
-def _against_all_columns(kind: Any) -> Any:
-    """The kind of an argument; of one that has a number for every pair of own rows and columns, with A for all."""
-    if not isinstance(kind, ArrayOf):
-        return kind
-    shape = "B A" if kind.shape in ("B B", "B M", "B N") else kind.shape
-    other, without = _against_all_columns(kind.other), kind.without
-    if without is not None:
-        without = without[0], _against_all_columns(without[1])
-    return replace(kind, shape=shape, other=other, without=without)
-
-
-def _numbers(call: _Call) -> tuple[int, int]:
-    """How many rows and columns this rank has."""
-    inputs = dict(zip(call.plan.roles, call.arrays, strict=True))
-    rows = inputs["queries" if "queries" in inputs else "embeddings"]
-    columns = next((inputs[role] for role in ("negatives", "reference_embeddings") if role in inputs), rows)
-    return rows.shape[0], columns.shape[0]
