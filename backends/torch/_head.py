@@ -125,6 +125,10 @@ class Head(Notified):
         several prototypes per class cos θ is what the loss makes of theirs. `proxy_anchor`: cos θ. `center`:
         x·c − ½ |c|².
 
+        With a mesh all ranks call it together, each with its own samples, as many as every other. The result is a
+        DTensor of the samples of all ranks, one rank's after the other's, placed `[Shard(1)]`: a rank has the scores
+        of its own classes.
+
         After `fully_shard(head)` call `torch.distributed.fsdp.register_fsdp_forward_method(head, "logits")` once.
         """
         if "weight" not in self._parameters:  # pruning, say, computes it before `forward` only
@@ -169,6 +173,10 @@ class Head(Notified):
         refused before anything is changed; one that is not given keeps the old ones. Call it before
         `DistributedDataParallel`, `fully_shard` or `torch.compile`, and before a copy is made for an average of the
         parameters.
+
+        With a mesh all ranks call it together, and either all do it or none does. What there is of each class moves to
+        the rank that has it now; new prototypes are those that a head of so many classes starts with from the same
+        seed.
         """
         places: dict[str, tuple[torch.nn.Module, float]] = {
             "weight": (self, 0.0), **{name: (self.tensors, _NEW_CLASSES[name]) for name in self.tensors
