@@ -50,9 +50,9 @@ def cut(parts: Sequence[torch.Tensor], like: DTensor) -> DTensor:
 
 def moved(tensor: DTensor, count: int, start: Any = 0.0) -> DTensor:
     """Another number of rows: the first go to the ranks whose they are now; any beyond them as given."""
-    group, kept = Group(tensor.device_mesh.get_group()), min(len(tensor), count)
+    group = Group(tensor.device_mesh.get_group())
     old, new = ([share_of(total, group, rank) for rank in range(group.size)] for total in (len(tensor), count))
-    sent, received = ([_common(old[one], new[other], kept) for one, other in pairs] for pairs in (
+    sent, received = ([_common(old[one], new[other]) for one, other in pairs] for pairs in (
         [(group.rank, rank) for rank in range(group.size)], [(rank, group.rank) for rank in range(group.size)]))
     local = tensor.to_local().detach()
     rows = local.new_empty((new[group.rank].here, *local.shape[1:]))
@@ -61,9 +61,9 @@ def moved(tensor: DTensor, count: int, start: Any = 0.0) -> DTensor:
     return sharded(rows, tensor.device_mesh, count)
 
 
-def _common(old: Share, new: Share, kept: int) -> int:
-    """How many of the rows that are kept are in both shares."""
-    return max(0, min(old.first + old.here, new.first + new.here, kept) - max(old.first, new.first))
+def _common(old: Share, new: Share) -> int:
+    """How many rows are in both."""
+    return max(0, min(old.first + old.here, new.first + new.here) - max(old.first, new.first))
 
 
 def _exchange(found: torch.Tensor, rows: torch.Tensor, received: list[int], sent: list[int], group: Group) -> None:
