@@ -82,6 +82,8 @@ def sent(case: Case) -> float:
 
     A sum over ranks goes around twice; so does a state, exchanged in parts and then gathered. X is in its own type.
     """
+    if case.loss.name == "center":  # c_y in both passes, and ∂c_y; labels with each
+        return (RANKS - 1) / RANKS * B * 3 * (4 * D + 8)
     of_row: int = D * (case.arrays["embeddings"].element_size() + 4) + 8
     if case.loss.name == "proxy_anchor":  # no state, no g: four numbers are summed
         return (RANKS - 1) / RANKS * (B * of_row + 4 * 2 * 4)
