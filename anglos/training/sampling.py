@@ -21,9 +21,9 @@ class Sampled(NamedTuple):
     """What `sample_classes` found: rows of the weights, and the labels as places among them."""
 
     rows: Array
-    """The numbers of the rows, (S,): the batch's own classes in order, then the others in order."""
+    """The numbers of the rows, (S,), where a rank's begin at 0: the batch's own classes in order, then the others."""
     labels: Array
-    """(B,)"""
+    """Places among the rows, of all ranks one after the other, (B,)."""
     log_probability: Array
     """Of every row the logarithm of how likely it was to be there, (S,): 0 for the batch's own classes."""
 
@@ -57,8 +57,9 @@ def sample_classes(labels: Array, num_classes: int, rate: float, *, rng: Any = N
         C.
     rate : number above 0 to 1
         There are S = ⌈rate · C⌉ rows; more if the batch has more classes of its own, all of which are always there.
-        Where labels cannot be read for free (under a trace, on a GPU) S is at least the smaller of B and C instead, so
-        that it depends on shapes alone. At 1 the rows are all, in their order.
+        Where labels cannot be read for free (under a trace, on a GPU) S is at least the smaller of B and C instead, of
+        ranks the smaller of B and ⌈C / ranks⌉, so that it depends on shapes alone. At 1 the rows are all, in their
+        order.
     rng
         What the others are drawn by. NumPy and others: a `numpy.random.Generator`, a seed, or None for fresh entropy;
         PyTorch: a `torch.Generator` on the labels' device, or None for the default one; JAX and MLX: a key, another for
