@@ -4,8 +4,8 @@ It is asked in every call: what is new to one rank may not be new to another, so
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -16,10 +16,32 @@ from anglos.call.plan import Plan
 from .._seen import graph_is_made
 from .group import Group
 
+Found = TypeVar("Found")
+
 _NUMBERS = 4
 """In every exchange, whatever a rank is about to do: no rank may send more than another."""
 
 _beside: WeakKeyDictionary[dist.ProcessGroup, Group] = WeakKeyDictionary()
+
+
+def agreed(loss: str, group: Group, check: bool, find: Callable[[], Found],
+           say: Callable[[Found], tuple[Mapping[str, str], Sequence[int]]]) -> tuple[Found, list[list[int]] | None]:
+    """What this rank finds of its arguments, and the sizes that each rank says of it; see `agree`.
+
+    None where nothing is asked: without the check, by one rank, and while a graph is made, which is for other calls.
+    """
+    if not check or group.size == 1 or graph_is_made():
+        return find(), None
+    refusal: Exception | None = None
+    said: Mapping[str, str] = {}
+    sizes: Sequence[int] = ()
+    try:
+        found = find()
+        said, sizes = say(found)
+    except Exception as error:  # of which the others must hear
+        refusal = error
+    every = agree(loss, group, refusal, said, *sizes)
+    return found, every
 
 
 def agree(loss: str, group: Group, refusal: Exception | None, said: Mapping[str, str], *sizes: int
@@ -48,9 +70,9 @@ def agree(loss: str, group: Group, refusal: Exception | None, said: Mapping[str,
     return [given[:len(sizes)] for _, _, *given in every]
 
 
-def check_rows(loss: str, sizes: Sequence[Sequence[int]]) -> None:
-    """Refuse another number of rows on some rank, on all of them."""
-    counts = [each for each, in sizes]
+def check_rows(loss: str, sizes: Sequence[Sequence[int]] | None) -> None:
+    """Refuse another number of rows on some rank, on all of them, if they were asked."""
+    counts = [each for each, in sizes or ()]
     if len(set(counts)) > 1:
         raise ValueError(f"{loss}: rows of the ranks were {counts}; wanted as many on each: fill up with rows whose "
                          "label is ignore_index")

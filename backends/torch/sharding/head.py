@@ -13,7 +13,7 @@ from anglos.call.loss import Loss
 from anglos.training.sampling import Sampled
 
 from .._nearest import nearest_of
-from .agreement import agree
+from .agreement import agreed
 from .classes import class_sharded
 from .group import Group, group_of
 from .of_rank import ClassSharded
@@ -90,17 +90,8 @@ class Sharding:
 
     def agreed(self, check: Callable[[], tuple[int, Kept]]) -> tuple[int, Kept]:
         """Another number of classes, and what an optimizer keeps of them, if no rank refuses and all say the same."""
-        refusal, found, said = None, None, {}
-        try:
-            found = check()
-            said = {"num_classes": repr(found[0]), "what the optimizer keeps": repr(found[1])}
-        except Exception as error:
-            refusal = error
-        if self.check:
-            agree("Head", self.group, refusal, said)
-        elif refusal is not None:
-            raise refusal
-        assert found is not None
+        found, _ = agreed("Head", self.group, self.check, check, lambda found: (
+            {"num_classes": repr(found[0]), "what the optimizer keeps": repr(found[1])}, ()))
         return found
 
 

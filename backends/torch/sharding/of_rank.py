@@ -1,6 +1,7 @@
 """A loss as one rank computes it, of its own rows and classes."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,8 +11,7 @@ from anglos.call.contents import check_contents
 from anglos.call.kinds import describe, refuse
 from anglos.call.loss import Loss, Options, _Call
 
-from .._seen import graph_is_made
-from .agreement import agree, check_rows, said_of
+from .agreement import agreed, check_rows, said_of
 from .group import Group
 from .loss import Sharded
 from .plan import ShardedPlan, of_classes, sharded
@@ -35,18 +35,15 @@ class ClassSharded(Sharded[Options]):
         return gradient / self.group.size if of_classes(self.kinds[name]) else super()._mean(name, gradient)
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any = ()) -> _Call:
-        if not self.check or self.group.size == 1 or graph_is_made():
-            return self._of_rank(*self._as_of_whole(arrays, options, wrt))
-        found, refusal, said, rows = None, None, {}, 0
-        try:
-            found = call, _, own = self._as_of_whole(arrays, options, wrt)
-            said = said_of(self.maker, call.plan, [own.get(name, one) for name, one in zip(
-                call.plan.names, call.arrays, strict=True)])
-            rows = call.arrays[0].shape[0]
-        except Exception as error:  # of which the others must hear
-            refusal = error
-        check_rows(self.name, agree(self.name, self.group, refusal, said, rows))
-        return self._of_rank(*found)  # type: ignore[misc]
+        found, sizes = agreed(self.name, self.group, self.check,
+                              partial(self._as_of_whole, arrays, options, wrt), self._said)
+        check_rows(self.name, sizes)
+        return self._of_rank(*found)
+
+    def _said(self, found: tuple[_Call, Share, dict[str, torch.Tensor]]) -> tuple[dict[str, str], tuple[int]]:
+        call, _, own = found
+        arrays = [own.get(name, array) for name, array in zip(call.plan.names, call.arrays, strict=True)]
+        return said_of(self.maker, call.plan, arrays), (arrays[0].shape[0],)
 
     def _as_of_whole(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any
                      ) -> tuple[_Call, Share, dict[str, torch.Tensor]]:
