@@ -251,12 +251,14 @@ def refused_resizes(rank: int) -> list[Any]:
         assert head.weight is weight
         assert head.num_classes == CLASSES
         assert torch.equal(head.gather(), before)
-    return found
+    x, _ = batch(rank, world())
+    return [*found, *(tried(partial(head.nearest, x, k)) for k in (1 + rank, 1 - rank))]
 
 
 def test_another_number_of_classes_is_refused_on_all_ranks() -> None:
     found = on_ranks(refused_resizes, 2)
-    for rank, (count, other, none, small) in enumerate(found):
+    for rank, (count, other, none, small, unlike, low) in enumerate(found):
+        assert unlike[:2] == ("ValueError", "Head: k was 1 on rank 0 and 2 on rank 1; wanted the same on all ranks")
         assert count[:2] == ("ValueError", "Head: num_classes was 7 on rank 0 and 8 on rank 1; wanted the same on all "
                              "ranks")
         assert none.kind == "ValueError"
@@ -265,8 +267,9 @@ def test_another_number_of_classes_is_refused_on_all_ranks() -> None:
             assert other[:2] == ("ValueError", "Head: optimizer was a torch.optim.adamw.AdamW without weight; wanted "
                                  "the one that trains it")
             assert small[:2] == ("ValueError", "Head: num_classes was 0; wanted an integer of at least 1")
+            assert low[:2] == ("ValueError", "Head: k was 0; wanted an integer from 1 to 5, which is all classes")
         else:
-            assert other[:2] == small[:2] == (
+            assert other[:2] == small[:2] == low[:2] == (
                 "RuntimeError", "Head: rank 1 refused its arguments (its own error says why)")
         assert max(one.seconds for one in found[rank]) < 1.0
 

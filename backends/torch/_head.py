@@ -1,23 +1,23 @@
 """The losses against class prototypes as a layer."""
 
-import numbers
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
-from anglos.call.kinds import describe
 from anglos.call.loss import Loss
 from anglos.training.heads import check_attribute, check_given, check_head, logits_of, own_options
 
 from ._head_saved import translate
 from ._head_tensors import HeadTensors, Notified
 from ._head_values import assign, check_tensors, has_classes, is_loaded
-from ._nearest import nearest_of
+from ._nearest import nearest_of, number_of_nearest
+from ._ranks import sharding_of
 from ._resize import check_replaceable, exchange, kept_by, replacement
 from ._sampling import Sampling
 
-if TYPE_CHECKING:
-    from .sharding.head import Sharding
+Found = TypeVar("Found")
 
 # The number of a new class, in options that have one for each.
 _NEW_CLASSES = {"bias": 0.0, "class_weight": 1.0}
@@ -84,7 +84,7 @@ class Head(Notified):
         tensors = {name: option for name, option in options.items() if isinstance(option, torch.Tensor)}
         check_tensors(loss, tensors)
         self.loss, self.num_classes, self.embedding_dim = loss, num_classes, embedding_dim
-        self._sharding = _sharding_of(loss, mesh, seed, check)
+        self._sharding = sharding_of(loss, mesh, seed, check)
         self._sampling = Sampling(loss, sample_rate, correct_sampling, self._sharding)
         if self._sharding is None:
             weight = torch.empty(shape, device=device, dtype=dtype)
@@ -131,10 +131,7 @@ class Head(Notified):
 
         After `fully_shard(head)` call `torch.distributed.fsdp.register_fsdp_forward_method(head, "logits")` once.
         """
-        if "weight" not in self._parameters:  # pruning, say, computes it before `forward` only
-            for key, hook in self._forward_pre_hooks.items():
-                if key not in self._forward_pre_hooks_with_kwargs:
-                    hook(self, (embeddings,))
+        self._computes_weight(embeddings)
         loss = self.loss if self._sharding is None else self._sharding.scored
         scores: torch.Tensor = logits_of(loss, embeddings, self.weight, self._all_options())
         if self._sharding is not None:
@@ -147,21 +144,21 @@ class Head(Notified):
         Scores are those of `logits`, of which no more than a tile of classes is held. Nothing is differentiated. With a
         mesh every rank gives its own samples, as many as every other, which are compared with the classes of all.
         """
-        if not isinstance(k, numbers.Integral) or isinstance(k, bool) or not 1 <= k <= self.num_classes:
-            raise ValueError(f"Head: k was {describe(k)}; wanted an integer from 1 to {self.num_classes}, which is "
-                             "all classes")
-        arguments = embeddings, self.weight, self._all_options(), int(k)
+        k = self._agreed(partial(number_of_nearest, k, self.num_classes), lambda found: {"k": repr(found)})
         with torch.no_grad():
+            self._computes_weight(embeddings)
+            arguments = embeddings, self.weight, self._all_options(), k
             return (nearest_of(self.loss, *arguments, self.num_classes) if self._sharding is None else
                     self._sharding.nearest(*arguments))
 
     def gather(self) -> torch.Tensor:
-        """The whole weight, without a gradient, on every rank of the mesh; they call it together.
+        """The whole weight, without a gradient, on every rank, where ranks have parts of it; they call it together.
 
         One that no device could hold goes through `torch.distributed.checkpoint`.
         """
-        weight = self.weight.detach()
-        return weight if self._sharding is None else self._sharding.whole(weight)
+        weight: Any = self.weight.detach()
+        whole: torch.Tensor = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+        return whole
 
     def resize_classes(self, num_classes: int, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Have so many classes: the first keep their prototypes, new ones are drawn as at the start.
@@ -189,7 +186,8 @@ class Head(Notified):
                 check_replaceable(owner, name, old[name], self._sharding is not None)
             return count, kept_by(optimizer, old)
 
-        count, kept = check() if self._sharding is None else self._sharding.agreed(check)
+        count, kept = self._agreed(check, lambda found: {
+            "num_classes": repr(found[0]), "what the optimizer keeps": repr(found[1])})
         new = {name: replacement(old[name], count, start) for name, (_, start) in places.items()}
         with torch.no_grad():
             self._draw(new["weight"], len(old["weight"]))
@@ -211,6 +209,17 @@ class Head(Notified):
         replica.options = dict(self.options)  # which each sets in its own thread
         return replica
 
+    def _agreed(self, check: Callable[[], Found], said: Callable[[Found], dict[str, str]]) -> Found:
+        """What a check returns; of ranks, if none refuses, and all say the same of it."""
+        return check() if self._sharding is None else self._sharding.agreed(check, said)
+
+    def _computes_weight(self, embeddings: torch.Tensor) -> None:
+        """As pruning, say, does it before `forward` only."""
+        if "weight" not in self._parameters:
+            for key, hook in self._forward_pre_hooks.items():
+                if key not in self._forward_pre_hooks_with_kwargs:
+                    hook(self, (embeddings,))
+
     def _draw(self, weight: torch.Tensor, beyond: int = 0) -> torch.Tensor:
         """Prototypes of the classes whose number is not below `beyond`."""
         std = self.embedding_dim**-0.5
@@ -231,15 +240,3 @@ class Head(Notified):
         if self.loss.name == "adaface":
             state_dict.pop(prefix + "t", None)  # which its authors save and never use
         super()._load_from_state_dict(state_dict, prefix, *others)
-
-
-def _sharding_of(loss: Loss[...], mesh: Any, seed: Any, check: bool) -> "Sharding | None":
-    """How the classes are cut over ranks; None where they are whole."""
-    if mesh is not None:
-        from .sharding.head import sharding_of
-
-        return sharding_of(loss, mesh, seed, check)
-    if seed != 0:
-        raise ValueError(f"Head: seed was {describe(seed)} without a mesh; wanted torch.manual_seed, by which a head "
-                         "starts that is whole")
-    return None

@@ -1,10 +1,12 @@
 """The classes of largest score, without the scores of all at once."""
 
+import numbers
 from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import pad
 
+from anglos.call.kinds import describe
 from anglos.call.loss import Loss
 from anglos.training.heads import compared
 
@@ -42,6 +44,13 @@ class _Largest(NamedTuple):
             places[:, tied] = torch.argsort(logits[:, tied], dim=0, descending=True, stable=True)[:most]
         places = places[:count]
         return self.of(logits.gather(0, places), places + first)
+
+
+def number_of_nearest(k: Any, classes: int) -> int:
+    """As it was asked for."""
+    if not isinstance(k, numbers.Integral) or isinstance(k, bool) or not 1 <= int(k) <= classes:
+        raise ValueError(f"Head: k was {describe(k)}; wanted an integer from 1 to {classes}, which is all classes")
+    return int(k)
 
 
 def nearest_of(loss: Loss[...], embeddings: torch.Tensor, weights: torch.Tensor, options: dict[str, Any], k: int,

@@ -2,7 +2,7 @@
 
 import numbers
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.distributed.device_mesh import DeviceMesh
@@ -22,8 +22,7 @@ from .sampled import sample_own
 from .share import share_of
 from .start import draw
 
-Kept = dict[str, tuple[str, ...]]
-"""Of parameters, what an optimizer keeps with a row for every class."""
+Found = TypeVar("Found")
 
 
 class Sharding:
@@ -84,14 +83,9 @@ class Sharding:
         here = share_of(len(weight), self.group).here
         return nearest_of(self.scored, embeddings, weight, options, k, here, self.group.rank)
 
-    def whole(self, weight: torch.Tensor) -> torch.Tensor:
-        """The rows of all ranks, on each."""
-        return weight.full_tensor()  # type: ignore[attr-defined, no-any-return]
-
-    def agreed(self, check: Callable[[], tuple[int, Kept]]) -> tuple[int, Kept]:
-        """Another number of classes, and what an optimizer keeps of them, if no rank refuses and all say the same."""
-        found, _ = agreed("Head", self.group, self.check, check, lambda found: (
-            {"num_classes": repr(found[0]), "what the optimizer keeps": repr(found[1])}, ()))
+    def agreed(self, check: Callable[[], Found], say: Callable[[Found], dict[str, str]]) -> Found:
+        """What a check returns, if no rank refuses, and all say the same of it."""
+        found, _ = agreed("Head", self.group, self.check, check, lambda found: (say(found), ()))
         return found
 
 

@@ -11,7 +11,7 @@ from anglos.call.kinds import describe, refuse
 from anglos.call.samples import Samples
 from anglos.call.state import Arguments, Batch, Update, batch_of
 
-from .agreement import agree
+from .agreement import agreed, check_rows
 from .group import Group
 from .of_rank import stand_in
 from .plan import is_labels, of_classes
@@ -36,27 +36,19 @@ class ShardedUpdate(Update[Arguments]):
 
     def __call__(self, *arguments: Arguments.args, **options: Arguments.kwargs) -> Any:
         """The next state: of each class a DTensor placed as the one before."""
-        refusal: Exception | None = None
-        said: dict[str, str] = {}
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
-            try:
+
+            def find() -> tuple[dict[str, Any], dict[str, DTensor], Batch]:
                 given = self.given(arguments, options)
                 of_ranks = self._of_ranks(given)
                 shown = {**given, **{name: stand_in(value, len(value)) for name, value in of_ranks.items()}}
-                batch = stack.enter_context(
-                    batch_of(self.name, self.kinds, **{name: shown[name] for name in self.kinds if name in shown}))
-                said = {name: _said(value) for name, value in given.items()}
-            except Exception as error:  # of which the others must hear
-                refusal = error
-            if self.check:
-                rows = [each for each, in agree(self.name, self.group, refusal, said,
-                                                0 if refusal else batch.sizes["B"])]
-                if len(set(rows)) > 1:
-                    raise ValueError(f"{self.name}: rows of the ranks were {rows}; wanted as many on each: fill up "
-                                     "with rows whose label is -100")
-            elif refusal is not None:
-                raise refusal
+                values = {name: shown[name] for name in self.kinds if name in shown}
+                return given, of_ranks, stack.enter_context(batch_of(self.name, self.kinds, **values))
+
+            (given, of_ranks, batch), rows = agreed(self.name, self.group, self.check, find, lambda found: (
+                {name: _said(value) for name, value in found[0].items()}, (found[2].sizes["B"],)))
+            check_rows(self.name, rows)
             of_all = self._of_all(batch, of_ranks)
             function: Callable[..., Any] = self.function
             found = function(of_all, **{**given, **of_all.values})

@@ -1,0 +1,21 @@
+"""Whether ranks share the classes of a layer: what stands on torch.distributed is imported where they do."""
+
+from typing import TYPE_CHECKING, Any
+
+from anglos.call.kinds import describe
+from anglos.call.loss import Loss
+
+if TYPE_CHECKING:
+    from .sharding.head import Sharding
+
+
+def sharding_of(loss: Loss[...], mesh: Any, seed: Any, check: bool) -> "Sharding | None":
+    """How the classes are cut over ranks; None where they are whole."""
+    if mesh is not None:
+        from .sharding import head
+
+        return head.sharding_of(loss, mesh, seed, check)
+    if seed != 0:
+        raise ValueError(f"Head: seed was {describe(seed)} without a mesh; wanted torch.manual_seed, by which a head "
+                         "starts that is whole")
+    return None
