@@ -110,8 +110,9 @@ class Maker:
     def of_pairs(self, given: dict[str, Any]) -> dict[str, Any]:
         """What is said of every pair of a row and a column."""
         columns = self.columns if {"negatives", "reference_embeddings"} & set(given) else self.rows
-        found = {name: self.uniform(self.rows, columns) < 0.3 for name in ("excluded_pairs", "false_negatives")
-                 if name in self.case.more}
+        both = ("excluded_pairs", "false_negatives")
+        found: dict[str, Any] = {name: self.uniform(self.rows, columns) < 0.3 for name in both
+                                 if name in self.case.more}
         if "weights" in self.case.more:
             found["labels"] = (self.uniform(self.rows, columns) - 0.4).clamp(min=0.0).to(self.wide)
         return found
