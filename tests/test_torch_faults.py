@@ -62,6 +62,16 @@ def pairs_of(rank: int) -> Call:
     return Call(loss, [x.requires_grad_(), x.flip(0).detach().requires_grad_()], {})
 
 
+def update_of(rank: int) -> Call:
+    """The update of a state."""
+    x, w, y = call_of(rank).arrays
+    mesh = import_module("torch.distributed.device_mesh").init_device_mesh(x.device.type, (dist.get_world_size(),))
+    tensor = import_module("torch.distributed.tensor")
+    weights = tensor.DTensor.from_local(w.detach(), mesh, [tensor.Shard(0)], shape=(CLASSES, DIMENSION), stride=(5, 1))
+    update = import_module("anglos.backends.torch").class_sharded(anglos.curricularface_update, mesh)
+    return Call(update, [0.0, x.detach(), weights, y], {})
+
+
 def without_gradient(call: Call) -> Any:
     with torch.no_grad():
         return call()
@@ -97,8 +107,8 @@ DIFFERENCES: dict[str, tuple[Callable[[Call], Any], str]] = {
     "value_and_grad": (lambda call: call.loss.value_and_grad(*call.arrays),
                        "wrt was () on rank 0 and ('embeddings', 'weights') on rank 1"),
 }
-# The same of a loss over pairs, of which each rank may give any number.
-PAIRS: dict[str, tuple[Callable[[Call], Any], str]] = {
+# The same of a loss over pairs, of which each rank may give any number, and of the update of a state.
+OTHERS: dict[str, tuple[Callable[[Call], Any], str]] = {
     "pairs: temperature": (lambda call: call.with_options(temperature=0.2)(),
                            "temperature was 0.1 on rank 0 and 0.2 on rank 1"),
     "pairs: symmetric": (lambda call: call.with_options(symmetric=True)(),
@@ -110,6 +120,7 @@ PAIRS: dict[str, tuple[Callable[[Call], Any], str]] = {
                          "rank 1"),
     "pairs: a third array": (lambda call: call._replace(arrays=[*call.arrays, call.arrays[1]])(),
                              "negatives was not given on rank 0 and float32 of shape (…, 5) on cpu on rank 1"),
+    "update: t": (lambda call: call.with_array(0, lambda _: 0.5)(), "t was 0.0 on rank 0 and 0.5 on rank 1"),
     "pairs: a loss of classes": (lambda call: call_of(ODD)(),
                                  "the loss was anglos.info_nce on rank 0 and anglos.arcface on rank 1"),
 }
@@ -130,13 +141,17 @@ REFUSALS: dict[str, tuple[Callable[[Call], Any], str]] = {
     "fewer labels": (lambda call: call.with_array(2, fewer)(),
                      "ValueError: arcface: labels was of shape (3,); wanted (B,), with B = 4 in embeddings"),
 }
-REFUSED_PAIRS: dict[str, tuple[Callable[[Call], Any], str]] = {
+OTHERS_REFUSED: dict[str, tuple[Callable[[Call], Any], str]] = {
     "pairs: fewer keys": (lambda call: call.with_array(1, fewer)(), "ValueError: info_nce: keys was of shape (3, 5); "),
+    "update: labels as floats": (lambda call: call.with_array(3, torch.Tensor.float)(),
+                                 "TypeError: curricularface_update: labels was of dtype torch.float32; wanted "),
     "pairs: wrong temperature": (lambda call: call.with_options(temperature=0.0)(),
                                  "ValueError: info_nce: temperature was 0; wanted "),
 }
-FAULTS = {**DIFFERENCES, **PAIRS, **REFUSALS, **REFUSED_PAIRS,
+FAULTS = {**DIFFERENCES, **OTHERS, **REFUSALS, **OTHERS_REFUSED,
           "rows": (lambda call: call.with_array(0, fewer).with_array(2, fewer)(), "")}
+KINDS = {"pairs": pairs_of, "update": update_of}
+NAMES = {"pairs": "info_nce", "update": "curricularface_update"}
 BACKENDS = ["gloo", *[pytest.param(backend, marks=TWO_DEVICES) for backend in (NCCL, "nccl")]]
 
 
@@ -144,7 +159,7 @@ def heard(rank: int) -> dict[str, Any]:
     """What a rank hears of every fault, and then what it gets where there is none."""
     found = {}
     for name, (act, _) in FAULTS.items():
-        call = pairs_of(rank) if name.startswith("pairs") else call_of(rank)
+        call = KINDS.get(name.partition(":")[0], call_of)(rank)
         dist.barrier()
         found[name] = tried(partial(act if rank == ODD else Call.__call__, call))
     return {**found, "checked": call_of(rank)().item(), "not checked": call_of(rank, check=False)().item()}
@@ -158,7 +173,7 @@ def ranks(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_all_hear_of_a_fault_within_a_second(fault: str, ranks: list[dict[str, Any]]) -> None:
     for rank, found in enumerate(ranks):
-        name = "info_nce" if fault.startswith("pairs") else "arcface"
+        name = NAMES.get(fault.partition(":")[0], "arcface")
         assert isinstance(found[fault], Failure)
         said = f"{found[fault].kind}: {found[fault].message}"
         words = FAULTS[fault][1].replace("cpu", "cuda" if len(ranks) < RANKS else "cpu")
@@ -166,7 +181,7 @@ def test_all_hear_of_a_fault_within_a_second(fault: str, ranks: list[dict[str, A
             counts = [ROWS, ROWS - 1, ROWS][:len(ranks)]
             assert said == (f"ValueError: arcface: rows of the ranks were {counts}; wanted as many on each: "
                             "fill up with rows whose label is ignore_index")
-        elif fault in {**DIFFERENCES, **PAIRS}:
+        elif fault in {**DIFFERENCES, **OTHERS}:
             if rank == ODD:
                 name = {"loss": "inter_topk", "pairs: a loss of classes": "arcface"}.get(fault, name)
             assert said == f"ValueError: {name}: {words}; wanted the same on all ranks"

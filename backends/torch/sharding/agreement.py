@@ -70,12 +70,12 @@ def agree(loss: str, group: Group, refusal: Exception | None, said: Mapping[str,
     return [given[:len(sizes)] for _, _, *given in every]
 
 
-def check_rows(loss: str, sizes: Sequence[Sequence[int]] | None) -> None:
+def check_rows(loss: str, sizes: Sequence[Sequence[int]] | None, ignored: str = "ignore_index") -> None:
     """Refuse another number of rows on some rank, on all of them, if they were asked."""
     counts = [each for each, in sizes or ()]
     if len(set(counts)) > 1:
         raise ValueError(f"{loss}: rows of the ranks were {counts}; wanted as many on each: fill up with rows whose "
-                         "label is ignore_index")
+                         f"label is {ignored}")
 
 
 def said_of(maker: str, plan: Plan, arrays: Sequence[torch.Tensor]) -> dict[str, str]:

@@ -48,7 +48,7 @@ class ShardedUpdate(Update[Arguments]):
 
             (given, of_ranks, batch), rows = agreed(self.name, self.group, self.check, find, lambda found: (
                 {name: _said(value) for name, value in found[0].items()}, (found[2].sizes["B"],)))
-            check_rows(self.name, rows)
+            check_rows(self.name, rows, "-100")
             of_all = self._of_all(batch, of_ranks)
             function: Callable[..., Any] = self.function
             found = function(of_all, **{**given, **of_all.values})
