@@ -26,6 +26,7 @@ ASSUMED: dict[str, tuple[float, str]] = {
 FLOAT = 4  # bytes
 LARGE, SMALL = 2, 6  # collectives of a step
 SENT_FOR_A_ROW = 36  # bytes: label, its cosine (summed, so twice), maximum and sum (twice 8), upstream gradient
+OF_ROWS = 10  # arrays of the embeddings of all ranks, and of what is made of them, at most
 TILE = 3 * 2**24 * FLOAT  # arrays of the largest tile
 
 
@@ -59,8 +60,8 @@ def step(devices: int, classes: int, rate: float, a: argparse.Namespace) -> Step
     eightfolds = math.log(devices / a.node, 8)
     latency = LARGE * a.large * 6**eightfolds + SMALL * a.small * 4**eightfolds
     communication = sent / (a.within if devices <= a.node else a.between) + (latency if devices > 1 else 0.0)
-    # W and two states of AdamW; the gradient, and sampled a copy of rows and states; X and ∂X, own and of all ranks.
-    memory = (3 * shard + (4 if sampled else 1) * moved + 5 * batch * a.dimension * FLOAT
+    # W and two states of AdamW; the gradient twice, and sampled a copy of rows and states; embeddings of all ranks.
+    memory = (3 * shard + (5 if sampled else 2) * moved + OF_ROWS * batch * a.dimension * FLOAT
               + min(FLOAT * logits, a.keep_bytes) + TILE)
     return Step(products, elementwise, weights, communication, sent, memory)
 
