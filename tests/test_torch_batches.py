@@ -1,12 +1,16 @@
 """PyTorch's batch_sharded: ranks that share the rows of a batch get what one process gets of all."""
 
+import copy
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
+from math import prod
 from typing import Any, NamedTuple
 
 import pytest
-from ranks import on_ranks, recorded
+from ranks import on_ranks, recorded, tried
 from samples import other_options
 
 import anglos
@@ -75,6 +79,9 @@ def cases() -> list[Case]:
             found += [Case(loss.name, ("references", "learnt")), Case(loss.name, ("excluded_pairs",)),
                       Case(loss.name, ("weights",)), Case(loss.name, ("references", "excluded_pairs")),
                       Case(loss.name, ("several",)), Case(loss.name, ("references", "weights"))]
+        if loss.name in ("clip", "siglip", "info_nce"):
+            found += [Case(loss.name, ("ring", "pairs", "learnt")), Case(loss.name, ("ring", "pairs", "row_mask")),
+                      Case(loss.name, ("ring", "pairs", "false_negatives", "sum"))]
         if "ignore_index" in loss.kinds:
             found += [Case(loss.name, ("ignored",))]
     return found
@@ -171,6 +178,10 @@ def called(loss: Any, case: Case, given: dict[str, Any]) -> Any:
     return loss(*positional, **options, **dict(case.options), reduction=reduction)
 
 
+def sharded(case: Case) -> Any:
+    return backend.batch_sharded(case.loss, ring="ring" in case.more)
+
+
 def of_each_rank(setting: Setting, case: Case, given: dict[str, Any]) -> list[Any]:
     """By one process, every rank's loss: of all, with weight 0 for others' rows."""
     if "sample_weight" not in given:
@@ -241,9 +252,43 @@ def first_order(rank: int, setting: Setting) -> list[Any]:
             wanted = gradients(sum(value.sum() for value in values), free_of(whole))
             own = own_of(setting, rank, given)
             with recorded() as record:
-                value = called(backend.batch_sharded(case.loss), case, own)
+                value = called(sharded(case), case, own)
                 by_rank = gradients(value.sum(), free_of(own))
             found.append((case, errors(rank, setting, values, free_of(whole), wanted, value, by_rank), record))
+    return found
+
+
+def second_order(rank: int, setting: Setting, form: str) -> dict[Any, Any]:
+    """∂(Σ |∂ℓ/∂a|²)/∂a of a loss of every name, its value through autograd or in bare operations."""
+    found = {}
+    for case in cases():
+        if "learnt" not in case.more or "row_mask" in case.more:
+            continue
+        whole = given_by(setting, case)
+        values, free = of_each_rank(setting, case, whole), free_of(whole)
+        share = {name: 1.0 / setting.ranks if is_of_all(name, one) else 1.0 for name, one in free.items()}
+        first = gradients(sum(value.sum() for value in values), free, create_graph=True)
+        wanted = gradients(sum((first[name] * share[name]).square().sum() for name in free), free)
+        own = own_of(setting, rank, whole)
+        loss = sharded(case)
+        value = called(loss.plain if form == "plain" else loss, case, own)
+        first = gradients(value.sum(), free_of(own), create_graph=True)
+        penalty = sum(share[name] * one.square().sum() for name, one in first.items())
+        found[case] = errors(rank, setting, values, free, wanted, value, gradients(penalty, free_of(own)))
+    return found
+
+
+def at_once(rank: int, setting: Setting) -> dict[Any, Any]:
+    """The errors of value_and_grad, by what autograd gives."""
+    found = {}
+    for case in cases():
+        if "learnt" in case.more:
+            own = own_of(setting, rank, given_by(setting, case))
+            loss, free = sharded(case), free_of(own)
+            value = called(loss, case, own)
+            wanted = gradients(value, free)
+            of_call = called(partial(loss.value_and_grad, wrt=tuple(free)), case, own)
+            found[case] = [error(of_call[0], value), *map(error, of_call[1], wanted.values())]
     return found
 
 
@@ -265,3 +310,153 @@ def test_ranks_say_the_same_in_the_same_order(visit: tuple[Setting, list[Any]]) 
         assert len(first.collectives) >= 3
         for _, _, record in others:
             assert record.collectives == first.collectives, case
+
+
+@pytest.mark.parametrize("form", ["autograd", "plain"])
+@pytest.mark.parametrize("setting", [Setting((4, 3)), Setting((0, 5, 2))], ids=str)
+def test_second_order(setting: Setting, form: str) -> None:
+    wrong = {(rank, case, name): one for rank, found in enumerate(on_ranks(second_order, setting.ranks, setting, form))
+             for case, errors in found.items() for name, one in errors.items() if not one < 1e-10}
+    assert not wrong
+
+
+def test_value_and_grad() -> None:
+    setting = Setting((4, 3))
+    for found in on_ranks(at_once, 2, setting):
+        assert all(one < 1e-12 for errors in found.values() for one in errors)
+
+
+class Towers(torch.nn.Module):  # type: ignore[misc]
+    """A backbone, a learnt scale, and the loss of one batch in two views."""
+
+    def __init__(self, loss: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.backbone, self.loss = torch.nn.Linear(6, D, dtype=torch.float64), loss
+        self.scale = torch.nn.Parameter(torch.tensor(5.0, dtype=torch.float64))
+
+    def forward(self, x: Any, y: Any) -> Any:
+        return self.loss(self.backbone(x), self.backbone(y), scale=self.scale)
+
+
+def of_ddp(rank: int, ring: bool) -> dict[str, float]:
+    x, y = torch.randn(2, 8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    whole, own = Towers(anglos.clip), slice(4 * rank, 4 * rank + 4)
+    whole(x, y).backward()
+    model = torch.nn.parallel.DistributedDataParallel(Towers(backend.batch_sharded(anglos.clip, ring=ring)))
+    model(x[own], y[own]).backward()
+    return {name: error(one.grad, dict(whole.named_parameters())[name].grad)
+            for name, one in model.module.named_parameters()}
+
+
+@pytest.mark.parametrize("ring", [False, True])
+def test_a_network_needs_no_factor(ring: bool) -> None:
+    for found in on_ranks(of_ddp, 2, ring):
+        assert max(found.values()) < 1e-12, found
+
+
+def of_compiler(rank: int, setting: Setting, chosen: list[Case]) -> list[float]:
+    found = []
+    for case in chosen:
+        torch._dynamo.reset()
+        own, loss = own_of(setting, rank, given_by(setting, case)), sharded(case)
+        wanted, free = called(loss, case, own), free_of(own)
+        value = torch.compile(called, fullgraph=True, backend="aot_eager")(loss, case, own)
+        every = zip([value, *gradients(value, free).values()], [wanted, *gradients(wanted, free).values()], strict=True)
+        found += [error(one, other) for one, other in every]
+    return found
+
+
+def test_compiled_in_one_graph() -> None:
+    chosen = [Case("info_nce", ("pairs", "learnt")), Case("clip", ("learnt",)), Case("clip", ("ring", "learnt")),
+              Case("siglip", ("ring", "learnt")), Case("triplet", ("learnt",)), Case("supcon", ("excluded_pairs",)),
+              Case("batch_coco"), Case("proxy_anchor")]
+    for found in on_ranks(of_compiler, 2, Setting((4, 4)), chosen, timeout=300.0):
+        assert max(found) < 1e-12
+
+
+ROWS, WIDE = 8, 32
+
+
+def said_and_made(rank: int, ring: bool) -> Any:
+    x, y = torch.randn(2, ROWS, WIDE, generator=torch.Generator().manual_seed(rank)).unbind()
+    with tiles_of(2), recorded() as record:
+        backend.batch_sharded(anglos.clip, ring=ring)(x.requires_grad_(), y.requires_grad_()).backward()
+    return record
+
+
+def sent(record: Any) -> list[tuple[str, tuple[int, ...]]]:
+    return [(one.kind, one.shape) for one in record.collectives if one.dtype == "float32"]
+
+
+def test_what_is_sent_and_held() -> None:
+    """Own keys once to all and their gradient once from all; of the N columns a few numbers each; no b × N numbers."""
+    columns = 3 * ROWS
+    for record in on_ranks(said_and_made, 3, False):
+        assert sent(record) == [
+            ("all_gather_into_tensor", (ROWS, WIDE)),
+            ("all_to_all_single", (3, 2, ROWS)), ("all_gather_into_tensor", (1, 2, ROWS)),  # log-sum-exps of columns
+            ("all_gather_into_tensor", (ROWS,)),  # logits of keys
+            ("all_gather_into_tensor", (ROWS,)),  # g
+            ("reduce_scatter_tensor", (columns, WIDE))]
+        assert (ROWS, columns) not in record.made
+        assert (columns, columns) not in record.made
+
+
+def test_a_ring_never_holds_all_columns() -> None:
+    for record in on_ranks(said_and_made, 3, True):
+        assert sent(record) == [("all_to_all_single", shape) for shape in (
+            (ROWS, 2 + WIDE), (ROWS, 2 + WIDE), (ROWS, 2),  # and at last the log-sum-exps alone
+            (ROWS, 2 * WIDE + 5), (ROWS, 2 * WIDE + 5), (ROWS, WIDE))]
+        assert max(prod(shape) for shape in record.made) < 3 * ROWS * WIDE
+
+
+def refused(rank: int) -> list[Any]:
+    x, labels = torch.randn(4, D, generator=torch.Generator().manual_seed(rank)), torch.arange(4) % 2
+    wrong = torch.zeros(4, 4, dtype=torch.bool)
+    clip, triplet = backend.batch_sharded(anglos.clip), backend.batch_sharded(anglos.triplet)
+    return [
+        tried(lambda: backend.batch_sharded(anglos.arcface)),
+        tried(lambda: backend.batch_sharded(anglos.triplet, ring=True)),
+        tried(lambda: backend.batch_sharded(anglos.info_nce, ring=True)(x, x, x)),
+        tried(lambda: triplet(x, labels, excluded_pairs=wrong)),
+        tried(lambda: clip(x, x[:3] if rank else x)),
+        tried(lambda: clip(x, x, scale=1.0 + rank)),
+        tried(lambda: pickle.dumps(clip)),
+        copy.deepcopy(clip) == clip and repr(clip) == "<loss anglos.clip, batch_sharded over 2 ranks>"]
+
+
+def test_refusals() -> None:
+    first, second = on_ranks(refused, 2)
+    wanted = [
+        ("TypeError", "batch_sharded: loss was arcface; wanted a loss that compares samples of a batch with each "
+                      "other, such as anglos.info_nce: others are of own rows as they are"),
+        ("ValueError", "batch_sharded: ring was True, and loss triplet; wanted one of queries and keys, as anglos.clip "
+                       "and anglos.siglip are"),
+        ("ValueError", "batch_sharded: ring was True; wanted a loss of queries and keys alone, whose terms are "
+                       "define.one_of_many or define.each_by_itself, as those of anglos.clip and anglos.siglip are"),
+        ("ValueError", "triplet: excluded_pairs was of shape (4, 4); wanted (4, 8): own rows against the 8 columns of "
+                       "all ranks"),
+        ("RuntimeError", "clip: rank 1 refused its arguments (its own error says why)"),
+        ("ValueError", "clip: scale was 1.0 on rank 0 and 2.0 on rank 1; wanted the same on all ranks"),
+        ("TypeError", "batch_sharded: clip was pickled with its process group, which is this process's alone; wanted "
+                      "the loss itself pickled, and batch_sharded called where it is loaded")]
+    assert [one[:2] for one in first[:-1]] == wanted
+    assert second[4][0] == "ValueError"
+    assert [one[:2] for place, one in enumerate(second[:-1]) if place != 4] == [*wanted[:4], *wanted[5:]]
+    assert first[-1]
+    assert second[-1]
+
+
+def without_rows(rank: int) -> list[tuple[float, int]]:
+    found = []
+    for case in [*(Case(loss.name, ("pairs",)) for loss in OF_PAIRS if loss.name != "nce"), Case("clip", ("ring",))]:
+        own = given_by(Setting((0, 0)), case)
+        value = called(sharded(case), case, own)
+        value.backward()
+        found.append((float(value.detach()), own[case.loss.arrays[0]].grad.numel()))
+    return found
+
+
+def test_no_rank_has_a_row() -> None:
+    assert {one for found in on_ranks(without_rows, 2) for one in found} == {(0.0, 0)}

@@ -25,15 +25,19 @@ def gather(backend: Backend, tile: PairTile) -> LogSumExp:
 
 def with_columns(step: Step, gathered: LogSumExp, value: Array, count: Array) -> tuple[Array, Array, Any]:
     """½ (ℓ_i + ℓ′_i); how many terms it is, 0 where there is no negative; and what the slopes need."""
-    backend, row, xp = step.backend, step.row, step.backend.xp
-    label_logit = row.scale * xp.sum(step.sides.rows.points * step.sides.columns.points, axis=-1)
-    if row.bias is not None:
-        label_logit = label_logit + row.bias
+    backend, xp = step.backend, step.backend.xp
     gathered = backend.over_rows(COLUMNS, gathered)
-    of_columns, saved = COLUMNS.value(backend, gathered, backend.columns(label_logit), count.shape[0])
+    of_columns, saved = COLUMNS.value(backend, gathered, backend.columns(label_logit(step)), count.shape[0])
     total, of_columns = backend.own_columns(gathered.total), backend.own_columns(of_columns)
     counted = xp.where((count == 0.0) & (total == 0.0), 0.0, xp.ones_like(count))
     return 0.5 * (value + of_columns), counted, saved
+
+
+def label_logit(step: Step) -> Array:
+    """Of every row with its key."""
+    row, (queries, keys, _) = step.row, step.sides
+    logit = row.scale * step.backend.xp.sum(queries.points * keys.points, axis=-1)
+    return logit if row.bias is None else logit + row.bias
 
 
 def slopes(backend: Backend, saved: Any, tile: PairTile) -> Array:

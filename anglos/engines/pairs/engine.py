@@ -59,7 +59,8 @@ def backward(step: Step, saved: Saved, g: Array, needs: frozenset[str]) -> dict[
     """∂(Σ g_i ℓ_i) for every input named in `needs`."""
     if step.is_empty:
         return {name: step.backend.xp.zeros_like(step.inputs[name]) for name in needs}
-    return Gradient(step, saved, g, needs).of_inputs()
+    gradient = Gradient(step, saved, g, needs)
+    return gradient.of_inputs(*gradient.swept())
 
 
 def count(saved: Any) -> Array:

@@ -18,17 +18,22 @@ from anglos.engines.pairs.tile import Compared, compare
 class Gradient:
     """∂L for every input that is needed."""
 
-    def __init__(self, step: Step, saved: Saved, g: Array, needs: frozenset[str]) -> None:
-        self.step, self.saved, self.g, self.needs = step, saved, g, needs
-        self.column_g = step.backend.columns(g) if step.row.symmetric else None
+    def __init__(self, step: Step, saved: Saved, g: Array, needs: frozenset[str], column_g: Array | None = None
+                 ) -> None:
+        self.step, self.saved, self.g, self.needs, self.column_g = step, saved, g, needs, column_g
+        if step.row.symmetric and column_g is None:
+            self.column_g = step.backend.columns(g)
         self.options = needs - {side.role for side in step.sides if side is not None}
         self.fields = {field for name in self.options for field, _ in step.row.names.get(name, ())}
 
-    def of_inputs(self) -> dict[str, Array]:
-        """By the names of the inputs."""
-        step, swept = self.step, (*self.step.swept, *self.saved.chosen)
-        sums, of_rows = step.backend.sweep(self._of_tile, SUM, (self.g, *swept), step.width)
+    def of_inputs(self, sums: dict[str, Array], of_rows: tuple[Array | None, ...]) -> dict[str, Array]:
+        """By the names of the inputs, from what was swept."""
         return self._of_sides(sums, *of_rows[:2]) | self._of_options(sums, *of_rows[2:])
+
+    def swept(self) -> tuple[dict[str, Array], tuple[Array | None, ...]]:
+        """What is summed over all rows, and what every row has."""
+        step = self.step
+        return step.backend.sweep(self._of_tile, SUM, (self.g, *step.swept, *self.saved.chosen), step.width)
 
     def _of_tile(self, first: Any, g: Array, *slices: Any) -> tuple[dict[str, Array], tuple[Array | None, ...]]:
         """What is summed over the rows; and ∂x, ∂k, ∂scale and ∂bias of every row."""
@@ -80,7 +85,7 @@ class Gradient:
         return sums | {f"by {name}": self.step.backend.xp.sum(g * slope)
                        for name, slope in terms.option_slopes().items() if name in self.options}
 
-    def _of_sides(self, sums: dict[str, Array], d_rows: Array, d_keys: Array | None) -> dict[str, Array]:
+    def _of_sides(self, sums: dict[str, Array], d_rows: Any, d_keys: Array | None) -> dict[str, Array]:
         """∂r_j = Σ_i G_ij x_i − r_j Σ_i G_ij + Σ_k (H_jk + H_kj) r_k.
 
         A penalty λ on lengths adds 2 λ g_i x_i, and as much of the key, or of the column.

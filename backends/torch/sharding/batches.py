@@ -7,13 +7,14 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
-from anglos.call.kinds import describe
+from anglos.call.kinds import by_role, describe
 from anglos.call.loss import Loss, Options, _Call
 from anglos.call.pairs_of_all import against_all_columns, check_columns, rows_and_columns
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import centroids as _centroids
 
 from .._seen import graph_is_made
+from . import ring as _ring
 from .agreement import agree, said_of
 from .columns import Columns
 from .group import Group, group_of
@@ -21,8 +22,8 @@ from .loss import Sharded
 from .transforms import check_transforms
 
 
-def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | None = None, *, check: bool = True
-                  ) -> Loss[Options]:
+def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | None = None, *, check: bool = True,
+                  ring: bool = False) -> Loss[Options]:
     """The loss over pairs of a batch that is shared by the ranks of a process group.
 
     Every rank gives its own rows of the batch, and gets the loss of its own rows against the columns of all ranks, in
@@ -45,6 +46,10 @@ def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
         processor: how many rows each has, which may be any number, and none; and whether one refuses its arguments,
         which is then an error on all of them, and not a hang. Without it, and under torch.compile, every rank must
         have as many rows as every other.
+    ring
+        Of queries and keys, as for `anglos.clip` and `anglos.siglip`: the keys go from rank to rank, so that none has
+        the N × D columns of all, but those of two ranks. It sends as much, in P parts, one after the other; a second
+        derivative keeps all of them.
 
     Returns
     -------
@@ -69,7 +74,10 @@ def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"batch_sharded: loss was {what}; wanted a loss that compares samples of a batch with each "
                         "other, such as anglos.info_nce: others are of own rows as they are")
-    return BatchSharded(loss, group_of("batch_sharded", mesh), check)
+    if ring and not (loss.engine is _pairs and {"queries", "keys"} <= by_role(loss.kinds).keys()):
+        raise ValueError(f"batch_sharded: ring was True, and loss {loss.name}; wanted one of queries and keys, as "
+                         "anglos.clip and anglos.siglip are")
+    return BatchSharded(loss, group_of("batch_sharded", mesh), check, ring)
 
 
 class BatchSharded(Sharded[Options]):
@@ -77,8 +85,10 @@ class BatchSharded(Sharded[Options]):
 
     maker = "batch_sharded"
 
-    def __init__(self, loss: Loss[Options], group: Group, check: bool) -> None:
-        super().__init__(loss, group, check)
+    def __init__(self, loss: Loss[Options], group: Group, check: bool, ring: bool) -> None:
+        super().__init__(loss, group, check, ring)
+        if ring:
+            self.engine = _ring
         self.kinds = {name: against_all_columns(kind) for name, kind in loss.kinds.items()}
 
     def _mean(self, name: str, gradient: torch.Tensor) -> torch.Tensor:

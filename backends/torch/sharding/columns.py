@@ -43,8 +43,7 @@ class Columns(PyTorch):
     def columns(self, own: torch.Tensor) -> torch.Tensor:
         if self.column_counts is None:
             return self.group.gather(own)
-        missing = max(self.column_counts) - own.shape[0]
-        every = self.group.gather(pad(own, (0, 0) * (own.ndim - 1) + (0, missing)))
+        every = self.group.gather(filled(own, max(self.column_counts)))
         return every.index_select(0, self._places(every))
 
     def own_sums(self, parts: torch.Tensor) -> torch.Tensor:
@@ -83,9 +82,15 @@ class Columns(PyTorch):
         """Where this rank has no row, by one of zeros: whatever that adds to sums is multiplied by no gradient."""
         if self.row_counts is None or len(arrays[0]):  # type: ignore[arg-type]
             return super().sweep(tile, monoid, arrays, width)
-        one = tuple([None if array is None else pad(array, (0, 0) * (array.ndim - 1) + (0, 1)) for array in arrays])
+        one = tuple([None if array is None else filled(array, 1) for array in arrays])
         state, outputs = super().sweep(tile, monoid, one, width)
         return state, tuple([None if output is None else output[:0] for output in outputs])
+
+
+def filled(array: torch.Tensor, rows: Any) -> torch.Tensor:
+    """The array with rows of zeros behind its own, so many in all."""
+    missing = rows - array.shape[0]
+    return pad(array, (0, 0) * (array.ndim - 1) + (0, missing)) if missing else array
 
 
 def uneven(counts: Counts) -> Counts:

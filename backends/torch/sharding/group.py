@@ -68,6 +68,24 @@ class _Exchange(_Collective):
         return ctx.group.exchange(g), None
 
 
+class _Shift(_Collective):
+    """To the rank so many places on, in a ring, and what the one as many places before has; the transpose goes back."""
+
+    @staticmethod
+    def forward(rows: torch.Tensor, group: "Group", places: int) -> torch.Tensor:
+        given, taken = [0] * group.size, [0] * group.size
+        given[(group.rank + places) % group.size] = taken[(group.rank - places) % group.size] = rows.shape[0]
+        return _done(_OPS.all_to_all_single(rows.contiguous(), taken, given, group.name))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        _, ctx.group, ctx.places = inputs
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return ctx.group.shift(g, -ctx.places), None, None
+
+
 class _Averaged(_Collective):
     """The tensor itself; its gradient becomes the mean of the ranks': each has some, or their sum already."""
 
@@ -112,6 +130,10 @@ class Group:
     def exchange(self, parts: torch.Tensor) -> torch.Tensor:
         """(P, ...): the r-th goes to rank r."""
         return self._of(_Exchange, parts)
+
+    def shift(self, rows: torch.Tensor, places: int = 1) -> torch.Tensor:
+        """The rows of the rank so many places before, in a ring; each has as many."""
+        return self._of(_Shift, rows, places)
 
     def averaged(self, tensor: torch.Tensor, *, summed: bool) -> torch.Tensor:
         """The tensor, whose gradient becomes the mean of the ranks'; summed: it is their sum already."""
