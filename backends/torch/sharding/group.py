@@ -56,34 +56,19 @@ class _Scatter(_Collective):
 
 
 class _Exchange(_Collective):
-    """(P, ...): the r-th to rank r, and what that rank has for this one in its place; so is the transpose."""
+    """So many rows to every rank, and so many from each, in the order of ranks; the transpose sends them back."""
 
     @staticmethod
-    def forward(parts: torch.Tensor, group: "Group") -> torch.Tensor:
-        each = [1] * group.size
-        return _done(_OPS.all_to_all_single(parts.contiguous(), each, each, group.name))
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return ctx.group.exchange(g), None
-
-
-class _Shift(_Collective):
-    """To the rank so many places on, in a ring, and what the one as many places before has; the transpose goes back."""
-
-    @staticmethod
-    def forward(rows: torch.Tensor, group: "Group", places: int) -> torch.Tensor:
-        given, taken = [0] * group.size, [0] * group.size
-        given[(group.rank + places) % group.size] = taken[(group.rank - places) % group.size] = rows.shape[0]
+    def forward(rows: torch.Tensor, group: "Group", given: list[int], taken: list[int]) -> torch.Tensor:
         return _done(_OPS.all_to_all_single(rows.contiguous(), taken, given, group.name))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-        _, ctx.group, ctx.places = inputs
+        _, ctx.group, ctx.given, ctx.taken = inputs
 
     @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return ctx.group.shift(g, -ctx.places), None, None
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        return ctx.group._of(_Exchange, g, ctx.taken, ctx.given), None, None, None
 
 
 class _Averaged(_Collective):
@@ -128,12 +113,15 @@ class Group:
         return self._of(_Scatter, parts)
 
     def exchange(self, parts: torch.Tensor) -> torch.Tensor:
-        """(P, ...): the r-th goes to rank r."""
-        return self._of(_Exchange, parts)
+        """(P, ...): the r-th goes to rank r, and what that rank has for this one comes in its place."""
+        each = [1] * self.size
+        return self._of(_Exchange, parts, each, each)
 
-    def shift(self, rows: torch.Tensor, places: int = 1) -> torch.Tensor:
-        """The rows of the rank so many places before, in a ring; each has as many."""
-        return self._of(_Shift, rows, places)
+    def shift(self, rows: torch.Tensor) -> torch.Tensor:
+        """The rows of the rank before, in a ring; each has as many."""
+        given, taken = [0] * self.size, [0] * self.size
+        given[(self.rank + 1) % self.size] = taken[self.rank - 1] = rows.shape[0]
+        return self._of(_Exchange, rows, given, taken)
 
     def averaged(self, tensor: torch.Tensor, *, summed: bool) -> torch.Tensor:
         """The tensor, whose gradient becomes the mean of the ranks'; summed: it is their sum already."""
