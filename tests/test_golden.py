@@ -1,6 +1,8 @@
 """Values and gradients of 60 digits: tests/golden.json."""
 
+import inspect
 import json
+import pickle
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -49,6 +51,12 @@ def test_updates_of_states_know_ignored_and_wrong_labels() -> None:
         anglos.center_update(inputs["W"], inputs["X"], inputs["Y"] - 1)
     with pytest.raises(ValueError, match=r"^curricularface_update: labels held -1 at position 0; wanted 0 to 4"):
         anglos.curricularface_update(0.0, inputs["X"], inputs["W"], inputs["Y"] - 1)
+    update: Any = anglos.adaface_update
+    with pytest.raises(TypeError, match=r"^adaface_update: missing a required argument: 'embeddings'; "
+                                        r"wanted norm_mean, norm_std, embeddings, t_alpha$"):
+        update(20.0, 100.0)
+    assert pickle.loads(pickle.dumps(update)) is update
+    assert list(inspect.signature(update).parameters) == ["norm_mean", "norm_std", "embeddings", "t_alpha"]
     with pytest.raises(TypeError, match=r"^adaface_update: embeddings was a list; wanted an array of real floating"):
         anglos.adaface_update(20.0, 100.0, inputs["X"].tolist())
 

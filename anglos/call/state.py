@@ -84,6 +84,9 @@ class Update(Generic[Arguments]):
 
     def given(self, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, Any]:
         """The values of the arguments by name."""
-        bound = self.__signature__.bind(*arguments, **options)
+        try:
+            bound = self.__signature__.bind(*arguments, **options)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}; wanted {', '.join(self.__signature__.parameters)}") from None
         bound.apply_defaults()
         return bound.arguments
