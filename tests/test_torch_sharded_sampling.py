@@ -251,3 +251,20 @@ def test_a_fault_of_one_rank_is_an_error_on_all() -> None:
     assert [one.message for one in found[0]] == [refused, refused, rows, rates]
     assert [one.message for one in found[1]] == [*own_errors, rows, rates]
     assert max(one.seconds for of_rank in found for one in of_rank) < 1.0
+
+
+def of_compiled(rank: int, ranks: int) -> None:
+    """At a rate whose rows are more than the batch's own classes could be, which a graph does not look at."""
+    head, found = head_of(anglos.arcface, ranks, 40, 0.7, correct_sampling=True), []
+    for call in (head, torch.compile(head, backend="aot_eager", fullgraph=True)):
+        torch.manual_seed(rank)
+        value = call(*own(rank, ranks, 40))
+        value.backward()
+        found.append((value.detach(), head.weight.grad.full_tensor()))
+        head.zero_grad()
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dynamo's own
+def test_a_compiled_head_samples_as_one_graph() -> None:
+    on_ranks(of_compiled, 2, 2)

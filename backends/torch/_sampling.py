@@ -19,23 +19,23 @@ class Sampling:
     """What part of the classes a batch is compared with, and what trains them."""
 
     def __init__(self, loss: Loss[...], rate: Any, corrected: bool, sharding: "Sharding | None") -> None:
-        self.loss = correct_sampling(loss) if corrected else loss
+        self._made_of = loss, rate, corrected, sharding
+        self.loss: Any = correct_sampling(loss) if corrected else loss
         self.rate, self.corrected, self.sharding = rate_of("Head", "sample_rate", rate), corrected, sharding
+        if sharding is not None:
+            self.loss = sharding.shared(self.loss)
         self.rows: Any = None
         """What `SampledRows` knows of the optimizer that it made."""
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "rows": None}  # a copy is trained by another optimizer, or by none
+    def __reduce__(self) -> Any:
+        return Sampling, self._made_of  # a copy is trained by another optimizer, or by none
 
     def value(self, head: Any, embeddings: torch.Tensor, labels: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
         """The loss against rows of the weight, and of every option that has a number for each class."""
+        loss, caller = self.loss, f"Head({self.loss.name})"
         values = {"labels": labels, "num_classes": head.num_classes, "rate": self.rate,
-                  "ignore_index": options.get("ignore_index", self.loss.defaults.get("ignore_index", -100))}
-        loss: Any = self.loss
-        if self.sharding is None:
-            found, total = sample(f"Head({loss.name})", values, None)
-        else:
-            loss, found, total = self.sharding.sampled(loss, values)
+                  "ignore_index": options.get("ignore_index", loss.defaults.get("ignore_index", -100))}
+        found, total = sample(caller, values, None) if self.sharding is None else self.sharding.sampled(caller, values)
         for name, option in options.items():
             if isinstance(option, torch.Tensor) and has_classes(loss, name):
                 learnt = None if name in head.options else head.tensors._parameters.get(name)

@@ -30,7 +30,7 @@ class Sharding:
 
     def __init__(self, loss: Loss[...], mesh: DeviceMesh, seed: int, check: bool) -> None:
         self.mesh, self.seed, self.check = mesh, seed, check
-        self.loss = class_sharded(loss, mesh, check=check)
+        self.loss = self.shared(loss)
         """Of own samples, against the classes of all."""
         self.scored: Loss[...] = ClassSharded(loss, Group(mesh.get_group()), None, check)
         """By what samples and classes are compared: one by one, whatever the loss takes together."""
@@ -66,10 +66,13 @@ class Sharding:
         rows = cut([option], empty((count,), self.mesh, option.device, option.dtype))
         return torch.nn.Parameter(rows, option.requires_grad) if isinstance(option, torch.nn.Parameter) else rows
 
-    def sampled(self, loss: Loss[...], values: dict[str, Any]) -> tuple[Loss[...], Sampled, int]:
-        """The loss of own samples against sampled rows; these of this rank, with own labels; and how many all have."""
-        found, total = sample_own(f"Head({loss.name})", values, self.mesh, self.group, self.check)
-        return class_sharded(loss, self.mesh, check=self.check), found, total
+    def shared(self, loss: Loss[...]) -> Loss[...]:
+        """Another loss of own samples against the classes of all."""
+        return class_sharded(loss, self.mesh, check=self.check)
+
+    def sampled(self, caller: str, values: dict[str, Any]) -> tuple[Sampled, int]:
+        """Rows of this rank's classes, with own labels; and how many rows all have."""
+        return sample_own(caller, values, self.mesh, self.group, self.check)
 
     def scores(self, scores: torch.Tensor, count: int) -> torch.Tensor:
         """Own columns, of the samples of all ranks, as a part of those of all classes."""
