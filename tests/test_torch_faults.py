@@ -19,6 +19,9 @@ dist: Any = import_module("torch.distributed")
 pytestmark = pytest.mark.slow
 
 RANKS, ODD, ROWS, CLASSES, DIMENSION = 3, 1, 4, 9, 5
+SOON = 5.0
+"""In seconds: one, on a machine that does nothing else, of which milliseconds are needed."""
+
 NO_ANSWER = "arcface: not all ranks answered; wanted the same call on each, within the timeout of their process group"
 
 
@@ -54,11 +57,11 @@ def call_of(rank: int, **how: Any) -> Call:
     return call.by_loss(anglos.arcface, **how)
 
 
-def pairs_of(rank: int) -> Call:
+def pairs_of(rank: int, **how: Any) -> Call:
     """The same of a loss over pairs."""
     call = call_of(rank)
     x = call.arrays[0].detach()
-    loss = import_module("anglos.backends.torch.sharding").batch_sharded(anglos.info_nce)
+    loss = import_module("anglos.backends.torch.sharding").batch_sharded(anglos.info_nce, **how)
     return Call(loss, [x.requires_grad_(), x.flip(0).detach().requires_grad_()], {})
 
 
@@ -113,6 +116,7 @@ OTHERS: dict[str, tuple[Callable[[Call], Any], str]] = {
                            "temperature was 0.1 on rank 0 and 0.2 on rank 1"),
     "pairs: symmetric": (lambda call: call.with_options(symmetric=True)(),
                          "symmetric was False on rank 0 and True on rank 1"),
+    "pairs: ring": (lambda call: pairs_of(ODD, ring=True)(), "ring was False on rank 0 and True on rank 1"),
     "pairs: no_grad": (without_gradient,
                        "what requires a gradient was queries and keys on rank 0 and nothing on rank 1"),
     "pairs: dimension": (lambda call: call._replace(arrays=[one[:, 1:] for one in call.arrays])(),
@@ -158,6 +162,7 @@ BACKENDS = ["gloo", *[pytest.param(backend, marks=TWO_DEVICES) for backend in (N
 def heard(rank: int) -> dict[str, Any]:
     """What a rank hears of every fault, and then what it gets where there is none."""
     found = {}
+    call_of(rank)()  # the first imports things
     for name, (act, _) in FAULTS.items():
         call = KINDS.get(name.partition(":")[0], call_of)(rank)
         dist.barrier()
@@ -171,7 +176,7 @@ def ranks(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_all_hear_of_a_fault_within_a_second(fault: str, ranks: list[dict[str, Any]]) -> None:
+def test_all_hear_of_a_fault_soon(fault: str, ranks: list[dict[str, Any]]) -> None:
     for rank, found in enumerate(ranks):
         name = NAMES.get(fault.partition(":")[0], "arcface")
         assert isinstance(found[fault], Failure)
@@ -189,7 +194,7 @@ def test_all_hear_of_a_fault_within_a_second(fault: str, ranks: list[dict[str, A
             assert said.startswith(words)
         else:
             assert said == f"RuntimeError: {name}: rank {ODD} refused its arguments (its own error says why)"
-        assert found[fault].seconds < 1.0
+        assert found[fault].seconds < SOON
 
 
 def test_ranks_go_on_after_a_fault(ranks: list[dict[str, Any]]) -> None:

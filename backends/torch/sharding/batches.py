@@ -13,9 +13,8 @@ from anglos.call.pairs_of_all import against_all_columns, check_columns, rows_an
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import centroids as _centroids
 
-from .._seen import graph_is_made
 from . import ring as _ring
-from .agreement import agree, said_of
+from .agreement import agreed, said_of
 from .columns import Columns
 from .group import Group, group_of
 from .loss import Sharded
@@ -99,19 +98,21 @@ class BatchSharded(Sharded[Options]):
         return array.ndim == 0 or getattr(self.kinds[name], "role", None) == "weights"
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any = ()) -> _Call:
-        if not self.check or self.group.size == 1 or graph_is_made():
-            return self._of_rank(super()._prepare(arrays, options, wrt), None, None)
-        call, refusal, said, numbers = None, None, {}, (0, 0)
-        try:
+        def find() -> _Call:
             check_transforms(self.name, {})
-            call = super()._prepare(arrays, options, wrt)
-            said, numbers = said_of(self.maker, call.plan, call.arrays), rows_and_columns(call)
-        except Exception as error:  # of which the others must hear
-            refusal = error
-        rows, columns = zip(*agree(self.name, self.group, refusal, said, *numbers), strict=True)
-        assert call is not None
+            return super(BatchSharded, self)._prepare(arrays, options, wrt)
+
+        call, numbers = agreed(self.name, self.group, self.check, find, self._said)
+        if numbers is None:
+            return self._of_rank(call, None, None)
+        rows, columns = zip(*numbers, strict=True)
         check_columns(call, sum(columns))
         return self._of_rank(call, rows, columns)
+
+    def _said(self, call: _Call) -> tuple[dict[str, str], tuple[int, int]]:
+        """What must be the same on all ranks, and how many rows and columns this one has: see `agreed`."""
+        said = said_of(self.maker, call.plan, call.arrays)
+        return {**said, "ring": repr(self.engine is _ring)}, rows_and_columns(call)
 
     def _of_rank(self, call: _Call, rows: Any, columns: Any) -> _Call:
         """The call of own rows, by a backend that knows those of others."""
