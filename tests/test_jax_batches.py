@@ -154,11 +154,12 @@ def test_what_is_said_of_pairs(mesh: Any) -> None:
                 "reference_embeddings": vectors[3], "reference_labels": of_references,
                 "excluded_pairs": random.random((ROWS, 3 * DEVICES)) < 0.2}),
             (anglos.triplet, [vectors[0], random.random((ROWS, ROWS)) * (random.random((ROWS, ROWS)) < 0.3)], {}),
-            (anglos.clip, vectors[:2], {"row_mask": np.arange(ROWS) % 4 < 3})):
+            (anglos.clip, vectors[:2], {"row_mask": np.arange(ROWS) % 4 < 3}),
+            (anglos.info_nce, vectors[:2], {})):
         some: Loss[...] = loss
         sharded = batch_sharded(some, mesh, "devices")
         wrt = tuple(name for name in ("embeddings", "queries", "keys", "negatives", "reference_embeddings")
-                    if name in some.arrays[:len(arrays)] or name in options)
+                    if name in some.arrays[:len(arrays)] or name in options) if options else None
         named = {**dict(zip(some.arrays, arrays, strict=False)), **options}
         value, wanted = some.value_and_grad(*arrays, **options, wrt=wrt, reduction="sum")
 

@@ -288,7 +288,10 @@ def at_once(rank: int, setting: Setting) -> dict[Any, Any]:
             value = called(loss, case, own)
             wanted = gradients(value, free)
             of_call = called(partial(loss.value_and_grad, wrt=tuple(free)), case, own)
-            found[case] = [error(of_call[0], value), *map(error, of_call[1], wanted.values())]
+            of_arrays = called(loss.value_and_grad, case, own)[1]
+            found[case] = [error(of_call[0], value), *map(error, of_call[1], wanted.values()),
+                           *map(error, of_arrays, [one for name, one in wanted.items() if name in loss.arrays])]
+            assert called(partial(loss.value_and_grad, wrt=()), case, own)[1] == ()
     return found
 
 
@@ -451,7 +454,7 @@ def test_refusals() -> None:
         ("RuntimeError", "clip: rank 1 refused its arguments (its own error says why)"),
         ("ValueError", "clip: scale was 1.0 on rank 0 and 2.0 on rank 1; wanted the same on all ranks"),
         ("TypeError", "batch_sharded: clip was pickled with its process group, which is this process's alone; wanted "
-                      "the loss itself pickled, and batch_sharded called where it is loaded")]
+                      "anglos.clip pickled, and batch_sharded called where it is loaded")]
     assert [one[:2] for one in first[:-1]] == wanted
     assert second[4][0] == "ValueError"
     assert [one[:2] for place, one in enumerate(second[:-1]) if place != 4] == [*wanted[:4], *wanted[5:]]

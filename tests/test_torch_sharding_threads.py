@@ -3,6 +3,9 @@
 What is sent by PyTorch itself, the slow tests see, in processes.
 """
 
+import copy
+import pickle
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +16,7 @@ import pytest
 from ranks import recorded
 from sharded import LOSSES, Case, Found, Setting, errors, given_by, local, tiles_of
 
+import anglos
 from anglos import Loss
 
 torch: Any = import_module("torch")
@@ -125,3 +129,25 @@ def test_a_group_of_one_says_nothing_and_changes_nothing(one: Loss[...], group_o
         torch.testing.assert_close(value, right, rtol=1e-14, atol=1e-14)
         for name, array in alone.items():
             torch.testing.assert_close(shared[name].grad, array.grad, rtol=1e-13, atol=1e-13)
+
+
+def test_refusals(group_of_one: None) -> None:
+    wrong: list[tuple[type[Exception], str, Any, dict[str, Any]]] = [
+        (TypeError, "loss was supcon; wanted a loss with class prototypes, such as anglos.arcface", anglos.supcon, {}),
+        (TypeError, "loss was a list; wanted a loss with class prototypes, such as anglos.arcface", [], {}),
+        (TypeError, "num_classes was '9'; wanted an integer from 1", anglos.arcface, {"num_classes": "9"}),
+        (ValueError, "num_classes was 0; wanted an integer from 1 below 2**31", anglos.arcface, {"num_classes": 0}),
+        (TypeError, "num_classes was 9 for center_update; wanted None: what an update has of each class are DTensors",
+         anglos.center_update, {"num_classes": 9}),
+        (TypeError, "mesh was 1; wanted a DeviceMesh, a ProcessGroup, or None for all ranks", anglos.arcface,
+         {"mesh": 1})]
+    for error, message, given, options in wrong:
+        with pytest.raises(error, match=f"^class_sharded: {re.escape(message)}$"):
+            sharding.class_sharded(given, **options)
+    for given in (anglos.center, anglos.center_update):
+        made = sharding.class_sharded(given)
+        assert copy.deepcopy(made) is made
+        with pytest.raises(TypeError, match=rf"^class_sharded: {given.name} was pickled with its process group, which "
+                                            rf"is this process's alone; wanted anglos.{given.name} pickled, and "
+                                            r"class_sharded called where it is loaded$"):
+            pickle.dumps(made)

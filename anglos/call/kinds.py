@@ -199,6 +199,11 @@ def refuse(loss: str, name: str, kind: type[Exception], was: str, wanted: str) -
     raise kind(f"{loss}: {name} {was}; wanted {wanted}")
 
 
+def dotted_name(of: Any) -> str:
+    """A loss, or an update, as it would be imported: those of the library from `anglos`."""
+    return f"{'anglos' if of.__module__.startswith('anglos.') else of.__module__}.{of.name}"
+
+
 def describe(value: Any) -> str:
     """A value in a message: itself if that is short, else its type."""
     if value is None or isinstance(value, (str, int, float)):

@@ -9,7 +9,7 @@ from anglos.call.check import check_defaults
 from anglos.call.contents import check_contents
 from anglos.call.definition import Definition
 from anglos.call.documentation import document
-from anglos.call.kinds import roles_of
+from anglos.call.kinds import dotted_name, roles_of
 from anglos.call.plan import Plan, plan_of
 from anglos.call.samples import Samples, reduce, reduce_pullback, samples_of
 from anglos.engines.contract import Engine
@@ -46,7 +46,7 @@ class Loss(Generic[Options]):
     @property
     def dotted_name(self) -> str:
         """As it would be imported: those of the library from `anglos`."""
-        return f"{'anglos' if self.__module__.startswith('anglos.') else self.__module__}.{self.name}"
+        return dotted_name(self)
 
     def __reduce__(self) -> str:
         return self.__qualname__
@@ -89,7 +89,11 @@ class Loss(Generic[Options]):
             g, d_sample_weight = reduce_pullback(backend.xp, per_sample, call.samples, plan.reduction, count)
             gradients = plan.gradients(step, saved, g, call.arrays, plan.needs)
             gradients["sample_weight"] = d_sample_weight
-            return call.reduce(per_sample, saved), tuple([gradients[name] for name in plan.wrt])
+            return call.reduce(per_sample, saved), tuple([self._returned(name, gradients[name]) for name in plan.wrt])
+
+    def _returned(self, name: str, gradient: Array) -> Array:
+        """A gradient as `value_and_grad` returns it."""
+        return gradient
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> "_Call":
         """A call with its plan, and its arrays checked."""

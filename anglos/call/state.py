@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import Array
 from anglos.call.check import check_values
-from anglos.call.kinds import by_role
+from anglos.call.kinds import by_role, dotted_name
 from anglos.call.samples import Samples, reduce, samples_of_labels
 
 Arguments = ParamSpec("Arguments")
@@ -70,7 +70,7 @@ class Update(Generic[Arguments]):
         self.__signature__ = inspect.Signature(parameters)
 
     def __repr__(self) -> str:
-        return f"<update anglos.{self.name}>"
+        return f"<update {dotted_name(self)}>"
 
     def __reduce__(self) -> str:
         return self.name

@@ -2,10 +2,10 @@
 
 import numbers
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from anglos.call.kinds import Kind, Number, Refuse, describe
+from anglos.call.kinds import Kind, Number, Refuse, describe, refuse
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ class Integer(Kind):
         if not self.low <= number < self.below:
             refuse(ValueError, f"was {number}", f"{self} below 2**{self.below.bit_length() - 1}")
         return number
+
+
+def number_of_classes(caller: str, given: Any) -> int | None:
+    """As it was given, or None."""
+    refused: Any = partial(refuse, caller, "num_classes")
+    return None if given is None else Integer(1).static(refused, given)
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def _places(backend: Backend, labels: Array, classes: int, each: int) -> _Places
 
 def _count(backend: Backend, rate: float, each: int, places: _Places) -> int:
     """How many rows every rank samples."""
-    count = math.ceil(round(rate * each, 6))  # 0.07 * 100 is more than 7
+    count = max(1, math.ceil(round(rate * each, 6)))  # 0.07 * 100 is more than 7
     most = min(places.labels.shape[0], each)
     if count < most:
         bounds = backend.bounds(backend.xp.where(places.valid, places.place, -1))

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from anglos.call.kinds import describe, has_gradient
+from anglos.call.kinds import describe
 from anglos.call.loss import Loss, Options, _Call
 from anglos.call.pairs_of_all import against_all_columns, check_columns, rows_and_columns
 from anglos.engines.pairs import engine as _pairs
@@ -92,16 +92,10 @@ class _BatchSharded(Loss[Options]):
     def __reduce__(self) -> Any:
         return _again, (self.whole, named(self.mesh), self.axes, self.check)
 
-    def value_and_grad(self, *arrays: Any, wrt: Any = None, **options: Any) -> Any:
-        value, gradients = super().value_and_grad(*arrays, wrt=wrt, **options)
-        if not is_inside(self.name, self.mesh, self.axes):
-            return value, gradients
-        names = wrt or [name for name in self.arrays if has_gradient(self.kinds[name])]
-        return value, tuple([self._summed(name, one) for name, one in zip(names, gradients, strict=True)])
-
-    def _summed(self, name: str, gradient: jax.Array) -> jax.Array:
-        """Over the devices, of what is the same on all: options, and the weights of proxies."""
-        if gradient.ndim and getattr(self.kinds[name], "role", None) != "weights":
+    def _returned(self, name: str, gradient: jax.Array) -> jax.Array:
+        """Summed over the devices, if it is of what is the same on all: options, and the weights of proxies."""
+        of_own_rows = gradient.ndim and getattr(self.kinds[name], "role", None) != "weights"
+        if of_own_rows or not is_inside(self.name, self.mesh, self.axes):
             return gradient
         total: jax.Array = jax.lax.psum(gradient, self.axes)  # type: ignore[no-untyped-call]
         return total

@@ -1,7 +1,6 @@
 """Losses whose prototypes are sharded on classes: every device sweeps its own."""
 
 import functools
-import numbers
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from jax.sharding import Mesh
 from anglos.call.kinds import describe
 from anglos.call.loss import Loss, Options, _Call
 from anglos.call.plan import Plan
+from anglos.call.static_kinds import number_of_classes
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as _linear
@@ -76,11 +76,7 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
     axes = check_mesh("class_sharded", mesh, axis)
-    if num_classes is not None and (isinstance(num_classes, bool) or not isinstance(num_classes, numbers.Integral)
-                                    or num_classes < 1):
-        raise ValueError(f"class_sharded: num_classes was {describe(num_classes)}; wanted an integer of at least 1, or "
-                         "None")
-    number = None if num_classes is None else int(num_classes)
+    number = number_of_classes("class_sharded", num_classes)
     made: Loss[Options] = _class_sharded(loss, mesh, axes, number, bool(check))
     return made
 

@@ -90,7 +90,7 @@ class BatchSharded(Sharded[Options]):
             self.engine = _ring
         self.kinds = {name: against_all_columns(kind) for name, kind in loss.kinds.items()}
 
-    def _mean(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+    def _returned(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
         return self.group.sum(gradient) / self.group.size if self._is_of_all(name, gradient) else gradient
 
     def _is_of_all(self, name: str, array: torch.Tensor) -> bool:
@@ -103,11 +103,9 @@ class BatchSharded(Sharded[Options]):
             return super(BatchSharded, self)._prepare(arrays, options, wrt)
 
         call, numbers = agreed(self.name, self.group, self.check, find, self._said)
-        if numbers is None:
-            return self._of_rank(call, None, None)
-        rows, columns = zip(*numbers, strict=True)
+        rows, columns = zip(*numbers or [rows_and_columns(call)] * self.group.size, strict=True)
         check_columns(call, sum(columns))
-        return self._of_rank(call, rows, columns)
+        return self._of_rank(call, *((rows, columns) if numbers else (None, None)))
 
     def _said(self, call: _Call) -> tuple[dict[str, str], tuple[int, int]]:
         """What must be the same on all ranks, and how many rows and columns this one has: see `agreed`."""

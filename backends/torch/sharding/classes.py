@@ -8,6 +8,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from anglos.call.kinds import describe
 from anglos.call.loss import Loss, Options
 from anglos.call.state import Update
+from anglos.call.static_kinds import number_of_classes
 from anglos.engines import rowwise as _rowwise
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import engine as _prototypes
@@ -70,11 +71,15 @@ def class_sharded(loss: Any, mesh: DeviceMesh | dist.ProcessGroup | None = None,
     TypeError, ValueError
         If the loss has no class prototypes. In a call: what the loss refuses; weights that are not placed so.
     """
+    number = number_of_classes("class_sharded", num_classes)
     if isinstance(loss, Update):
+        if number is not None:
+            raise TypeError(f"class_sharded: num_classes was {number} for {loss.name}; wanted None: what an update has "
+                            "of each class are DTensors")
         return ShardedUpdate(loss, group_of("class_sharded", mesh), check)
     fits = isinstance(loss, Loss) and len(loss.arrays) == 3 and of_classes(loss.kinds[loss.arrays[1]])
     made: Any = _BY_ENGINE.get(loss.engine) if fits else None
     if made is None:
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
-    return made(loss, group_of("class_sharded", mesh), num_classes, check)
+    return made(loss, group_of("class_sharded", mesh), number, check)

@@ -131,7 +131,7 @@ class Group:
         """So many integers of every rank, exchanged between processors."""
         if self.size == 1:
             return [own]
-        mine = torch.tensor(own, dtype=torch.int64)
+        mine = torch.tensor(own, dtype=torch.int64, device="cpu")  # whatever device is the default
         found = [torch.empty_like(mine) for _ in range(self.size)]
         dist.all_gather(found, mine, group=self.group)
         return [one.tolist() for one in found]

@@ -31,8 +31,8 @@ class ClassSharded(Sharded[Options]):
         super().__init__(loss, group, check, num_classes)
         self.num_classes = num_classes
 
-    def _mean(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient / self.group.size if of_classes(self.kinds[name]) else super()._mean(name, gradient)
+    def _returned(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient / self.group.size if of_classes(self.kinds[name]) else super()._returned(name, gradient)
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any = ()) -> _Call:
         found, sizes = agreed(self.name, self.group, self.check,

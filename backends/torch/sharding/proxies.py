@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from anglos.call.kinds import has_gradient
 from anglos.call.loss import Options, _Call
 
 from .of_rank import ClassSharded
@@ -61,13 +60,13 @@ class ProxySharded(ClassSharded[Options]):
     def value_and_grad(self, *arrays: Any, wrt: Any = None, **options: Any) -> Any:
         """Through autograd, as the loss is the total of all ranks'."""
         call = self._prepare(arrays, options, wrt)
-        wanted = wrt or tuple([name for name in self.arrays if has_gradient(self.kinds[name])])
+        wanted = call.plan.wrt
         leaves = {name: array.detach().requires_grad_(name in wanted)
                   for name, array in zip(call.plan.names, call.arrays, strict=True)}
         with torch.enable_grad():
             value = call.reduce(*call.plan.backend.differentiable(call.plan, tuple(leaves.values())))
-            found = torch.autograd.grad(value.sum(), [leaves[name] for name in wanted])
-        return value.detach(), tuple([self._mean(name, one) for name, one in zip(wanted, found, strict=True)])
+            found = torch.autograd.grad(value.sum(), [leaves[name] for name in wanted]) if wanted else ()
+        return value.detach(), tuple([self._returned(name, one) for name, one in zip(wanted, found, strict=True)])
 
     def _of_rank(self, call: _Call, share: Share, own: dict[str, torch.Tensor]) -> _Call:
         return ProxyCall(*super()._of_rank(call, share, own))

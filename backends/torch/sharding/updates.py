@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
-from anglos.call.kinds import describe, refuse
+from anglos.call.kinds import describe, dotted_name, refuse
 from anglos.call.samples import Samples
 from anglos.call.state import Arguments, Batch, Update, batch_of
 
 from .agreement import agreed, check_rows
 from .group import Group
+from .loss import OfProcess
 from .of_rank import stand_in
 from .plan import is_labels, of_classes
 from .rows import sharded
@@ -20,19 +21,17 @@ from .shards import Shards
 from .share import check_placed, share_of
 
 
-class ShardedUpdate(Update[Arguments]):
+class ShardedUpdate(OfProcess, Update[Arguments]):
     """An update by own samples and classes, and those of all other ranks."""
+
+    maker = "class_sharded"
 
     def __init__(self, update: Update[Arguments], group: Group, check: bool) -> None:
         self.__dict__.update(update.__dict__)
         self.whole, self.group, self.check = update, group, check
 
     def __repr__(self) -> str:
-        return f"<update anglos.{self.name}, class_sharded over {self.group.size} ranks>"
-
-    def __reduce__(self) -> Any:
-        raise TypeError(f"class_sharded: {self.name} was pickled with its process group, which is this process's "
-                        "alone; wanted the update itself pickled, and class_sharded called where it is loaded")
+        return f"<update {dotted_name(self)}, {self.maker} over {self.group.size} ranks>"
 
     def __call__(self, *arguments: Arguments.args, **options: Arguments.kwargs) -> Any:
         """The next state: of each class a DTensor placed as the one before."""
