@@ -31,6 +31,9 @@ mp: Any = import_module("torch.multiprocessing").get_context("spawn")
 GRACE = 3.0
 """Seconds that the others have once a rank has failed, before they are killed."""
 
+SOON = 5.0
+"""Seconds in which all hear of a fault: one, on a machine that does nothing else, of which milliseconds are needed."""
+
 NCCL = "cpu:gloo,cuda:nccl"
 """A backend for tests that are marked so."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ranks import on_ranks, tried
+from ranks import SOON, on_ranks, tried
 from samples import CLASSES, DIMENSION
 from test_head import Tensors, tensor_options
 
@@ -271,7 +271,7 @@ def test_another_number_of_classes_is_refused_on_all_ranks() -> None:
         else:
             assert other[:2] == small[:2] == low[:2] == (
                 "RuntimeError", "Head: rank 1 refused its arguments (its own error says why)")
-        assert max(one.seconds for one in found[rank]) < 1.0
+        assert max(one.seconds for one in found[rank]) < SOON
 
 
 class Model(torch.nn.Module):  # type: ignore[misc]

@@ -9,7 +9,7 @@ import torch
 from anglos.call.kinds import describe
 
 from ._head_values import is_sharded
-from ._resize import _STARTS, _has_classes
+from ._resize import STARTS, has_rows, param_group_of
 from ._rows import alike, local, rows_at, started
 
 
@@ -37,7 +37,8 @@ class ActiveRows:
     def active(self, name: str, whole: Any, places: torch.Tensor, total: int) -> torch.nn.Parameter:
         """Rows as a Parameter, which takes the place of the whole when it has a gradient."""
         old = self.actives.get(name)
-        if group_of(self.optimizer, whole if old is None else old.rows) is None or (old and old.whole is not whole):
+        stands = whole if old is None else old.rows
+        if param_group_of(self.optimizer, stands) is None or (old and old.whole is not whole):
             raise RuntimeError(f"Head: {name} was another tensor than the optimizer of SampledRows has; wanted that "
                                "one, or SampledRows made anew")
         rows = torch.nn.Parameter(rows_at(whole.detach(), places, total))
@@ -81,12 +82,12 @@ class ActiveRows:
         """After a step: the rows, and those of the state, in their places."""
         for name, (whole, places, rows) in self.actives.items():
             local(whole).index_copy_(0, places, local(rows))
-            group, state = group_of(optimizer, rows), optimizer.state.pop(rows, {})
+            group, state = param_group_of(optimizer, rows), optimizer.state.pop(rows, {})
             for key, value in state.items():
                 if _is_per_row(name, key, value, rows):
                     kept = optimizer.state[whole]
                     if key not in kept:
-                        kept[key] = started(value, whole, _STARTS[key](group, whole) if key in _STARTS else 0.0)
+                        kept[key] = started(value, whole, STARTS[key](group, whole) if key in STARTS else 0.0)
                     local(kept[key]).index_copy_(0, places, local(value))
                 else:
                     optimizer.state[whole][key] = value
@@ -128,17 +129,12 @@ def _is_per_row(name: str, key: str, value: Any, parameter: torch.Tensor) -> boo
     """Whether a state has something of every row; refused where that cannot be told."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return False
-    found = _has_classes(value.shape, parameter.shape) if isinstance(value, torch.Tensor) else None
+    found = has_rows(value.shape, parameter.shape) if isinstance(value, torch.Tensor) else None
     if found is None:
         shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
         raise TypeError(f"SampledRows: {key} of {name} in the optimizer was {describe(value)}{shape}; wanted numbers, "
                         "and tensors with something of every row or of none")
     return found
-
-
-def group_of(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> Any:
-    """The group that has it, or None."""
-    return next((group for group in optimizer.param_groups if any(one is parameter for one in group["params"])), None)
 
 
 def _replace(optimizer: torch.optim.Optimizer, old: torch.Tensor, new: torch.Tensor) -> None:

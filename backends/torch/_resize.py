@@ -12,7 +12,7 @@ from anglos.call.kinds import describe
 from ._head_values import is_sharded
 
 # The state of a new class before its first step, from its group and its new rows; 0 of any other name.
-_STARTS: dict[str, Callable[[dict[str, Any], torch.Tensor], Any]] = {
+STARTS: dict[str, Callable[[dict[str, Any], torch.Tensor], Any]] = {
     "sum": lambda group, rows: group.get("initial_accumulator_value", 0.0),  # Adagrad
     "step_size": lambda group, rows: group.get("lr", 0.0),                   # Rprop
     "ax": lambda group, rows: rows,                                          # ASGD's mean of the parameter
@@ -65,7 +65,7 @@ def kept_by(optimizer: torch.optim.Optimizer | None, old: dict[str, torch.Tensor
     for name, parameter in old.items():
         if not isinstance(parameter, torch.nn.Parameter):
             continue
-        if _group_of(optimizer, parameter) is None and parameter.requires_grad:
+        if param_group_of(optimizer, parameter) is None and parameter.requires_grad:
             raise ValueError(f"Head: optimizer was {kind} without {name}; wanted the one that trains it")
         for attribute, value in vars(optimizer).items():
             ours = attribute in ("param_groups", "state") or any(value is one for one in lists)
@@ -83,8 +83,9 @@ def exchange(optimizer: torch.optim.Optimizer | None, kept: dict[str, tuple[str,
     if optimizer is None:
         return
     for name, of_classes in kept.items():
-        group, rows, count = _group_of(optimizer, old[name]) or {}, new_rows(new[name], len(old[name])), len(new[name])
-        starts = {key: _STARTS[key](group, rows) for key in _STARTS.keys() & set(of_classes)}
+        group, count = param_group_of(optimizer, old[name]) or {}, len(new[name])
+        rows = new_rows(new[name], len(old[name]))
+        starts = {key: STARTS[key](group, rows) for key in STARTS.keys() & set(of_classes)}
         state = optimizer.state.pop(old[name])
         optimizer.state[new[name]] = {key: resized(value, count, starts.get(key, 0.0)) if key in of_classes else value
                                       for key, value in state.items()}
@@ -111,7 +112,8 @@ def new_rows(tensor: torch.Tensor, old: int) -> torch.Tensor:
     return tensor.detach()[old:]
 
 
-def _group_of(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[str, Any] | None:
+def param_group_of(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[str, Any] | None:
+    """The group that has it, or None."""
     return next((one for one in optimizer.param_groups if _holds(one["params"], parameter)), None)
 
 
@@ -130,7 +132,7 @@ def _of_classes(kind: str, name: str, state: dict[str, Any], old: torch.Tensor) 
     for key, value in state.items():
         of_classes: bool | None = False
         if type(value) is torch.Tensor or is_sharded(value):
-            of_classes = _has_classes(value.shape, old.shape)
+            of_classes = has_rows(value.shape, old.shape)
             if is_sharded(value) != (bool(of_classes) and is_sharded(old)):
                 of_classes = None
         elif not (value is None or isinstance(value, (bool, int, float, str))):
@@ -143,7 +145,7 @@ def _of_classes(kind: str, name: str, state: dict[str, Any], old: torch.Tensor) 
     return tuple(found)
 
 
-def _has_classes(shape: torch.Size, whole: torch.Size) -> bool | None:
+def has_rows(shape: torch.Size, whole: torch.Size) -> bool | None:
     """Whether a state of this shape has a row for every class of a parameter; None if that cannot be told."""
     if shape in (whole, ()):
         return shape == whole

@@ -6,9 +6,10 @@ import torch
 
 from anglos.call.kinds import describe
 
-from ._active_rows import ActiveRows, group_of
+from ._active_rows import ActiveRows
 from ._head import Head
 from ._head_values import has_classes
+from ._resize import param_group_of
 
 
 def SampledRows(head: Head, make_optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
@@ -68,7 +69,7 @@ def SampledRows(head: Head, make_optimizer: Callable[[list[torch.nn.Parameter]],
         raise TypeError(f"SampledRows: make_optimizer returned {describe(optimizer)}; wanted a torch.optim.Optimizer "
                         "that keeps something of every row")
     for name, parameter in learnt.items():
-        if group_of(optimizer, parameter) is None:
+        if param_group_of(optimizer, parameter) is None:
             raise TypeError(f"SampledRows: make_optimizer returned {describe(optimizer)} without {name}; wanted one of "
                             "all that it was given")
     head._sampling.rows = ActiveRows(optimizer)

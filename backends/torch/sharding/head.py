@@ -29,12 +29,11 @@ class Sharding:
     """Over which ranks, from which seed its classes start, and whether ranks compare what they are about to do."""
 
     def __init__(self, loss: Loss[...], mesh: DeviceMesh, seed: int, check: bool) -> None:
-        self.mesh, self.seed, self.check = mesh, seed, check
+        self.mesh, self.seed, self.check, self.group = mesh, seed, check, Group(mesh.get_group())
         self.loss = self.shared(loss)
         """Of own samples, against the classes of all."""
-        self.scored: Loss[...] = ClassSharded(loss, Group(mesh.get_group()), None, check)
+        self.scored: Loss[...] = ClassSharded(loss, self.group, None, check)
         """By what samples and classes are compared: one by one, whatever the loss takes together."""
-        self.group = Group(mesh.get_group())
         self._made_of = loss, mesh, seed, check
 
     def __reduce__(self) -> Any:

@@ -11,12 +11,13 @@ from anglos.call.contents import check_contents
 from anglos.call.kinds import describe, refuse
 from anglos.call.loss import Loss, Options, _Call
 
+from .._rows import local
 from .agreement import agreed, check_rows, said_of
 from .group import Group
 from .loss import Sharded
-from .plan import ShardedPlan, of_classes, sharded
+from .plan import ShardedPlan, of_classes, plan_of_rank
 from .shards import Shards
-from .share import Share, check_placed, local, share_of
+from .share import Share, check_placed, share_of
 from .transforms import check_transforms
 
 
@@ -97,7 +98,7 @@ class ClassSharded(Sharded[Options]):
             arrays.append(array)
         gathered = tuple([name for name, array in zip(call.plan.names, arrays, strict=True)
                           if array.ndim and name not in own and self.group.size > 1])
-        plan = sharded(self.plan, call.plan, shards, gathered)
+        plan = plan_of_rank(self.plan, call.plan, shards, gathered)
         if samples.terms is not None:
             samples = samples._replace(terms=plan.of_own_labels(own["class_weight"].detach(), arrays))
         return call._replace(plan=plan, arrays=tuple(arrays), samples=samples)

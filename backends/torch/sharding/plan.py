@@ -113,11 +113,11 @@ class ShardedPlan(Plan):
         return found
 
 
-def sharded(kind: type[ShardedPlan], plan: Plan, shards: Shards, gathered: tuple[str, ...]) -> ShardedPlan:
+def plan_of_rank(kind: type[ShardedPlan], plan: Plan, shards: Shards, gathered: tuple[str, ...]) -> ShardedPlan:
     """The same plan for a rank."""
     make: Any = _make if graph_is_made() else _kept  # Dynamo warns of a cache
-    plan_of_rank: ShardedPlan = make(kind, plan, shards, gathered)
-    return plan_of_rank
+    made: ShardedPlan = make(kind, plan, shards, gathered)
+    return made
 
 
 def _make(kind: type[ShardedPlan], plan: Plan, shards: Shards, gathered: tuple[str, ...]) -> ShardedPlan:

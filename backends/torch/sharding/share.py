@@ -1,6 +1,6 @@
 """Which of the classes a rank has."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch.distributed.tensor import DTensor
 
@@ -29,8 +29,3 @@ def check_placed(caller: str, name: str, tensor: DTensor, group: Group) -> None:
     if len(placements) != 1 or not placements[0].is_shard(0) or mesh.get_group().group_name != group.name:
         raise ValueError(f"{caller}: {name} was a DTensor placed {list(placements)} over {mesh.size()} ranks; wanted "
                          f"[Shard(dim=0)] over the mesh or group of class_sharded, which has {group.size}")
-
-
-def local(tensor: Any) -> Any:
-    """A rank's own part of a DTensor; anything else as it is."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
