@@ -112,7 +112,7 @@ def new_rows(tensor: torch.Tensor, old: int) -> torch.Tensor:
     return tensor.detach()[old:]
 
 
-def param_group_of(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[str, Any] | None:
+def param_group_of(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> Any:
     """The group that has it, or None."""
     return next((one for one in optimizer.param_groups if _holds(one["params"], parameter)), None)
 

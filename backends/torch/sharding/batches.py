@@ -103,7 +103,7 @@ class BatchSharded(Sharded[Options]):
             return super(BatchSharded, self)._prepare(arrays, options, wrt)
 
         call, numbers = agreed(self.name, self.group, self.check, find, self._said)
-        rows, columns = zip(*numbers or [rows_and_columns(call)] * self.group.size, strict=True)
+        rows, columns = zip(*numbers or [[*rows_and_columns(call)]] * self.group.size, strict=True)
         check_columns(call, sum(columns))
         return self._of_rank(call, *((rows, columns) if numbers else (None, None)))
 
