@@ -943,7 +943,8 @@ def test_tensors_move_and_can_be_replaced() -> None:
     assert head(embeddings, labels).item() == anglos.cosface(embeddings, head.weight, labels, scale=3.0).item()
 
 
-def test_example() -> None:
-    results = doctest.testmod(import_module("anglos.backends.torch._head"))
+@pytest.mark.parametrize("name", ["_head", "_sampled_rows", "sharding.classes", "sharding.batches"])
+def test_examples(name: str) -> None:
+    results = doctest.testmod(import_module(f"anglos.backends.torch.{name}"))
     assert results.attempted > 0
     assert results.failed == 0

@@ -12,6 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from anglos.call import agreement
 from anglos.call.loss import _Call
 
 _BYTES = 1 << 13
@@ -40,34 +41,23 @@ def agreed(loss: str, mesh: Mesh, check: bool, prepare: Callable[[], _Call]) -> 
         if refused:
             raise RuntimeError(f"{loss}: process {process} refused its arguments (its own error says why)")
     if len({digest for _, digest in every}) > 1:
-        raise ValueError(f"{loss}: {_difference(said)}; wanted the same on all processes")
+        raise ValueError(f"{loss}: {agreement.difference(_of_all(said), 'process')}; wanted the same on all processes")
     assert call is not None
     return call
 
 
 def _said_of(call: _Call) -> dict[str, str]:
     """Of a call, what must be the same on all processes."""
-    plan = call.plan
-    said = {"the loss": plan.name}
-    said |= {name: f"{array.dtype} of shape {array.shape}" for name, array in zip(plan.names, call.arrays, strict=True)}
-    said |= {name: repr(getattr(plan, name)) for name in ("reduction", "ignore_index", "keep_bytes",
-                                                          "gradient_products", "wrt", "classes")}
-    return said | {name: repr(value) for name, value in (*plan.options, *plan.numbers)}
+    return agreement.said_of(call.plan, call.arrays, lambda array: f"{array.dtype} of shape {array.shape}")
 
 
-def _difference(said: Mapping[str, str]) -> str:
-    """The first thing of which not all processes say the same."""
+def _of_all(said: Mapping[str, str]) -> list[dict[str, str]]:
+    """What every process says, as far as it is told."""
     text = "\n".join(f"{word}\t{value}" for word, value in said.items()).encode()[:_BYTES]
     padded = np.zeros(_BYTES, np.uint8)
     padded[:len(text)] = np.frombuffer(text, np.uint8)
-    every = [dict(line.split("\t") for line in bytes(one).rstrip(b"\0").decode(errors="replace").split("\n")
-                  if line.count("\t") == 1) for one in _on_all(padded)]
-    for word in dict.fromkeys(word for one in every for word in one):
-        values = [one.get(word, "not given") for one in every]
-        for process, value in enumerate(values):
-            if value != values[0]:
-                return f"{word} was {values[0]} on process 0 and {value} on process {process}"
-    return "the arguments of the processes differed"
+    return [dict(line.split("\t") for line in bytes(one).rstrip(b"\0").decode(errors="replace").split("\n")
+                 if line.count("\t") == 1) for one in _on_all(padded)]
 
 
 def _on_all(mine: np.ndarray) -> np.ndarray:

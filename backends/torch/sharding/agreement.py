@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.distributed as dist
 
+from anglos.call import agreement
 from anglos.call.plan import Plan
 
 from .._seen import graph_is_made
@@ -66,7 +67,8 @@ def agree(loss: str, group: Group, refusal: Exception | None, said: Mapping[str,
         if refused:
             raise RuntimeError(f"{loss}: rank {rank} refused its arguments (its own error says why)")
     if len({digest for _, digest, *_ in every}) > 1:
-        raise ValueError(f"{loss}: {_difference(_between_processors(group), said)}; wanted the same on all ranks")
+        differs = agreement.difference(_of_all(_between_processors(group), said), "rank")
+        raise ValueError(f"{loss}: {differs}; wanted the same on all ranks")
     return [given[:len(sizes)] for _, _, *given in every]
 
 
@@ -80,29 +82,23 @@ def check_rows(loss: str, sizes: Sequence[Sequence[int]] | None, ignored: str = 
 
 def said_of(maker: str, plan: Plan, arrays: Sequence[torch.Tensor]) -> dict[str, str]:
     """Of a call, what must be the same on all ranks, except how many rows its arrays have: see `agree`."""
-    said = {"the loss": plan.name, "its maker": maker, "the number of classes": repr(plan.classes)}
-    for name, array in zip(plan.names, arrays, strict=True):
-        sizes = ", ".join(["…", *map(str, array.shape[1:])]) if array.ndim else ""
-        said[name] = f"{str(array.dtype).removeprefix('torch.')} of shape ({sizes}) on {array.device.type}"
-    for name in ("reduction", "ignore_index", "keep_bytes", "gradient_products", "wrt"):
-        said[name] = repr(getattr(plan, name))
-    said |= {name: repr(value) for name, value in (*plan.options, *plan.numbers)}
     # Else some would wait for others in a backward pass, or in a part of it.
     recorded = torch.is_grad_enabled() and not plan.wrt
     with_gradient = [name for name, array in zip(plan.names, arrays, strict=True) if recorded and array.requires_grad]
-    return {**said, "what requires a gradient": " and ".join(with_gradient) or "nothing"}
+    return {**agreement.said_of(plan, arrays, _spelt), "its maker": maker,
+            "what requires a gradient": " and ".join(with_gradient) or "nothing"}
 
 
-def _difference(group: Group, said: Mapping[str, str]) -> str:
-    """The first thing of which not all ranks say the same, as the first rank says it, and the next that does not."""
+def _spelt(array: torch.Tensor) -> str:
+    sizes = ", ".join(["…", *map(str, array.shape[1:])]) if array.ndim else ""
+    return f"{str(array.dtype).removeprefix('torch.')} of shape ({sizes}) on {array.device.type}"
+
+
+def _of_all(group: Group, said: Mapping[str, str]) -> list[Any]:
+    """What every rank says."""
     every: list[Any] = [None] * group.size
     dist.all_gather_object(every, dict(said), group=group.group)
-    for word in dict.fromkeys(word for one in sorted(every, key=len, reverse=True) for word in one):
-        values = [one.get(word, "not given") for one in every]
-        for rank, value in enumerate(values):
-            if value != values[0]:
-                return f"{word} was {values[0]} on rank 0 and {value} on rank {rank}"
-    raise AssertionError(every)
+    return every
 
 
 def _between_processors(group: Group) -> Group:

@@ -64,6 +64,16 @@ def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
         If the loss compares no samples with each other: that of own rows is then the loss itself. In a call: what the
         loss refuses; on all ranks, if an option has not as many columns as all ranks have.
 
+    Examples
+    --------
+    On one process; `torchrun` starts many.
+
+    >>> import anglos, torch
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> supcon, labels = batch_sharded(anglos.supcon), torch.tensor([0, 0, 1, 1])
+    >>> torch.testing.assert_close(supcon(torch.eye(4), labels), anglos.supcon(torch.eye(4), labels))
+    >>> dist.destroy_process_group()
+
     Notes
     -----
     Where every rank has the same columns already, as from a queue of past keys that all keep alike, they would be

@@ -70,6 +70,17 @@ def class_sharded(loss: Any, mesh: DeviceMesh | dist.ProcessGroup | None = None,
     ------
     TypeError, ValueError
         If the loss has no class prototypes. In a call: what the loss refuses; weights that are not placed so.
+
+    Examples
+    --------
+    On one process; `torchrun` starts many.
+
+    >>> import anglos, torch
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> arcface, labels = class_sharded(anglos.arcface, num_classes=10), torch.tensor([0, 1, 2, 3])
+    >>> loss = arcface(torch.eye(4), torch.eye(10, 4), labels)
+    >>> torch.testing.assert_close(loss, anglos.arcface(torch.eye(4), torch.eye(10, 4), labels))
+    >>> dist.destroy_process_group()
     """
     number = number_of_classes("class_sharded", num_classes)
     if isinstance(loss, Update):
