@@ -16,7 +16,7 @@ class Sharing(Library):
         return weights.shape[0]
 
     def most_classes(self, weights: Array) -> Any:
-        """How many of them anybody has."""
+        """The largest number that anybody has of them."""
         return weights.shape[0]
 
     def of_label(self, array: Array, labels: Array) -> Array:

@@ -18,7 +18,7 @@ def against_all_columns(kind: Any) -> Any:
 
 
 def rows_and_columns(call: Any) -> tuple[int, int]:
-    """How many one has oneself."""
+    """How many rows and columns are one's own."""
     inputs = dict(zip(call.plan.roles, call.arrays, strict=True))
     rows = inputs["queries" if "queries" in inputs else "embeddings"]
     columns = next((inputs[role] for role in ("negatives", "reference_embeddings") if role in inputs), rows)
