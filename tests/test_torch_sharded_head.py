@@ -251,13 +251,15 @@ def refused_resizes(rank: int) -> list[Any]:
         assert head.weight is weight
         assert head.num_classes == CLASSES
         assert torch.equal(head.gather(), before)
-    x, _ = batch(rank, world())
-    return [*found, *(tried(partial(head.nearest, x, k)) for k in (1 + rank, 1 - rank))]
+    x, labels = batch(rank, world())
+    return [*found, *(tried(partial(head.nearest, x, k)) for k in (1 + rank, 1 - rank)),
+            tried(lambda: head.logits(x) if rank else head(x, labels))]
 
 
 def test_another_number_of_classes_is_refused_on_all_ranks() -> None:
     found = on_ranks(refused_resizes, 2)
-    for rank, (count, other, none, small, unlike, low) in enumerate(found):
+    for rank, (count, other, none, small, unlike, low, scored) in enumerate(found):
+        assert scored.message.endswith("on rank 0 and not given on rank 1; wanted the same on all ranks")
         assert unlike[:2] == ("ValueError", "Head: k was 1 on rank 0 and 2 on rank 1; wanted the same on all ranks")
         assert count[:2] == ("ValueError", "Head: num_classes was 7 on rank 0 and 8 on rank 1; wanted the same on all "
                              "ranks")

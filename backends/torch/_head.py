@@ -131,6 +131,7 @@ class Head(Notified):
 
         After `fully_shard(head)` call `torch.distributed.fsdp.register_fsdp_forward_method(head, "logits")` once.
         """
+        self._agreed(lambda: None, lambda _: {"what is asked": "logits"})
         self._computes_weight(embeddings)
         loss = self.loss if self._sharding is None else self._sharding.scored
         scores: torch.Tensor = logits_of(loss, embeddings, self.weight, self._all_options())
