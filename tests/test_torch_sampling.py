@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 import re
+import weakref
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -136,6 +137,80 @@ def test_a_step_is_that_of_the_sampled_rows_alone(name: str, of: str) -> None:
                 if per_row and state in states:
                     assert torch.equal(value[rest], states[state][rest])
         assert [one for group in optimizer.param_groups for one in group["params"]] == list(head.parameters())
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_rows_are_stepped_on_in_parts_to_the_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for parts in (1, 3):
+        monkeypatch.setattr("anglos.backends.torch._optimizers._PARTS", parts)
+        torch.manual_seed(3)
+        bias = torch.nn.Parameter(torch.linspace(-1.0, 1.0, 1000))
+        head = Head(anglos.linear_cross_entropy, 1000, DIMENSION, sample_rate=0.3, bias=bias)
+        optimizer, stepped = SampledRows(head, OPTIMIZERS[name]), []
+        optimizer.register_step_pre_hook(lambda made_by, *_: stepped.append(len(made_by.param_groups[0]["params"])))
+        for step in range(4):
+            optimizer.zero_grad()
+            head(*(one.float() if one.is_floating_point() else one for one in batch(step))).backward()
+            optimizer.step()
+        assert stepped == [2 * parts] * 4  # of 300 rows: 128, 128 and 44
+        found.append((head.state_dict(), [states_of(optimizer, one) for one in head.parameters()]))
+    torch.testing.assert_close(*found, rtol=0.0, atol=0.0)
+
+
+class Together(torch.optim.SGD):  # type: ignore[misc]
+    """By the norm of all rows."""
+
+    def step(self, closure: Any = None) -> None:
+        (rows,) = self.param_groups[0]["params"]
+        assert len(rows) == 18
+        rows.data -= 0.1 * rows.grad / rows.grad.norm()
+
+
+def test_an_optimizer_that_may_look_at_all_rows_has_them_in_one() -> None:
+    head = head_of(anglos.arcface)
+    start = head.weight.detach().clone()
+    trained(head, SampledRows(head, lambda rows: Together(rows, 0.1)), range(1))
+    torch.testing.assert_close((head.weight - start).norm().item(), 0.1)
+
+
+class Bytes(import_module("torch.utils._python_dispatch").TorchDispatchMode):  # type: ignore[misc]
+    """Of what is made: now, and at most at once."""
+
+    now, most = 0, 0
+
+    def __torch_dispatch__(self, op: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+        done = op(*args, **(kwargs or {}))
+        memory = done.untyped_storage() if isinstance(done, torch.Tensor) else None
+        if memory is not None and not any(memory is one.untyped_storage() for one in args
+                                          if isinstance(one, torch.Tensor)):
+            self.now += memory.nbytes()
+            self.most = max(self.most, self.now)
+            weakref.finalize(memory, self.freed, memory.nbytes())
+        return done
+
+    def freed(self, size: int) -> None:
+        self.now -= size
+
+
+def test_a_step_of_a_tenth_has_at_most_half_of_the_memory() -> None:
+    """Above the weight: AdamW's states of all rows; and of those that it steps on rows, gradient, and its own."""
+    classes, dimension, found = 4000, 64, []
+    for rate in (0.1, 1.0):
+        head = Head(anglos.arcface, classes, dimension, sample_rate=rate)
+        make: Any = torch.optim.AdamW
+        optimizer = SampledRows(head, make) if rate < 1.0 else make(head.parameters())
+        for _ in range(2):
+            head(torch.randn(8, dimension), torch.arange(8)).backward()
+            given = [one.grad for group in optimizer.param_groups for one in group["params"]]
+            with Bytes() as memory:
+                optimizer.step()
+            optimizer.zero_grad()
+        whole = 4 * classes * dimension
+        rows = sum(4 * one.numel() for one in given) + (rate < 1.0) * 4 * given[0].numel()
+        found.append(2 * whole + rows + memory.most)
+    assert found[1] > 4.9 * whole
+    assert found[0] < 0.49 * found[1]
 
 
 def trained(head: Any, optimizer: Any, steps: range, schedule: Any = None) -> None:

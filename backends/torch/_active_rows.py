@@ -1,15 +1,14 @@
 """What stands in an optimizer, between a backward pass and the step, in place of the parameters that were sampled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 
-from anglos.call.kinds import describe
-
 from ._head_values import is_sharded
-from ._resize import STARTS, has_rows, param_group_of
+from ._optimizers import is_per_row, parts_of, replace_in
+from ._resize import STARTS, param_group_of
 from ._rows import alike, local, rows_at, started
 
 
@@ -19,6 +18,8 @@ class _Active(NamedTuple):
     whole: torch.nn.Parameter
     places: torch.Tensor
     rows: torch.nn.Parameter
+    stands: tuple[torch.nn.Parameter, ...]
+    """What is in its place: the rows, or in a step parts of them."""
 
 
 class ActiveRows:
@@ -37,7 +38,7 @@ class ActiveRows:
     def active(self, name: str, whole: Any, places: torch.Tensor, total: int) -> torch.nn.Parameter:
         """Rows as a Parameter, which takes the place of the whole when it has a gradient."""
         old = self.actives.get(name)
-        stands = whole if old is None else old.rows
+        stands = whole if old is None else old.stands[0]
         if param_group_of(self.optimizer, stands) is None or (old and old.whole is not whole):
             raise RuntimeError(f"Head: {name} was another tensor than the optimizer of SampledRows has; wanted that "
                                "one, or SampledRows made anew")
@@ -47,17 +48,17 @@ class ActiveRows:
 
     def _collect(self, name: str, whole: torch.nn.Parameter, places: torch.Tensor, rows: Any) -> None:
         """After a backward pass: with what has been collected since the last step."""
-        old, new = self.actives.get(name), _Active(whole, places, rows)
+        old, new = self.actives.get(name), _Active(whole, places, rows, (rows,))
         if old is not None and old.rows is rows:
             return
         if old is not None and old.rows.grad is not None:
             new = _joined(old, new)
             rows.grad = None
-        _replace(self.optimizer, whole if old is None else old.rows, new.rows)
+        replace_in(self.optimizer, (whole,) if old is None else old.stands, new.stands)
         self.actives[name] = new
 
     def _begin(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Any:
-        """Before a step: the backward pass of its closure, if there is one; then rows of the state."""
+        """Before a step: the backward pass of its closure, if there is one; then parts of the rows and their states."""
         this, *others = args
         closure = kwargs.get("closure") if not others else others[0]
         if closure is not None:
@@ -69,36 +70,43 @@ class ActiveRows:
                 raise RuntimeError(f"SampledRows: {name} had a gradient of all its rows beside one of sampled rows; "
                                    "wanted a step, or zero_grad, between them")
             if active.rows.grad is None:  # set to None since
-                _replace(optimizer, active.rows, self.actives.pop(name).whole)
-            elif active.whole in optimizer.state:
-                optimizer.state[active.rows] = {
-                    key: rows_at(value, active.places, len(active.rows))
-                    if _is_per_row(name, key, value, active.whole) else value
+                replace_in(optimizer, active.stands, (self.actives.pop(name).whole,))
+                continue
+            self.actives[name] = stepped = active._replace(stands=parts_of(active.rows, optimizer))
+            replace_in(optimizer, active.stands, stepped.stands)
+            for part, places in _placed(stepped) if active.whole in optimizer.state else ():
+                optimizer.state[part] = {
+                    key: rows_at(value, places, len(part)) if is_per_row(name, key, value, active.whole)
+                    else value.clone() if isinstance(value, torch.Tensor) else value  # in which each part may count
                     for key, value in optimizer.state[active.whole].items()}
         return (this, *others), kwargs
 
     @torch.no_grad()
     def _end(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """After a step: the rows, and those of the state, in their places."""
-        for name, (whole, places, rows) in self.actives.items():
-            local(whole).index_copy_(0, places, local(rows))
-            group, state = param_group_of(optimizer, rows), optimizer.state.pop(rows, {})
-            for key, value in state.items():
-                if _is_per_row(name, key, value, rows):
-                    kept = optimizer.state[whole]
-                    if key not in kept:
-                        kept[key] = started(value, whole, STARTS[key](group, whole) if key in STARTS else 0.0)
-                    local(kept[key]).index_copy_(0, places, local(value))
-                else:
-                    optimizer.state[whole][key] = value
-            rows.grad = None  # which the graph may keep, out of the reach of zero_grad
+        for name, active in self.actives.items():
+            for part, places in _placed(active):
+                self._put_back(name, active.whole, part, places)
+            active.rows.grad = None  # which the graph may keep, out of the reach of zero_grad
         self._forget()
+
+    def _put_back(self, name: str, whole: torch.nn.Parameter, rows: torch.nn.Parameter, places: torch.Tensor) -> None:
+        """A part of the rows, and of their states."""
+        group, kept = param_group_of(self.optimizer, rows), self.optimizer.state
+        local(whole).index_copy_(0, places, local(rows))
+        for key, value in kept.pop(rows, {}).items():
+            if is_per_row(name, key, value, rows):
+                if key not in kept[whole]:
+                    kept[whole][key] = started(value, whole, STARTS[key](group, whole) if key in STARTS else 0.0)
+                local(kept[whole][key]).index_copy_(0, places, local(value))
+            else:
+                kept[whole][key] = value
 
     def _stand(self, *, whole: bool) -> None:
         """What stands in the optimizer."""
         for active in self.actives.values():
-            pair = (active.rows, active.whole)
-            _replace(self.optimizer, *(pair if whole else pair[::-1]))
+            pair = (active.stands, (active.whole,))
+            replace_in(self.optimizer, *(pair if whole else pair[::-1]))
 
     def _forget(self) -> None:
         self._stand(whole=True)
@@ -122,21 +130,10 @@ def _joined(old: _Active, new: _Active) -> _Active:
     for one in (old, new):
         gradient.index_add_(0, torch.searchsorted(places, one.places), local(one.rows.grad))
     rows.grad = alike(gradient, rows, total)
-    return _Active(old.whole, places, rows)
+    return _Active(old.whole, places, rows, (rows,))
 
 
-def _is_per_row(name: str, key: str, value: Any, parameter: torch.Tensor) -> bool:
-    """Whether a state has something of every row; refused where that cannot be told."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return False
-    found = has_rows(value.shape, parameter.shape) if isinstance(value, torch.Tensor) else None
-    if found is None:
-        shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
-        raise TypeError(f"SampledRows: {key} of {name} in the optimizer was {describe(value)}{shape}; wanted numbers, "
-                        "and tensors with something of every row or of none")
-    return found
-
-
-def _replace(optimizer: torch.optim.Optimizer, old: torch.Tensor, new: torch.Tensor) -> None:
-    for group in optimizer.param_groups:
-        group["params"][:] = [new if one is old else one for one in group["params"]]
+def _placed(active: _Active) -> Iterable[tuple[torch.nn.Parameter, torch.Tensor]]:
+    """What stands for it, each with its places."""
+    sizes = [len(local(part)) for part in active.stands]
+    return zip(active.stands, active.places.split(sizes), strict=True)
