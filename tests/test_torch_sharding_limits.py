@@ -138,7 +138,9 @@ def held(rank: int, cases: list[Case]) -> list[tuple[int, int, dict[int, int]]]:
     mesh, found = mesh_of_all(), []
     for case in cases:
         given = given_by(rank, case, mesh)
-        with Held() as watch:
+        with pytest.MonkeyPatch.context() as patch, Held() as watch:
+            # A mode might make a graph, for which nothing would be changed in place.
+            patch.setattr("anglos.backends.torch._seen.seen_by_a_mode", lambda: False)
             value = case.call(class_sharded(case.loss, mesh), given)
             before = watch.most[B * D], watch.now(B * D)
             value.sum().backward()
@@ -155,10 +157,12 @@ def test_nothing_is_as_large_as_all_classes() -> None:
         for rank, (forward, kept, sizes) in enumerate(found):
             here = min(most, C - rank * most)
             assert {size for size in sizes if size > most * several * D} <= {here * B, here * several * B}
-            # X of all ranks, x̂, ŵ_y, and where its length is free w_y.
-            assert forward <= 5, case.loss.name
-            assert kept <= 4, case.loss.name
-            assert sizes[B * D] <= 10, case.loss.name
+            # X of all, x̂, ŵ_y where it is here, and where its length is free w_y; what makes the last.
+            free = case.loss.name in LENGTHS
+            assert forward <= 4 + free, case.loss.name
+            assert kept <= 3 + (case.loss.name == "l2_softmax"), case.loss.name  # to which w_y is remembered
+            # And g s x̂, ∂w_y, ∂x̂.
+            assert sizes[B * D] <= 6 + free, case.loss.name
 
 
 def parallel(rank: int, case: Case) -> tuple[Any, Any, Any]:

@@ -65,8 +65,9 @@ def near_rows(backend: Backend, x: Array) -> tuple[Array, Array | None, Array]:
 
 
 def unit_rows_pullback(backend: Backend, unit: Array, inverse: Array, d_unit: Array) -> Array:
-    """∂L/∂x = (∂L/∂x̂ − x̂ (x̂·∂L/∂x̂)) / |x|."""
-    return backend.project_out(unit, d_unit) * inverse
+    """∂L/∂x = (∂L/∂x̂ − x̂ (x̂·∂L/∂x̂)) / |x|; ∂L/∂x̂ may hold it."""
+    across = backend.project_out(unit, d_unit)
+    return backend.multiply(across, inverse, out=across)
 
 
 def sines(backend: Backend, cos: Array) -> tuple[Array, Array]:

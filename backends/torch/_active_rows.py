@@ -136,4 +136,4 @@ def _joined(old: _Active, new: _Active) -> _Active:
 def _placed(active: _Active) -> Iterable[tuple[torch.nn.Parameter, torch.Tensor]]:
     """What stands for it, each with its places."""
     sizes = [len(local(part)) for part in active.stands]
-    return zip(active.stands, active.places.split(sizes), strict=True)
+    return zip(active.stands, torch.split(active.places, sizes), strict=True)

@@ -31,8 +31,8 @@ def parts_of(rows: torch.nn.Parameter, optimizer: torch.optim.Optimizer) -> tupl
     if type(optimizer) not in _BY_NUMBER or is_sharded(rows) or rows.grad is None:
         return (rows,)
     size = 64 * -(-len(rows) // (64 * _PARTS))  # as a vector of a processor ends, which may round otherwise than one
-    parts = tuple([torch.nn.Parameter(part) for part in rows.detach().split(size)])
-    for part, gradient in zip(parts, rows.grad.split(size), strict=True):
+    parts = tuple([torch.nn.Parameter(part) for part in torch.split(rows.detach(), size)])
+    for part, gradient in zip(parts, torch.split(rows.grad, size), strict=True):
         part.grad = gradient
     return parts
 

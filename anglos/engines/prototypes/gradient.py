@@ -45,9 +45,7 @@ class Gradient:
         """Whether the label's slope is among the others', which saves calls; not if w_y has a slope along itself."""
         self.label_slope = reduction.label_slope(backend, saved.of_reduction, step.classes)
         """G_iy"""
-        factor = None
-        if self.of_exponentials:
-            factor = reduction.sample_factor(saved.of_reduction, self.label_slope)
+        factor = reduction.sample_factor(saved.of_reduction, self.label_slope) if self.of_exponentials else None
         self.gs = self.g * row.scale
         """g_i s, and for the other classes the same with the factor."""
         self.gs_rest = self.gs if factor is None else self.gs * factor
@@ -77,12 +75,12 @@ class Gradient:
         self.points = batch.points if self.joined else batch.points * self.gs_rest[:, None]
         """g_i s p_i"""
         self.d_label = self._label_weights() if needs_weights and not self.joined else None
-        out = None
-        if needs_weights and step.weights.ndim == 2 and step.weights.dtype == self.points.dtype:
-            out = self.backend.scratch(self.points, *step.weights.shape)
+        in_place = needs_weights and step.weights.ndim == 2 and step.weights.dtype == self.points.dtype
+        out = self.backend.scratch(self.points, *step.weights.shape) if in_place else None
         self.sums, (d_weights, self.d_bias) = self.backend.sweep(
             self._tile, SUM, (step.weights, step.bias, self.saved.kept, out), step.width)
         self.d_weights = d_weights if out is None else out
+        del self.points, self.d_label
         if "points" in self.sums and not self.joined:
             self.sums["points"] = self._points(self.sums["points"])
         self.sums = self.backend.totals(self.sums)
@@ -146,13 +144,15 @@ class Gradient:
             return unit_rows_pullback(self.backend, directions.label_unit, directions.label_inverse, d_label)
         if row.target is unchanged:
             return d_label
-        return d_label + directions.label_unit * (self.gs * self.label_along * batch.embedding_length)[:, None]
+        along = directions.label_unit * (self.gs * self.label_along * batch.embedding_length)[:, None]
+        return self.backend.add(d_label, along, out=d_label)
 
     def _points(self, of_rest: Array) -> Array:
         """∂p_i = g_i s Σ_j K_ij w_j."""
         of_label = self.label_pull[..., None] * self.step.batch.label_points
         of_label = of_label if self.step.batch.mix is None else self.xp.sum(of_label, axis=1)
-        return of_rest * self.gs_rest[:, None] + of_label
+        of_rest = self.backend.multiply(of_rest, self.gs_rest[:, None], out=of_rest)
+        return self.backend.add(of_rest, of_label, out=of_rest)
 
     def embeddings(self) -> Array:
         """∂x_i: ∂p_i through the normalisation, or with what a free length changes; and what φ and R have of |x|."""
@@ -194,8 +194,8 @@ class Gradient:
 
     def _along(self, made: ClassTile, slopes: Array, pull: Array) -> Array | None:
         """Σ_j G_ij (F_ij − F′_ij cos θ_ij); None if that is 0, or is not needed."""
-        if (made.rest is None and made.mix is None) or (
-                "scale" not in self.fields and self.step.row.normalize_embeddings):
+        asked = "scale" in self.fields or not self.step.row.normalize_embeddings
+        if not asked or (made.rest is None and made.mix is None):
             return None
         value = made.cos if made.rest is None else made.rest.value
         # Of several prototypes a scale multiplies the merged cosine, not Σ mix · cosines.
