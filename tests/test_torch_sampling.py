@@ -149,7 +149,8 @@ def test_rows_are_stepped_on_in_parts_to_the_bit(name: str, monkeypatch: pytest.
         head = Head(anglos.linear_cross_entropy, 1000, DIMENSION, sample_rate=0.3, bias=bias)
         optimizer = SampledRows(head, OPTIMIZERS[name])
         stepped: list[int] = []
-        optimizer.register_step_pre_hook(lambda made_by, *_, to=stepped: to.append(len(made_by.param_groups[0]["params"])))
+        (group,) = optimizer.param_groups
+        optimizer.register_step_pre_hook(lambda *_, to=stepped, group=group: to.append(len(group["params"])))
         for step in range(4):
             optimizer.zero_grad()
             head(*(one.float() if one.is_floating_point() else one for one in batch(step))).backward()
