@@ -280,6 +280,30 @@ def test_class_sharded_proxies(count: int, mesh: Any, monkeypatch: pytest.Monkey
     assert_padding_does_not_count(loss, count, mesh, inputs_of(loss, count), {}, loss.arrays[:2])
 
 
+@pytest.mark.parametrize("count", [CLASSES, UNEVEN, FEW])
+def test_class_sharded_centers(count: int, mesh: Any) -> None:
+    """Each sample's centre comes from the device that has it, and its gradient goes there."""
+    loss: Loss[...] = anglos.center
+    inputs = inputs_of(loss, count)
+    assert_padding_does_not_count(loss, count, mesh, inputs, {}, loss.arrays[:2])
+    sharded = class_sharded(loss, mesh, "devices", num_classes=count)
+    embeddings, centers, labels = inputs
+    where = placed(loss, [embeddings, padded(centers, -(-count // DEVICES) * DEVICES), labels], mesh, "both")
+
+    def second(function: Any, embeddings: Any, centers: Any) -> Any:
+        def penalty(*arrays: Any) -> Any:
+            return sum(jnp.sum(one**2) for one in jax.grad(lambda *a: function(*a, labels), argnums=(0, 1))(*arrays))
+
+        return jax.grad(penalty, argnums=(0, 1))(embeddings, centers)
+
+    wanted = second(loss.plain, jnp.asarray(embeddings), jnp.asarray(centers))
+    for form in (sharded, sharded.plain):
+        compiled = jax.jit(lambda *a, form=form: second(form, *a)).lower(*where[:2]).compile()
+        assert not whole_weights(compiled, where[1].shape[0]) | whole_weights(compiled, count)
+        for got, want in zip(compiled(*where[:2]), wanted, strict=True):
+            np.testing.assert_allclose(got[:want.shape[0]], want, rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("soft", [False, True])
 def test_class_sharded_padded_targets_and_class_weights(soft: bool, mesh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     narrow(monkeypatch)

@@ -10,6 +10,7 @@ from anglos.call.kinds import describe
 from anglos.call.loss import Loss, Options, _Call
 from anglos.call.plan import Plan
 from anglos.call.static_kinds import number_of_classes
+from anglos.engines import rowwise as _rowwise
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as _linear
@@ -19,7 +20,7 @@ from .meshes import Named, check_mesh, devices_along, found, is_inside, named
 from .padding import padded
 from .shards import shards_of
 
-_ENGINES = (_prototypes, _linear, _pairs)
+_ENGINES = (_prototypes, _linear, _pairs, _rowwise)
 
 
 def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], *, num_classes: int | None = None,
@@ -45,7 +46,7 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
     Parameters
     ----------
     loss : Loss
-        A loss with class prototypes.
+        A loss with class prototypes, or centres, as `anglos.center`.
     mesh : jax.sharding.Mesh
         The devices.
     axis : str or tuple of str

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from anglos.arrays.monoid import Monoid
+from anglos.arrays.monoid import SUM, Monoid
 
 from .._arrays import Jax
 from .meshes import devices_along
@@ -82,6 +82,26 @@ class Shards(Spread):
         # Every reduction leaves the label's class out of the rest: so it does with what is no class.
         beyond: jax.Array = self.numbers(tile, labels) + first >= self.number
         return is_label | beyond[:, None]
+
+    def of_label(self, array: jax.Array, labels: jax.Array) -> jax.Array:
+        """Each from the device that has it."""
+        def of_tile(first: Any, rows: jax.Array) -> tuple[jax.Array, tuple[()]]:
+            places = labels - first
+            here = (places >= 0) & (places < rows.shape[0])
+            found = jnp.take(rows, jnp.where(here, places, 0), axis=0)
+            return jnp.where(jnp.expand_dims(here, tuple(range(1, rows.ndim))), found, 0), ()
+
+        of_label: jax.Array = self.sweep(of_tile, SUM, (array,), array.shape[0])[0]
+        return of_label
+
+    def sum_by_label(self, values: jax.Array, labels: jax.Array, classes: int) -> jax.Array:
+        """On the device that has the class."""
+        def of_tile(first: Any, rows: jax.Array) -> tuple[Any, tuple[jax.Array]]:
+            return {}, (self.add_at_labels(labels, first, rows, values),)
+
+        nothing = jnp.zeros((classes, values.shape[1]), values.dtype)
+        sums: jax.Array = self.sweep(of_tile, SUM, (nothing,), classes)[1][0]
+        return sums
 
 
 # One for all calls: another would be traced anew.
