@@ -178,6 +178,107 @@ def test_what_is_said_of_pairs(mesh: Any) -> None:
                 np.testing.assert_allclose(one, want, rtol=0, atol=1e-11)
 
 
+LEARNT = {"clip": {"scale": 3.0}, "siglip": {"log_scale": 1.0, "bias": -1.0}, "info_nce": {"temperature": 0.5}}
+
+
+def of_ring(loss: Loss[...], rows: int) -> tuple[dict[str, Any], Any]:
+    """Queries, keys, and all that may be given beside them; and a function's value and gradients of these."""
+    random = np.random.default_rng(2)
+    queries, keys = random.normal(size=(2, rows, DIMENSION))
+    named = {"queries": queries, "keys": keys, "row_mask": np.arange(rows) % 4 < 3,
+             "false_negatives": random.random((rows, rows)) < 0.3,
+             **{name: np.asarray(number) for name, number in LEARNT[loss.name].items()}}
+    free = [name for name, array in named.items() if array.dtype == float]
+
+    def step(function: Any) -> Any:
+        def of(named: dict[str, Any]) -> Any:
+            others = {name: array for name, array in named.items() if name not in free}
+            return jax.value_and_grad(lambda floats: function(**floats, **others))({name: named[name] for name in free})
+
+        return of
+
+    return named, step
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_ring(name: str, mesh: Any) -> None:
+    """Of whole arrays of a number of rows that is no multiple of the devices; and of a device's own rows."""
+    loss: Loss[...] = anglos.LOSSES[name]
+    ring = batch_sharded(loss, mesh, "devices", ring=True)
+
+    def called(queries: Any, keys: Any, **options: Any) -> Any:
+        return ring(queries, keys, **options)
+
+    def of_own(**named: Any) -> Any:
+        return jax.shard_map(lambda named: jax.lax.pmean(called(**named, reduction="sum"), "devices"), mesh=mesh,
+                             in_specs=({name: P("devices") if array.ndim else P() for name, array in named.items()},),
+                             out_specs=P())(named)
+
+    for function, rows, options in ((called, UNEVEN, {}), (of_own, ROWS, {"reduction": "sum"})):
+        named, step = of_ring(loss, rows)
+        got_value, got = jax.jit(step(function))(named)
+        queries, keys, *others = named.values()
+        value, wanted = loss.value_and_grad(queries, keys, **dict(zip(list(named)[2:], others, strict=True)), **options,
+                                            wrt=tuple(got))
+        times = DEVICES if options else 1
+        np.testing.assert_allclose(times * got_value, value, rtol=1e-12)
+        for one, want in zip(got.values(), wanted, strict=True):
+            np.testing.assert_allclose(times * one, want, rtol=0, atol=1e-12 * np.abs(want).max())
+
+
+def test_ring_to_second_order(mesh: Any) -> None:
+    ring = batch_sharded(anglos.clip, mesh, "devices", ring=True)
+    queries, keys, scale = *inputs_of(anglos.clip), jnp.asarray(3.0)
+    own = jax.shard_map(lambda q, k, scale: jax.lax.pmean(ring(q, k, scale=scale), "devices"), mesh=mesh,
+                        in_specs=(P("devices"), P("devices"), P()), out_specs=P())
+
+    def second(function: Any) -> Any:
+        def penalty(*floats: Any) -> Any:
+            return sum(jnp.sum(one**2) for one in jax.grad(function, argnums=(0, 1, 2))(*floats))
+
+        return jax.jit(jax.grad(penalty, argnums=(0, 1, 2)))(queries, keys, scale)
+
+    wanted = second(lambda q, k, scale: anglos.clip.plain(q, k, scale=scale))
+    for form in (lambda q, k, scale: ring(q, k, scale=scale), own):
+        for one, want in zip(second(form), wanted, strict=True):
+            np.testing.assert_allclose(one, want, rtol=0, atol=1e-12 * np.abs(want).max())
+
+
+def test_ring_never_holds_all_columns(mesh: Any) -> None:
+    """Of 4 rows × 32 numbers on each of 8 devices, it has two devices' keys and their gradient; sent once a turn."""
+    each, wide = 4, 32
+    ring, rows = batch_sharded(anglos.clip, mesh, "devices", ring=True), DEVICES * each
+    array = jax.ShapeDtypeStruct((rows, wide), "float64", sharding=jax.sharding.NamedSharding(mesh, P("devices")))
+    for function in (ring, inside(mesh, anglos.clip, ring)):
+        text = jax.jit(jax.grad(function, argnums=(0, 1))).lower(array, array).compile().as_text()
+        largest = max(np.prod([int(size) for size in shape.split(",")])
+                      for shape in re.findall(r"\bf64\[([\d,]+)\]", text))
+        assert largest <= each * (2 * wide + 5)
+        assert sum("collective-permute" in line for line in collectives_in_loops(text)) == 2
+        assert not re.search(r" (all-gather|all-to-all|reduce-scatter)(-start)?\(", text)
+
+
+def test_ring_over_axes_of_a_mesh(mesh: Any) -> None:
+    explicit = mesh_of((2, 4), ("rows", "devices"), "Explicit")
+    loss, inputs = anglos.siglip, inputs_of(anglos.siglip)
+    axes: tuple[Any, ...] = ("devices", ("rows", "devices"))
+    for axis in axes:
+        ring = batch_sharded(loss, explicit, axis, ring=True)
+        assert_steps_are_equal(loss, inputs, descent(ring, 2, {}), placed(loss, inputs, explicit, "batch", axis), {})
+
+
+def test_ring_is_pickled_and_refuses(mesh: Any) -> None:
+    ring = batch_sharded(anglos.clip, mesh, "devices", ring=True)
+    assert pickle.loads(pickle.dumps(ring)) is ring is not batch_sharded(anglos.clip, mesh, "devices")
+    with pytest.raises(ValueError, match=r"^batch_sharded: ring was True, and loss triplet; wanted one of queries and "
+                                         r"keys, as anglos.clip and anglos.siglip are$"):
+        batch_sharded(anglos.triplet, mesh, "devices", ring=True)
+    x = jnp.ones((DEVICES, 3))
+    with pytest.raises(ValueError, match=r"^batch_sharded: ring was True; wanted a loss of queries and keys alone, "
+                                         r"whose terms are define.one_of_many or define.each_by_itself, as those of "):
+        batch_sharded(anglos.info_nce, mesh, "devices", ring=True)(x, x, x)
+
+
 @pytest.mark.parametrize("name", ["clip", "triplet", "batch_coco"])
 def test_mesh_with_explicit_axes_and_several(name: str, mesh: Any) -> None:
     loss: Loss[...] = anglos.LOSSES[name]

@@ -1,5 +1,6 @@
 """Rows of a batch that is cut over several ranks: each compares its own with the columns of all, in their order."""
 
+from collections.abc import Callable
 from typing import Any
 
 from anglos.arrays.library import Array, Library
@@ -8,6 +9,17 @@ from anglos.arrays.monoid import Monoid
 
 class Batches(Library):
     """A batch that is whole: all rows and columns are one's own."""
+
+    places: int = 1
+    """How many ranks there are, in a ring."""
+
+    column_counts: tuple[int, ...] | None = None
+    """How many columns each has; None where that is as many as every other."""
+
+    @property
+    def alone(self) -> Any:
+        """The backend of who shares no batch."""
+        return self
 
     def rows(self, own: Array) -> Any:
         """How many rows all ranks have."""
@@ -40,3 +52,25 @@ class Batches(Library):
     def remembered(self, columns: Any) -> Any:
         """What is kept of the columns until the gradient; None where they are at hand again."""
         return None
+
+    def filled_up(self, array: Array, rows: Any) -> Array:
+        """The array with rows of zeros behind its own, so many in all."""
+        missing = rows - array.shape[0]
+        if not missing:
+            return array
+        zeros = self.xp.zeros((missing, *array.shape[1:]), dtype=array.dtype, device=self.device(array))
+        return self.xp.concat([array, zeros], axis=0)
+
+    def shift(self, own: Array) -> Array:
+        """What the rank before has; all have as many."""
+        return own
+
+    def turns(self, turn: Callable[[Any, Any], Any], carry: Any) -> Any:
+        """turn(place, carry) -> carry, for all places but the last."""
+        for place in range(self.places - 1):
+            carry = turn(place, carry)
+        return carry
+
+    def columns_from(self, place: Any, pairs: Array, many: int) -> Array:
+        """Of what belongs to own rows and all columns, (b, N), that of the rank so many places before, filled up."""
+        return pairs

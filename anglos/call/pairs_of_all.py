@@ -3,7 +3,21 @@
 from dataclasses import replace
 from typing import Any
 
-from anglos.call.kinds import ArrayOf, refuse
+from anglos.call.kinds import ArrayOf, by_role, describe, refuse
+from anglos.call.loss import Loss
+from anglos.engines.pairs import engine as _pairs
+from anglos.engines.prototypes import centroids as _centroids
+
+
+def check_shares_batch(loss: Any, ring: bool) -> None:
+    """Refuse a loss whose samples are independent, and a ring for one of other columns than keys."""
+    if not isinstance(loss, Loss) or loss.engine not in (_pairs, _centroids):
+        what = loss.name if isinstance(loss, Loss) else describe(loss)
+        raise TypeError(f"batch_sharded: loss was {what}; wanted a loss that compares samples of a batch with each "
+                        "other, such as anglos.info_nce: others are of own rows as they are")
+    if ring and not (loss.engine is _pairs and {"queries", "keys"} <= by_role(loss.kinds).keys()):
+        raise ValueError(f"batch_sharded: ring was True, and loss {loss.name}; wanted one of queries and keys, as "
+                         "anglos.clip and anglos.siglip are")
 
 
 def against_all_columns(kind: Any) -> Any:

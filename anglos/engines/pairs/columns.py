@@ -47,6 +47,10 @@ def slopes(backend: Backend, saved: Any, tile: PairTile) -> Array:
 
 
 def _turned(backend: Backend, tile: PairTile) -> Tile:
-    """The same logits as a tile of A classes against N samples; a pair that is neither is left out."""
-    logits = backend.xp.where(tile.positive | tile.negative, tile.values, -math.inf)
-    return marked_tile(backend.xp, logits, tile.positive)
+    """The same logits as a tile of A classes against N samples."""
+    return marked_tile(backend.xp, logits_of(backend, tile), tile.positive)
+
+
+def logits_of(backend: Backend, tile: PairTile) -> Array:
+    """Those of the tile, (A, N); a pair that is neither positive nor negative is left out."""
+    return backend.xp.where(tile.positive | tile.negative, tile.values, -math.inf)

@@ -7,19 +7,18 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from anglos.call.kinds import describe
 from anglos.call.loss import Loss, Options, _Call
-from anglos.call.pairs_of_all import against_all_columns, check_columns, rows_and_columns
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.prototypes import centroids as _centroids
+from anglos.call.pairs_of_all import against_all_columns, check_columns, check_shares_batch, rows_and_columns
+from anglos.engines.pairs import ring as _ring
 
 from .agreement import agreed
 from .meshes import Named, check_mesh, devices_along, found, is_inside, named
+from .ring import over_ring
 from .rows import own_rows, whole_rows
 
 
-def batch_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], *, check: bool = True
-                  ) -> Loss[Options]:
+def batch_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], *, check: bool = True,
+                  ring: bool = False) -> Loss[Options]:
     """The loss over pairs of a batch that is spread over the devices along an axis of the mesh, or several.
 
     Of whole arrays, under jax.jit, it has the same value and derivatives as the loss. Every device compares its own
@@ -51,12 +50,16 @@ def batch_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
         Whether the processes of `jax.distributed`, where the mesh is of all, compare what they are about to do when a
         call is traced: one that refuses or differs is then an error on all of them, and neither a wrong number nor a
         hang. It costs milliseconds, and nothing in a call that is compiled already.
+    ring : bool
+        Of queries and keys, as for `anglos.clip` and `anglos.siglip`: the keys go from device to device, so that none
+        has the columns of all, but those of two. It sends as much, in P parts, one after the other; a second derivative
+        keeps all of them.
 
     Raises
     ------
     TypeError, ValueError
-        For a loss whose samples are independent, and an axis that the mesh does not have; of the loss, for a call
-        inside `jax.shard_map` over some of several axes, or with another mesh set.
+        For a loss whose samples are independent, a ring of others than queries and keys, and an axis that the mesh does
+        not have; of the loss, for a call inside `jax.shard_map` over some of several axes, or with another mesh set.
 
     Examples
     --------
@@ -72,25 +75,25 @@ def batch_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
     >>> bool(whole == jax.jit(mean)(embeddings, labels))
     True
     """
-    if not isinstance(loss, Loss) or loss.engine not in (_pairs, _centroids):
-        what = loss.name if isinstance(loss, Loss) else describe(loss)
-        raise TypeError(f"batch_sharded: loss was {what}; wanted a loss that compares samples of a batch with each "
-                        "other, such as anglos.info_nce: others are of own rows as they are")
-    made: Loss[Options] = _batch_sharded(loss, mesh, check_mesh("batch_sharded", mesh, axis), bool(check))
+    check_shares_batch(loss, ring)
+    made: Loss[Options] = _batch_sharded(loss, mesh, check_mesh("batch_sharded", mesh, axis), bool(check),
+                                         bool(ring))
     return made
 
 
 class _BatchSharded(Loss[Options]):
-    def __init__(self, loss: Loss[Options], mesh: Mesh, axes: tuple[str, ...], check: bool) -> None:
+    def __init__(self, loss: Loss[Options], mesh: Mesh, axes: tuple[str, ...], check: bool, ring: bool) -> None:
         self.__dict__.update(loss.__dict__)
-        self.whole, self.mesh, self.axes, self.check = loss, mesh, axes, check
+        self.whole, self.mesh, self.axes, self.check, self.ring = loss, mesh, axes, check, ring
+        if ring:
+            self.engine = _ring
         self.kinds = {name: against_all_columns(kind) for name, kind in loss.kinds.items()}
 
     def __repr__(self) -> str:
         return f"<loss {self.dotted_name}, batch_sharded over {', '.join(self.axes)}>"
 
     def __reduce__(self) -> Any:
-        return _again, (self.whole, named(self.mesh), self.axes, self.check)
+        return _again, (self.whole, named(self.mesh), self.axes, self.check, self.ring)
 
     def _returned(self, name: str, gradient: jax.Array) -> jax.Array:
         """Summed over the devices, if it is of what is the same on all: options, and the weights of proxies."""
@@ -108,14 +111,16 @@ class _BatchSharded(Loss[Options]):
         call = super()._prepare(arrays, options, wrt)
         devices = devices_along(self.mesh, self.axes)
         check_columns(call, rows_and_columns(call)[1] * (devices if inside else 1))
+        if self.ring and not inside:
+            return call._replace(plan=over_ring(call.plan, self.mesh, self.axes))
         backend = own_rows(self.axes, devices) if inside else whole_rows(self.mesh, self.axes)
         return call._replace(plan=replace(call.plan, backend=backend))
 
 
 @functools.cache
-def _batch_sharded(loss: Any, mesh: Mesh, axes: tuple[str, ...], check: bool) -> Any:
+def _batch_sharded(loss: Any, mesh: Mesh, axes: tuple[str, ...], check: bool, ring: bool) -> Any:
     """One for all calls: another would be traced anew."""
-    return _BatchSharded(loss, mesh, axes, check)
+    return _BatchSharded(loss, mesh, axes, check, ring)
 
 
 def _again(loss: Any, mesh: Named, *others: Any) -> Any:

@@ -39,10 +39,14 @@ class OwnRows(Jax):
 
     def __init__(self, axes: tuple[str, ...], devices: int) -> None:
         super().__init__("jax", jnp)
-        self.axes, self.devices = axes, devices
+        self.axes, self.places = axes, devices
+
+    @property
+    def alone(self) -> Jax:
+        return _ALONE
 
     def rows(self, own: jax.Array) -> int:
-        return int(own.shape[0]) * self.devices
+        return int(own.shape[0]) * self.places
 
     def first_row(self, own: jax.Array) -> jax.Array:
         number: jax.Array = jax.lax.axis_index(self.axes).astype(self.index_type)
@@ -53,7 +57,7 @@ class OwnRows(Jax):
         return columns
 
     def own_columns(self, columns: jax.Array) -> jax.Array:
-        each = columns.shape[0] // self.devices
+        each = columns.shape[0] // self.places
         return jax.lax.dynamic_slice_in_dim(columns, jax.lax.axis_index(self.axes) * each, each)
 
     def own_sums(self, parts: jax.Array) -> jax.Array:
@@ -67,11 +71,26 @@ class OwnRows(Jax):
     def over_rows(self, monoid: Monoid, state: Any) -> Any:
         """Each device combines those of its own columns: so it holds two states, and not one of every device."""
         parts = jax.tree.map(lambda one: jax.lax.all_to_all(  # type: ignore[no-untyped-call]
-            jnp.reshape(one, (self.devices, -1)), self.axes, 0, 0, tiled=True), state)
-        each = (jax.tree.map(lambda one, place=place: one[place], parts) for place in range(self.devices))
+            jnp.reshape(one, (self.places, -1)), self.axes, 0, 0, tiled=True), state)
+        each = (jax.tree.map(lambda one, place=place: one[place], parts) for place in range(self.places))
         mine = functools.reduce(functools.partial(monoid.combine, jnp), each)
         return jax.tree.map(lambda one: jax.lax.all_gather(one, self.axes, tiled=True), mine)
 
+    def shift(self, own: jax.Array) -> jax.Array:
+        to_next = [(place, (place + 1) % self.places) for place in range(self.places)]
+        shifted: jax.Array = jax.lax.ppermute(own, self.axes, to_next)  # type: ignore[no-untyped-call]
+        return shifted
+
+    def turns(self, turn: Callable[[Any, Any], Any], carry: Any) -> Any:
+        places = jnp.arange(self.places - 1, dtype=self.index_type)
+        return jax.lax.scan(lambda carry, place: (turn(place, carry), None), carry, places)[0]
+
+    def columns_from(self, place: Any, pairs: jax.Array, many: int) -> jax.Array:
+        device = (jax.lax.axis_index(self.axes) - place) % self.places
+        return jax.lax.dynamic_slice_in_dim(pairs, device * many, many, axis=1)
+
+
+_ALONE = Jax("jax", jnp)
 
 # One for all calls: another would be traced anew.
 whole_rows = functools.cache(WholeRows)

@@ -7,13 +7,10 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
-from anglos.call.kinds import by_role, describe
 from anglos.call.loss import Loss, Options, _Call
-from anglos.call.pairs_of_all import against_all_columns, check_columns, rows_and_columns
-from anglos.engines.pairs import engine as _pairs
-from anglos.engines.prototypes import centroids as _centroids
+from anglos.call.pairs_of_all import against_all_columns, check_columns, check_shares_batch, rows_and_columns
+from anglos.engines.pairs import ring as _ring
 
-from . import ring as _ring
 from .agreement import agreed, said_of
 from .columns import Columns
 from .group import Group, group_of
@@ -79,13 +76,7 @@ def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
     Where every rank has the same columns already, as from a queue of past keys that all keep alike, they would be
     compared with P times: there the loss itself, of own rows, is what is wanted.
     """
-    if not isinstance(loss, Loss) or loss.engine not in (_pairs, _centroids):
-        what = loss.name if isinstance(loss, Loss) else describe(loss)
-        raise TypeError(f"batch_sharded: loss was {what}; wanted a loss that compares samples of a batch with each "
-                        "other, such as anglos.info_nce: others are of own rows as they are")
-    if ring and not (loss.engine is _pairs and {"queries", "keys"} <= by_role(loss.kinds).keys()):
-        raise ValueError(f"batch_sharded: ring was True, and loss {loss.name}; wanted one of queries and keys, as "
-                         "anglos.clip and anglos.siglip are")
+    check_shares_batch(loss, ring)
     return BatchSharded(loss, group_of("batch_sharded", mesh), check, ring)
 
 

@@ -10,6 +10,7 @@ from anglos.arrays.monoid import Monoid
 
 from .. import _namespace as xp
 from .._backend import PyTorch
+from .._backend import backend as _alone
 from .group import Group
 from .shards import combined
 
@@ -20,8 +21,11 @@ Counts = tuple[int, ...] | None
 class Columns(PyTorch):
     """Columns are gathered in the order of the ranks, and what is found for them is summed where they came from."""
 
+    alone = _alone
+
     def __init__(self, group: Group, row_counts: Counts, column_counts: Counts) -> None:
         super().__init__("torch", xp)
+        self.places = group.size
         self.group, self.row_counts, self.column_counts = group, uneven(row_counts), uneven(column_counts)
 
     def __eq__(self, other: object) -> bool:
@@ -38,13 +42,18 @@ class Columns(PyTorch):
         return own.shape[0] * self.group.size if self.row_counts is None else sum(self.row_counts)
 
     def first_row(self, own: torch.Tensor) -> Any:
-        return before(self.group, self.row_counts, own.shape[0])
+        return before(self.group.rank, self.row_counts, own.shape[0])
 
     def columns(self, own: torch.Tensor) -> torch.Tensor:
         if self.column_counts is None:
             return self.group.gather(own)
-        every = self.group.gather(filled(own, max(self.column_counts)))
+        every = self.group.gather(self.filled_up(own, max(self.column_counts)))
         return every.index_select(0, self._places(every))
+
+    def filled_up(self, array: torch.Tensor, rows: Any) -> torch.Tensor:
+        """By one operation."""
+        missing = rows - array.shape[0]
+        return pad(array, (0, 0) * (array.ndim - 1) + (0, missing)) if missing else array
 
     def own_sums(self, parts: torch.Tensor) -> torch.Tensor:
         if self.column_counts is None:
@@ -63,7 +72,7 @@ class Columns(PyTorch):
     def own_columns(self, columns: torch.Tensor) -> torch.Tensor:
         each = columns.shape[0] // self.group.size
         own = each if self.column_counts is None else self.column_counts[self.group.rank]
-        first = before(self.group, self.column_counts, each)
+        first = before(self.group.rank, self.column_counts, each)
         return columns[first:first + own]
 
     def column_mean(self, own: torch.Tensor) -> torch.Tensor:
@@ -74,6 +83,16 @@ class Columns(PyTorch):
         with_rows = None if self.row_counts is None else [rank for rank, count in enumerate(self.row_counts) if count]
         return combined(self.group, monoid, state, with_rows)
 
+    def shift(self, own: torch.Tensor) -> torch.Tensor:
+        return self.group.shift(own)
+
+    def columns_from(self, place: int, pairs: torch.Tensor, many: int) -> torch.Tensor:
+        rank = (self.group.rank - place) % self.group.size
+        own = many if self.column_counts is None else self.column_counts[rank]
+        first = before(rank, self.column_counts, many)
+        found = pairs[:, first:first + own]
+        return pad(found, (0, many - found.shape[1]))
+
     def remembered(self, columns: Any) -> Any:
         return columns if self.group.size > 1 else None
 
@@ -82,15 +101,9 @@ class Columns(PyTorch):
         """Where this rank has no row, by one of zeros: whatever that adds to sums is multiplied by no gradient."""
         if self.row_counts is None or len(arrays[0]):  # type: ignore[arg-type]
             return super().sweep(tile, monoid, arrays, width)
-        one = tuple([None if array is None else filled(array, 1) for array in arrays])
+        one = tuple([None if array is None else self.filled_up(array, 1) for array in arrays])
         state, outputs = super().sweep(tile, monoid, one, width)
         return state, tuple([None if output is None else output[:0] for output in outputs])
-
-
-def filled(array: torch.Tensor, rows: Any) -> torch.Tensor:
-    """The array with rows of zeros behind its own, so many in all."""
-    missing = rows - array.shape[0]
-    return pad(array, (0, 0) * (array.ndim - 1) + (0, missing)) if missing else array
 
 
 def uneven(counts: Counts) -> Counts:
@@ -98,6 +111,6 @@ def uneven(counts: Counts) -> Counts:
     return None if counts is None or len(set(counts)) == 1 else counts
 
 
-def before(group: Group, counts: Counts, each: Any) -> Any:
+def before(rank: int, counts: Counts, each: Any) -> Any:
     """How many the ranks before this one have."""
-    return group.rank * each if counts is None else sum(counts[:group.rank])
+    return rank * each if counts is None else sum(counts[:rank])
