@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from anglos.arrays.library import Array
 from anglos.call.plan import Plan
+from anglos.engines.pairs import ring as _ring
 
 _FIELDS = ("reduction", "ignore_index", "keep_bytes", "gradient_products", "wrt")
 
 
 def said_of(plan: Plan, arrays: Sequence[Array], spell: Callable[[Array], str]) -> dict[str, str]:
     """By words of a message, what must be the same in all processes."""
-    said = {"the loss": plan.name, "the number of classes": repr(plan.classes)}
+    said = {"the loss": plan.name, "the number of classes": repr(plan.classes),
+            "ring": repr(plan.loss.engine is _ring)}
     said |= {name: spell(array) for name, array in zip(plan.names, arrays, strict=True)}
     said |= {name: repr(getattr(plan, name)) for name in _FIELDS}
     return said | {name: repr(value) for name, value in (*plan.options, *plan.numbers)}

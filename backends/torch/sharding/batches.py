@@ -110,8 +110,7 @@ class BatchSharded(Sharded[Options]):
 
     def _said(self, call: _Call) -> tuple[dict[str, str], tuple[int, int]]:
         """What must be the same on all ranks, and how many rows and columns this one has: see `agreed`."""
-        said = said_of(self.maker, call.plan, call.arrays)
-        return {**said, "ring": repr(self.engine is _ring)}, rows_and_columns(call)
+        return said_of(self.maker, call.plan, call.arrays), rows_and_columns(call)
 
     def _of_rank(self, call: _Call, rows: Any, columns: Any) -> _Call:
         """The call of own rows, by a backend that knows those of others."""
