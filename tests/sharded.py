@@ -87,12 +87,15 @@ class Setting:
                 loss.arrays[1]: numbers.normal(size=(self.classes, *[3] * has_several(loss), DIMENSION))}
         arrays = {name: torch.tensor(array).to(getattr(torch, self.dtype)) for name, array in made.items()}
         arrays["labels"] = torch.tensor(numbers.integers(0, self.classes, many))
-        # No row; some, which hold NaN; or all of the first rank.
+        # No row; some, which hold NaN; or all of the first rank. By no class, or by one whose rows are ignored too.
         ignored = choose.choice([slice(0), slice(0), slice(1, None, 3), slice(ROWS)])
-        arrays["labels"][ignored], arrays["embeddings"][ignored] = -100, np.nan
+        nothing = choose.choice([-100, self.classes // 2])
+        arrays["labels"][ignored] = nothing
+        arrays["embeddings"][arrays["labels"] == nothing] = np.nan
         arrays |= {name: torch.tensor(value, dtype=full) for name, value in options.items()
                    if isinstance(value, np.ndarray)}
-        common = {"reduction": choose.choice(["mean", "sum", "none"]), "keep_bytes": choose.choice([0, 1 << 28])}
+        common = {"reduction": choose.choice(["mean", "sum", "none"]), "keep_bytes": choose.choice([0, 1 << 28]),
+                  "ignore_index": nothing}
         return Case(loss, arrays, {name: value for name, value in common.items() if name in loss.defaults}
                     | {name: value for name, value in options.items() if name not in arrays}, self.ranks)
 

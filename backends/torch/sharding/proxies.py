@@ -1,6 +1,6 @@
 """Losses with one term for every proxy, where a rank has some of these: the loss of the whole batch is every rank's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ from .of_rank import ClassSharded
 from .plan import ShardedPlan
 from .share import Share
 
+_IGNORED = -1
+"""The label here of a sample that takes no part: what it was may be the number of a proxy here."""
+
 
 @dataclass(frozen=True)
 class ProxyPlan(ShardedPlan):
@@ -19,13 +22,15 @@ class ProxyPlan(ShardedPlan):
     __hash__ = ShardedPlan.__hash__
 
     def labels_here(self, labels: torch.Tensor) -> torch.Tensor:
-        """Counted from the first proxy here; of a class elsewhere a number that none has, and not the ignored one."""
+        """Counted from the first proxy here; of a class elsewhere a number that none has."""
         share = self.shards.share
-        nowhere = max(share.here, 1)
-        nowhere += nowhere == self.ignore_index
         here = (labels >= share.first) & (labels < share.first + share.here)
-        elsewhere = torch.where(labels == self.ignore_index, labels, nowhere)
-        return torch.where(here, labels - share.first, elsewhere)
+        counted = torch.where(here, labels - share.first, max(share.here, 1))
+        return torch.where(labels == self.ignore_index, _IGNORED, counted)
+
+    def row_of(self, arrays: tuple[torch.Tensor, ...]) -> tuple[Any, dict[str, torch.Tensor]]:
+        row, inputs = super().row_of(arrays)
+        return replace(row, ignore_index=_IGNORED), inputs
 
     def run(self, step: Any) -> tuple[torch.Tensor, Any]:
         """The terms of own proxies; without the one that is made up where there is none."""
