@@ -184,7 +184,7 @@ class Bytes(import_module("torch.utils._python_dispatch").TorchDispatchMode):  #
     def __torch_dispatch__(self, op: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
         done = op(*args, **(kwargs or {}))
         memory = done.untyped_storage() if isinstance(done, torch.Tensor) else None
-        if memory is not None and not any(memory is one.untyped_storage() for one in args
+        if memory is not None and not any(memory is one.untyped_storage() for one in (*args, *(kwargs or {}).values())
                                           if isinstance(one, torch.Tensor)):
             self.now += memory.nbytes()
             self.most = max(self.most, self.now)
@@ -273,6 +273,18 @@ def test_backward_passes_add_up_until_the_step() -> None:
     torch.testing.assert_close(head.state_dict(), dense.state_dict(), rtol=1e-12, atol=1e-14)
     assert 18 < (head.weight != start).any(dim=1).sum() < CLASSES
     assert torch.equal(head.weight, head.weight)
+
+
+def test_a_step_between_a_call_and_its_backward_pass_stays() -> None:
+    """As of a dense weight: the rows are stepped on from what they are by then."""
+    head, dense = head_of(), head_of()
+    optimizer = SampledRows(head, lambda rows: torch.optim.SGD(rows, 0.05))
+    for one, steps in ((head, optimizer), (dense, torch.optim.SGD(dense.parameters(), 0.05))):
+        for value in (one(*batch(1)), one(*batch(2))):
+            steps.zero_grad()
+            value.backward()
+            steps.step()
+    torch.testing.assert_close(head.state_dict(), dense.state_dict(), rtol=1e-12, atol=1e-14)
 
 
 def test_rows_without_a_gradient_are_not_stepped_on() -> None:

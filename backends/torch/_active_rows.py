@@ -74,11 +74,14 @@ class ActiveRows:
                 continue
             self.actives[name] = stepped = active._replace(stands=parts_of(active.rows, optimizer))
             replace_in(optimizer, active.stands, stepped.stands)
-            for part, places in _placed(stepped) if active.whole in optimizer.state else ():
-                optimizer.state[part] = {
-                    key: rows_at(value, places, len(part)) if is_per_row(name, key, value, active.whole)
-                    else value.clone() if isinstance(value, torch.Tensor) else value  # in which each part may count
-                    for key, value in optimizer.state[active.whole].items()}
+            for part, places in _placed(stepped):
+                # As they are now: since the call another step, or anything else, may have changed them.
+                torch.index_select(local(active.whole.detach()), 0, places, out=local(part.detach()))
+                if active.whole in optimizer.state:
+                    optimizer.state[part] = {
+                        key: rows_at(value, places, len(part)) if is_per_row(name, key, value, active.whole)
+                        else value.clone() if isinstance(value, torch.Tensor) else value  # in which each part may count
+                        for key, value in optimizer.state[active.whole].items()}
         return (this, *others), kwargs
 
     @torch.no_grad()
