@@ -443,6 +443,44 @@ def test_class_sharded_sampling(mesh: Any) -> None:
     assert np.count_nonzero(np.any(d_weights != 0.0, axis=1)) <= 28
 
 
+def test_labels_on_a_mesh_with_explicit_axes(jax_library: Library) -> None:
+    """They are sampled as on one device, and refused by name."""
+    mesh = mesh_of((DEVICES,), ("devices",), "Explicit")
+    labels = jnp.asarray(inputs_of(anglos.arcface)[-1])
+    where = jax.device_put(labels, jax.sharding.NamedSharding(mesh, P("devices")))
+
+    def sampled(labels: Any, key: Any) -> Any:
+        return anglos.sample_classes(labels, CLASSES, 0.5, rng=key)
+
+    for sample in (sampled, jax.jit(sampled)):
+        for got, wanted in zip(sample(where, jax.random.key(0)), sample(labels, jax.random.key(0)), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    outside = jax.device_put(labels.at[5].set(CLASSES), where.sharding)
+    for loss in (anglos.arcface, class_sharded(anglos.arcface, mesh, "devices")):
+        with pytest.raises(ValueError, match=r"^arcface: labels held 56 at position 5; wanted 0 to 55, or ignore_ind"):
+            loss(jnp.ones((BATCH, 4)), jnp.ones((CLASSES, 4)), outside)
+    with pytest.raises(ValueError, match=r"^sample_classes: labels held 56 at position 5; wanted 0 to 55, or ignore_"):
+        sampled(outside, jax.random.key(0))
+
+
+def test_plain_and_value_and_grad_on_a_mesh_with_explicit_axes(jax_library: Library) -> None:
+    mesh = mesh_of((DEVICES,), ("devices",), "Explicit")
+    cases = (anglos.arcface, class_sharded(anglos.arcface, mesh, "devices", num_classes=UNEVEN)), (
+        anglos.clip, batch_sharded(anglos.clip, mesh, "devices"))
+    for whole, sharded in cases:
+        inputs = inputs_of(whole, UNEVEN)
+        where = placed(whole, [padded(one, CLASSES) if per_class(whole, name) else one
+                               for name, one in zip(whole.arrays, inputs, strict=True)], mesh, "both")
+        for call in (sharded.plain, sharded.value_and_grad, jax.jit(sharded.plain), jax.jit(sharded.value_and_grad)):
+            with pytest.raises(ValueError, match=r"^plain, value_and_grad: an array was on a mesh whose axis 'devices' "
+                                                 r"is explicit; wanted the call inside jax.sharding.auto_axes, or "
+                                                 r"axes of type AxisType.Auto\b"):
+                call(*where)
+        value = jax.jit(jax.sharding.auto_axes(lambda *a, f=sharded: f.value_and_grad(*a)[0], out_sharding=P()))
+        with jax.set_mesh(mesh):
+            np.testing.assert_allclose(value(*where), whole(*map(jnp.asarray, inputs)), rtol=1e-12)
+
+
 def test_class_sharded_is_pickled(mesh: Any) -> None:
     """It comes back as the same object, so that nothing is traced again; on a mesh of fewer devices it is refused."""
     axes = mesh_of((2, 4), ("rows", "classes"), "Explicit")

@@ -579,6 +579,34 @@ def steps_of(row: tuple[str, Any, Any, bool], rank: int, ranks: int, mesh: Any, 
     return {"start": start, **found}
 
 
+def scored_beside(rank: int) -> list[Any]:
+    """With a learnt scale, which fully_shard cuts: of the network with the head, and of the head itself too."""
+    fsdp, mesh, found = import_module("torch.distributed.fsdp"), mesh_of(world()), []
+    for itself in (False, True):
+        head = head_of(anglos.arcface, mesh, scale=torch.nn.Parameter(torch.full((1,), 8.0, dtype=torch.float64)))
+        model = Both(torch.nn.ModuleDict({"backbone": torch.nn.Identity(), "head": head}))
+        x, labels = batch(rank, world())
+        for part in (head, model)[not itself:]:
+            fsdp.fully_shard(part, mesh=mesh, ignored_params={head.weight})
+        for name in ("nearest", "logits"):
+            fsdp.register_fsdp_forward_method(head, name)
+        model(x, labels).backward()
+        for name in ("nearest", "logits"):
+            found.append(tried(partial(getattr(head, name), x)))
+    return [whole(one) if isinstance(one, torch.Tensor) else one for one in found]
+
+
+def test_scores_of_a_head_inside_a_network_that_is_sharded() -> None:
+    wanted = ('Head(arcface): scale was a DTensor that fully_shard makes whole in `forward` alone; wanted fully_shard '
+              'of the head itself, ignored_params={head.weight} if that has a mesh, and '
+              'torch.distributed.fsdp.register_fsdp_forward_method(head, "nearest"), or "logits"')
+    for rank, (*refused, nearest, logits) in enumerate(on_ranks(scored_beside, 2)):
+        assert [one[:2] for one in refused] == [("TypeError", wanted)] * 2
+        own = slice(rank * ROWS // 2, (rank + 1) * ROWS // 2)
+        torch.testing.assert_close(nearest[0][:, 0], logits.amax(dim=1)[own])
+        assert logits.shape == (ROWS, CLASSES)
+
+
 def all_supported(rank: int) -> list[dict[str, Any]]:
     return [steps_of(row, rank, world(), mesh_of(world())) for row in supported()]
 

@@ -100,6 +100,10 @@ class Library:
         bounds = self.bounds(labels)
         return None if bounds is None else bool(bounds[0] >= 0 and bounds[1] < classes)
 
+    def whole(self, array: Array) -> Array:
+        """The array, which several devices may have parts of, on each of them."""
+        return array
+
     def stop_gradient(self, array: Array) -> Array:
         """The array as a constant, where the library differentiates."""
         return array

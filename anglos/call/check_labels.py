@@ -16,7 +16,7 @@ def check_labels(loss: str, backend: Backend, name: str, labels: Any, classes: i
     if inside is None:
         return False
     if not inside:
-        xp = backend.xp
+        xp, labels = backend.xp, backend.whole(labels)
         outside = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
         if bool(xp.any(outside)):
             where = int(xp.argmax(xp.astype(outside, backend.index_type)))

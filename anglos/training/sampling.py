@@ -130,7 +130,7 @@ def checked(caller: str, values: dict[str, Any]) -> tuple[Backend, Array, dict[s
     if 0 <= ignored < classes:
         refuse(caller, "ignore_index", ValueError, f"was {ignored}",
                f"no class: an integer below 0, or from {classes}")
-    labels = backend.as_index(arrays["labels"])
+    labels = backend.whole(backend.as_index(arrays["labels"]))
     check_labels(caller, backend, "labels", labels, classes, ignored)
     return backend, labels, static
 

@@ -101,6 +101,15 @@ class Jax(Backend):
     def scatter(self, weights: jax.Array, columns: jax.Array, like: jax.Array) -> jax.Array:
         return jax.vmap(lambda one, places: jnp.zeros_like(like[0]).at[places].add(one))(weights, columns)
 
+    def whole(self, array: jax.Array) -> jax.Array:
+        mesh = jax.typeof(array).sharding.mesh
+        if not mesh.explicit_axes:
+            return array  # of what is computed with it the compiler says how it is sharded
+        everywhere = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
+        sharding = jax.sharding.NamedSharding(mesh, everywhere)
+        whole: jax.Array = jax.sharding.reshard(array, sharding)  # type: ignore[no-untyped-call]
+        return whole
+
     def stop_gradient(self, array: jax.Array) -> jax.Array:
         return jax.lax.stop_gradient(array)
 

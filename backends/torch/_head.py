@@ -144,6 +144,7 @@ class Head(Notified):
 
         Scores are those of `logits`, of which no more than a tile of classes is held. Nothing is differentiated. With a
         mesh every rank gives its own samples, as many as every other, which are compared with the classes of all.
+        After `fully_shard(head)` register "nearest" as `logits` says.
         """
         k = self._agreed(partial(number_of_nearest, k, self.num_classes), lambda found: {"k": repr(found)})
         with torch.no_grad():

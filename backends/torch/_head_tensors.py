@@ -8,7 +8,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from anglos.call.loss import Loss
 
-from ._head_values import assign, check_graph, fitting, is_loaded
+from ._head_values import assign, check_graph, fitting, is_loaded, is_sharded
 from ._resize import resized
 
 
@@ -119,4 +119,9 @@ class HeadTensors(Notified):
         if not isinstance(tensor, torch.Tensor):
             return tensor
         is_number = tensor.shape == (1,) and "" in self._loss.kinds[name].shapes
+        if is_number and is_sharded(tensor):
+            raise TypeError(f"Head({self._loss.name}): {name} was a DTensor that fully_shard makes whole in `forward` "
+                            "alone; wanted fully_shard of the head itself, ignored_params={head.weight} if that has a "
+                            "mesh, and torch.distributed.fsdp.register_fsdp_forward_method(head, \"nearest\"), or "
+                            "\"logits\"")
         return (tensor.reshape(()) if is_number else tensor).clone()  # last: of a view fully_shard warns

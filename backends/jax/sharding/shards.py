@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -24,6 +25,15 @@ class Spread(Jax):
 
     def readable(self, array: jax.Array) -> bool:
         return False
+
+    def plain(self, arrays: tuple[jax.Array, ...]) -> AbstractContextManager[Any]:
+        explicit = [axis for array in arrays for axis in jax.typeof(array).sharding.mesh.explicit_axes]
+        if explicit:
+            raise ValueError(f"plain, value_and_grad: an array was on a mesh whose axis {explicit[0]!r} is explicit; "
+                             "wanted the call inside jax.sharding.auto_axes, or axes of type AxisType.Auto")
+        return super().plain(arrays)
+
+    untracked = plain
 
     def class_tile_width(self, like: jax.Array, samples: int, dimension: int, classes: int, keep: bool) -> int:
         return min(super().class_tile_width(like, samples, dimension, classes, keep), -(-classes // self.shards))
