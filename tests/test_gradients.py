@@ -32,8 +32,10 @@ def calls(loss: Loss[...]) -> list[dict[str, Any]]:
     learnt = array_options(loss)
     alone = [{name: np.asarray(value)} for name, values in learnt.items() for value in values]
     together = {name: np.asarray(values[0]) for name, values in learnt.items()}
+    given = {name: value for name, value in together.items() if loss.defaults[name] is not None}
+    beside = [{**given, name: np.asarray(value)} for name, values in learnt.items() for value in values[1:]]
     choices = other_options(loss)
-    return [{}, *alone, *choices, *({**together, **choice} for choice in choices)]
+    return [{}, *alone, *beside, *choices, *({**together, **choice} for choice in choices)]
 
 
 def test_value_and_grad_is_autodiff_of_plain(loss: Loss[...], torch_library: Library) -> None:

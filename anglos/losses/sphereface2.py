@@ -151,7 +151,7 @@ def _bias_of_arrays(num_classes: int, variant: str, margin: Any, scale: Any, bal
     bias = _least_bias(backend.xp, backend.xp.where, scale * label.value, scale * other.value, odds)
     by_label, by_other, by_log_odds = _least_bias_slopes(backend, bias, scale * label.value, scale * other.value)
     slopes = {name: scale * (by_label * slope + by_other * other.option_slopes.get(name, 0.0))
-              for name, slope in label.option_slopes.items()}
+              for name, slope in label.option_slopes.items() if name != "margin" or not define.is_number(margin)}
     return bias, {**slopes, "scale": by_label * label.value + by_other * other.value,
                   "balance": by_log_odds / (balance * (1.0 - balance))}
 
