@@ -32,6 +32,10 @@ def float32_inputs(loss: Loss[...], library: Library) -> tuple[list[Any], list[A
     return inputs, [array.requires_grad_() for array in leaves(loss, inputs)]
 
 
+def test_what_is_imported_late_is_listed() -> None:
+    assert {*adapter.__all__, "__name__"} <= set(dir(adapter))
+
+
 def test_a_default_goes_by_the_number_of_classes_of_this_call(head: Loss[...], torch_library: Library) -> None:
     embeddings, weights, labels = arrays(head, torch_library)
     for prototypes in (weights, torch.cat([weights, -weights]), weights):

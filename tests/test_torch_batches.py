@@ -474,3 +474,28 @@ def without_rows(rank: int) -> list[tuple[float, int]]:
 
 def test_no_rank_has_a_row() -> None:
     assert {one for found in on_ranks(without_rows, 2) for one in found} == {(0.0, 0)}
+
+
+def counted(rank: int) -> list[tuple[str, float, float]]:
+    """Over the ranks the mean of reduction="sum", times P / n of the whole batch; and the loss of that batch."""
+    rows, labels = torch.randn(7, D, generator=torch.Generator().manual_seed(4)), torch.tensor([0, 0, 1, 1, 2, 0, 5])
+    own, of_class = (slice(4), slice(4, 7))[rank], torch.bincount(labels)
+    pairs, anchors, all_rows = (of_class * (of_class - 1)).sum(), of_class[of_class > 1].sum(), len(labels)
+    terms = {**dict.fromkeys(("angular", "dcl", "hcl", "nt_xent"), pairs),
+             **dict.fromkeys(("circle", "supcon"), anchors),
+             **dict.fromkeys(("batch_coco", "multi_similarity", "ranked_list"), all_rows),
+             **dict.fromkeys(("clip", "info_nce", "n_pair", "siglip"), all_rows),
+             "contrastive": all_rows * (all_rows - 1)}
+    found = []
+    for name, number in terms.items():
+        loss = anglos.LOSSES[name]
+        arrays = rows, labels if "labels" in loss.arrays else rows.flip(1)
+        mine = backend.batch_sharded(loss)(*[array[own] for array in arrays], reduction="sum") / number
+        torch.distributed.all_reduce(mine)  # twice the mean over two ranks
+        found.append((name, mine.item(), loss(*arrays).item()))
+    return found
+
+
+def test_the_mean_over_the_whole_batch_is_the_sum_over_its_terms() -> None:
+    for name, of_ranks, whole in on_ranks(counted, 2)[0]:
+        assert of_ranks == pytest.approx(whole, rel=1e-5), name

@@ -30,10 +30,13 @@ def batch_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
     Inside `jax.shard_map` over the axis it takes the rows of this device, as many as every other's, and gives the loss
     of these against the columns of all, in the order of the devices; `reduction`, `sample_weight` and the mean's
     divisor are of its own rows. Derivatives are those of the sum of all devices' losses: with `jax.lax.pmean` around
-    it, of the mean. Columns are those of all devices in whatever form they come: as the rows themselves, `keys`,
-    `negatives`, or `reference_embeddings` with their labels. What says something of pairs (`excluded_pairs`,
-    `false_negatives`, `labels` that are weights) has the shape (own rows, all columns). The weights of `proxy_anchor`
-    are whole on every device, and its loss, of all samples, is the same on all.
+    it, of the mean, which is the loss of the whole batch where every device has as many of what the loss is a mean of:
+    rows, in `clip`, `info_nce`, `siglip` and `multi_similarity`; anchors with a positive, in `supcon` and `circle`;
+    pairs, in `nt_xent` and `dcl`; active triplets. Else the exact mean is reduction="sum", `jax.lax.psum` of it, over
+    the number of these on all devices. Columns are those of all devices in whatever form they come: as the rows
+    themselves, `keys`, `negatives`, or `reference_embeddings` with their labels. What says something of pairs
+    (`excluded_pairs`, `false_negatives`, `labels` that are weights) has the shape (own rows, all columns). The weights
+    of `proxy_anchor` are whole on every device, and its loss, of all samples, is the same on all.
 
     A loss so made can be pickled: its mesh as the platform and the numbers of its devices, which must be there where
     it is loaded.

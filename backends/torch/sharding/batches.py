@@ -24,7 +24,11 @@ def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
 
     Every rank gives its own rows of the batch, and gets the loss of its own rows against the columns of all ranks, in
     the order of the ranks; `reduction`, `sample_weight` and the mean's divisor are of its own rows. All ranks' rows
-    together are what one process gives for the whole batch. The gradient of a rank's rows is that of the sum of all
+    together (reduction="none" or "sum") are what one process gives for the whole batch, and so is the mean of the
+    ranks' means where every rank has as many of what the loss is a mean of. That holds with as many rows each for a
+    mean over rows (`clip`, `info_nce`, `siglip`, `multi_similarity`), but in general not for one over anchors with a
+    positive (`supcon`, `circle`), over pairs (`nt_xent`, `dcl`) or over active triplets. The exact mean of n on all
+    ranks is reduction="sum" times P / n on each of the P ranks. The gradient of a rank's rows is that of the sum of all
     ranks' losses, as rows and as columns; that of learnt options is the mean over ranks. So the mean of the ranks'
     gradients, which DistributedDataParallel and `fully_shard` take, is that of the mean of their losses, and no factor
     is needed anywhere. Of b rows a rank holds tiles of b × T similarities, and the N × D columns of all.
@@ -43,7 +47,8 @@ def batch_sharded(loss: Loss[Options], mesh: DeviceMesh | dist.ProcessGroup | No
         which is then an error on all of them, and not a hang. Without it, and under torch.compile, every rank must
         have as many rows as every other.
     ring
-        Of queries and keys, as for `anglos.clip` and `anglos.siglip`: the keys go from rank to rank, so that none has
+        For `anglos.clip`, `anglos.siglip`, `anglos.info_nce` without negatives, and losses of your own over queries
+        and keys with `define.one_of_many` or `define.each_by_itself`: the keys go from rank to rank, so that none has
         the N × D columns of all, but those of two ranks. It sends as much, in P parts, one after the other; a second
         derivative keeps all of them.
 

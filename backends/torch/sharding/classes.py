@@ -39,7 +39,9 @@ def class_sharded(loss: Any, mesh: DeviceMesh | dist.ProcessGroup | None = None,
     classes. It gets the loss of its own rows against all classes. The gradient of its embeddings is that of the sum of
     all ranks' losses; that of weights and learnt options is the mean over ranks, as DistributedDataParallel and
     `fully_shard` make it for the network: no factor is needed anywhere. No rank ever holds other ranks' weights; what
-    is sent has the size of the batch's embeddings, however many classes there are.
+    is sent has the size of the batch's embeddings, however many classes there are. The exact mean over the N samples
+    of all ranks whose label is not ignored, where they are not as many on each of P ranks, is reduction="sum" times
+    P / N on each.
 
     A loss with one term for every prototype (`proxy_anchor`) is that of the whole batch, on every rank; with
     reduction="none" the terms of its own.
@@ -65,6 +67,7 @@ def class_sharded(loss: Any, mesh: DeviceMesh | dist.ProcessGroup | None = None,
     -------
     Loss or update
         It takes what the loss takes, has its `plain` and `value_and_grad`, and can be differentiated to any order.
+        `value_and_grad` returns the gradient of a rank's own classes as a plain tensor; `backward` leaves DTensors.
 
     Raises
     ------
