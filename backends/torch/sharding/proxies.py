@@ -30,7 +30,7 @@ class ProxyPlan(ShardedPlan):
 
     def row_of(self, arrays: tuple[torch.Tensor, ...]) -> tuple[Any, dict[str, torch.Tensor]]:
         row, inputs = super().row_of(arrays)
-        return replace(row, ignore_index=_IGNORED), inputs
+        return (replace(row, ignore_index=_IGNORED) if self.gathered else row), inputs
 
     def run(self, step: Any) -> tuple[torch.Tensor, Any]:
         """The terms of own proxies; without the one that is made up where there is none."""
