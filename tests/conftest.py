@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         random.Random(seed).shuffle(items)
 
 
-PEAKS = pytest.StashKey[list[int]]()
+PEAKS, CRASHES = pytest.StashKey[list[int]](), pytest.StashKey[list[str]]()
 
 FULL, GROWTH = 1500 * 2**20, 200 * 2**20
 """The size in bytes at which a worker forgets what was compiled; and by how much it must have grown since it did."""
@@ -68,16 +68,20 @@ def pytest_runtest_logfinish() -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        output["crashes"] = sys.modules["ranks"].CRASHES if "ranks" in sys.modules else []
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     node.config.stash.setdefault(PEAKS, []).append(node.workeroutput.get("peak", 0))
+    node.config.stash.setdefault(CRASHES, []).extend(node.workeroutput.get("crashes", []))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     for peak in config.stash.get(PEAKS, []):
         terminalreporter.write_line(f"peak memory of a worker: {peak / 2**20:.2f} GiB")
+    for function in config.stash.get(CRASHES, []):
+        terminalreporter.write_line(f"a rank crashed and was run once more: {function}")
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.gpu) if name == "cupy" else name for name in LIBRARIES])

@@ -9,6 +9,7 @@
 import gc
 import os
 import pickle
+import signal
 import sys
 import tempfile
 import time
@@ -40,6 +41,10 @@ NCCL = "cpu:gloo,cuda:nccl"
 TWO_DEVICES = [pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL takes two CUDA devices")]
 
 
+CRASHES: list[str] = []
+"""Functions that were run once more, because a process had died of a segmentation fault: said at the end of a run."""
+
+
 class Failure(NamedTuple):
     """What a rank, or a call, came to in place of a result."""
 
@@ -57,6 +62,9 @@ def on_ranks(function: Callable[..., Any], ranks: int, *args: Any, timeout: floa
     Timeout: of every collective in seconds, and a little more of all. Fresh: by processes that have done nothing else.
     """
     found, failed = _visit(function, ranks, args, timeout, GRACE, backend, fresh)
+    if any(_crashed(found[rank]) for rank in failed):  # one visit in thirty or so, by torch 2.13; not found out why
+        CRASHES.append(function.__name__)
+        found, failed = _visit(function, ranks, args, timeout, GRACE, backend, fresh)
     if failed:
         first = found[failed[0]]
         raise RuntimeError(f"rank {failed[0]}: {first.kind}: {first.message}\n{first.trace}")
@@ -67,6 +75,10 @@ def tried_on_ranks(function: Callable[..., Any], ranks: int, *args: Any, timeout
                    fresh: bool = False) -> list[Any]:
     """The same where ranks may raise, die or hang: each rank's result, or its Failure."""
     return _visit(function, ranks, args, timeout, timeout, backend, fresh)[0]
+
+
+def _crashed(failure: Failure) -> bool:
+    return failure.kind == "Died" and failure.message == f"exit code {-signal.SIGSEGV}"
 
 
 def tried(call: Callable[[], Any]) -> Any:

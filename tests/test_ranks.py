@@ -2,12 +2,14 @@
 
 import os
 import re
+import signal
 import time
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ranks import Collective, Failure, on_ranks, recorded, tried, tried_on_ranks
+from ranks import CRASHES, Collective, Failure, on_ranks, recorded, tried, tried_on_ranks
 
 torch: Any = import_module("torch")
 dist: Any = import_module("torch.distributed")
@@ -46,6 +48,22 @@ def test_results_are_those_of_every_rank() -> None:
     for record in on_ranks(recorded_total, 2):
         assert record == [Collective("allreduce_", (), "int64", 8)]
     assert on_ranks(faulty, 2, "caught")[1][:2] == ("ZeroDivisionError", "integer division or modulo by zero")
+
+
+def crashing(rank: int, once: Path | None) -> int:
+    if rank == 1 and (once is None or not once.exists()):
+        if once is not None:
+            once.touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return total(rank, 0)
+
+
+def test_a_crash_is_one_if_it_comes_again(tmp_path: Path) -> None:
+    assert on_ranks(crashing, 2, tmp_path / "once") == [1, 1]
+    assert CRASHES.pop() == "crashing"
+    with pytest.raises(RuntimeError, match=r"^rank \d: (Died: exit code -11|RuntimeError: .*Connection)"):
+        on_ranks(crashing, 2, None)
+    assert CRASHES.pop() == "crashing"
 
 
 def test_errors_deaths_and_hangs() -> None:
