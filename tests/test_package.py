@@ -34,6 +34,15 @@ def test_import_touches_no_framework() -> None:
     assert "anglos" in eval(seen)
 
 
+def test_a_loss_in_pytorch_imports_no_more_of_it() -> None:
+    """Neither the compiler, which takes 70 MB, nor tensors over many devices."""
+    seen = run("import sys, torch; before = set(sys.modules); import anglos, anglos.backends.torch\n"
+               "head = anglos.backends.torch.Head(anglos.arcface, 3, 2)\n"
+               "head(torch.eye(2), torch.tensor([0, 1])).backward()\n"
+               "print(sorted({name for name in set(sys.modules) - before if name.startswith('torch.')}))")
+    assert seen == "[]"
+
+
 def test_a_call_imports_only_its_own_library() -> None:
     seen = run("import sys, numpy as np, anglos\n"
                "anglos.arcface.value_and_grad(np.ones((2, 3)), np.ones((4, 3)), np.asarray([0, 1]))\n"

@@ -28,14 +28,15 @@ class ActiveRows:
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
         self.actives: dict[str, _Active] = {}
+        # Here: a decorator would import the compiler for all.
+        self.active: Any = torch.compiler.disable(self._active)  # type: ignore[no-untyped-call]
         optimizer.register_step_pre_hook(self._begin)
         optimizer.register_step_post_hook(self._end)
         optimizer.register_state_dict_pre_hook(lambda _: self._stand(whole=True))
         optimizer.register_state_dict_post_hook(lambda *_: self._stand(whole=False))
         optimizer.register_load_state_dict_pre_hook(lambda *_: self._forget())
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def active(self, name: str, whole: Any, places: torch.Tensor, total: int) -> torch.nn.Parameter:
+    def _active(self, name: str, whole: Any, places: torch.Tensor, total: int) -> torch.nn.Parameter:
         """Rows as a Parameter, which takes the place of the whole when it has a gradient."""
         old = self.actives.get(name)
         stands = whole if old is None else old.stands[0]
