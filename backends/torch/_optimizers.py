@@ -39,9 +39,7 @@ def parts_of(rows: torch.nn.Parameter, optimizer: torch.optim.Optimizer) -> tupl
 
 def is_per_row(name: str, key: str, value: Any, parameter: torch.Tensor) -> bool:
     """Whether a state has something of every row; refused where that cannot be told."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return False
-    found = has_rows(value.shape, parameter.shape) if isinstance(value, torch.Tensor) else None
+    found = has_rows(value, parameter)
     if found is None:
         shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
         raise TypeError(f"SampledRows: {key} of {name} in the optimizer was {describe(value)}{shape}; wanted numbers, "

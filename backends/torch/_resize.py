@@ -130,13 +130,7 @@ def _of_classes(kind: str, name: str, state: dict[str, Any], old: torch.Tensor) 
     """Of what an optimizer keeps of a parameter, what has a row for every class."""
     found = []
     for key, value in state.items():
-        of_classes: bool | None = False
-        if type(value) is torch.Tensor or is_sharded(value):
-            of_classes = has_rows(value.shape, old.shape)
-            if is_sharded(value) != (bool(of_classes) and is_sharded(old)):
-                of_classes = None
-        elif not (value is None or isinstance(value, (bool, int, float, str))):
-            of_classes = None
+        of_classes = has_rows(value, old)
         if of_classes is None:
             shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
             raise TypeError(f"Head: optimizer was {kind}, whose {key} of {name} is {describe(value)}{shape}; wanted "
@@ -145,7 +139,17 @@ def _of_classes(kind: str, name: str, state: dict[str, Any], old: torch.Tensor) 
     return tuple(found)
 
 
-def has_rows(shape: torch.Size, whole: torch.Size) -> bool | None:
+def has_rows(value: Any, parameter: torch.Tensor) -> bool | None:
+    """Whether a state has a row for every class of a parameter, and is cut as that is; None if that cannot be told."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return False
+    if type(value) is not torch.Tensor and not is_sharded(value):
+        return None
+    found = _shape_has_rows(value.shape, parameter.shape)
+    return found if is_sharded(value) == (bool(found) and is_sharded(parameter)) else None
+
+
+def _shape_has_rows(shape: torch.Size, whole: torch.Size) -> bool | None:
     """Whether a state of this shape has a row for every class of a parameter; None if that cannot be told."""
     if shape in (whole, ()):
         return shape == whole
