@@ -36,6 +36,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         random.Random(seed).shuffle(items)
 
 
+SEED = int(os.environ.get("ANGLOS_TEST_SEED", "0"))
+
 PEAKS, CRASHES = pytest.StashKey[list[int]](), pytest.StashKey[list[str]]()
 
 FULL, GROWTH = 1500 * 2**20, 200 * 2**20
@@ -102,6 +104,13 @@ def torch_library() -> Library:
 @pytest.fixture
 def jax_library() -> Library:
     return LIBRARIES["jax"]()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """PyTorch's own generator, from which a Head starts: a test's numbers are the same in any order and worker."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(SEED)
 
 
 def roles(loss: Any) -> list[str | None]:
