@@ -28,6 +28,7 @@ from anglos.engines.prototypes import linear as _linear
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shuffle", metavar="SEED", help="run the tests in a random order, the same for every worker")
+    parser.addoption("--seed", type=int, default=0, help="what PyTorch's generator starts from in every test")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -35,8 +36,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if seed is not None:
         random.Random(seed).shuffle(items)
 
-
-SEED = int(os.environ.get("ANGLOS_TEST_SEED", "0"))
 
 PEAKS, CRASHES = pytest.StashKey[list[int]](), pytest.StashKey[list[str]]()
 
@@ -107,10 +106,10 @@ def jax_library() -> Library:
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
+def seeded(pytestconfig: pytest.Config) -> None:
     """PyTorch's own generator, from which a Head starts: a test's numbers are the same in any order and worker."""
     if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(SEED)
+        sys.modules["torch"].manual_seed(pytestconfig.getoption("seed"))
 
 
 def roles(loss: Any) -> list[str | None]:
