@@ -42,7 +42,10 @@ TWO_DEVICES = [pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() < 2
 
 
 CRASHES: list[str] = []
-"""Functions that were run once more, because a process had died of a segmentation fault: said at the end of a run."""
+"""Functions and scripts that were run once more, because a process had crashed: said at the end of a run."""
+
+OF_A_CRASH = (signal.SIGSEGV, signal.SIGABRT)
+"""What a process of torch 2.13 with a group dies of now and then: see github.com/pytorch/pytorch/pull/179291."""
 
 
 class Failure(NamedTuple):
@@ -62,7 +65,7 @@ def on_ranks(function: Callable[..., Any], ranks: int, *args: Any, timeout: floa
     Timeout: of every collective in seconds, and a little more of all. Fresh: by processes that have done nothing else.
     """
     found, failed = _visit(function, ranks, args, timeout, GRACE, backend, fresh)
-    if any(_crashed(found[rank]) for rank in failed):  # one visit in thirty or so, by torch 2.13; not found out why
+    if any(_crashed(found[rank]) for rank in failed):
         CRASHES.append(function.__name__)
         found, failed = _visit(function, ranks, args, timeout, GRACE, backend, fresh)
     if failed:
@@ -78,7 +81,12 @@ def tried_on_ranks(function: Callable[..., Any], ranks: int, *args: Any, timeout
 
 
 def _crashed(failure: Failure) -> bool:
-    return failure.kind == "Died" and failure.message == f"exit code {-signal.SIGSEGV}"
+    return failure.kind == "Died" and failure.message in [f"exit code {-one}" for one in OF_A_CRASH]
+
+
+def torchrun_crashed(errors: str) -> bool:
+    """Whether a process of a run that failed had crashed, from what torchrun says of it."""
+    return any(f"({one.name}) received by PID" in errors for one in OF_A_CRASH)
 
 
 def tried(call: Callable[[], Any]) -> Any:

@@ -3,13 +3,25 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ranks import CRASHES, Collective, Failure, on_ranks, recorded, tried, tried_on_ranks
+from ranks import (
+    CRASHES,
+    OF_A_CRASH,
+    Collective,
+    Failure,
+    on_ranks,
+    recorded,
+    torchrun_crashed,
+    tried,
+    tried_on_ranks,
+)
 
 torch: Any = import_module("torch")
 dist: Any = import_module("torch.distributed")
@@ -50,20 +62,31 @@ def test_results_are_those_of_every_rank() -> None:
     assert on_ranks(faulty, 2, "caught")[1][:2] == ("ZeroDivisionError", "integer division or modulo by zero")
 
 
-def crashing(rank: int, once: Path | None) -> int:
+def crashing(rank: int, of: int, once: Path | None) -> int:
     if rank == 1 and (once is None or not once.exists()):
         if once is not None:
             once.touch()
-        os.kill(os.getpid(), signal.SIGSEGV)
+        os.kill(os.getpid(), of)
     return total(rank, 0)
 
 
-def test_a_crash_is_one_if_it_comes_again(tmp_path: Path) -> None:
-    assert on_ranks(crashing, 2, tmp_path / "once") == [1, 1]
+@pytest.mark.parametrize("of", OF_A_CRASH)
+def test_a_crash_is_one_if_it_comes_again(of: signal.Signals, tmp_path: Path) -> None:
+    assert on_ranks(crashing, 2, of, tmp_path / "once") == [1, 1]
     assert CRASHES.pop() == "crashing"
-    with pytest.raises(RuntimeError, match=r"^rank \d: (Died: exit code -11|RuntimeError: .*Connection)"):
-        on_ranks(crashing, 2, None)
+    with pytest.raises(RuntimeError, match=rf"^rank \d: (Died: exit code -{of:d}|RuntimeError: .*Connection)"):
+        on_ranks(crashing, 2, of, None)
     assert CRASHES.pop() == "crashing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("of", "crashed"), [*((of, True) for of in OF_A_CRASH), (signal.SIGKILL, False)])
+def test_torchrun_tells_of_a_crash(of: signal.Signals, crashed: bool, tmp_path: Path) -> None:
+    (tmp_path / "dies.py").write_text(f"import os\nos.kill(os.getpid(), {of:d})\n")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", str(tmp_path / "dies.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert torchrun_crashed(done.stderr) == crashed
 
 
 def test_errors_deaths_and_hangs() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ranks import CRASHES, torchrun_crashed
 
 pytestmark = pytest.mark.slow
 
@@ -49,12 +51,22 @@ def started(commands: list[list[str]], folder: Path) -> Iterator[list[Any]]:
                 one.wait()
 
 
+def outcome(commands: list[list[str]], folder: Path) -> tuple[list[int], str, str]:
+    """Exit codes; what the first printed; errors of all, and of earlier runs in this folder."""
+    with started(commands, folder) as running:
+        output, _ = running[0].communicate(timeout=300)
+        return [one.wait(60) for one in running], output, (folder / "errors").read_text()
+
+
 def finished(commands: list[list[str]], folder: Path) -> tuple[dict[int, float], str]:
     """The loss of every step, and the last line."""
     folder.mkdir(exist_ok=True)
-    with started(commands, folder) as running:
-        output, _ = running[0].communicate(timeout=300)
-        assert [one.wait(60) for one in running] == [0] * len(running), (folder / "errors").read_text()
+    as_it_was = shutil.copytree(folder, folder.with_name(f"{folder.name} as it was"))
+    codes, output, errors = outcome(commands, folder)
+    if any(codes) and torchrun_crashed(errors):
+        CRASHES.append("train_sharded.py")
+        codes, output, errors = outcome(commands, as_it_was)
+    assert codes == [0] * len(codes), errors
     losses = re.findall(r"^step (\d+) loss (\S+)$", output, re.M)
     return {int(step): float(loss) for step, loss in losses}, output.splitlines()[-1]
 
