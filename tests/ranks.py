@@ -45,7 +45,8 @@ CRASHES: list[str] = []
 """Functions and scripts that were run once more, because a process had crashed: said at the end of a run."""
 
 OF_A_CRASH = (signal.SIGSEGV, signal.SIGABRT)
-"""What a process of torch 2.13 with a group dies of now and then: see github.com/pytorch/pytorch/pull/179291."""
+"""What a process with a group dies of now and then in torch 2.13. It was not found out why; of the like tells
+github.com/pytorch/pytorch/pull/179291."""
 
 
 class Failure(NamedTuple):

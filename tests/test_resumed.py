@@ -52,10 +52,12 @@ def started(commands: list[list[str]], folder: Path) -> Iterator[list[Any]]:
 
 
 def outcome(commands: list[list[str]], folder: Path) -> tuple[list[int], str, str]:
-    """Exit codes; what the first printed; errors of all, and of earlier runs in this folder."""
+    """Exit codes; what the first printed; and the errors of all, without those of earlier runs in this folder."""
+    errors = folder / "errors"
+    earlier = len(errors.read_text()) if errors.exists() else 0
     with started(commands, folder) as running:
         output, _ = running[0].communicate(timeout=300)
-        return [one.wait(60) for one in running], output, (folder / "errors").read_text()
+        return [one.wait(60) for one in running], output, errors.read_text()[earlier:]
 
 
 def finished(commands: list[list[str]], folder: Path) -> tuple[dict[int, float], str]:
@@ -69,6 +71,32 @@ def finished(commands: list[list[str]], folder: Path) -> tuple[dict[int, float],
     assert codes == [0] * len(codes), errors
     losses = re.findall(r"^step (\d+) loss (\S+)$", output, re.M)
     return {int(step): float(loss) for step, loss in losses}, output.splitlines()[-1]
+
+
+def dying(once: Path, how: str) -> list[list[str]]:
+    """Of a script that changes its folder and dies, the first time."""
+    script = once.with_name("dies.py")
+    script.write_text(f"""import os, pathlib
+assert not pathlib.Path("changed").exists()
+if not pathlib.Path({str(once)!r}).exists():
+    pathlib.Path({str(once)!r}).touch()
+    pathlib.Path("changed").touch()
+    {how}
+print("step 7 loss 0.5")
+""")
+    return [["-m", "torch.distributed.run", "--standalone", str(script)]]
+
+
+def test_a_crash_is_run_again_from_the_folder_as_it_was(tmp_path: Path) -> None:
+    """Not another error, even where an earlier run in the folder had crashed."""
+    before = list(CRASHES)
+    assert finished(dying(tmp_path / "once", "os.abort()"), tmp_path / "crashed") == ({7: 0.5}, "step 7 loss 0.5")
+    assert CRASHES.pop() == "train_sharded.py"
+    (tmp_path / "failed").mkdir()
+    (tmp_path / "failed" / "errors").write_text("Signal 6 (SIGABRT) received by PID 1\n")
+    with pytest.raises(AssertionError, match="exitcode  : 3"):
+        finished(dying(tmp_path / "twice", "raise SystemExit(3)"), tmp_path / "failed")
+    assert before == CRASHES
 
 
 def kill_one(commands: list[list[str]], folder: Path, step: int) -> None:
