@@ -13,7 +13,7 @@ from anglos.arrays.backend import Backend, Computation
 from anglos.arrays.library import Library, Spec
 from anglos.arrays.monoid import Monoid
 
-from ._derivatives import differentiable, usual_promotion
+from ._derivatives import differentiable, own_arithmetic, precision
 
 _ONLY_INTEGERS = frozenset((int,))
 """And no symbols, which jax.export has for sizes."""
@@ -140,6 +140,6 @@ class Jax(Backend):
         return differentiable(plan, arrays)
 
     def plain(self, arrays: tuple[jax.Array, ...]) -> AbstractContextManager[Any]:
-        return usual_promotion()
+        return own_arithmetic(precision())
 
     untracked = plain

@@ -1,7 +1,7 @@
 """Every loss is a custom_vjp, inside shard_map and on meshes with explicit axes too."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,28 +10,50 @@ import jax
 from anglos.arrays.backend import Computation
 
 
+def precision() -> str:
+    """Of products: what the user has set, or else that of their type.
+
+    By itself JAX multiplies float32 in TF32 on new GPUs, and in bfloat16 on TPUs.
+    """
+    config: Any = jax.config
+    asked: str | None = config.jax_default_matmul_precision
+    return asked or "highest"
+
+
 @contextmanager
-def usual_promotion() -> Iterator[None]:
-    """Around our own arithmetic: strict modes are meant for the user's."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+def own_arithmetic(precision: str) -> Iterator[None]:
+    """Around our own arithmetic: strict modes are meant for the user's, and its products have this precision."""
+    with (jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"),
+          jax.default_matmul_precision(precision)):
         yield
 
 
-# Each enters by itself: JAX may trace any of them long after the call, as for the gradient of a scan.
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-@usual_promotion()
-def _differentiable(plan: Computation, arrays: tuple[jax.Array, ...]) -> Any:
+def _ours(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Each enters by itself, since JAX may trace any of them long after the call, as for the gradient of a scan.
+
+    So the precision is the call's, as it is of JAX's own products and of their derivatives.
+    """
+    @functools.wraps(function)
+    def entered(plan: Computation, precision: str, *given: Any) -> Any:
+        with own_arithmetic(precision):
+            return function(plan, precision, *given)
+    return entered
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@_ours
+def _differentiable(plan: Computation, precision: str, arrays: tuple[jax.Array, ...]) -> Any:
     return plan.forward(arrays)
 
 
-@usual_promotion()
-def _forward(plan: Computation, arrays: tuple[jax.Array, ...]) -> tuple[Any, Any]:
+@_ours
+def _forward(plan: Computation, precision: str, arrays: tuple[jax.Array, ...]) -> tuple[Any, Any]:
     per_sample, residuals = plan.forward(arrays)
     return (per_sample, residuals), (arrays, residuals)
 
 
-@usual_promotion()
-def _backward(plan: Computation, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]:
+@_ours
+def _backward(plan: Computation, precision: str, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]:
     (arrays, residuals), (g, _) = saved, cotangents
     # All of them: under jit, what is not used is not computed.
     gradients = plan.backward(g, arrays, residuals, plan.with_gradient)
@@ -70,12 +92,13 @@ def _by_compiler(plan: Computation, arrays: tuple[jax.Array, ...]) -> Any:
     meshes = jax.sharding.get_abstract_mesh(), *(jax.typeof(array).sharding.mesh for array in arrays)
     mesh = next((mesh for mesh in meshes if mesh.explicit_axes), None)
     if mesh is None:
-        return _differentiable(plan, arrays)
-    return _over_mesh(plan, mesh, arrays)
+        return _differentiable(plan, precision(), arrays)
+    return _over_mesh(plan, precision(), mesh, arrays)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))  # by which arrays that are on no mesh go to its devices
-def _over_mesh(plan: Computation, mesh: Any, arrays: tuple[jax.Array, ...]) -> Any:
-    everywhere = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))  # by which arrays that are on no mesh go to its devices
+def _over_mesh(plan: Computation, precision: str, mesh: Any, arrays: tuple[jax.Array, ...]) -> Any:
+    everywhere, computed = jax.sharding.PartitionSpec(), functools.partial(  # type: ignore[no-untyped-call]
+        _differentiable, plan, precision)
     with jax.sharding.use_abstract_mesh(mesh):
-        return jax.sharding.auto_axes(functools.partial(_differentiable, plan), out_sharding=everywhere)(arrays)
+        return jax.sharding.auto_axes(computed, out_sharding=everywhere)(arrays)
