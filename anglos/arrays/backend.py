@@ -12,6 +12,7 @@ from anglos.arrays.batches import Batches
 from anglos.arrays.library import Array
 from anglos.arrays.monoid import Monoid
 from anglos.arrays.sharing import Sharing
+from anglos.arrays.softmax import Softmax
 
 
 class Computation(Protocol):
@@ -40,7 +41,7 @@ class Computation(Protocol):
         """∂(Σ g_i ℓ_i) by name; anew: without residuals, to be differentiated again."""
 
 
-class Backend(Sharing, Batches):
+class Backend(Sharing, Batches, Softmax):
     """An array library, and the arithmetic that engines ask of it."""
 
     tile_elements = 1 << 20

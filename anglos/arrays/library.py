@@ -1,5 +1,6 @@
 """An array library and its arrays: what the array API standard does not settle."""
 
+import sys
 from importlib import import_module
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -107,3 +108,16 @@ class Library:
     def stop_gradient(self, array: Array) -> Array:
         """The array as a constant, where the library differentiates."""
         return array
+
+
+def largest_finite(xp: Any, dtype: Any) -> float:
+    """Of the type, or of Python's numbers where the type has a wider range, as NumPy's longdouble has."""
+    return min(float(xp.finfo(dtype).max), sys.float_info.max)
+
+
+def store(out: Array | None, result: Array) -> Array:
+    """The result, in `out` if there is one: copied there, unless a hook has put it there."""
+    if out is None or result is out:
+        return result
+    out[...] = result
+    return out

@@ -1,4 +1,4 @@
-"""Arrays in which tiles compute, and in which results are kept."""
+"""Arrays in which tiles compute."""
 
 from threading import get_ident
 
@@ -25,11 +25,3 @@ class Scratch:
         if array is None or array.shape[0] < shape[0]:
             array = self.arrays[key] = self.backend.scratch(like, *shape)
         return None if array is None else array[: shape[0], ...]
-
-
-def store(out: Array | None, result: Array) -> Array:
-    """The result, in `out` if there is one: copied there, unless a hook has put it there."""
-    if out is None or result is out:
-        return result
-    out[...] = result
-    return out

@@ -1,14 +1,10 @@
-"""Σ e^z over the classes, a tile at a time: all that a softmax does with T × B numbers is `rest_terms`, and then
-`rest_shares` for the gradient. A backend that fuses them with the product before them would do so here.
-"""
+"""Σ e^z over the classes, a tile at a time; what it does with T × B numbers is in `anglos.arrays.softmax`."""
 
 import math
 from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.arrays.scratch import store
-from anglos.engines.numerics import Array, largest_finite
-from anglos.engines.tile import Tile
+from anglos.engines.numerics import Array
 
 
 class LogSumExp(NamedTuple):
@@ -39,20 +35,6 @@ class Exponentials:
         It is ∞ where the others' logits are so much larger that those kept are nothing to them.
         """
         return saved._replace(total=saved.total * backend.xp.exp(shift - other))
-
-
-def rest_terms(backend: Backend, tile: Tile, shift: Array | None) -> tuple[Array, Array]:
-    """A shift, by default the largest logit of the rest, and Σ_{j≠y} e^(z_j − shift), (B,); its terms may be kept."""
-    xp, rest = backend.xp, tile.with_label(tile.logits, -math.inf)
-    if shift is None:
-        # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
-        shift = backend.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
-    return shift, xp.sum(store(tile.kept, backend.exponential(rest, shift)), axis=0)
-
-
-def rest_shares(backend: Backend, tile: Tile, total: Array) -> Array:
-    """e^(z_j − total), from the same masked logits as in `rest_terms`: a compiler need not keep others."""
-    return backend.probability(tile.with_label(tile.logits, -math.inf), total, out=tile.scratch)
 
 
 def log_of(backend: Backend, gathered: LogSumExp) -> tuple[Array, Array]:

@@ -35,11 +35,6 @@ def smallest_normal(xp: Any, dtype: Any) -> float:
     return max(float(xp.finfo(dtype).smallest_normal), sys.float_info.min)
 
 
-def largest_finite(xp: Any, dtype: Any) -> float:
-    """Of the type, or of Python's numbers where the type has a wider range, as NumPy's longdouble has."""
-    return min(float(xp.finfo(dtype).max), sys.float_info.max)
-
-
 def unit_rows(backend: Backend, x: Array) -> tuple[Array, Array]:
     """x̂ = x / |x| along the last axis, and 1 / |x|, shape (..., 1); both are 0 where |x| is 0."""
     near, largest, inverse = near_rows(backend, x)

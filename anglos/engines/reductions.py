@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.exponentials import Exponentials, LogSumExp, log_of, rest_shares, rest_terms
+from anglos.arrays.tile import Tile, sum_of_rest
+from anglos.engines.exponentials import Exponentials, LogSumExp, log_of
 from anglos.engines.numerics import Array, beyond_larger, is_number, sigmoid, softplus
-from anglos.engines.tile import Tile, sum_of_rest
 
 
 class Sums:
@@ -56,7 +56,7 @@ class CrossEntropy(Exponentials):
 
     def gather(self, backend: Backend, tile: Tile, label_logit: Array, shift: Array | None = None) -> LogSumExp:
         total = sum_of_rest(backend.xp, tile, tile.logits) if self.smooths else None
-        return LogSumExp(*rest_terms(backend, tile, shift), total)
+        return LogSumExp(*backend.rest_terms(tile, shift), total)
 
     def value(self, backend: Backend, gathered: LogSumExp, label_logit: Array, classes: int
               ) -> tuple[Array, _OfCrossEntropy]:
@@ -81,7 +81,7 @@ class CrossEntropy(Exponentials):
         """∂ℓ/∂z_j = p_j − ε/C."""
         rest, label_logit = saved.rest, saved.label_logit
         everything = backend.maximum(rest, label_logit) + beyond_larger(backend, rest - label_logit)
-        return self._smoothed(rest_shares(backend, tile, everything), tile, classes)
+        return self._smoothed(backend.rest_shares(tile, everything), tile, classes)
 
     def kept_slope(self, backend: Backend, saved: _OfCrossEntropy, tile: Tile, classes: int) -> Array:
         """The same, with p_j = (1 − p_y) e_j / Σ e."""
@@ -111,9 +111,10 @@ class ExcludedPositive(Exponentials):
     """ℓ = L − z_y: cross entropy whose denominator leaves the label's class out. Unbounded below."""
 
     saved: ClassVar = _OfExcludedPositive
+    smooths: ClassVar[bool] = False
 
     def gather(self, backend: Backend, tile: Tile, label_logit: Array, shift: Array | None = None) -> LogSumExp:
-        return LogSumExp(*rest_terms(backend, tile, shift))
+        return LogSumExp(*backend.rest_terms(tile, shift))
 
     def value(self, backend: Backend, gathered: LogSumExp, label_logit: Array, classes: int
               ) -> tuple[Array, _OfExcludedPositive]:
@@ -129,7 +130,7 @@ class ExcludedPositive(Exponentials):
 
     def rest_slope(self, backend: Backend, saved: _OfExcludedPositive, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = e^(z_j − L)."""
-        return rest_shares(backend, tile, saved.rest)
+        return backend.rest_shares(tile, saved.rest)
 
     def kept_slope(self, backend: Backend, saved: _OfExcludedPositive, tile: Tile, classes: int) -> Array:
         """The same as e_j / Σ e."""

@@ -4,11 +4,11 @@ from functools import partial
 from typing import Any
 
 from anglos.arrays.backend import Backend
+from anglos.arrays.tile import Tile, marked_tile
 from anglos.engines.numerics import Array
 from anglos.engines.reductions import CrossEntropy
 from anglos.engines.rowwise import Direct
 from anglos.engines.targets import mass_of, target_slope
-from anglos.engines.tile import Tile, marked_tile
 
 
 def of_labels(label_smoothing: Any) -> Direct:

@@ -8,12 +8,12 @@ import math
 from typing import Any
 
 from anglos.arrays.backend import Backend
+from anglos.arrays.tile import Tile, marked_tile
 from anglos.engines.exponentials import LogSumExp
 from anglos.engines.numerics import Array
 from anglos.engines.pairs.row import PairTile
 from anglos.engines.pairs.step import Step
 from anglos.engines.reductions import CrossEntropy
-from anglos.engines.tile import Tile, marked_tile
 
 COLUMNS = CrossEntropy()
 

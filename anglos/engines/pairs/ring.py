@@ -11,9 +11,11 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
+from anglos.arrays.library import largest_finite
 from anglos.arrays.monoid import SUM
+from anglos.arrays.tile import Tile, marked_tile
 from anglos.engines.exponentials import LogSumExp
-from anglos.engines.numerics import Array, largest_finite
+from anglos.engines.numerics import Array
 from anglos.engines.pairs.columns import COLUMNS, gather, label_logit, logits_of, with_columns
 from anglos.engines.pairs.engine import ROLES, SAMPLES_ARE_INDEPENDENT, count, unpack
 from anglos.engines.pairs.gradient import Gradient
@@ -23,7 +25,6 @@ from anglos.engines.pairs.step import Columns, Rows, Step, step_of
 from anglos.engines.pairs.terms import each_by_itself, one_of_many
 from anglos.engines.pairs.tile import compare
 from anglos.engines.reductions import Binary, CrossEntropy
-from anglos.engines.tile import Tile, marked_tile
 
 __all__ = ["ROLES", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "prepare", "unpack"]
 

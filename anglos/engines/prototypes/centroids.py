@@ -3,7 +3,8 @@
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array, float_type, largest_finite
+from anglos.arrays.library import largest_finite
+from anglos.engines.numerics import Array, float_type
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row
 from anglos.engines.prototypes.step import Step as _Step

@@ -43,11 +43,8 @@ def unit_prototypes_pullback(backend: Backend, prototypes: Prototypes, d_unit: A
     return d_unit if pullback_factor is None else backend.multiply(d_unit, pullback_factor, out=d_unit)
 
 
-def products(backend: Backend, prototypes: Prototypes, others: Array, scale: Any = 1.0, out: Array | None = None
-             ) -> Array:
-    """Scale · p·x of every prototype p and sample x: (T, B)."""
+def products(backend: Backend, prototypes: Prototypes, others: Array, out: Array | None = None) -> Array:
+    """p·x of every prototype p and sample x: (T, B)."""
     points, _, factor = prototypes
-    if factor is None:
-        return backend.product(points, (scale * others).T, out=out)
     cos = backend.product(points, others.T, out=out)
-    return backend.multiply(cos, scale * factor, out=cos)
+    return cos if factor is None else backend.multiply(cos, factor, out=cos)

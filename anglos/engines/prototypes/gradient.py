@@ -13,8 +13,8 @@ the cosine.
 
 from typing import Any
 
+from anglos.arrays.library import store
 from anglos.arrays.monoid import SUM
-from anglos.arrays.scratch import store
 from anglos.engines.numerics import Array, unit_rows_pullback
 from anglos.engines.prototypes.batch import label_joins
 from anglos.engines.prototypes.directions import unit_prototypes_pullback

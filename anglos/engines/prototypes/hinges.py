@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
+from anglos.arrays.tile import Tile, sum_of_rest
 from anglos.engines.numerics import Array, is_number
 from anglos.engines.reductions import Sums
-from anglos.engines.tile import Tile, sum_of_rest
 
 
 class _OfHinges(NamedTuple):

@@ -11,7 +11,6 @@ from anglos.arrays.scratch import Scratch
 from anglos.engines.numerics import Array
 from anglos.engines.prototypes.directions import products
 from anglos.engines.prototypes.step import Step
-from anglos.engines.tile import tile_of
 
 
 def statistic_of(step: Step) -> Any:
@@ -48,7 +47,7 @@ def _nearest(step: Step, count: int) -> Array:
 
     def tile(first: Any, weights: Array) -> tuple[tuple[Array, Array], tuple[()]]:
         prototypes = sweep.prototypes_of(first, weights)
-        logits = tile_of(backend, products(backend, prototypes, unit), labels, first, whole=step.only is not None)
+        logits = backend.tile_of(products(backend, prototypes, unit), labels, first, whole=step.only is not None)
         cos = logits.with_label(logits.logits, -2.0)
         found = min(count, prototypes.points.shape[0])
         values, places = backend.largest(cos, found)

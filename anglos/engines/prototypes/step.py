@@ -6,13 +6,14 @@ from copy import copy
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.arrays.scratch import Scratch, store
+from anglos.arrays.library import store
+from anglos.arrays.scratch import Scratch
+from anglos.arrays.tile import Product, Tile
 from anglos.engines.numerics import Array
 from anglos.engines.prototypes.batch import Batch, batch_of, class_bias, directions_of, in_type, length_of
 from anglos.engines.prototypes.directions import Prototypes, products, unit_prototypes
 from anglos.engines.prototypes.row import NO_OPTIONS, Curve, Row, curve_of
 from anglos.engines.prototypes.saved import Saved
-from anglos.engines.tile import Tile, tile_of
 
 _PILOTS = 256
 """So many classes tell how large all logits are."""
@@ -73,6 +74,8 @@ class Step:
         self.chosen_products: Array | None = None
         """The cosines or logits by which it chose; exponentials choose nothing."""
         self.of_cosines = row.starts_from_cosines
+        self.of_exponentials = row.reduction.of_exponentials and not self.of_cosines and not row.reduction.smooths
+        """Whether nothing is asked of the other classes but their exponentials."""
         self.kept_shift: Array | None = None
         """Of the exponentials that are kept."""
 
@@ -125,13 +128,20 @@ class Step:
         again = kept is not None and self.chosen_products is not None
         if self.of_cosines:
             if kept is None or again:
-                cos = self._products(prototypes, self.directions.unit, 1.0, shape, out)
+                out = self.scratch.take("product", prototypes.points, *shape) if out is None else out
+                cos = products(backend, prototypes, self.directions.unit, out=out)
                 kept = backend.same_number(kept, cos) if again else store(out, cos)
             return self._curved(first, weights, bias, prototypes, kept)
         if kept is not None and not again:
             scratch = self.scratch.take("product", prototypes.points, *shape)
             return ClassTile(prototypes, self._tile(first, kept, scratch))
-        logits = self._with_bias(self._products(prototypes, self.batch.points, self.row.scale, shape, out), bias)
+        points, _, factor = prototypes
+        product = Product(points, self.batch.points, self.row.scale, factor, self.row.bias if bias is None else bias,
+                          self.labels, first)
+        room = self.scratch.take("product", points, *shape) if out is None else out
+        if self.of_exponentials:
+            return ClassTile(prototypes, self._tile(first, None, room, out, product))
+        logits = backend.logits(product, out=room)
         logits = backend.same_number(kept, logits) if again else store(out, logits)
         return ClassTile(prototypes, self._tile(first, logits, logits, out))
 
@@ -153,14 +163,10 @@ class Step:
         mix = None if merged is None else merged.slope
         return ClassTile(prototypes, self._tile(first, logits, logits), cos, rest, cosines, mix, option_slopes)
 
-    def _products(self, prototypes: Prototypes, others: Array, scale: Any, shape: tuple[int, int], out: Array | None
-                  ) -> Array:
-        out = self.scratch.take("product", prototypes.points, *shape) if out is None else out
-        return products(self.backend, prototypes, others, scale, out)
-
-    def _tile(self, first: Any, logits: Array, scratch: Array | None, kept: Array | None = None) -> Tile:
-        return tile_of(self.backend, logits, self.labels, first, whole=self.only is not None, scratch=scratch,
-                       kept=kept)
+    def _tile(self, first: Any, logits: Array | None, scratch: Array | None, kept: Array | None = None,
+              product: Product | None = None) -> Tile:
+        return self.backend.tile_of(logits, self.labels, first, whole=self.only is not None, scratch=scratch,
+                       kept=kept, product=product)
 
     def _with_bias(self, logits: Array, bias: Array | None) -> Array:
         if self.row.bias is None:

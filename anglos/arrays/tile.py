@@ -1,18 +1,35 @@
-"""A tile of logits, as reductions see it."""
+"""A tile of logits, as reductions see it, and what it is made of."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
-from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array
+from anglos.arrays.library import Array
+
+
+class Product(NamedTuple):
+    """Logits of T classes and B samples that are not computed yet: z_ji = a_i u_j (w_j · x_i) + b_j."""
+
+    prototypes: Array
+    """w, (T, D), in one type with x: the type of the arithmetic, or one that `Backend.multiplies_as_is`."""
+    points: Array
+    """x, (B, D)."""
+    sample_factor: Any
+    """a: a number, or (B,)."""
+    class_factor: Array | None
+    """u, (T, 1); None for 1."""
+    bias: Any
+    """b: a number, or (T,); None for 0."""
+    labels: Array
+    """(B,)"""
+    first: Any
+    """The number of the first class."""
 
 
 class Tile(NamedTuple):
     """T classes against B samples."""
 
-    logits: Array
-    """(T, B)"""
+    logits: Any
+    """(T, B); None where only `product` is there, of which nothing but exponentials is asked."""
     with_label: Callable[[Array, Any], Array]
     """(terms, value) -> the terms with the value at the label's class; may use the array of the terms."""
     classes: Callable[[], Array]
@@ -21,13 +38,7 @@ class Tile(NamedTuple):
     """An array like the logits, or the logits themselves, to compute in."""
     kept: Array | None = None
     """Where what the gradient uses again is stored."""
-
-
-def tile_of(backend: Backend, logits: Array, labels: Array, first: Any = 0, *, whole: bool = False,
-            scratch: Array | None = None, kept: Array | None = None) -> Tile:
-    """The tile whose first class has this number; whole if it has all classes."""
-    return Tile(logits, partial(backend.with_label, labels, first, whole=whole),
-                lambda: backend.numbers(logits, labels) + (backend.first_class + first), scratch, kept)
+    product: Product | None = None
 
 
 def marked_tile(xp: Any, logits: Array, is_label: Array) -> Tile:

@@ -1,0 +1,59 @@
+"""All that a softmax does with T × B numbers, beside the products of its gradient.
+
+A backend that fuses these with the product before them overrides them, and leaves to them what it does not fuse.
+"""
+
+import math
+from functools import partial
+from typing import Any
+
+from anglos.arrays.library import Array, Library, largest_finite, store
+from anglos.arrays.tile import Product, Tile
+
+
+class Softmax(Library):
+    """Exponentials of a tile."""
+
+    def tile_of(self: Any, logits: Array | None, labels: Array, first: Any = 0, *, whole: bool = False,
+                scratch: Array | None = None, kept: Array | None = None, product: Product | None = None) -> Tile:
+        """The tile whose first class has this number; whole if it has all classes."""
+        return Tile(logits, partial(self.with_label, labels, first, whole=whole),
+                    lambda: self.numbers(logits, labels) + (self.first_class + first), scratch, kept, product)
+
+    def logits(self: Any, product: Product, out: Array | None = None) -> Array:
+        """z_ji = a_i u_j (w_j · x_i) + b_j, (T, B); `out` may hold it."""
+        w, x, a, u, b, *_ = product
+        of_samples = getattr(a, "ndim", 0) == 1
+        if u is None and not of_samples and self.xp.finfo(x.dtype).bits >= 32:
+            logits = self.product(w, (a * x).T, out=out)
+        else:
+            logits = self.product(w, x.T, out=out)
+            for factor in (a, u) if of_samples or u is None else (a * u,):
+                logits = logits if factor is None else self.multiply(logits, factor, out=logits)
+        if b is None:
+            return logits
+        return self.add(logits, b[:, None] if getattr(b, "ndim", 0) == 1 else b, out=logits)
+
+    def rest_terms(self: Any, tile: Tile, shift: Array | None = None) -> tuple[Array, Array]:
+        """A shift, by default the largest logit of the rest, and Σ_{j≠y} e^(z_j − shift), (B,).
+
+        The terms e^(z_j − shift), 0 at the label's class, go where the tile keeps them.
+        """
+        xp, rest = self.xp, self._rest(tile)
+        if shift is None:
+            # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
+            shift = self.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
+        return shift, xp.sum(store(tile.kept, self.exponential(rest, shift)), axis=0)
+
+    def rest_shares(self: Any, tile: Tile, total: Array) -> Array:
+        """e^(z_j − total), 0 at the label's class.
+
+        From the same masked logits as in `rest_terms`: a compiler need not keep others.
+        """
+        rest = self._rest(tile)
+        return self.probability(rest, total, out=rest if tile.logits is None else tile.scratch)
+
+    def _rest(self: Any, tile: Tile) -> Array:
+        """The logits with −∞ for the label's class."""
+        logits = self.logits(tile.product, out=tile.scratch) if tile.logits is None else tile.logits
+        return tile.with_label(logits, -math.inf)
