@@ -65,10 +65,9 @@ def _unfit(array: torch.Tensor) -> tuple[str, str] | None:
     return None
 
 
-def readable(array: torch.Tensor) -> bool:
-    """As `Backend.readable`."""
-    if graph_is_made() or not array.is_cpu:
-        return False
+def traced(array: torch.Tensor) -> bool:
+    """Whether a tensor has no numbers, or something is made of all that is done with them."""
+    if graph_is_made():
+        return True
     # A FakeTensor or DTensor has a type of its own; what vmap and grad have wrapped has not.
-    traced = torch._C._functorch.is_functorch_wrapped_tensor(array) or seen_by_a_mode()
-    return type(array) in _PLAIN and not traced
+    return type(array) not in _PLAIN or torch._C._functorch.is_functorch_wrapped_tensor(array) or seen_by_a_mode()

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from anglos.arrays.backend import Backend
 from anglos.arrays.library import Spec
 
-from ._seen import graph_is_made, readable, recorded, spec_in
+from ._places import Places
+from ._seen import graph_is_made, recorded, spec_in, traced
 
 
-class Tensors(Backend):
+class Tensors(Places):
     """Tensors may be looked at if they are on a processor and real, and be changed if nothing records what is done."""
 
     small = 1 << 14
@@ -30,8 +30,12 @@ class Tensors(Backend):
     def arange(self, count: int, like: torch.Tensor) -> torch.Tensor:
         return torch.arange(count, dtype=like.dtype, device=like.device)
 
+    def on_processor(self, array: torch.Tensor) -> bool:
+        """Whether its numbers are computed by who asks for them; another device has them when it comes to that."""
+        return array.is_cpu
+
     def readable(self, array: torch.Tensor) -> bool:
-        return readable(array)
+        return self.on_processor(array) and not traced(array)
 
     def bounds(self, array: torch.Tensor) -> tuple[Any, ...] | None:
         if not self.readable(array):
@@ -44,7 +48,7 @@ class Tensors(Backend):
         return self.readable(array) and bool((array > bound).all())
 
     def class_tile_width(self, like: torch.Tensor, samples: int, dimension: int, classes: int, keep: bool) -> int:
-        if like.device.type != "cpu" or graph_is_made():
+        if not self.on_processor(like) or graph_is_made():
             # Kept exponentials have one shift, which several tiles could not agree on without waiting for the GPU.
             return classes if keep else max(1, (1 << 24) // max(samples, dimension))
         # All threads share a tile: smaller products would not keep them busy. Over more than 2¹⁶ classes, as rows of
@@ -102,16 +106,6 @@ class Tensors(Backend):
             return torch.linalg.vector_norm(a, dim=-1).square_()  # one pass
         return torch.sum(a * b, dim=-1)
 
-    def largest(self, array: torch.Tensor, count: int) -> Any:
-        return torch.topk(array, count, dim=0, sorted=False)
-
-    def with_label(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any, whole: bool = False) -> Any:
-        if recorded():
-            return super().with_label(labels, first, terms, value)
-        # No position depends on a value that a GPU would have to tell: a column without the label keeps its element.
-        places, inside = self._inside(labels, first, terms)
-        return terms.scatter_(0, places[None, :], torch.where(inside, value, terms.gather(0, places[None, :])))
-
     def exponential(self, logits: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         return torch.exp(logits - shift) if recorded() else logits.sub_(shift).exp_()
 
@@ -119,31 +113,6 @@ class Tensors(Backend):
         if recorded():
             return super().probability(logits, total)
         return torch.sub(logits, total, out=out).clamp_(max=0.0).exp_()
-
-    def add_at_labels(self, labels: torch.Tensor, first: Any, whole: torch.Tensor, values: torch.Tensor
-                      ) -> torch.Tensor:
-        places, inside = self._inside(labels, first, whole)
-        if self.readable(labels) and not recorded():
-            (rows,) = inside.nonzero(as_tuple=True)  # few of a batch are in a tile
-            return whole.index_add_(0, places[rows], values[rows])
-        values = torch.where(inside.view(-1, *[1] * (values.ndim - 1)), values, 0.0)
-        return whole.index_add(0, places, values) if recorded() else whole.index_add_(0, places, values)
-
-    def _inside(self, labels: torch.Tensor, first: Any, tile: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The place of the label's class in the tile, or any, and whether it is there."""
-        places = labels - first
-        return places.clamp(0, tile.shape[0] - 1), (places >= 0) & (places < tile.shape[0])
-
-    def place(self, whole: Any, part: torch.Tensor, first: int, count: int) -> Any:
-        if isinstance(whole, list) or (whole is None and recorded()):
-            return [*(whole or []), part]
-        return super().place(whole, part, first, count)
-
-    def rank(self, ordered: torch.Tensor, values: torch.Tensor, strict: bool = False) -> torch.Tensor:
-        return torch.searchsorted(ordered.detach(), values.detach().contiguous(), right=not strict)
-
-    def scatter(self, weights: torch.Tensor, columns: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(like).scatter_add(1, columns, weights)
 
     def stop_gradient(self, array: torch.Tensor) -> torch.Tensor:
         return array.detach()

@@ -1,0 +1,48 @@
+"""What is at a place in a tensor: the label's class, the largest numbers, a tile."""
+
+from typing import Any
+
+import torch
+
+from anglos.arrays.backend import Backend
+
+from ._seen import recorded
+
+
+class Places(Backend):
+    """No place is read, and where nothing records what is done nothing is copied."""
+
+    def with_label(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any, whole: bool = False) -> Any:
+        if recorded():
+            return super().with_label(labels, first, terms, value)
+        # No position depends on a value that a GPU would have to tell: a column without the label keeps its element.
+        places, inside = self._inside(labels, first, terms)
+        return terms.scatter_(0, places[None, :], torch.where(inside, value, terms.gather(0, places[None, :])))
+
+    def add_at_labels(self, labels: torch.Tensor, first: Any, whole: torch.Tensor, values: torch.Tensor
+                      ) -> torch.Tensor:
+        places, inside = self._inside(labels, first, whole)
+        if self.readable(labels) and not recorded():
+            (rows,) = inside.nonzero(as_tuple=True)  # few of a batch are in a tile
+            return whole.index_add_(0, places[rows], values[rows])
+        values = torch.where(inside.view(-1, *[1] * (values.ndim - 1)), values, 0.0)
+        return whole.index_add(0, places, values) if recorded() else whole.index_add_(0, places, values)
+
+    def _inside(self, labels: torch.Tensor, first: Any, tile: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The place of the label's class in the tile, or any, and whether it is there."""
+        places = labels - first
+        return places.clamp(0, tile.shape[0] - 1), (places >= 0) & (places < tile.shape[0])
+
+    def largest(self, array: torch.Tensor, count: int) -> Any:
+        return torch.topk(array, count, dim=0, sorted=False)
+
+    def rank(self, ordered: torch.Tensor, values: torch.Tensor, strict: bool = False) -> torch.Tensor:
+        return torch.searchsorted(ordered.detach(), values.detach().contiguous(), right=not strict)
+
+    def scatter(self, weights: torch.Tensor, columns: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(like).scatter_add(1, columns, weights)
+
+    def place(self, whole: Any, part: torch.Tensor, first: int, count: int) -> Any:
+        if isinstance(whole, list) or (whole is None and recorded()):
+            return [*(whole or []), part]
+        return super().place(whole, part, first, count)
