@@ -1,8 +1,9 @@
-"""What can be said of CuPy without a GPU. What needs one is marked `gpu`, and a run says that it was skipped."""
+"""What can be said of CuPy without a GPU: names, kernels as CUDA's compiler takes them, and both run on a stand-in."""
 
 import ast
 import functools
 import inspect
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_cupy_has_every_name(loss: Loss[...]) -> None:
     """Of the loss and of all that is below it."""
     pytest.importorskip("cupy", reason="CuPy is not installed")
     shared = [path for path in (ROOT / "anglos").glob("**/*.py") if path.parent.name != "losses"]
-    for path in (ROOT / "anglos" / "losses" / f"{loss.name}.py", ROOT / "backends" / "cupy.py", *shared):
+    for path in (ROOT / "anglos" / "losses" / f"{loss.name}.py", *(ROOT / "backends" / "cupy").glob("*.py"), *shared):
         assert not unknown(path), path
 
 
@@ -64,7 +65,7 @@ def test_cupy_has_every_name(loss: Loss[...]) -> None:
 def test_the_scan_finds_a_wrong_name(right: str, wrong: str, found: str, tmp_path: Path) -> None:
     pytest.importorskip("cupy", reason="CuPy is not installed")
     source = "".join((ROOT / name).read_text() for name in (
-        "anglos/arrays/backend.py", "anglos/engines/numerics.py", "backends/cupy.py"))
+        "anglos/arrays/backend.py", "anglos/engines/numerics.py", "backends/cupy/__init__.py"))
     assert right in source
     (tmp_path / "wrong.py").write_text(source.replace(right, wrong))
     assert unknown(tmp_path / "wrong.py") == {found}
@@ -81,33 +82,37 @@ def nvrtc() -> Any:
     return nvrtc
 
 
-def compiled(nvrtc: Any, inputs: str, operation: str, number_type: str) -> str:
-    """The operation as CUDA's compiler takes it, for one element."""
-    parameters = [parameter.split() for parameter in inputs.split(", ")]
-    pointers = ", ".join(f"const {kind}* {name}_" for kind, name in parameters)
-    source = f"""
-        typedef long long int64;
-        typedef {number_type} T;
-        extern "C" __global__ void kernel({pointers}, T* out_) {{
-            {" ".join(f"const {kind}& {name} = {name}_[threadIdx.x];" for kind, name in parameters)}
-            T& out = out_[threadIdx.x];
-            {operation};
-        }}"""
-    program = nvrtc.createProgram(source, "kernel.cu", (), ())
+def compiled(nvrtc: Any, source: str, number_type: str, architecture: int) -> str:
+    """What CUDA's compiler makes of it."""
+    program = nvrtc.createProgram(f"typedef {number_type} T; {source}", "kernel.cu", (), ())
     try:
-        nvrtc.compileProgram(program, ("--gpu-architecture=compute_90",))
+        nvrtc.compileProgram(program, (f"--gpu-architecture=compute_{architecture}",))
         return str(nvrtc.getPTX(program))
     except nvrtc.NVRTCError:
         pytest.fail(nvrtc.getProgramLog(program))
 
 
+def of_one_element(inputs: str, outputs: str, operation: str) -> str:
+    """The source of an elementwise kernel, as CuPy would write it."""
+    parameters = [parameter.split() for parameter in f"{inputs}, {outputs}".replace("int64", "LL").split(", ")]
+    pointers = ", ".join(f"{kind}* {name}_" for *_, kind, name in parameters)
+    elements = "".join(f"{kind}* {name} = {name}_;" if raw else f"{kind}& {name} = {name}_[i];"
+                       for *raw, kind, name in parameters)
+    return f"""typedef long long LL; extern "C" __global__ void kernel({pointers}) {{
+        long long i = threadIdx.x; {elements} {operation}; }}"""
+
+
+@pytest.mark.parametrize("architecture", [80, 90])
 @pytest.mark.parametrize("number_type", ["float", "double"])
-def test_kernels_compile(nvrtc: Any, number_type: str) -> None:
-    kernels = import_module("anglos.backends.cupy").KERNELS
-    for inputs, operation in kernels.values():
-        machine_code = compiled(nvrtc, inputs, operation, number_type)
-        assert ".visible .entry kernel" in machine_code
+def test_kernels_compile(nvrtc: Any, number_type: str, architecture: int) -> None:
+    elementwise = import_module("anglos.backends.cupy._kernels").KERNELS
+    for source in (of_one_element(*kernel) for kernel in elementwise.values()):
+        machine_code = compiled(nvrtc, source, number_type, architecture)
+        assert f".target sm_{architecture}" in machine_code
+        assert ".visible .entry " in machine_code
         assert "min.f" not in machine_code  # which would make a number of NaN, as max.f
         assert "max.f" not in machine_code
+        assert ".local" not in machine_code  # all that a thread has is in registers
+        assert not re.search(r"\b(atom|red)\.", machine_code)  # whose order is another every time
     with pytest.raises(pytest.fail.Exception, match="identifier \"logitt\" is undefined"):
-        compiled(nvrtc, "T logit", "out = exp(logitt)", number_type)
+        compiled(nvrtc, of_one_element("T logit", "T out", "out = exp(logitt)"), number_type, architecture)

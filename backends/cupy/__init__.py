@@ -2,21 +2,12 @@
 
 from typing import Any
 
-import array_api_compat.cupy as xp
 import cupy
 
 from anglos.arrays.backend import Backend
 
-# Each is one pass over a tile, in place: name -> inputs, operation.
-KERNELS = {
-    "with_label": ("int64 number, int64 label, T value, T term", "out = number == label ? value : term"),
-    "exponential": ("T logit, T shift", "out = exp(logit - shift)"),
-    # Not by min(), which turns NaN into a number.
-    "probability": ("T logit, T total", "out = exp(logit > total ? T(0) : logit - total)"),
-    "project_out": ("T vector, T unit, T along", "out = vector - unit * along"),
-}
-_fused = {name: cupy.ElementwiseKernel(inputs, "T out", operation, f"anglos_{name}")
-          for name, (inputs, operation) in KERNELS.items()}
+from . import _namespace as xp
+from ._kernels import add_rows, fused
 
 
 class CuPy(Backend):
@@ -43,24 +34,25 @@ class CuPy(Backend):
 
     def project_out(self, direction: Any, vectors: Any, factor: Any = None, scratch: Any = None) -> Any:
         unit = direction if factor is None else self.multiply(direction, factor, out=scratch)
-        return _fused["project_out"](vectors, unit, self.dot(unit, vectors)[..., None], vectors)
+        return fused["project_out"](vectors, unit, self.dot(unit, vectors)[..., None], vectors)
 
     def with_label(self, labels: Any, first: int, terms: Any, value: Any, whole: bool = False) -> Any:
         numbers = cupy.arange(first, first + len(terms))[:, None]
-        return _fused["with_label"](numbers, labels, value, terms, terms)
+        return fused["with_label"](numbers, labels, value, terms, terms)
 
     def exponential(self, logits: Any, shift: Any) -> Any:
-        return _fused["exponential"](logits, shift, logits)
+        return fused["exponential"](logits, shift, logits)
 
     def probability(self, logits: Any, total: Any, out: Any = None) -> Any:
-        return _fused["probability"](logits, total, cupy.empty_like(logits) if out is None else out)
+        return fused["probability"](logits, total, cupy.empty_like(logits) if out is None else out)
 
     def add_at_labels(self, labels: Any, first: int, whole: Any, values: Any) -> Any:
-        places = labels - first
-        inside = (places >= 0) & (places < len(whole))
-        values = cupy.where(inside.reshape(-1, *[1] * (values.ndim - 1)), values, 0.0)
-        cupy.add.at(whole, cupy.clip(places, 0, len(whole) - 1), values)
-        return whole
+        return add_rows(whole, labels - first, values)
+
+    def scatter(self, weights: Any, columns: Any, like: Any) -> Any:
+        total, rows = cupy.zeros_like(like), cupy.arange(len(like))[:, None]
+        add_rows(total.reshape(-1), (columns + like.shape[1] * rows).ravel(), weights.ravel())
+        return total
 
 
 backend = CuPy("cupy", xp)
