@@ -20,26 +20,26 @@ class Softmax(Library):
         return Tile(logits, partial(self.with_label, labels, first, whole=whole),
                     lambda: self.numbers(logits, labels) + (self.first_class + first), scratch, kept, product)
 
-    def logits(self: Any, product: Product, out: Array | None = None) -> Array:
-        """z_ji = a_i u_j (w_j · x_i) + b_j, (T, B); `out` may hold it."""
-        w, x, a, u, b, *_ = product
-        of_samples = getattr(a, "ndim", 0) == 1
-        if u is None and not of_samples and self.xp.finfo(x.dtype).bits >= 32:
-            logits = self.product(w, (a * x).T, out=out)
+    def logits(self: Any, tile: Tile) -> Array:
+        """z_ji = s a_i u_j (w_j · x_i) + b_j, (T, B), computed where they are not yet; the scratch array may hold it."""
+        if tile.logits is not None:
+            return tile.logits
+        assert tile.product is not None
+        (w, x, s, a, u, b, *_), out = tile.product, tile.scratch
+        if a is None and u is None:
+            logits = self.product(w, (s * x).T, out=out)
         else:
             logits = self.product(w, x.T, out=out)
-            for factor in (a, u) if of_samples or u is None else (a * u,):
+            for factor in (s * a,) if u is None else (s * u, a):
                 logits = logits if factor is None else self.multiply(logits, factor, out=logits)
-        if b is None:
-            return logits
-        return self.add(logits, b[:, None] if getattr(b, "ndim", 0) == 1 else b, out=logits)
+        return logits if b is None else self.add(logits, b, out=logits)
 
     def rest_terms(self: Any, tile: Tile, shift: Array | None = None) -> tuple[Array, Array]:
         """A shift, by default the largest logit of the rest, and Σ_{j≠y} e^(z_j − shift), (B,).
 
         The terms e^(z_j − shift), 0 at the label's class, go where the tile keeps them.
         """
-        xp, rest = self.xp, self._rest(tile)
+        xp, rest = self.xp, tile.with_label(self.logits(tile), -math.inf)
         if shift is None:
             # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
             shift = self.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
@@ -50,10 +50,5 @@ class Softmax(Library):
 
         From the same masked logits as in `rest_terms`: a compiler need not keep others.
         """
-        rest = self._rest(tile)
+        rest = tile.with_label(self.logits(tile), -math.inf)
         return self.probability(rest, total, out=rest if tile.logits is None else tile.scratch)
-
-    def _rest(self: Any, tile: Tile) -> Array:
-        """The logits with −∞ for the label's class."""
-        logits = self.logits(tile.product, out=tile.scratch) if tile.logits is None else tile.logits
-        return tile.with_label(logits, -math.inf)

@@ -7,18 +7,20 @@ from anglos.arrays.library import Array
 
 
 class Product(NamedTuple):
-    """Logits of T classes and B samples that are not computed yet: z_ji = a_i u_j (w_j · x_i) + b_j."""
+    """Logits of T classes and B samples that are not computed yet: z_ji = s a_i u_j (w_j · x_i) + b_j."""
 
     prototypes: Array
     """w, (T, D), in one type with x: the type of the arithmetic, or one that `Backend.multiplies_as_is`."""
     points: Array
     """x, (B, D)."""
-    sample_factor: Any
-    """a: a number, or (B,)."""
+    scale: Any
+    """s: a number, or an array of one."""
+    sample_factor: Array | None
+    """a, (B,); None for 1."""
     class_factor: Array | None
     """u, (T, 1); None for 1."""
     bias: Any
-    """b: a number, or (T,); None for 0."""
+    """b: as a scale, or (T, 1); None for 0."""
     labels: Array
     """(B,)"""
     first: Any

@@ -4,7 +4,8 @@ import math
 from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array
+from anglos.arrays.library import largest_finite
+from anglos.engines.numerics import Array, smallest_normal
 
 
 class LogSumExp(NamedTuple):
@@ -35,6 +36,23 @@ class Exponentials:
         It is ∞ where the others' logits are so much larger that those kept are nothing to them.
         """
         return saved._replace(total=saved.total * backend.xp.exp(shift - other))
+
+
+_LONGEST = 22.0
+"""Log of 1 / |w|, by which exponentials may be multiplied, of the shortest row that surely leaves them in range."""
+
+
+def shift_for(xp: Any, dtype: Any, bound: float, classes: int) -> float | None:
+    """A shift with which e^(z − shift), its sum, and that over |w|, are normal numbers for all |z| ≤ bound.
+
+    None if there is none.
+    """
+    if bound == math.inf:
+        return None
+    count = math.log(classes + 1) if type(classes) is int else math.log(2.0**63)  # a graph may not know how many
+    largest, smallest = math.log(largest_finite(xp, dtype)) - 1.0, math.log(smallest_normal(xp, dtype)) + 1.0
+    shift = max(0.0, bound + count + _LONGEST - largest)
+    return shift if -bound - shift >= smallest else None
 
 
 def log_of(backend: Backend, gathered: LogSumExp) -> tuple[Array, Array]:

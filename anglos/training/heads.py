@@ -69,7 +69,7 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
     What the library differentiates.
     """
     with compared(loss, embeddings, weights, options) as step:
-        return step.tile(0, step.weights, step.bias).tile.logits.T
+        return step.backend.logits(step.tile(0, step.weights, step.bias).tile).T
 
 
 @contextmanager

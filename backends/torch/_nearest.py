@@ -60,7 +60,7 @@ def nearest_of(loss: Loss[...], embeddings: torch.Tensor, weights: torch.Tensor,
         backend, largest = step.backend, _Largest(k, weights.shape[0])
 
         def tile(first: int, weights: torch.Tensor, bias: torch.Tensor | None) -> tuple[Scored, tuple[()]]:
-            logits = step.tile(first, weights, bias).tile.logits
+            logits = step.backend.logits(step.tile(first, weights, bias).tile)
             return largest.of_tile(logits[:max(0, here - first)], backend.first_class + first), ()  # or one made up
 
         (scores, classes), _ = backend.sweep(tile, largest, (step.weights, step.bias), step.width)

@@ -11,6 +11,7 @@ from typing import Any
 
 from anglos.arrays.backend import Backend
 from anglos.engines.contract import pack
+from anglos.engines.exponentials import shift_for
 from anglos.engines.numerics import Array
 from anglos.engines.prototypes.gradient import Gradient
 from anglos.engines.prototypes.nearest import statistic_of
@@ -65,7 +66,9 @@ def forward(step: Step) -> tuple[Array, Saved]:
 def _gathered(step: Step) -> tuple[Any, Array | None]:
     """What the reduction gathers of all classes; and what is kept of these."""
     several_exponentials = step.several and step.row.reduction.of_exponentials
-    shift = _common_shift(step) if several_exponentials else None
+    shift = certain = _certain_shift(step)
+    if shift is None and several_exponentials:
+        shift = _common_shift(step)
     # Exponentials of several tiles are of use to the gradient only if they have one shift.
     needs_shift, kept, out = several_exponentials and not step.of_cosines, step.chosen_products, None
     if kept is None and step.may_keep and (shift is not None or not needs_shift):
@@ -73,9 +76,17 @@ def _gathered(step: Step) -> tuple[Any, Array | None]:
         step.inverses = {} if step.several and out is not None else None
     if shift is not None:
         rest = _sweep(step, out, shift=shift)
-        if step.backend.in_range(rest.total):
+        if certain is not None or step.backend.in_range(rest.total):
             return rest, kept
     return _sweep(step, out), None if needs_shift else kept
+
+
+def _certain_shift(step: Step) -> Array | None:
+    """A shift that no logit can leave, and no maximum: of cosines, if the scale is not too large."""
+    if step.row.gate is not None or not step.row.reduction.of_exponentials:
+        return None
+    shift = shift_for(step.backend.xp, step.dtype, step.row.bound, step.classes)
+    return None if shift is None else step.backend.xp.full_like(step.batch.logit, shift)
 
 
 def _common_shift(step: Step) -> Array | None:

@@ -1,10 +1,11 @@
 """The table of losses against class prototypes: what one loss puts into the scheme of `engine.py`."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array
+from anglos.engines.numerics import Array, is_number
 from anglos.engines.reductions import CrossEntropy
 
 NO_OPTIONS: Mapping[str, Any] = {}  # no MappingProxyType, which torch.compile does not follow
@@ -57,6 +58,14 @@ class Row(NamedTuple):
     ignore_index: int | None = None
     names: Mapping[str, tuple[tuple[str, Any], ...]] = NAMES
     """For an option on which fields of the row or of its reduction depend: these fields, each with its slope."""
+
+    @property
+    def bound(self) -> Any:
+        """How far the others' logits may be from 0, known before any number is; ∞ where it is not."""
+        fixed = self.normalize_embeddings and self.normalize_weights and self.rest is None
+        if not (fixed and is_number(self.scale) and (self.bias is None or is_number(self.bias))):
+            return math.inf
+        return abs(self.scale) + abs(self.bias or 0.0)
 
     @property
     def asks_for_length(self) -> bool:

@@ -136,12 +136,13 @@ class Step:
             scratch = self.scratch.take("product", prototypes.points, *shape)
             return ClassTile(prototypes, self._tile(first, kept, scratch))
         points, _, factor = prototypes
-        product = Product(points, self.batch.points, self.row.scale, factor, self.row.bias if bias is None else bias,
-                          self.labels, first)
+        product = Product(points, self.batch.points, self.row.scale, None, factor,
+                          self.row.bias if bias is None else bias[:, None], self.labels, first)
         room = self.scratch.take("product", points, *shape) if out is None else out
+        tile = self._tile(first, None, room, out, product)
         if self.of_exponentials:
-            return ClassTile(prototypes, self._tile(first, None, room, out, product))
-        logits = backend.logits(product, out=room)
+            return ClassTile(prototypes, tile)
+        logits = backend.logits(tile)
         logits = backend.same_number(kept, logits) if again else store(out, logits)
         return ClassTile(prototypes, self._tile(first, logits, logits, out))
 
