@@ -13,11 +13,14 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llv
                                    "--xla_cpu_use_fusion_emitters=false "
                                    "--xla_force_host_platform_device_count=8")
 
+# On a GPU's machine each worker takes what it needs, and not most of the memory.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 # Two workers share two cores (pyproject.toml).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from libraries import LIBRARIES, Library
+from libraries import LIBRARIES, Library, library_of, parameters
 
 import anglos
 from anglos.call.kinds import has_gradient
@@ -85,9 +88,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"a rank crashed and was run once more: {function}")
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.gpu) if name == "cupy" else name for name in LIBRARIES])
-def library(request: pytest.FixtureRequest) -> Library:
-    return LIBRARIES[request.param]()
+@pytest.fixture(params=parameters(*LIBRARIES))
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Library:
+    return library_of(request.param, monkeypatch)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from libraries import LIBRARIES, Library
+from libraries import LIBRARIES, Library, library_of, parameters
 from samples import (
     BATCH,
     FROZEN,
@@ -25,6 +25,16 @@ from samples import (
 import anglos
 from anglos import Loss
 from anglos.call.static_kinds import Pair
+
+
+@pytest.fixture(params=parameters("torch", "torch-cuda"))
+def torch_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Library:
+    return library_of(request.param, monkeypatch)
+
+
+@pytest.fixture(params=parameters("jax", "jax-gpu"))
+def jax_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Library:
+    return library_of(request.param, monkeypatch)
 
 
 def calls(loss: Loss[...]) -> list[dict[str, Any]]:
@@ -46,7 +56,7 @@ def test_value_and_grad_is_autodiff_of_plain(loss: Loss[...], torch_library: Lib
             leaf.requires_grad_()
         if options.get("from_logits") is False:
             inputs = [torch.softmax(inputs[0].detach(), dim=-1).requires_grad_()]
-        learnt = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True)
+        learnt = {name: torch_library.array(value.astype("float64")).requires_grad_()
                   for name, value in options.items() if isinstance(value, np.ndarray)}
         more = references(loss, torch_library) if options in ({}, {"distance": "angle"}) else {}
         options = {**gentle(loss), **options}
@@ -91,7 +101,7 @@ def test_gradcheck_to_second_order(loss: Loss[...], torch_library: Library) -> N
     inputs = arrays(loss, torch_library)
     tensors = [array.requires_grad_() for array in leaves(loss, inputs)]
     learnt = array_options(loss)
-    tensors += [torch.tensor(values[0], dtype=torch.float64, requires_grad=True) for values in learnt.values()]
+    tensors += [torch_library.array(np.asarray(values[0], "float64")).requires_grad_() for values in learnt.values()]
     count = len(tensors) - len(learnt)
     rest = inputs[count:]
 
@@ -112,7 +122,7 @@ def test_gradient_penalty_is_that_of_autodiff(loss: Loss[...], torch_library: Li
         penalties = []
         for function in (loss, loss.plain):
             inputs = fitting(arrays(loss, torch_library), options)
-            learnt = {name: torch.tensor(value, requires_grad=True) for name, value in options.items()
+            learnt = {name: torch_library.array(value).requires_grad_() for name, value in options.items()
                       if isinstance(value, np.ndarray)}
             tensors = [*(array.requires_grad_() for array in leaves(loss, inputs)), *learnt.values()]
             value = function(*inputs, **{**gentle(loss), **options, **learnt})
@@ -208,7 +218,7 @@ def test_bound_of_hcl(torch_library: Library) -> None:
     embeddings, labels = arrays(anglos.hcl, torch_library)
     embeddings[2] = embeddings[0]
     options = {"temperature": 0.5, "beta": 0.5, "tau_plus": 0.6}
-    tensors = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in options.values()]
+    tensors = [torch_library.array(np.asarray(value)).requires_grad_() for value in options.values()]
     tensors.append(embeddings.requires_grad_())
 
     def call(function: Any) -> Any:
@@ -227,14 +237,14 @@ def test_past_pi_slopes(past_pi: str, options: dict[str, float], torch_library: 
     """Targets on both sides of θ + m = π, every continuation, with the margins as arrays."""
     torch: Any = import_module("torch")
     loss: Loss[...] = anglos.arcface if "margin" in options else anglos.combined_margin
-    angles = torch.linspace(0.1, 3.0, BATCH, dtype=torch.float64)
-    embeddings = torch.stack([torch.cos(angles), torch.sin(angles)], dim=1).requires_grad_()
-    weights = torch.tensor([[1.0, 0.0], [-0.3, 1.0]], dtype=torch.float64, requires_grad=True)
-    margins = {name: torch.tensor(value, dtype=torch.float64, requires_grad=name != "m1" or value % 1 != 0)
+    angles, tensor = np.linspace(0.1, 3.0, BATCH), torch_library.array
+    embeddings = tensor(np.stack([np.cos(angles), np.sin(angles)], axis=1)).requires_grad_()
+    weights = tensor(np.asarray([[1.0, 0.0], [-0.3, 1.0]])).requires_grad_()
+    margins = {name: tensor(np.asarray(value)).requires_grad_(name != "m1" or value % 1 != 0)
                for name, value in options.items()}
     fixed = {name: float(value) for name, value in margins.items() if not value.requires_grad}
     learnt = {name: value for name, value in margins.items() if value.requires_grad}
-    labels = torch.zeros(BATCH, dtype=torch.int64)
+    labels = tensor(np.zeros(BATCH, np.int64))
 
     def call(function: Any) -> Any:
         return function(embeddings, weights, labels, **fixed, **learnt, past_pi=past_pi, scale=4.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from libraries import LIBRARIES, Library
+from libraries import Library, library_of, parameters
 from samples import array_options, arrays, fitting, float_arrays, other_options
 
 from anglos import Loss
@@ -20,10 +20,10 @@ HOOKS = [name for name, hook in inspect.getmembers(Backend, inspect.isfunction)
          if name[0] != "_" and name not in DRIVERS]
 
 
-@pytest.fixture(params=["numpy", "torch"])
-def library(request: pytest.FixtureRequest) -> Library:
+@pytest.fixture(params=parameters("numpy", "torch", "torch-cuda"))
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Library:
     """Those that change arrays in place."""
-    return LIBRARIES[request.param]()
+    return library_of(request.param, monkeypatch)
 
 
 def copied(value: Any) -> Any:

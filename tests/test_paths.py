@@ -8,7 +8,7 @@ import pytest
 import test_golden
 import test_gradients
 import test_properties
-from libraries import LIBRARIES, Library
+from libraries import LIBRARIES, Library, library_of, parameters
 from samples import arrays, leaves
 from test_golden import CASES
 
@@ -37,10 +37,15 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     kept_plan.cache_clear()
 
 
-@pytest.fixture(params=["numpy", "torch"])
-def library(request: pytest.FixtureRequest) -> Library:
+@pytest.fixture(params=parameters("numpy", "torch", "torch-cuda"))
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Library:
     """Those that change arrays in place: the paths of the others are those of `test_tiles_of_any_width`."""
-    return LIBRARIES[request.param]()
+    return library_of(request.param, monkeypatch)
+
+
+@pytest.fixture(params=parameters("torch", "torch-cuda"))
+def torch_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Library:
+    return library_of(request.param, monkeypatch)
 
 
 @pytest.mark.usefixtures("path")
@@ -76,7 +81,7 @@ def test_a_second_backward_pass_finds_what_was_kept(kept: Loss[...], torch_libra
     once = [array.grad.clone() for array in floats]
     value.backward()
     for array, gradient in zip(floats, once, strict=True):
-        np.testing.assert_array_equal(array.grad.numpy(), 2.0 * gradient.numpy())
+        np.testing.assert_array_equal(torch_library.numpy(array.grad), 2.0 * torch_library.numpy(gradient))
 
 
 @pytest.mark.slow
