@@ -1,7 +1,9 @@
 """CuPy's backend, and its kernels' own text, on a processor: `host_cupy` stands in for CuPy."""
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import host_cupy
@@ -11,6 +13,7 @@ from libraries import LIBRARIES, Library
 from samples import array_options, arrays, fitting, float_arrays, other_options
 
 from anglos import Loss
+from anglos.__main__ import main
 from anglos.arrays.dispatch import backend_of
 
 pytestmark = pytest.mark.slow
@@ -85,3 +88,12 @@ def test_rows_are_added_in_their_order(trailing: tuple[int, ...], backend: Any, 
     np.testing.assert_allclose(library.numpy(got), wanted, rtol=1e-15)
     nothing = backend.add_at_labels(library.array(labels[:0]), 5, library.array(whole), library.array(values[:0]))
     np.testing.assert_array_equal(library.numpy(nothing), whole)
+
+
+def test_the_demo_learns(cupy: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And waits for the GPU where it says how it goes: at the end of an epoch, and of the training."""
+    main(["demo", "--backend=cupy", "--loss=arcface", "--epochs=3", f"--out={tmp_path / 'demo.png'}"])
+    accuracy = re.search(r"arcface .* ([0-9.]+)%", capsys.readouterr().out)
+    assert accuracy is not None
+    assert float(accuracy.group(1)) > 60.0
+    assert 3 <= len(host_cupy.WAITS) <= 6
