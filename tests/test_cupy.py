@@ -106,7 +106,8 @@ def of_one_element(inputs: str, outputs: str, operation: str) -> str:
 @pytest.mark.parametrize("number_type", ["float", "double"])
 def test_kernels_compile(nvrtc: Any, number_type: str, architecture: int) -> None:
     elementwise = import_module("anglos.backends.cupy._kernels").KERNELS
-    for source in (of_one_element(*kernel) for kernel in elementwise.values()):
+    softmax = import_module("anglos.backends.cupy._softmax").SOURCE
+    for source in (*(of_one_element(*kernel) for kernel in elementwise.values()), softmax):
         machine_code = compiled(nvrtc, source, number_type, architecture)
         assert f".target sm_{architecture}" in machine_code
         assert ".visible .entry " in machine_code
@@ -114,5 +115,7 @@ def test_kernels_compile(nvrtc: Any, number_type: str, architecture: int) -> Non
         assert "max.f" not in machine_code
         assert ".local" not in machine_code  # all that a thread has is in registers
         assert not re.search(r"\b(atom|red)\.", machine_code)  # whose order is another every time
+        if source is softmax and number_type == "float":
+            assert ".f64" not in machine_code
     with pytest.raises(pytest.fail.Exception, match="identifier \"logitt\" is undefined"):
         compiled(nvrtc, of_one_element("T logit", "T out", "out = exp(logitt)"), number_type, architecture)

@@ -1,7 +1,9 @@
 """CuPy's backend, and its kernels' own text, on a processor: `host_cupy` stands in for CuPy."""
 
+import math
 import re
 from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,10 @@ from samples import array_options, arrays, fitting, float_arrays, other_options
 
 from anglos import Loss
 from anglos.__main__ import main
+from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import backend_of
+from anglos.arrays.library import largest_finite
+from anglos.arrays.tile import Product
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +78,97 @@ def test_losses_as_numpy_has_them(loss: Loss[...], library: Library, numpy: Libr
         np.testing.assert_allclose(library.numpy(value), wanted, rtol=1e-13)
         for got, want in zip(gradients, wanted_gradients, strict=True):
             np.testing.assert_allclose(library.numpy(got), want, rtol=1e-11, atol=1e-13)
+
+
+def product_of(random: np.random.Generator, classes: int, samples: int, *, first: int, **factors: Any) -> Product:
+    """In float64, with a label of every kind: in the tile, beside it, and none."""
+    shapes: dict[str, tuple[int, ...]] = {"one": (), "samples": (samples,), "classes": (classes, 1)}
+
+    def drawn(kind: Any) -> Any:
+        return random.uniform(0.5, 2.0, shapes[kind]) if isinstance(kind, str) else kind
+
+    labels = random.integers(first - 3, first + classes + 3, samples)
+    labels[:1], labels[1:2] = first, -100
+    s, a, u, b = (drawn(factors.get(name)) for name in "saub")
+    return Product(random.normal(size=(classes, 5)), random.normal(size=(samples, 5)), s, a, u, b, labels, first)
+
+
+def of(backend: Any, product: Product, library: Library, dtype: str) -> Product:
+    """The same in a library and a type."""
+    return Product(*(library.array(np.asarray(part, dtype if part.dtype.kind == "f" else None))
+                     if isinstance(part, np.ndarray) else part for part in product))
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {"s": 2.0, "first": 0},
+    "normalised": {"s": 4.0, "u": "classes", "first": 0},
+    "of samples": {"s": 2.0, "a": "samples", "u": "classes", "b": -1.5, "first": 7},
+    "arrays of one": {"s": "one", "b": "one", "first": 7},
+    "class bias": {"s": 1.0, "a": "samples", "b": "classes", "first": 1},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("classes", "samples"), [(1, 1), (3, 5), (32, 32), (33, 128), (70, 129), (131, 40)])
+@pytest.mark.parametrize("case", CASES)
+def test_the_softmax_kernel(case: str, classes: int, samples: int, dtype: str, backend: Any, library: Library) -> None:
+    """Against what it replaces, in float64: sizes that are no multiple of a block; terms kept or not."""
+    random = np.random.default_rng(classes * samples)
+    plain, product = Backend("numpy", np), product_of(random, classes, samples, **CASES[case])
+    here, eps = of(backend, product, library, dtype), float(np.finfo(dtype).eps)
+    largest = np.abs(plain.logits(plain.tile_of(None, product.labels, product=product))).max()
+    close = partial(np.testing.assert_allclose, rtol=16 * eps * (1.0 + largest), atol=np.finfo(dtype).tiny)
+    for shift in (None, random.normal(size=samples)):
+        kept = np.empty((classes, samples))
+        wanted_shift, wanted = plain.rest_terms(
+            plain.tile_of(None, product.labels, product.first, kept=kept, product=product), shift)
+        wanted_shift = np.maximum(wanted_shift, -largest_finite(np, np.dtype(dtype)))
+        for keeps in (False, True):
+            room = backend.scratch(here.points, classes, samples) if keeps else None
+            got_shift, total = backend.rest_terms(
+                backend.tile_of(None, here.labels, here.first, kept=room, product=here),
+                None if shift is None else library.array(shift.astype(dtype)))
+            np.testing.assert_allclose(library.numpy(got_shift), wanted_shift, rtol=4 * eps, atol=8 * eps * largest)
+            close(library.numpy(total), wanted)
+            if keeps:
+                close(library.numpy(room), kept)
+    total = random.normal(size=samples) - 3.0  # less than some logits: shares are clipped
+    shares = plain.rest_shares(plain.tile_of(None, product.labels, product.first, product=product), total)
+    got = backend.rest_shares(backend.tile_of(None, here.labels, here.first, product=here),
+                              library.array(total.astype(dtype)))
+    close(library.numpy(got), shares)
+    assert (library.numpy(got) <= 1.0).all()
+
+
+@pytest.mark.parametrize("hard", [0.0, math.nan, math.inf, -math.inf, 1e30, -1e30])
+def test_the_softmax_kernel_of_hard_numbers(hard: float, backend: Any, library: Library) -> None:
+    random = np.random.default_rng(0)
+    plain = Backend("numpy", np)
+    product = product_of(random, 37, 6, **CASES["of samples"])
+    for place in ((product.prototypes, 2), (product.points, 3)):
+        place[0][place[1]] = hard
+    here, numbers = of(backend, product, library, "float64"), random.normal(size=6)
+    with np.errstate(all="ignore"):
+        for shift in (None, numbers):
+            wanted = plain.rest_terms(plain.tile_of(None, product.labels, product.first, product=product), shift)
+            got = backend.rest_terms(backend.tile_of(None, here.labels, here.first, product=here),
+                                     None if shift is None else library.array(shift))
+            for one, other in zip(got, wanted, strict=True):
+                np.testing.assert_allclose(library.numpy(one), other, rtol=1e-12)
+        shares = plain.rest_shares(plain.tile_of(None, product.labels, product.first, product=product), numbers)
+        got = backend.rest_shares(backend.tile_of(None, here.labels, here.first, product=here), library.array(numbers))
+    np.testing.assert_allclose(library.numpy(got), shares, rtol=1e-12)
+
+
+def test_the_kernel_writes_nothing_beside_its_terms(backend: Any, library: Library) -> None:
+    product = of(backend, product_of(np.random.default_rng(0), 37, 6, **CASES["normalised"]), library, "float64")
+    room = library.array(np.full((41, 6), 7.0))
+    backend.rest_terms(backend.tile_of(None, product.labels, 0, kept=room[2:39], product=product))
+    assert (library.numpy(room)[[0, 1, 39, 40]] == 7.0).all()
+    assert (library.numpy(room)[2:39] != 7.0).all()
+    untouched = room.copy()
+    backend.rest_terms(backend.tile_of(None, product.labels, 0, product=product))
+    np.testing.assert_array_equal(library.numpy(untouched), library.numpy(room))
 
 
 @pytest.mark.parametrize("trailing", [(), (4,), (3, 4)])
