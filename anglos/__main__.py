@@ -13,12 +13,18 @@ from typing import Any
 
 from anglos.call.loss import Loss
 from anglos.losses import LOSSES
+from anglos.tools.bench import device
+from anglos.tools.bench.device_rows import TYPES
 from anglos.tools.bench.problem import BYTES, HEADS, Problem
 from anglos.tools.bench.steps import LIBRARIES, has_device, installed
 from anglos.tools.command_words import json_file, literal, one_of, option, png_file, some_of, whole
 from anglos.tools.demo.backends import BACKENDS
 from anglos.tools.demo.recipes import PROTOTYPES, RECIPES
 from anglos.tools.table import losses_table
+
+_NUMBERS = {"batch": (256, 1, "B, embeddings"), "dimension": (512, 1, "D"), "classes": (20_000, 2, "C"),
+            "repeats": (3, 1, "of which the median is shown")}
+"""Of a measurement: the default, the least, and what it is."""
 
 # They say nothing about one sample and one class.
 _NOT_DRAWN = ("label_smoothing", "ignore_index", "keep_bytes", "gradient_products", "reduction")
@@ -99,11 +105,13 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_bench, parser=parser)
     parser.add_argument("--loss", type=one_of(HEADS), default="arcface", metavar="NAME",
                         help="a loss of embeddings, weights (C, D) and labels (default: %(default)s)")
-    for name, least, default, what in (("batch", 1, 256, "B, embeddings"), ("dimension", 1, 512, "D"),
-                                       ("classes", 2, 20_000, "C"), ("repeats", 1, 3, "of which the median is shown")):
-        parser.add_argument(f"--{name}", type=whole(least), default=default, metavar="N",
-                            help=f"{what} (default: {default:,})")
-    parser.add_argument("--dtype", choices=BYTES, default="float32", help="of embeddings and weights")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu",
+                        help="cuda: PyTorch alone, in a table of sizes and types, or of those given (default: cpu)")
+    for name, (default, least, what) in _NUMBERS.items():
+        parser.add_argument(f"--{name}", type=whole(least), metavar="N", help=f"{what} (default: {default:,})")
+    parser.add_argument("--dtype", choices=dict.fromkeys((*BYTES, *TYPES)),
+                        help="of embeddings and weights (default: float32); tf32 and amp, float32 weights beside "
+                             "bfloat16 embeddings, on cuda alone")
     parser.add_argument("--library", type=some_of(LIBRARIES), action="extend", metavar="NAME[,NAME]",
                         help=f"which of {', '.join(LIBRARIES)} (default: all that are installed)")
     parser.add_argument("--json", type=json_file, nargs="?", const="-", metavar="JSON",
@@ -114,6 +122,12 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _bench(parsed: argparse.Namespace) -> None:
+    if parsed.device == "cuda":
+        return _bench_device(parsed)
+    for name, default in (("dtype", "float32"), *((name, default) for name, (default, *_) in _NUMBERS.items())):
+        vars(parsed)[name] = vars(parsed)[name] or default
+    if parsed.dtype not in BYTES:
+        parsed.parser.error(f"argument --dtype: was {parsed.dtype!r}, which is for --device cuda")
     if parsed.classes_max and not parsed.plot:
         parsed.parser.error("argument --classes-max: was given without --plot, which it is for")
     with _needs("demo", "bench"):
@@ -139,6 +153,23 @@ def _bench(parsed: argparse.Namespace) -> None:
     if parsed.plot:
         draw(done, parsed.plot)
         print(f"The picture is in {parsed.plot}", file=sys.stderr if parsed.json == "-" else sys.stdout)
+
+
+def _bench_device(parsed: argparse.Namespace) -> None:
+    refused = {"library": set(parsed.library or ()) - {"torch"}, "plot": parsed.plot,
+               "classes-max": parsed.classes_max, "dtype": parsed.dtype not in (None, *TYPES)}
+    for name, given in refused.items():
+        if given:
+            parsed.parser.error(f"argument --{name}: is not for --device cuda, which measures PyTorch alone, in "
+                                f"{', '.join(TYPES)}" if name in ("library", "dtype") else
+                                f"argument --{name}: is for --device cpu")
+    with _needs("torch", "bench"):
+        torch: Any = import_module("torch")
+    if not torch.cuda.is_available():
+        raise SystemExit(f"anglos bench: PyTorch {torch.__version__} finds no CUDA device; "
+                         "--device cpu measures the processor")
+    device.run(device.problems(parsed.loss, parsed.dtype, parsed.batch, parsed.classes, parsed.dimension), "cuda",
+               parsed.repeats or 30, lambda line: print(line, file=sys.stderr, flush=True), parsed.json)
 
 
 @contextmanager

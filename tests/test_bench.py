@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+import anglos
 from anglos.__main__ import main
+from anglos.tools.bench import device
 from anglos.tools.bench import run as bench_run
+from anglos.tools.bench.device_rows import TYPES, draw, rows
 from anglos.tools.bench.memory import memory
 from anglos.tools.bench.problem import HEADS, Problem
 from anglos.tools.bench.run import sizes
@@ -149,6 +153,8 @@ def test_a_row_that_cannot_run_says_why() -> None:
     ("--dtype", "float8", "invalid choice: 'float8'"),
     ("--json", "no/such.json", "was 'no/such.json'; wanted a file ending in .json, in a folder that exists, or -"),
     ("--plot", "x.svg", "was 'x.svg'; wanted a file ending in .png, in a folder that exists"),
+    ("--device", "tpu", "invalid choice: 'tpu'"),
+    ("--dtype", "tf32", "was 'tf32', which is for --device cuda"),
 ])
 def test_bad_options_are_refused(option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -166,3 +172,95 @@ def test_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(SystemExit, match="anglos bench: torch is not installed; pip install 'anglos\\[torch\\]'"):
         main(["bench", "--library=torch"])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_rows_of_a_device_compute_the_same(dtype: str) -> None:
+    """As far as the type goes: each row's product, loss and gradients, against those of float32."""
+    problem = Problem("arcface", 64, 32, 500, dtype)
+    arrays = draw(problem, "cpu")
+    results = {name: [array.double().numpy() for array in (value, *gradients) if array is not None]
+               for name, (value, gradients) in ((name, make()()) for name, make in rows(problem, arrays).items())}
+    names = [name for name in results if not name.startswith("F.")]
+    assert names[:3] == [PRODUCTS, "anglos.arcface, kept", "anglos.arcface, recomputed"]
+    assert any(name.startswith("PartialFC's passes") for name in names)
+    assert any(name.startswith("F.linear, F.cross_entropy") for name in results)
+    exact = [array.detach().double().numpy() for array in arrays[:2]]
+    x, w = exact
+    products = [x @ w.T @ w, (x @ w.T).T @ x]
+    value, gradients = anglos.arcface.value_and_grad(x, w, arrays[2].numpy())
+    limit = {"float32": 1e-5, "tf32": 1e-5, "float16": 1e-2}.get(dtype, 4e-2)
+    for name in names:
+        wanted = products if name == PRODUCTS else [value, *gradients]
+        if "PartialFC" in name:  # whose gradient is not that of its value
+            wanted, results[name] = wanted[:1], results[name][:1]
+        for got, want in zip(results[name], wanted, strict=True):
+            assert np.linalg.norm(got - want) <= limit * np.linalg.norm(want), name
+
+
+def test_a_device_is_measured_row_by_row(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the processor, which stands in for one: what is heard, printed and saved is the same; a failure has a line."""
+    def out_of_memory(*_: Any) -> None:
+        raise RuntimeError("out of memory\nof a device")
+
+    monkeypatch.setattr("anglos.tools.bench.device_rows._partial_fc", out_of_memory)
+    heard: list[str] = []
+    out = tmp_path / "device.json"
+    found = device.run(device.problems("arcface", None, 8, 40, 16), "cpu", 2, heard.append, str(out))
+    table, saved = capsys.readouterr().out, json.loads(out.read_text())
+    assert list(map(json.loads, heard)) == saved["rows"]
+    assert list(dict.fromkeys(row.dtype for row in found)) == ["bfloat16", "amp", "tf32", "float32"]
+    assert saved["repeats"] == 2
+    for word in (*saved["machine"].values(), "tf32, B = 8, C = 40, D = 16", "median of 2"):
+        assert word in table
+    products = {row.dtype: row.milliseconds for row in found if row.what == PRODUCTS}
+    for row in found:
+        if row.what.startswith("PartialFC"):
+            assert row.failure == "RuntimeError: out of memory"
+            assert f"{row.what}: {row.failure}" in table
+        else:
+            assert row.milliseconds is not None
+            assert row.python is not None
+            assert row.ratio == pytest.approx(row.milliseconds / (products[row.dtype] or 0.0))
+
+
+def test_sizes_and_types_of_a_device() -> None:
+    table = device.problems("arcface")
+    assert {(one.batch, one.classes, one.dimension) for one in table} == set(device.SIZES)
+    assert not any(one.dtype == "float32" and one.classes == 1_000_000 for one in table)
+    assert {one.dtype for one in device.problems("arcface", "float16")} == {"float16"}
+    assert [(one.batch, one.classes, one.dimension) for one in device.problems("cosface", "amp", 7)] == [
+        (7, *device.SIZES[0][1:])]
+
+
+def test_no_cuda_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match=r"^anglos bench: PyTorch .* finds no CUDA device; --device cpu "):
+        main(["bench", "--device=cuda"])
+
+
+@pytest.mark.parametrize(("option", "message"), [
+    ("--library=numpy", "--library: is not for --device cuda, which measures PyTorch alone, in bfloat16, amp, tf32, "),
+    ("--dtype=float64", "--dtype: is not for --device cuda, which measures PyTorch alone, in bfloat16, amp, tf32, "),
+    ("--plot=bench.png", "--plot: is for --device cpu"),
+])
+def test_what_no_device_takes_is_refused(option: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["bench", "--device=cuda", option])
+    assert f"argument {message}" in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """With events and memory; and a step that waits for nothing becomes a graph."""
+    if not import_module("torch").cuda.is_available():
+        pytest.skip("no CUDA device")
+    found = device.run([Problem("arcface", 256, 64, 5000, "float32")], "cuda", 3, lambda _: None)
+    ours = {row.what: row for row in found if row.what.startswith("anglos") or row.what == PRODUCTS}
+    assert "CUDA's events" in capsys.readouterr().out
+    for row in ours.values():
+        assert row.graph
+        assert row.milliseconds is not None
+        assert row.milliseconds > 0.0
+    assert ours[PRODUCTS].mebibytes == pytest.approx(256 * 5000 * 4 / 2**20, rel=0.2)

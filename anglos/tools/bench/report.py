@@ -63,13 +63,13 @@ def _cells(row: Row) -> tuple[str, ...]:
 def machine(libraries: Sequence[str]) -> dict[str, str]:
     """Where and when: processor, versions, date."""
     names = [*libraries, *["pytorch-metric-learning"] * ("torch" in libraries)]
-    versions = [f"{name} {_version(name)}" for name in ("anglos", *names)]
+    versions = [f"{name} {version_of(name)}" for name in ("anglos", *names)]
     return {"processor": f"{_processor()}, {_cores()} cores, {platform.system()}",
             "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
             "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:  # CuPy's package is named after a version of CUDA

@@ -20,13 +20,13 @@ Rows = dict[str, Callable[[], Step]]
 PRODUCTS = "3 products"
 
 
-def _products(embeddings: Array, weights: Array) -> tuple[None, tuple[Array, Array]]:
+def products(embeddings: Array, weights: Array) -> tuple[None, tuple[Array, Array]]:
     """X Wᵀ, G W and Gᵀ x: what no loss of all classes can do without. G is the result of the first."""
     logits = embeddings @ weights.T
     return None, (logits @ weights, logits.T @ embeddings)
 
 
-def _kept(loss: Loss[...]) -> dict[str, dict[str, Any]]:
+def kept(loss: Loss[...]) -> dict[str, dict[str, Any]]:
     """By the name of a row, the options with which logits are kept for the gradient, and computed again."""
     if "keep_bytes" not in loss.defaults:
         return {f"anglos.{loss.name}": {}}
@@ -35,8 +35,8 @@ def _kept(loss: Loss[...]) -> dict[str, dict[str, Any]]:
 
 def _numpy(problem: Problem, drawn: tuple[Array, ...]) -> Rows:
     loss = LOSSES[problem.loss]
-    rows: Rows = {PRODUCTS: lambda: lambda: _products(*drawn[:2])}
-    for name, options in _kept(loss).items():
+    rows: Rows = {PRODUCTS: lambda: lambda: products(*drawn[:2])}
+    for name, options in kept(loss).items():
         rows[name] = partial(partial, partial(loss.value_and_grad, *drawn, **options))
     return rows
 
@@ -69,16 +69,15 @@ def _torch(problem: Problem, drawn: tuple[Array, ...]) -> Rows:
 
         return lambda: step
 
-    rows = {PRODUCTS: lambda: torch.no_grad()(lambda: _products(*arrays)),
-            **{name: differentiated(loss, **options) for name, options in _kept(loss).items()},
+    rows = {PRODUCTS: lambda: torch.no_grad()(lambda: products(*arrays)),
+            **{name: differentiated(loss, **options) for name, options in kept(loss).items()},
             f"anglos.{loss.name}.plain, autograd": differentiated(loss.plain),
             "F.linear, F.cross_entropy": differentiated(lambda x, w, y: F.cross_entropy(F.linear(x, w), y))}
     if hasattr(torch.nn, "LinearCrossEntropyOptions"):  # without them it is the row above
         rows["F.linear_cross_entropy, chunked"] = differentiated(
             F.linear_cross_entropy, options=torch.nn.LinearCrossEntropyOptions())
-    if problem.loss in _METRIC_LEARNING and find_spec("pytorch_metric_learning"):
-        name = _METRIC_LEARNING[problem.loss][0]
-        rows[f"pytorch-metric-learning {name}"] = lambda: _metric_learning(problem, arrays, labels)
+    if (peer := metric_learning(problem, (*arrays, labels))) is not None:
+        rows[peer[0]] = peer[1]
     return rows
 
 
@@ -91,19 +90,27 @@ _METRIC_LEARNING = {
 """By loss, the class of the same loss there, and the same options in its units."""
 
 
-def _metric_learning(problem: Problem, arrays: tuple[Array, ...], labels: Array) -> Step:
-    import torch
-    from pytorch_metric_learning import losses
-    (embeddings, weights), (name, options) = arrays, _METRIC_LEARNING[problem.loss]
-    head = getattr(losses, name)(problem.classes, problem.dimension, **options)
-    head.W = torch.nn.Parameter(weights.detach().T.contiguous())
+def metric_learning(problem: Problem, arrays: tuple[Array, ...]) -> tuple[str, Callable[[], Step]] | None:
+    """The row of that library: its name, and what makes a step; None where it, or the loss there, is missing."""
+    if problem.loss not in _METRIC_LEARNING or not find_spec("pytorch_metric_learning"):
+        return None
+    name, options = _METRIC_LEARNING[problem.loss]
 
-    def step() -> Any:
-        value = head(embeddings, labels)
-        by_embeddings, by_weights = torch.autograd.grad(value, (embeddings, head.W))
-        return value.detach(), (by_embeddings, by_weights.T)
+    def make() -> Step:
+        import torch
+        from pytorch_metric_learning import losses
+        embeddings, weights, labels = arrays
+        head = getattr(losses, name)(problem.classes, problem.dimension, **options)
+        head.W = torch.nn.Parameter(weights.detach().T.contiguous())
 
-    return step
+        def step() -> Any:
+            value = head(embeddings, labels)
+            by_embeddings, by_weights = torch.autograd.grad(value, (embeddings, head.W))
+            return value.detach(), (by_embeddings, by_weights.T)
+
+        return step
+
+    return f"pytorch-metric-learning {name}", make
 
 
 def _jax(problem: Problem, drawn: tuple[Array, ...]) -> Rows:
@@ -123,9 +130,9 @@ def _jax(problem: Problem, drawn: tuple[Array, ...]) -> Rows:
 
         return make
 
-    return {PRODUCTS: compiled(lambda x, w, _: _products(x, w)),
+    return {PRODUCTS: compiled(lambda x, w, _: products(x, w)),
             **{f"{name}, jit": compiled(jax.value_and_grad(partial(loss, **options), argnums=(0, 1)))
-               for name, options in _kept(loss).items()},
+               for name, options in kept(loss).items()},
             f"anglos.{loss.name}.plain, jit": compiled(jax.value_and_grad(loss.plain, argnums=(0, 1)))}
 
 
