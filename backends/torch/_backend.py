@@ -14,11 +14,11 @@ from anglos.call.plan import Plan
 from . import _namespace as xp
 from . import _small
 from ._autograd import Differentiable, Untransformed, WithHint, without_autocast
+from ._kernels import Kernels
 from ._seen import graph_is_made, seen_by_a_mode
-from ._tensors import Tensors
 
 
-class PyTorch(Tensors):
+class PyTorch(Kernels):
     """Losses are registered with autograd, outside of autocast."""
 
     draws_by = "a torch.Generator on the device of the labels, or None for the default one"

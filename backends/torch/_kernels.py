@@ -1,0 +1,44 @@
+"""Kernels in the place of the operations that they fuse, where they serve. None is imported before they do."""
+
+from typing import Any
+
+import torch
+
+from anglos.arrays.tile import Tile
+
+from ._seen import graph_is_made
+from ._tensors import Tensors
+
+
+class Kernels(Tensors):
+    """The exponentials of a tile, of a product that nobody has made yet."""
+
+    def on_cuda(self, array: torch.Tensor) -> bool:
+        """Whether kernels could be run where it is."""
+        return array.is_cuda
+
+    def way_of_kernels(self, tile: Tile) -> str | None:
+        """How kernels make the products of a tile; None where they do not."""
+        product = tile.product
+        # What a compiler sees has no kernel, and no words about that.
+        if tile.logits is not None or product is None or graph_is_made() or not self.on_cuda(product.points):
+            return None
+        from .triton.choice import way_of
+
+        return way_of(product)
+
+    def rest_terms(self, tile: Tile, shift: torch.Tensor | None = None) -> Any:
+        way = self.way_of_kernels(tile)
+        if way is None:
+            return super().rest_terms(tile, shift)
+        from .triton.rest import rest_terms
+
+        return rest_terms(tile, way, shift)
+
+    def rest_shares(self, tile: Tile, total: torch.Tensor) -> Any:
+        way = self.way_of_kernels(tile)
+        if way is None:
+            return super().rest_shares(tile, total)
+        from .triton.rest import rest_shares
+
+        return rest_shares(tile, way, total)

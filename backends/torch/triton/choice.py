@@ -1,0 +1,77 @@
+"""Whether kernels make a product with what follows it, and how: said once of every kind of call, to those who listen.
+
+    logging.getLogger("anglos").setLevel(logging.DEBUG)
+
+Triton is not imported here, and no number of a tensor is read.
+"""
+
+import functools
+import logging
+import os
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from .._seen import recorded
+from . import blocks
+
+_logger = logging.getLogger("anglos")
+
+
+def way_of(product: Any) -> str | None:
+    """One of those in `blocks`; None where the library's own operations serve."""
+    reason = reason_against(product)
+    if reason is not None:
+        say(f"{product.points.dtype} on CUDA: by PyTorch's operations, since {reason}")
+        return None
+    way = blocks.HALF if product.points.dtype.itemsize == 2 else blocks.TF32 if tf32_is_allowed() else blocks.IEEE
+    say(f"{product.points.dtype} on CUDA: by kernels ({way})")
+    return way
+
+
+def reason_against(product: Any) -> str | None:
+    """Why kernels do not serve, if they do not."""
+    arrays = product.prototypes, product.points
+    if os.environ.get("ANGLOS_TRITON") == "0":
+        return "ANGLOS_TRITON is 0"
+    if not has_triton():
+        return "there is no Triton of version 3.6 or later"
+    if recorded():
+        return "what is done is differentiated again, or transformed"
+    if any(type(array) not in (torch.Tensor, torch.nn.Parameter) for array in arrays):
+        return "there is a subclass of torch.Tensor"
+    if arrays[0].dtype is not arrays[1].dtype or arrays[0].dtype is torch.float64:
+        return "kernels multiply two arrays of one type, which is not float64"
+    if any(array.numel() == 0 for array in arrays):
+        return "there is nothing to multiply"
+    capability = capability_of(arrays[1].device)
+    return None if capability >= (8, 0) else f"the device has capability {capability}, and kernels want (8, 0)"
+
+
+@functools.lru_cache(64)
+def say(words: str) -> None:
+    """Once."""
+    _logger.debug(words)
+
+
+@functools.cache
+def has_triton() -> bool:
+    """Whether there is one that these kernels are written for."""
+    try:
+        major, minor = version("triton").split(".")[:2]
+    except PackageNotFoundError:
+        return False
+    return (int(major), int(minor)) >= (3, 6)
+
+
+def capability_of(device: torch.device) -> tuple[int, int]:
+    """Of an NVIDIA device; (0, 0) of others, for which there are no blocks."""
+    return (0, 0) if torch.version.hip else torch.cuda.get_device_capability(device)
+
+
+def tf32_is_allowed() -> bool:
+    """Whether the user lets float32 be multiplied as TF32. The older question fails where the newer switch was used."""
+    matmul: Any = torch.backends.cuda.matmul
+    precision = getattr(matmul, "fp32_precision", None)  # since PyTorch 2.9
+    return bool(matmul.allow_tf32) if precision is None else precision == "tf32"

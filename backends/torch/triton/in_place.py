@@ -1,0 +1,21 @@
+"""The terms of logits whose products the library has made, in one pass: for float32 as IEEE has it, without TF32."""
+
+import triton
+import triton.language as tl
+
+from .epilogue import logits_of, put_terms
+
+
+@triton.jit
+def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, shift_ptr, top_ptr, total_ptr,
+                   out_ptr, first, classes, samples, products_stride, out_stride, SAMPLES: tl.constexpr,
+                   CLASSES: tl.constexpr, CLIP: tl.constexpr):
+    """One block of products, (classes, samples), whose terms may go where it was."""
+    blocks = tl.cdiv(samples, SAMPLES)
+    strip, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
+    i, j = block * SAMPLES + tl.arange(0, SAMPLES), strip * CLASSES + tl.arange(0, CLASSES)
+    at = j.to(tl.int64)[None, :] * products_stride + i[:, None]
+    inside = (i < samples)[:, None] & (j < classes)[None, :]
+    products = tl.load(products_ptr + at, mask=inside, other=0.0)
+    z = logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, first, samples, classes)
+    put_terms(z, i, j, strip, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes, CLIP)

@@ -1,0 +1,108 @@
+"""The exponentials of all classes but the label's, as `anglos.arrays.softmax` describes them."""
+
+from typing import Any
+
+import torch
+from triton import cdiv
+
+from anglos.arrays.tile import Product, Tile
+
+from . import blocks
+from .in_place import terms_in_place
+from .terms import terms_of_product
+
+
+def rest_terms(tile: Tile, way: str, shift: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """A shift and Σ e^(z − shift). The largest logits are known when all are: terms by them take a second pass."""
+    assert tile.product is not None
+    terms = Terms(tile.product, way, tile.scratch)
+    if shift is None:
+        shift, total = combined(*terms.made(None, None))
+        if tile.kept is None:
+            return shift, total
+    _, totals = terms.made(shift, tile.kept)
+    return shift, totals.sum(dim=0)
+
+
+def rest_shares(tile: Tile, way: str, total: torch.Tensor) -> torch.Tensor:
+    """e^(z − total), at most 1."""
+    product = tile.product
+    assert product is not None
+    out: torch.Tensor | None = tile.scratch
+    if out is None:
+        out = product.points.new_empty((len(product.prototypes), len(product.points)), dtype=torch.float32)
+    Terms(product, way, out).made(total, out, shares=True)
+    return out
+
+
+def combined(largest: torch.Tensor, totals: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of strips of classes, (strips, B): the largest logit, and Σ e^(z − that)."""
+    # At least the lowest finite number: of nothing but the label's class it must not give ∞ − ∞.
+    shift = largest.amax(dim=0).clamp_(min=torch.finfo(largest.dtype).min)
+    return shift, totals.mul_(largest.sub_(shift).exp_()).sum(dim=0)
+
+
+class Terms:
+    """A kernel, and what all of its launches for the same logits are given."""
+
+    def __init__(self, z: Product, way: str, room: torch.Tensor | None) -> None:
+        self.points, self.way = rows(z.points), way
+        prototypes = rows(z.prototypes)
+        self.classes, (self.samples, self.dimension) = len(prototypes), self.points.shape
+        self.given: dict[str, Any] = {
+            "a_ptr": vector(z.sample_factor, self.samples), "u_ptr": vector(z.class_factor, self.classes),
+            "scale_ptr": vector(z.scale, 1), "scale": number(z.scale), "b_ptr": vector(z.bias, self.classes),
+            "b": number(z.bias), "labels_ptr": z.labels.contiguous(), "first": z.first, "classes": self.classes,
+            "samples": self.samples}
+        self.kernel: Any = terms_of_product
+        if way == blocks.IEEE:
+            self.kernel = terms_in_place
+            room = room if room is not None and room.dtype is self.points.dtype else None
+            product = torch.mm(prototypes, self.points.T, out=room)
+            self.given |= {"products_ptr": product, "products_stride": product.stride(0)}
+        else:
+            self.given |= {"w_ptr": prototypes, "w_stride": prototypes.stride(0), "x_ptr": self.points,
+                           "x_stride": self.points.stride(0), "D": self.dimension,
+                           "PRECISION": blocks.PRECISIONS[way]}
+
+    def made(self, shift: torch.Tensor | None, out: torch.Tensor | None, shares: bool = False) -> Any:
+        """Terms e^(z − shift) to `out`, and their sums over strips of classes, (strips, B), unless they are shares.
+
+        Without a shift by the largest logit of a strip, (strips, B), which comes first.
+        """
+        block = self._block(running=shift is None)
+        shape = cdiv(self.classes, block.classes), self.samples
+        largest, totals = (
+            torch.empty(shape, dtype=torch.float32, device=self.points.device) if wanted else None
+            for wanted in (shift is None, not shares))
+        sizes = {"DEPTH": block.depth} if self.way != blocks.IEEE else {}
+        with torch.cuda.device_of(self.points):  # type: ignore[no-untyped-call]
+            self.kernel[(shape[0] * cdiv(self.samples, block.samples),)](
+                **self.given, shift_ptr=None if shift is None else shift.contiguous(), top_ptr=largest,
+                total_ptr=totals, out_ptr=out, out_stride=0 if out is None else out.stride(0), CLIP=shares,
+                SAMPLES=block.samples, CLASSES=block.classes, **sizes, num_warps=block.warps,
+                num_stages=block.stages, enable_fp_fusion=True)
+        return largest, totals
+
+    def _block(self, running: bool) -> blocks.Block:
+        if self.way == blocks.IEEE:
+            return blocks.IN_PLACE
+        capability = torch.cuda.get_device_capability(self.points.device)
+        return blocks.of_terms(capability, self.way, self.dimension, self.samples, running)
+
+
+def rows(vectors: torch.Tensor) -> torch.Tensor:
+    """The same, with the numbers of a vector next to each other."""
+    return vectors if vectors.stride(1) == 1 else vectors.contiguous()
+
+
+def vector(value: Any, count: int) -> torch.Tensor | None:
+    """An array of one number each, or of one for all, as the former; None for what is no array."""
+    if not isinstance(value, torch.Tensor):
+        return None
+    return value.to(torch.float32).reshape(-1).expand(count).contiguous()
+
+
+def number(value: Any) -> float:
+    """What is no array."""
+    return 0.0 if value is None or isinstance(value, torch.Tensor) else float(value)

@@ -1,0 +1,137 @@
+"""Losses by the kernels in Triton's interpreter, through the whole engine: `test_triton.py` runs this."""
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import test_properties
+import torch
+from conftest import KINDS
+from libraries import LIBRARIES
+from operations import as_on_cuda
+from samples import CLASSES, arrays, fitting, leaves, other_options
+
+import anglos
+from anglos import Loss
+from anglos.arrays.dispatch import backend_of
+from anglos.call.plan import kept_plan
+
+blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
+choice: Any = importlib.import_module("anglos.backends.torch.triton.choice")
+rest: Any = importlib.import_module("anglos.backends.torch.triton.rest")
+BACKEND: Any = backend_of(torch.zeros(1))
+
+
+@pytest.fixture(autouse=True)
+def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The adapter believes that a GPU computes; which way products are made, launch by launch."""
+    made, seen = rest.Terms.made, []
+
+    def watched(terms: Any, *given: Any, **named: Any) -> Any:
+        seen.append(terms.way)
+        with np.errstate(all="ignore"):  # a device says nothing
+            return made(terms, *given, **named)
+
+    monkeypatch.setattr(rest.Terms, "made", watched)
+    monkeypatch.setattr(blocks, "of_terms", lambda *_: blocks.Block(16, 16, 16, 4, 2))
+    monkeypatch.setattr(choice, "capability_of", lambda _: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    monkeypatch.setattr(BACKEND, "on_cuda", lambda array: True)
+    with as_on_cuda():
+        yield seen
+
+
+@pytest.fixture(params=["kept", "recomputed", "several tiles"])
+def keep_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The default of all losses."""
+    if request.param == "several tiles":
+        monkeypatch.setattr(BACKEND, "class_tile_width", lambda *_: 3)
+    keep_bytes = 2**40 if request.param == "kept" else 0
+    for loss in anglos.LOSSES.values():
+        if "keep_bytes" in loss.defaults:
+            monkeypatch.setitem(loss.defaults, "keep_bytes", keep_bytes)
+    kept_plan.cache_clear()  # for calls before, which had the default
+    yield keep_bytes
+    kept_plan.cache_clear()
+
+
+BY_OPERATIONS = frozenset((
+    "airface", "c_contrastive", "c_triplet", "circle_softmax", "curricularface", "inter_topk", "mv_softmax", "p2sgrad",
+    "soft_triple", "sphereface2", "subcenter_arcface", "uniface"))
+"""Heads that ask more of the other classes than their exponentials, or of several prototypes."""
+
+
+SERVED = [loss for loss in anglos.LOSSES.values() if KINDS["head"](loss) and loss.name not in BY_OPERATIONS]
+
+each_served = pytest.mark.parametrize("served", SERVED, ids=[loss.name for loss in SERVED])
+
+
+@pytest.mark.usefixtures("keep_bytes")
+def test_heads(head: Loss[...], launches: list[str]) -> None:
+    """Kernels serve those that ask for nothing but exponentials."""
+    agree(head, {})
+    assert (launches == []) == (head.name in BY_OPERATIONS)
+    for options in other_options(head):
+        agree(head, options)
+    assert set(launches) <= {"ieee"}
+
+
+@pytest.mark.usefixtures("keep_bytes")
+@each_served
+def test_heads_in_tf32(served: Loss[...], launches: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which the interpreter multiplies as float32."""
+    monkeypatch.setattr(choice, "tf32_is_allowed", lambda: True)
+    agree(served, {})
+    assert set(launches) == {"tf32"}
+
+
+def agree(loss: Loss[...], options: dict[str, Any]) -> None:
+    """Value and gradients are those of NumPy in float64."""
+    numpy, library = LIBRARIES["numpy"](), LIBRARIES["torch"]()
+    wanted, slopes = loss.value_and_grad(*fitting(arrays(loss, numpy), options), **options)
+    inputs = fitting(arrays(loss, library, dtype="float32"), options)
+    floats = [one.requires_grad_() if one.is_floating_point() else one for one in inputs]
+    value = loss(*floats, **options)
+    value.backward()
+    assert float(value.detach()) == pytest.approx(float(wanted), rel=1e-6)
+    for one, slope in zip(leaves(loss, floats), slopes, strict=True):
+        np.testing.assert_allclose(one.grad.numpy(), slope, rtol=0, atol=4e-6 * np.abs(slope).max(),
+                                   err_msg=f"{options}")
+
+
+@pytest.mark.usefixtures("keep_bytes")
+@each_served
+def test_hard_inputs(served: Loss[...]) -> None:
+    test_properties.test_hard_inputs_are_finite(served, LIBRARIES["torch"]())
+
+
+def test_a_label_that_is_no_class_makes_its_sample_nan(head: Loss[...]) -> None:
+    *vectors, labels = arrays(head, LIBRARIES["torch"](), dtype="float32")
+    wrong = torch.arange(len(labels)) == 2
+    losses = head(*vectors, torch.where(wrong, CLASSES, labels), reduction="none")
+    assert torch.equal(torch.isnan(losses), wrong)
+
+
+def test_what_is_differentiated_again_is_made_of_operations(launches: list[str]) -> None:
+    """In torch.func a loss is not, as its own gradient computes it again: the tensors below it are plain."""
+    x, w, labels = arrays(anglos.arcface, LIBRARIES["torch"](), dtype="float32")
+    (once,) = torch.autograd.grad(anglos.arcface(x.requires_grad_(), w, labels), x, create_graph=True)
+    forward = len(launches)
+    assert forward > 0
+    (twice,) = torch.autograd.grad(once.square().sum(), x)
+    assert len(launches) == forward
+    again = torch.func.grad(lambda x: torch.func.grad(anglos.arcface)(x, w, labels).square().sum())(x)
+    torch.testing.assert_close(twice, again, rtol=1e-4, atol=1e-6)
+
+
+def test_float64_is_multiplied_by_operations(launches: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    choice.say.cache_clear()
+    with caplog.at_level("DEBUG", logger="anglos"):
+        for dtype in ("float64", "float32", "float32"):
+            anglos.arcface(*arrays(anglos.arcface, LIBRARIES["torch"](), dtype=dtype))
+    assert set(launches) == {"ieee"}
+    assert caplog.messages == [
+        "torch.float64 on CUDA: by PyTorch's operations, since kernels multiply two arrays of one type, which is not "
+        "float64", "torch.float32 on CUDA: by kernels (ieee)"]
