@@ -105,6 +105,17 @@ class Backend(Sharing, Batches, Softmax):
         """Whether Ŵ of a tile, (T, D), is made; otherwise its products, (T, B), are scaled, if they are fewer."""
         return dimension <= samples
 
+    def multiplies_as_is(self, a: Array, b: Array) -> bool:
+        """Whether `product` of two such arrays of less than 32 bits has the sums of their products, in float32."""
+        return False
+
+    def inverse_lengths(self, x: Array) -> Array | None:
+        """1 / |x| along the last axis, which stays, in float32 at least, where that takes one pass; otherwise None.
+
+        It is 0 of lengths that count as 0: `near_rows`.
+        """
+        return None
+
     def product(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product a b; `out` may hold it."""
         return a @ b

@@ -21,16 +21,16 @@ class Softmax(Library):
                     lambda: self.numbers(logits, labels) + (self.first_class + first), scratch, kept, product)
 
     def logits(self: Any, tile: Tile) -> Array:
-        """z_ji = s a_i u_j (w_j · x_i) + b_j, (T, B), computed where they are not yet; the scratch array may hold it."""
+        """z_ji = s a_i u_j (w_j · x_i) + b_j, (T, B), computed if they are not yet; the scratch array may hold it."""
         if tile.logits is not None:
             return tile.logits
         assert tile.product is not None
         (w, x, s, a, u, b, *_), out = tile.product, tile.scratch
-        if a is None and u is None:
+        if a is None and u is None and self.xp.finfo(x.dtype).bits >= 32:
             logits = self.product(w, (s * x).T, out=out)
-        else:
+        else:  # also where x would be rounded
             logits = self.product(w, x.T, out=out)
-            for factor in (s * a,) if u is None else (s * u, a):
+            for factor in (s if a is None else s * a,) if u is None else (s * u, a):
                 logits = logits if factor is None else self.multiply(logits, factor, out=logits)
         return logits if b is None else self.add(logits, b, out=logits)
 

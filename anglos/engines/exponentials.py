@@ -38,21 +38,26 @@ class Exponentials:
         return saved._replace(total=saved.total * backend.xp.exp(shift - other))
 
 
-_LONGEST = 22.0
-"""Log of 1 / |w|, by which exponentials may be multiplied, of the shortest row that surely leaves them in range."""
+_SURELY = 22.0
+"""Log of 1 / |w| for the shortest rows of weights that can be seen to be in range: `Backend.in_range`."""
 
 
-def shift_for(xp: Any, dtype: Any, bound: float, classes: int) -> float | None:
-    """A shift with which e^(z − shift), its sum, and that over |w|, are normal numbers for all |z| ≤ bound.
+def certain_shift(backend: Backend, like: Array, bound: float, classes: int, factor: Array | None) -> Array | None:
+    """A shift, (B,), with which e^(z − shift), its sum, and that times the factor, are normal numbers for |z| ≤ bound.
 
-    None if there is none.
+    None if there is none. A factor that cannot be seen raises the shift: then the smallest terms may vanish.
     """
+    xp, count = backend.xp, math.log(classes + 1) if type(classes) is int else math.log(2.0**63)  # not known in a graph
     if bound == math.inf:
         return None
-    count = math.log(classes + 1) if type(classes) is int else math.log(2.0**63)  # a graph may not know how many
-    largest, smallest = math.log(largest_finite(xp, dtype)) - 1.0, math.log(smallest_normal(xp, dtype)) + 1.0
-    shift = max(0.0, bound + count + _LONGEST - largest)
-    return shift if -bound - shift >= smallest else None
+    least = bound + count + 1.0 - math.log(largest_finite(xp, like.dtype))
+    shift = max(0.0, least + _SURELY)
+    if -bound - shift < math.log(smallest_normal(xp, like.dtype)) + 1.0:
+        return None
+    shifts = xp.full_like(like, shift)
+    if factor is None or backend.readable(factor):
+        return shifts
+    return backend.maximum(shifts, xp.log(xp.max(factor)) + least)
 
 
 def log_of(backend: Backend, gathered: LogSumExp) -> tuple[Array, Array]:

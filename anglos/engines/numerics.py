@@ -48,6 +48,9 @@ def near_rows(backend: Backend, x: Array) -> tuple[Array, Array | None, Array]:
     that a gradient of 1e8 / |x| would overflow: 1e-30 in float32, 1e-300 in float64.
     """
     xp = backend.xp
+    if (inverse := backend.inverse_lengths(x)) is not None:
+        return x, None, inverse
+    x = xp.astype(x, float_type(xp, x), copy=False)
     if backend.readable(x) and backend.in_range(square := backend.dot(x, x)):
         return x, None, (1.0 / xp.sqrt(square))[..., None]
     largest = xp.max(xp.abs(x), axis=-1, keepdims=True)

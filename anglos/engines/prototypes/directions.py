@@ -1,4 +1,4 @@
-"""The prototypes of a tile: their directions, their products with a batch, and the way back to the weights."""
+"""The prototypes of a tile: their directions, and the way back to the weights."""
 
 from typing import Any, NamedTuple
 
@@ -24,14 +24,18 @@ class Prototypes(NamedTuple):
 
 def unit_prototypes(backend: Backend, w: Array, samples: int, scratch: Scratch, first: Any = 0,
                     inverses: dict[int, Array] | None = None) -> Prototypes:
-    """Ŵ, or W with its factor; 1 / |w| of a tile that was seen before is among the inverses, by its first class."""
+    """Ŵ, or W with its factor, as W of less than 32 bits stays.
+
+    1 / |w| of a tile that was seen before is among the inverses, by its first class.
+    """
     before = None if inverses is None else inverses.get(first)
     near, largest, inverse = near_rows(backend, w) if before is None else (w, None, before)
     if inverses is not None and largest is None:
         inverses[first] = inverse
     whole_inverse = inverse if largest is None else inverse / largest
     number, dimension = w.shape
-    if not backend.makes_unit(number, dimension, samples) and (largest is None or not backend.readable(w)):
+    is_wide, makes_unit = w.dtype == inverse.dtype, backend.makes_unit(number, dimension, samples)
+    if not is_wide or (not makes_unit and (largest is None or not backend.readable(w))):
         return Prototypes(w, factor=whole_inverse)
     return Prototypes(backend.multiply(near, inverse, out=scratch.take("unit", w, *w.shape)), whole_inverse)
 
@@ -41,10 +45,3 @@ def unit_prototypes_pullback(backend: Backend, prototypes: Prototypes, d_unit: A
     points, pullback_factor, factor = prototypes
     d_unit = backend.project_out(points, d_unit, factor, scratch=scratch.take("across", d_unit, *d_unit.shape))
     return d_unit if pullback_factor is None else backend.multiply(d_unit, pullback_factor, out=d_unit)
-
-
-def products(backend: Backend, prototypes: Prototypes, others: Array, out: Array | None = None) -> Array:
-    """p·x of every prototype p and sample x: (T, B)."""
-    points, _, factor = prototypes
-    cos = backend.product(points, others.T, out=out)
-    return cos if factor is None else backend.multiply(cos, factor, out=cos)

@@ -11,7 +11,7 @@ from typing import Any
 
 from anglos.arrays.backend import Backend
 from anglos.engines.contract import pack
-from anglos.engines.exponentials import shift_for
+from anglos.engines.exponentials import certain_shift
 from anglos.engines.numerics import Array
 from anglos.engines.prototypes.gradient import Gradient
 from anglos.engines.prototypes.nearest import statistic_of
@@ -71,9 +71,10 @@ def _gathered(step: Step) -> tuple[Any, Array | None]:
         shift = _common_shift(step)
     # Exponentials of several tiles are of use to the gradient only if they have one shift.
     needs_shift, kept, out = several_exponentials and not step.of_cosines, step.chosen_products, None
-    if kept is None and step.may_keep and (shift is not None or not needs_shift):
+    # Nor if rows that may be too short, of which the shift was not told, will multiply them.
+    told = certain is None or not step.several or step.backend.readable(step.weights)
+    if kept is None and step.may_keep and told and (shift is not None or not needs_shift):
         kept = out = step.backend.scratch(step.batch.points, *step.weights.shape[:-1], step.samples)
-        step.inverses = {} if step.several and out is not None else None
     if shift is not None:
         rest = _sweep(step, out, shift=shift)
         if certain is not None or step.backend.in_range(rest.total):
@@ -82,11 +83,11 @@ def _gathered(step: Step) -> tuple[Any, Array | None]:
 
 
 def _certain_shift(step: Step) -> Array | None:
-    """A shift that no logit can leave, and no maximum: of cosines, if the scale is not too large."""
+    """For logits that are known to be in range, cosines times a scale, a shift without any maximum."""
     if step.row.gate is not None or not step.row.reduction.of_exponentials:
         return None
-    shift = shift_for(step.backend.xp, step.dtype, step.row.bound, step.classes)
-    return None if shift is None else step.backend.xp.full_like(step.batch.logit, shift)
+    factor = None if step.only is None else step.only.factor
+    return certain_shift(step.backend, step.batch.logit, step.row.bound, step.classes, factor)
 
 
 def _common_shift(step: Step) -> Array | None:

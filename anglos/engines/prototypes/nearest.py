@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from anglos.arrays.backend import Backend
 from anglos.arrays.scratch import Scratch
 from anglos.engines.numerics import Array
-from anglos.engines.prototypes.directions import products
 from anglos.engines.prototypes.step import Step
 
 
@@ -43,12 +42,14 @@ def _nearest(step: Step, count: int) -> Array:
     backend, xp, unit, labels, sweep = step.backend, step.backend.xp, step.directions.unit, step.labels, copy(step)
     if step.only is None:
         sweep.width = backend.class_tile_width(unit, step.samples, unit.shape[1], step.weights.shape[0], False)
+        sweep.inverses = None  # of other tiles
         sweep.scratch = Scratch(backend, step.weights.shape[0] > sweep.width)
 
     def tile(first: Any, weights: Array) -> tuple[tuple[Array, Array], tuple[()]]:
         prototypes = sweep.prototypes_of(first, weights)
-        logits = backend.tile_of(products(backend, prototypes, unit), labels, first, whole=step.only is not None)
-        cos = logits.with_label(logits.logits, -2.0)
+        tile = backend.tile_of(None, labels, first, whole=step.only is not None,
+                               product=sweep.product(first, prototypes))
+        cos = tile.with_label(backend.logits(tile), -2.0)
         found = min(count, prototypes.points.shape[0])
         values, places = backend.largest(cos, found)
         numbers, missing = xp.astype(places, labels.dtype, copy=False) + (backend.first_class + first), count - found

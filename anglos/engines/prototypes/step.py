@@ -11,7 +11,7 @@ from anglos.arrays.scratch import Scratch
 from anglos.arrays.tile import Product, Tile
 from anglos.engines.numerics import Array
 from anglos.engines.prototypes.batch import Batch, batch_of, class_bias, directions_of, in_type, length_of
-from anglos.engines.prototypes.directions import Prototypes, products, unit_prototypes
+from anglos.engines.prototypes.directions import Prototypes, unit_prototypes
 from anglos.engines.prototypes.row import NO_OPTIONS, Curve, Row, curve_of
 from anglos.engines.prototypes.saved import Saved
 
@@ -48,10 +48,13 @@ class Step:
 
     def __init__(self, backend: Backend, row: Row, inputs: dict[str, Array], keep_bytes: int, gradient_products: str
                  ) -> None:
-        self.backend, self.row, self.inputs, self.gradient_products = backend, row, inputs, gradient_products
+        self.backend, self.row, self.inputs = backend, row, inputs
         self.labels, self.weights, self.bias = inputs["labels"], inputs["weights"], class_bias(row)
         self.in_type = in_type(backend, inputs)
         self.dtype = self.in_type["embeddings"].dtype
+        self.as_is = backend.multiplies_as_is(inputs["embeddings"], self.weights)
+        """Whether embeddings and weights are multiplied as they are, and their lengths multiply the sums."""
+        self.rounds_slopes = self.as_is or gradient_products == "bfloat16"
         (_, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
         self.classes, most_classes = backend.classes(self.weights), backend.most_classes(self.weights)
         each = math.prod(several)
@@ -68,7 +71,7 @@ class Step:
         self.only: Prototypes | None = None
         """Of all classes, where one tile holds them."""
         self.inverses: dict[int, Array] | None = None
-        """1 / |w| of tiles that were seen before, by their first class; None if they are not needed again."""
+        """1 / |w| of tiles that were seen before, by their first class; None if none are kept."""
         self.chosen: Saved | None = None
         """What the forward pass chose, where all is computed again for its derivatives."""
         self.chosen_products: Array | None = None
@@ -82,6 +85,8 @@ class Step:
     def start(self, chosen: Saved | None) -> None:
         """Begin the forward pass; or begin it again for its derivatives, with what was chosen."""
         backend, row, self.chosen = self.backend, self.row, chosen
+        if chosen is None and backend.changes_arrays():
+            self.inverses = {}
         if not self.several:
             self.only = self.prototypes_of(0, self.weights)
         directions = directions_of(backend, self.in_type, self.only)
@@ -112,7 +117,7 @@ class Step:
         if self.only is not None:
             return self.only
         xp = self.backend.xp
-        w = xp.astype(weights, self.dtype, copy=False)
+        w = weights if self.as_is else xp.astype(weights, self.dtype, copy=False)
         w = w if w.ndim == 2 else xp.reshape(w, (-1, w.shape[-1]))
         if not self.row.normalize_weights:
             return Prototypes(w)
@@ -128,23 +133,32 @@ class Step:
         again = kept is not None and self.chosen_products is not None
         if self.of_cosines:
             if kept is None or again:
-                out = self.scratch.take("product", prototypes.points, *shape) if out is None else out
-                cos = products(backend, prototypes, self.directions.unit, out=out)
+                tile = self._tile(first, None, self._room(shape, out), product=self.product(first, prototypes))
+                cos = backend.logits(tile)
                 kept = backend.same_number(kept, cos) if again else store(out, cos)
             return self._curved(first, weights, bias, prototypes, kept)
         if kept is not None and not again:
-            scratch = self.scratch.take("product", prototypes.points, *shape)
-            return ClassTile(prototypes, self._tile(first, kept, scratch))
-        points, _, factor = prototypes
-        product = Product(points, self.batch.points, self.row.scale, None, factor,
-                          self.row.bias if bias is None else bias[:, None], self.labels, first)
-        room = self.scratch.take("product", points, *shape) if out is None else out
-        tile = self._tile(first, None, room, out, product)
+            return ClassTile(prototypes, self._tile(first, kept, self._room(shape)))
+        product = self.product(first, prototypes)._replace(
+            scale=self.row.scale, bias=self.row.bias if bias is None else bias[:, None])
+        tile = self._tile(first, None, self._room(shape, out), out, product)
         if self.of_exponentials:
             return ClassTile(prototypes, tile)
         logits = backend.logits(tile)
         logits = backend.same_number(kept, logits) if again else store(out, logits)
         return ClassTile(prototypes, self._tile(first, logits, logits, out))
+
+    def product(self, first: Any, prototypes: Prototypes) -> Product:
+        """What the loss compares, multiplied by the prototypes; cosines where curves start from these."""
+        points, factor = self.directions.unit, None
+        if not (self.row.normalize_embeddings or self.of_cosines):
+            points = self.inputs["embeddings"] if self.as_is else self.in_type["embeddings"]
+        elif self.as_is:
+            points, factor = self.inputs["embeddings"], self.directions.inverse[:, 0]
+        return Product(prototypes.points, points, 1.0, factor, prototypes.factor, None, self.labels, first)
+
+    def _room(self, shape: tuple[int, int], out: Array | None = None) -> Array | None:
+        return self.scratch.take("product", self.directions.unit, *shape) if out is None else out
 
     def _curved(self, first: Any, weights: Array, bias: Array | None, prototypes: Prototypes, cos: Any) -> ClassTile:
         """The logits z = s |x| η(cos θ) + b of a tile; cos θ may be what merges the cosines of several prototypes."""
