@@ -19,8 +19,9 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # Two workers share two cores (pyproject.toml).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import host_cupy
 import pytest
-from libraries import LIBRARIES, Library, library_of, parameters
+from libraries import LIBRARIES, REHEARSED, Library, library_of, parameters
 
 import anglos
 from anglos.call.kinds import has_gradient
@@ -32,6 +33,11 @@ from anglos.engines.prototypes import linear as _linear
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shuffle", metavar="SEED", help="run the tests in a random order, the same for every worker")
     parser.addoption("--seed", type=int, default=0, help="what PyTorch's generator starts from in every test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if REHEARSED:
+        host_cupy.rehearse(config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

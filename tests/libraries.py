@@ -1,7 +1,8 @@
 """The array libraries under test: how to make an array in each, and how to read one back.
 
-Two are on a GPU, and skipped where there is none. ANGLOS_GPU_TESTS_ON=cpu rehearses them on a processor, nothing of
-which may be looked at: the same tests and the same branches, but for the numbers of another arithmetic.
+Three are on a GPU, and skipped where there is none. ANGLOS_GPU_TESTS_ON=cpu rehearses them on a processor, nothing of
+which may be looked at: the same tests and the same branches, but for the numbers of another arithmetic; CuPy as
+`host_cupy` has it.
 """
 
 import os
