@@ -24,8 +24,8 @@ _FREE = frozenset(("_unsafe_view", "detach", "empty", "empty_like", "empty_strid
                    "resize_"))
 """What runs nothing on a device."""
 _PRODUCTS = frozenset(("addmm", "baddbmm", "bmm", "mm"))
-_BY_PLACE = frozenset(("gather", "index", "index_add", "index_add_", "index_select", "scatter", "scatter_",
-                       "scatter_add", "take"))
+_BY_PLACE = frozenset(("gather", "index", "index_add", "index_add_", "index_put", "index_put_", "index_select",
+                       "scatter", "scatter_", "scatter_add", "take"))
 """Of an array only what the places name is read or written."""
 
 

@@ -1,10 +1,17 @@
 """The array API standard as array_api_compat has it for PyTorch, except for what torch.compile cannot trace there."""
 
+import builtins
 from typing import Any
 
 import torch
 from array_api_compat.torch import *  # noqa: F403
 from array_api_compat.torch import cumulative_sum as _cumulative_sum
+
+from ._seen import transformed
+
+_INT, _FLOAT = builtins.int, builtins.float  # for here these are dtypes
+_NUMBERS = frozenset((_INT, _FLOAT))
+_made: dict[Any, torch.Tensor] = {}
 
 
 def clip(x: torch.Tensor, min: Any = None, max: Any = None) -> torch.Tensor:
@@ -15,6 +22,38 @@ def clip(x: torch.Tensor, min: Any = None, max: Any = None) -> torch.Tensor:
 def take_along_axis(x: torch.Tensor, indices: torch.Tensor, axis: Any = -1) -> torch.Tensor:
     """Not by torch.take_along_dim, which makes constants of the sizes of a batch."""
     return torch.gather(x, axis, indices)
+
+
+def take(x: torch.Tensor, indices: torch.Tensor, axis: int = 0) -> torch.Tensor:
+    """Of places from 0 on, which are all that is asked: others would be looked for first."""
+    return torch.index_select(x, axis, indices)
+
+
+def where(condition: torch.Tensor, x1: Any, x2: Any) -> torch.Tensor:
+    """With a number that is on the device: PyTorch would make it there for every call, by an operation of its own."""
+    if type(x1) in _NUMBERS and type(x2) not in _NUMBERS:
+        x1 = _number(x1, x2)
+    elif type(x2) in _NUMBERS and type(x1) not in _NUMBERS:
+        x2 = _number(x2, x1)
+    return torch.where(condition, x1, x2)
+
+
+def _number(number: Any, like: torch.Tensor) -> Any:
+    """The number in the type of an array and beside it: one for all calls, unless these tensors stand for others."""
+    key = number, like.dtype, like.device
+    if transformed():
+        return number
+    made = _made.get(key)
+    if made is None:
+        # What is made while CUDA captures a graph has no value before that is replayed.
+        capturing = like.is_cuda and torch.cuda.is_current_stream_capturing()
+        if capturing or not (like.is_floating_point() or type(number) is _INT):
+            return number
+        if len(_made) > 256:
+            _made.clear()
+        with torch.inference_mode(False):  # copied, which waits: it is there for whoever uses another stream
+            made = _made[key] = torch.full((), number, dtype=like.dtype, device="cpu").to(like.device)
+    return made
 
 
 def result_type(first: Any, second: Any) -> Any:

@@ -6,6 +6,7 @@ import torch
 
 from anglos.arrays.backend import Backend
 
+from . import _namespace as xp
 from ._seen import recorded
 
 
@@ -15,9 +16,11 @@ class Places(Backend):
     def with_label(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any, whole: bool = False) -> Any:
         if recorded():
             return super().with_label(labels, first, terms, value)
+        if whole:
+            return terms.scatter_(0, labels[None, :], value if isinstance(value, float) else value[None, :])
         # No position depends on a value that a GPU would have to tell: a column without the label keeps its element.
         places, inside = self._inside(labels, first, terms)
-        return terms.scatter_(0, places[None, :], torch.where(inside, value, terms.gather(0, places[None, :])))
+        return terms.scatter_(0, places[None, :], xp.where(inside, value, terms.gather(0, places[None, :])))
 
     def add_at_labels(self, labels: torch.Tensor, first: Any, whole: torch.Tensor, values: torch.Tensor
                       ) -> torch.Tensor:
@@ -25,8 +28,10 @@ class Places(Backend):
         if self.readable(labels) and not recorded():
             (rows,) = inside.nonzero(as_tuple=True)  # few of a batch are in a tile
             return whole.index_add_(0, places[rows], values[rows])
-        values = torch.where(inside.view(-1, *[1] * (values.ndim - 1)), values, 0.0)
-        return whole.index_add(0, places, values) if recorded() else whole.index_add_(0, places, values)
+        values = xp.where(inside.view(-1, *[1] * (values.ndim - 1)), values, 0.0)
+        # Not by index_add, which on a GPU adds in any order: this sorts the places, so that runs agree in every bit.
+        add = whole.index_put if recorded() else whole.index_put_
+        return add((places,), values, accumulate=True)
 
     def _inside(self, labels: torch.Tensor, first: Any, tile: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The place of the label's class in the tile, or any, and whether it is there."""

@@ -34,10 +34,14 @@ def seen_by_a_mode() -> bool:
                 or torch._C._dispatch_tls_is_dispatch_key_included(_PRE_DISPATCH))
 
 
+def transformed() -> bool:
+    """Whether tensors may stand for others, of a graph or a batch."""
+    return graph_is_made() or torch._C._are_functorch_transforms_active() or seen_by_a_mode()
+
+
 def recorded() -> bool:
     """Whether the arithmetic may be differentiated, mapped or traced, so that no tensor is changed in place."""
-    return (torch.is_grad_enabled() or graph_is_made() or torch._C._are_functorch_transforms_active()
-            or torch.autograd.forward_ad._current_level >= 0 or seen_by_a_mode())
+    return torch.is_grad_enabled() or torch.autograd.forward_ad._current_level >= 0 or transformed()
 
 
 def spec_in(library: Library, array: torch.Tensor) -> Spec:

@@ -114,6 +114,16 @@ class Tensors(Places):
             return super().probability(logits, total)
         return torch.sub(logits, total, out=out).clamp_(max=0.0).exp_()
 
+    def maximum(self, a: torch.Tensor, b: Any) -> Any:
+        if recorded():
+            return super().maximum(a, b)
+        return a.maximum(b) if isinstance(b, torch.Tensor) else a.clamp(min=b)
+
+    def minimum(self, a: torch.Tensor, b: Any) -> Any:
+        if recorded():
+            return super().minimum(a, b)
+        return a.minimum(b) if isinstance(b, torch.Tensor) else a.clamp(max=b)
+
     def stop_gradient(self, array: torch.Tensor) -> torch.Tensor:
         return array.detach()
 

@@ -44,6 +44,9 @@ class Shards(PyTorch):
         found = array[labels.clamp(0, array.shape[0] - 1)]
         return torch.where(here.view(-1, *[1] * (array.ndim - 1)), found, 0.0)
 
+    def with_label(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any, whole: bool = False) -> Any:
+        return super().with_label(labels, first, terms, value)  # whose class may be elsewhere
+
     def are_among(self, numbers: torch.Tensor, first: Any, tile: torch.Tensor) -> Any:
         return super().are_among(numbers - self.first_class, first, tile)
 
