@@ -119,8 +119,10 @@ def parameters(*names: str) -> list[Any]:
 
 
 def library_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Library:
-    """A library; one that is rehearsed looks at nothing while the test runs."""
+    """A library; one that is rehearsed goes the way of a GPU, and looks at nothing, while the test runs."""
     library = LIBRARIES[name]()
     if REHEARSED and name in ON_A_GPU:
-        monkeypatch.setattr(backend_of(library.array(np.zeros(1))), "readable", lambda array: False)
+        backend = backend_of(library.array(np.zeros(1)))
+        told_by = "on_processor" if hasattr(backend, "on_processor") else "readable"
+        monkeypatch.setattr(backend, told_by, lambda array: False)
     return library

@@ -14,6 +14,7 @@ import pytest
 import test_golden
 import test_properties
 from libraries import LIBRARIES, REHEARSED, Array, Library, library_of, parameters
+from operations import NothingRead, watched
 from samples import arrays, has_several, is_labels, leaves, made, rowwise, takes_labels
 
 import anglos
@@ -188,29 +189,19 @@ def test_three_runs_of_pairs_have_the_same_bits(pair: Loss[...], tensors: Librar
             np.testing.assert_array_equal(got, want)
 
 
-WAITS = ("item", "tolist", "nonzero", "cpu", "numpy", "unique", "masked_select", "__bool__", "__float__", "__int__",
-         "__index__")
-"""Methods of a tensor that wait for a GPU: a rehearsal refuses them itself."""
-
-
 @contextmanager
 def waiting_refused() -> Iterator[None]:
-    torch: Any = import_module("torch")
-    if not REHEARSED:
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+    """By PyTorch's own word; a rehearsal goes by the operations."""
+    if REHEARSED:
+        with watched(NothingRead()):
             yield
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
         return
-
-    def refused(*_: Any, **__: Any) -> Any:
-        raise AssertionError("this waits for the GPU")
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in WAITS:
-            patch.setattr(torch.Tensor, name, refused)
+    cuda: Any = import_module("torch").cuda
+    cuda.set_sync_debug_mode("error")
+    try:
         yield
+    finally:
+        cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.gpu
@@ -233,13 +224,11 @@ def test_a_step_waits_for_nothing(loss: Loss[...], type_: str, tensors: Library)
     assert all(array.grad is not None for array in floats)
 
 
-def test_waiting_is_noticed() -> None:
-    """In a rehearsal; a GPU has PyTorch's own word."""
-    if not REHEARSED:
-        pytest.skip("nothing is rehearsed")
-    number = import_module("torch").ones(())
+@pytest.mark.gpu
+def test_waiting_is_noticed(tensors: Library) -> None:
+    number = tensors.array(np.ones(()))
     for wait in (float, bool, lambda tensor: tensor.item(), lambda tensor: tensor.nonzero()):
-        with waiting_refused(), pytest.raises(AssertionError, match="waits for the GPU"):
+        with pytest.raises((AssertionError, RuntimeError), match=r"wait|synchroniz"), waiting_refused():
             wait(number)
 
 
