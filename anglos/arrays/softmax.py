@@ -34,21 +34,34 @@ class Softmax(Library):
                 logits = logits if factor is None else self.multiply(logits, factor, out=logits)
         return logits if b is None else self.add(logits, b, out=logits)
 
+    def terms_like(self, like: Array, rounded: bool) -> Array:
+        """An array of the type of the terms that are kept; rounded: they will be multiplied as bfloat16."""
+        return like
+
     def rest_terms(self: Any, tile: Tile, shift: Array | None = None) -> tuple[Array, Array]:
         """A shift, by default the largest logit of the rest, and Σ_{j≠y} e^(z_j − shift), (B,).
 
-        The terms e^(z_j − shift), 0 at the label's class, go where the tile keeps them.
+        Where the tile keeps terms there go u_j e^(z_j − shift), 0 at the label's class: what both products of the
+        gradient multiply.
         """
         xp, rest = self.xp, tile.with_label(self.logits(tile), -math.inf)
         if shift is None:
             # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
             shift = self.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
-        return shift, xp.sum(store(tile.kept, self.exponential(rest, shift)), axis=0)
+        if tile.kept is None or tile.product is None or tile.product.class_factor is None:
+            return shift, xp.sum(store(tile.kept, self.exponential(rest, shift)), axis=0)
+        terms = self.exponential(rest, shift)
+        total = xp.sum(terms, axis=0)
+        store(tile.kept, self.multiply(terms, tile.product.class_factor, out=terms))
+        return shift, total
 
     def rest_shares(self: Any, tile: Tile, total: Array) -> Array:
-        """e^(z_j − total), 0 at the label's class.
+        """u_j e^(z_j − total), 0 at the label's class.
 
         From the same masked logits as in `rest_terms`: a compiler need not keep others.
         """
         rest = tile.with_label(self.logits(tile), -math.inf)
-        return self.probability(rest, total, out=rest if tile.logits is None else tile.scratch)
+        shares = self.probability(rest, total, out=rest if tile.logits is None else tile.scratch)
+        if tile.product is None or tile.product.class_factor is None:
+            return shares
+        return self.multiply(shares, tile.product.class_factor, out=shares)

@@ -16,7 +16,7 @@ _AHEAD = 4
 SOURCE = f"""
 // Products of classes and samples, a row for each class, become z = scale s a u product + constant + b, and these
 //     largest: nothing, but the largest of a strip goes to `partial`;
-//     else:    e^(z - shift), clipped at 1 if so asked, to `terms`, and the sum of a strip to `partial`.
+//     else:    e^(z - shift), clipped at 1 if so asked, times u to `terms`, and the sum of a strip to `partial`.
 // The label's class has a logit of -infinity. What is missing is null; s is one number, as b with a step of 0.
 extern "C" __global__ void anglos_softmax(
         const T* products, T* terms, T* partial, const T* shift, const long long* labels,
@@ -49,7 +49,7 @@ extern "C" __global__ void anglos_softmax(
             if (clipped && z > T(0)) z = T(0);  // not by min(), which turns NaN into a number
             const T term = exp(z);
             state += term;
-            if (terms) terms[row * samples + sample] = term;
+            if (terms) terms[row * samples + sample] = u ? term * u[row] : term;
         }}
     }}
     if (partial) partial[blockIdx.x * samples + sample] = state;

@@ -96,12 +96,11 @@ class Gradient:
                 for name in self.needs & made.option_slopes.keys()}
         if "bias" in self.fields:
             if bias is None:
-                sums["bias"] = self.xp.sum(slopes, axis=0)
+                sums["bias"] = self.xp.sum(self.xp.astype(slopes, self.g.dtype, copy=False), axis=0)
             else:
                 d_bias = self._class_bias(first, slopes)
         pull = slopes if made.rest is None else slopes * made.rest.slope  # K
-        along = self._along(made, slopes, pull)
-        if along is not None:
+        if (along := self._along(made, slopes, pull)) is not None:
             sums["along"] = along
         pull = self._of_prototypes(made, pull)
         if "embeddings" in self.needs or "scale" in self.fields:
@@ -117,7 +116,7 @@ class Gradient:
             pull = made.tile.with_label(pull, self.label_pull)
         if made.mix is not None:
             pull = self.xp.reshape(pull[:, None, :] * made.mix, (points.shape[0], self.step.samples))
-        if factor is not None:
+        if factor is not None and not self.step.of_exponentials:
             pull = self.backend.multiply(pull, factor, out=made.tile.scratch if kept else pull)
         return pull
 
@@ -215,7 +214,9 @@ class Gradient:
 
     def _class_bias(self, first: Any, slopes: Array) -> Array:
         """∂b_j = Σ_i g_i G_ij of a tile."""
-        return self.backend.add_at_labels(self.step.labels, first, slopes @ self.g_rest, self.g * self.label_slope)
+        rounded = slopes.dtype != self.g.dtype
+        of_rest = self.product(slopes, self.g_rest[:, None])[:, 0] if rounded else slopes @ self.g_rest
+        return self.backend.add_at_labels(self.step.labels, first, of_rest, self.g * self.label_slope)
 
     def option(self, name: str, by_field: dict[str, Array]) -> list[Array]:
         """∂m of an option m: through fields, through φ and η, and the regulariser, to be added."""
@@ -225,7 +226,6 @@ class Gradient:
         if name in slopes or of_rest is not None:
             of_curves = self.label_slope * batch.weight_length * slopes.get(name, 0.0)
             parts.append(self.gs * batch.embedding_length * (of_curves if of_rest is None else of_curves + of_rest))
-        slopes = {} if row.regularizer is None else row.regularizer(self.xp, batch.length).option_slopes
-        if name in slopes:
+        if row.regularizer and name in (slopes := row.regularizer(self.xp, batch.length).option_slopes):
             parts.append(self.g * slopes[name])
         return parts

@@ -55,13 +55,19 @@ class Step:
         self.as_is = backend.multiplies_as_is(inputs["embeddings"], self.weights)
         """Whether embeddings and weights are multiplied as they are, and their lengths multiply the sums."""
         self.rounds_slopes = self.as_is or gradient_products == "bfloat16"
+        self.of_cosines = row.starts_from_cosines
+        self.of_exponentials = row.reduction.of_exponentials and not (
+            self.of_cosines or row.reduction.smooths or (row.normalize_weights and row.bias is not None))
+        """Whether nothing is asked of the other classes but their exponentials, times 1 / |w|."""
+        self.terms_like = backend.terms_like(
+            self.in_type["embeddings"], self.of_exponentials and self.rounds_slopes)
         (_, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
         self.classes, most_classes = backend.classes(self.weights), backend.most_classes(self.weights)
         each = math.prod(several)
         if self.samples is None:  # any number, in a graph
             self.may_keep, self.width = False, most_classes
         else:
-            bits = each * most_classes * self.samples * backend.xp.finfo(self.dtype).bits
+            bits = each * most_classes * self.samples * backend.xp.finfo(self.terms_like.dtype).bits
             self.may_keep = bits <= 8 * keep_bytes
             """Whether one number per sample and prototype may be kept."""
             self.width = backend.class_tile_width(self.in_type["embeddings"], self.samples * each, dimension * each,
@@ -76,9 +82,6 @@ class Step:
         """What the forward pass chose, where all is computed again for its derivatives."""
         self.chosen_products: Array | None = None
         """The cosines or logits by which it chose; exponentials choose nothing."""
-        self.of_cosines = row.starts_from_cosines
-        self.of_exponentials = row.reduction.of_exponentials and not self.of_cosines and not row.reduction.smooths
-        """Whether nothing is asked of the other classes but their exponentials."""
         self.kept_shift: Array | None = None
         """Of the exponentials that are kept."""
 
@@ -158,7 +161,8 @@ class Step:
         return Product(prototypes.points, points, 1.0, factor, prototypes.factor, None, self.labels, first)
 
     def _room(self, shape: tuple[int, int], out: Array | None = None) -> Array | None:
-        return self.scratch.take("product", self.directions.unit, *shape) if out is None else out
+        computes = out is not None and out.dtype == self.dtype
+        return out if computes else self.scratch.take("product", self.directions.unit, *shape)
 
     def _curved(self, first: Any, weights: Array, bias: Array | None, prototypes: Prototypes, cos: Any) -> ClassTile:
         """The logits z = s |x| η(cos θ) + b of a tile; cos θ may be what merges the cosines of several prototypes."""

@@ -30,11 +30,11 @@ def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_p
 
 
 @triton.jit
-def put_terms(z, i, j, strip, shift_ptr, top_ptr, total_ptr, out_ptr,
+def put_terms(z, i, j, strip, u_ptr, shift_ptr, top_ptr, total_ptr, out_ptr,
               out_stride, samples, classes, CLIP: tl.constexpr):
-    """e^(z − shift) to `out`, and their sum over the classes of the block; by the largest logit if no shift is given.
+    """Terms e^(z − shift), times u to `out`, and their sum over the classes of the block.
 
-    That goes to `top`, and is NaN if a logit is.
+    By the largest logit if no shift is given: that goes to `top`, and is NaN if a logit is.
     """
     if shift_ptr is None:
         shift = tl.max(z, axis=1)
@@ -52,6 +52,8 @@ def put_terms(z, i, j, strip, shift_ptr, top_ptr, total_ptr, out_ptr,
         if top_ptr is not None:
             tl.store(top_ptr + at, tl.where(total == total, shift, total), mask=i < samples)
     if out_ptr is not None:
+        if u_ptr is not None:
+            terms = terms * tl.load(u_ptr + j, mask=j < classes, other=0.0)[None, :]
         # A row of `out` is a class, and rows are more than 32 bits can count the elements of.
         at = j.to(tl.int64)[None, :] * out_stride + i[:, None]
         tl.store(out_ptr + at, terms.to(out_ptr.dtype.element_ty),

@@ -18,4 +18,4 @@ def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, label
     inside = (i < samples)[:, None] & (j < classes)[None, :]
     products = tl.load(products_ptr + at, mask=inside, other=0.0)
     z = logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, first, samples, classes)
-    put_terms(z, i, j, strip, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes, CLIP)
+    put_terms(z, i, j, strip, u_ptr, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes, CLIP)

@@ -39,4 +39,4 @@ def terms_of_product(w_ptr, x_ptr, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, lab
         x, w = block_of_rows(x_rows, k, D, DEPTH), block_of_rows(w_rows, k, D, DEPTH)
         products = tl.dot(x, tl.trans(w), products, input_precision=PRECISION)
     z = logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, first, samples, classes)
-    put_terms(z, i, j, strip, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes, CLIP)
+    put_terms(z, i, j, strip, u_ptr, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes, CLIP)
