@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import pytest
 from libraries import Library
 from samples import arrays, float_arrays, gentle
@@ -26,6 +27,13 @@ def products(function: Callable[..., Any], *inputs: Any) -> list[str]:
     """Of every matrix product that these would be given, how precise it is asked to be."""
     module = jax.jit(function).trace(*inputs).lower(lowering_platforms=("cuda", "tpu"))
     return [precision(line) for line in module.as_text().splitlines() if "stablehlo.dot" in line]
+
+
+def types(traced: Any, platform: str) -> list[str]:
+    """Of every product the types of its factors and of its sums, and how precise those of float32 are."""
+    lines = [line for line in traced.lower(lowering_platforms=(platform,)).as_text().splitlines()
+             if "stablehlo.dot" in line]
+    return [" ".join([*re.findall(r"x(b?f\d+)>", line), *[precision(line)] * ("xf32>, " in line)]) for line in lines]
 
 
 def precision(line: str) -> str:
@@ -152,3 +160,48 @@ def test_products_on_meshes(jax_library: Library) -> None:
             (adapter.batch_sharded(anglos.clip, mesh, "one", ring=True), towers),
             (jax.shard_map(own, mesh=mesh, in_specs=P("one"), out_specs=P()), pairs)):
         assert set(products(jax.value_and_grad(loss), *inputs)) == {"HIGHEST"}
+
+
+SHORT = {"bfloat16": "bf16 bf16 f32", "float16": "f32 f32 f32 HIGH"}
+"""Types of 16 bits, and the products of their gradients."""
+
+
+def shortened(loss: Loss[...], library: Library, dtype: str) -> tuple[list[Any], list[Any]]:
+    """Inputs in a type of 16 bits, and the same numbers in float64."""
+    given = [array.astype(dtype) if array.dtype == "float64" else array for array in arrays(loss, library)]
+    return given, [array.astype("float64") if array.dtype == dtype else array for array in given]
+
+
+@pytest.mark.parametrize("dtype", SHORT)
+def test_inputs_of_16_bits_are_multiplied_as_they_are(prototype: Loss[...], dtype: str, jax_library: Library) -> None:
+    """With sums of float32; slopes beside them have the range of float32. A CPU multiplies those as float32."""
+    inputs, _ = shortened(prototype, jax_library, dtype)
+    traced, short = jax.jit(step(prototype)).trace(*inputs), dtype.replace("float", "f")
+    as_is = f"{short} {short} f32"
+    for platform, slopes in (("cuda", SHORT[dtype]), ("tpu", SHORT[dtype]), ("cpu", "f32 f32 f32 HIGHEST")):
+        found = Counter(types(traced, platform))
+        assert set(found) == {as_is, slopes}
+        if as_is != slopes:
+            assert found[slopes] == len(float_arrays(prototype))
+
+
+@pytest.mark.parametrize("dtype", SHORT)
+def test_the_loss_of_16_bits_is_exact(prototype: Loss[...], dtype: str, jax_library: Library) -> None:
+    inputs, exact = shortened(prototype, jax_library, dtype)
+    value = jax.jit(prototype)(*inputs)
+    assert value.dtype == "float32"
+    np.testing.assert_allclose(value, prototype(*exact), rtol=1e-6)
+
+
+def test_gradients_of_16_bits_as_on_a_gpu(prototype: Loss[...], jax_library: Library, monkeypatch: pytest.MonkeyPatch
+                                          ) -> None:
+    """Off by what rounds them at the end, and as much again by the rounded slopes."""
+    def elsewhere(*given: Any, cpu: Any, default: Any) -> Any:
+        return default(*given)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", elsewhere)
+    inputs, exact = shortened(prototype, jax_library, "bfloat16")
+    _, gradients = jax.jit(step(prototype))(*inputs)
+    for got, want in zip(gradients, prototype.value_and_grad(*exact)[1], strict=True):
+        assert got.dtype == "bfloat16"
+        assert np.linalg.norm(got.astype("float64") - want) <= 2 * 2.0**-8 * np.linalg.norm(want)

@@ -124,6 +124,13 @@ class Backend(Sharing, Batches, Softmax):
         """The matrix product of both rounded to bfloat16, where the library has that; its type is that of a."""
         return self.product(a, b, out=out)
 
+    def slope_product(self, a: Array, b: Array, dtype: Any, out: Array | None = None) -> Array:
+        """The matrix product a b of slopes, for a gradient in a type that is multiplied as it is.
+
+        They may be rounded to as many digits as that has, but not to its range; the product has the type of a.
+        """
+        return self.bfloat16_product(a, b, out=out)
+
     def multiply(self, a: Array, b: Any, out: Array | None = None) -> Array:
         """The product a b, element by element; `out` may hold it."""
         return a * b

@@ -14,12 +14,13 @@ from anglos.arrays.library import Library, Spec
 from anglos.arrays.monoid import Monoid
 
 from ._derivatives import differentiable, own_arithmetic, precision
+from ._products import Products
 
 _ONLY_INTEGERS = frozenset((int,))
 """And no symbols, which jax.export has for sizes."""
 
 
-class Jax(Backend):
+class Jax(Products, Backend):
     """Traces have no device and no values; NumPy arrays may stand beside JAX's."""
 
     tile_elements = 1 << 24
@@ -79,10 +80,6 @@ class Jax(Backend):
 
     def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
         return False  # a factor is fused into what comes next; Ŵ would be another array of the size of W
-
-    def bfloat16_product(self, a: jax.Array, b: jax.Array, out: None = None) -> jax.Array:
-        rounded = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
-        return jnp.matmul(*rounded, preferred_element_type=jnp.float32).astype(a.dtype)
 
     def add_at_labels(self, labels: jax.Array, first: Any, whole: jax.Array, values: jax.Array) -> jax.Array:
         places = labels - first

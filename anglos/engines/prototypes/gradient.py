@@ -39,7 +39,7 @@ class Gradient:
         self.fields = {field for name in needs & row.names.keys() for field, _ in row.names[name]}
         """Fields of the row or its reduction in which a gradient is needed, for options behind them."""
         self.of_exponentials = saved.kept is not None and reduction.of_exponentials and not step.of_cosines
-        self.product = backend.bfloat16_product if step.rounds_slopes else backend.product
+        self.product = step.slope_product
         self.joined = not step.several and not step.as_is and label_joins(backend, step.inputs) and (
             row.normalize_weights or row.target is unchanged)
         """Whether the label's slope is among the others', which saves calls; not if w_y has a slope along itself."""

@@ -48,7 +48,7 @@ class Step:
 
     def __init__(self, backend: Backend, row: Row, inputs: dict[str, Array], keep_bytes: int, gradient_products: str
                  ) -> None:
-        self.backend, self.row, self.inputs = backend, row, inputs
+        self.backend, self.row, self.inputs, self.gradient_products = backend, row, inputs, gradient_products
         self.labels, self.weights, self.bias = inputs["labels"], inputs["weights"], class_bias(row)
         self.in_type = in_type(backend, inputs)
         self.dtype = self.in_type["embeddings"].dtype
@@ -159,6 +159,14 @@ class Step:
         elif self.as_is:
             points, factor = self.inputs["embeddings"], self.directions.inverse[:, 0]
         return Product(prototypes.points, points, 1.0, factor, prototypes.factor, None, self.labels, first)
+
+    def slope_product(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """A matrix product of the gradient."""
+        if self.gradient_products == "bfloat16":
+            return self.backend.bfloat16_product(a, b, out=out)
+        if self.as_is:
+            return self.backend.slope_product(a, b, self.weights.dtype, out=out)
+        return self.backend.product(a, b, out=out)
 
     def _room(self, shape: tuple[int, int], out: Array | None = None) -> Array | None:
         computes = out is not None and out.dtype == self.dtype
