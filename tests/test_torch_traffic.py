@@ -17,13 +17,13 @@ KEEP_BYTES = {"kept": 2**40, "recomputed": 0}
 
 # Bytes for every logit and for every weight, and operations, at most: kept, and recomputed.
 BARS: dict[str, tuple[tuple[float, float, int], tuple[float, float, int]]] = {
-    "arcface": ((36, 142, 179), (68, 142, 196)),
-    "cosface": ((36, 142, 150), (68, 142, 168)),
-    "adaface": ((36, 142, 203), (68, 142, 221)),
-    "magface": ((36, 142, 241), (68, 142, 259)),
-    "curricularface": ((234, 142, 232), (242, 142, 234)),
-    "linear_cross_entropy": ((24, 18, 123), (48, 18, 140)),
-    "sphereface2": ((350, 142, 203), (358, 142, 205)),
+    "arcface": ((36, 86, 152), (68, 86, 169)),
+    "cosface": ((36, 86, 123), (68, 86, 141)),
+    "adaface": ((36, 86, 176), (68, 86, 194)),
+    "magface": ((36, 86, 214), (68, 86, 232)),
+    "curricularface": ((234, 86, 202), (242, 86, 205)),
+    "linear_cross_entropy": ((24, 18, 117), (48, 18, 134)),
+    "sphereface2": ((350, 86, 173), (358, 86, 176)),
 }
 
 

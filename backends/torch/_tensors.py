@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from anglos.arrays.library import Spec
+from anglos.engines.numerics import smallest_normal
 
+from . import _namespace as xp
 from ._places import Places
 from ._seen import graph_is_made, recorded, spec_in, traced
 
@@ -71,6 +73,16 @@ class Tensors(Places):
 
     def changes_arrays(self) -> bool:
         return not recorded()
+
+    def inverse_lengths(self, x: torch.Tensor) -> Any:
+        if self.readable(x) or recorded():
+            return None
+        dtype = x.dtype if x.element_size() > 2 else torch.float32
+        largest = torch.linalg.vector_norm(x, torch.inf, dim=-1, keepdim=True, dtype=dtype)  # no copy
+        usable = largest > 1e8 * smallest_normal(torch, dtype)
+        near = x / xp.where(usable, largest, 1.0)
+        inverse = torch.linalg.vector_norm(near, dim=-1, keepdim=True).reciprocal_().div_(largest)
+        return xp.where(usable, inverse, 0.0)
 
     def product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         return torch.mm(a, b, out=out)

@@ -32,6 +32,9 @@ def directions_of(backend: Backend, inputs: dict[str, Array], prototypes: Protot
     if prototypes is not None and prototypes.are_unit:
         label_unit = _of_label(backend, inputs, prototypes.points)
         label_inverse = None if label_joins(backend, inputs) else _of_label(backend, inputs, prototypes.pullback_factor)
+    elif prototypes is not None and prototypes.factor is not None:
+        label_inverse = _of_label(backend, inputs, prototypes.factor)
+        label_unit = _of_label(backend, inputs, inputs["weights"]) * label_inverse
     else:
         label_unit, label_inverse = unit_rows(backend, _of_label(backend, inputs, inputs["weights"]))
     across = unit if label_unit.ndim == 2 else unit[:, None, :]
