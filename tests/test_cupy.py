@@ -102,12 +102,20 @@ def of_one_element(inputs: str, outputs: str, operation: str) -> str:
         long long i = threadIdx.x; {elements} {operation}; }}"""
 
 
+def of_one_pair() -> str:
+    """The source of the only reduction, of two elements."""
+    _, _, each, both, last, _ = import_module("anglos.backends.cupy._kernels").INVERSE_LENGTH
+    return f"""extern "C" __global__ void kernel(T* x_, float* inverse_) {{
+        T x = x_[0]; double a = ({each}); x = x_[1]; double b = ({each}); a = ({both});
+        float& inverse = inverse_[0]; ({last}); }}"""
+
+
 @pytest.mark.parametrize("architecture", [80, 90])
 @pytest.mark.parametrize("number_type", ["float", "double"])
 def test_kernels_compile(nvrtc: Any, number_type: str, architecture: int) -> None:
     elementwise = import_module("anglos.backends.cupy._kernels").KERNELS
     softmax = import_module("anglos.backends.cupy._softmax").SOURCE
-    for source in (*(of_one_element(*kernel) for kernel in elementwise.values()), softmax):
+    for source in (*(of_one_element(*kernel) for kernel in elementwise.values()), of_one_pair(), softmax):
         machine_code = compiled(nvrtc, source, number_type, architecture)
         assert f".target sm_{architecture}" in machine_code
         assert ".visible .entry " in machine_code

@@ -5,7 +5,8 @@ from typing import Any
 import cupy
 
 from . import _namespace as xp
-from ._kernels import add_rows, fused
+from ._cublas import wide_product
+from ._kernels import add_rows, fused, inverse_lengths
 from ._softmax import Softmax
 
 
@@ -22,7 +23,16 @@ class CuPy(Softmax):
     def changes_arrays(self) -> bool:
         return True
 
+    def multiplies_as_is(self, a: Any, b: Any) -> bool:
+        return bool(a.dtype == b.dtype == cupy.float16)
+
+    def inverse_lengths(self, x: Any) -> Any:
+        return inverse_lengths(x) if x.dtype in (cupy.float16, cupy.float32) else None
+
     def product(self, a: Any, b: Any, out: Any = None) -> Any:
+        if a.dtype == b.dtype == cupy.float16:
+            return wide_product(a, b, out)
+        # IEEE float32 unless the user set CUPY_TF32.
         return cupy.matmul(a, b, out=out)
 
     def multiply(self, a: Any, b: Any, out: Any = None) -> Any:

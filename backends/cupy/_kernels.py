@@ -35,3 +35,14 @@ def add_rows(whole: Any, places: Any, values: Any) -> Any:
     order, count = cupy.argsort(places), len(values)
     return fused["add_rows"](places[order], order, cupy.ascontiguousarray(values, whole.dtype), count,
                              values.size // count, len(whole), whole, size=values.size)
+
+
+# 1 / |x| of a row, which is read once: no square of a float32 leaves the range of a double.
+INVERSE_LENGTH = ("T x", "float32 inverse", "double(float(x)) * float(x)", "a + b",
+                  f"inverse = sqrt(a) <= {1e8 * 2.0**-126} ? 0.0 : 1.0 / sqrt(a)", "0")
+_inverse_length = cupy.ReductionKernel(*INVERSE_LENGTH, "anglos_inverse_length", "double")
+
+
+def inverse_lengths(x: Any) -> Any:
+    """1 / |x| along the last axis, which stays; 0 of what counts as 0."""
+    return _inverse_length(x, axis=-1, keepdims=True)

@@ -59,6 +59,7 @@ extern "C" __global__ void anglos_softmax(
 C_TYPES = {"float32": "float", "float64": "double"}
 _softmax = {name: cupy.RawKernel(f"typedef {c_type} T;\n{SOURCE}", "anglos_softmax")
             for name, c_type in C_TYPES.items()}
+_MULTIPLIED = ("float16", *C_TYPES)
 _MISSING = cupy.uint64(0)
 
 
@@ -85,7 +86,7 @@ class Softmax(Backend):
 
     def _products(self, tile: Tile, out: Any) -> Any:
         """W·x of a tile, (T, B), in `out` if there is one; None where the kernel has nothing to start from."""
-        if tile.logits is not None or tile.product is None or tile.product.points.dtype.name not in C_TYPES:
+        if tile.logits is not None or tile.product is None or tile.product.points.dtype.name not in _MULTIPLIED:
             return None
         return self.product(tile.product.prototypes, tile.product.points.T, out=out)
 
