@@ -225,6 +225,28 @@ def test_a_step_waits_for_nothing(loss: Loss[...], type_: str, tensors: Library)
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("type_", ["float32", "bfloat16"])
+def test_a_head_trains_without_waiting(type_: str, tensors: Library) -> None:
+    """With its optimizer, and as parts of a network under autocast hand it their vectors."""
+    torch: Any = import_module("torch")
+    embeddings, _, labels = given(anglos.arcface, tensors, type_)
+    head = import_module("anglos.backends.torch").Head(anglos.arcface, SIZES["C"], SIZES["D"]).to(embeddings.device)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.5)
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        value = head(embeddings, labels)
+        value.backward()
+        optimizer.step()
+        return value.detach()
+
+    first = step()
+    with waiting_refused():
+        others = [step() for _ in range(4)]
+    assert float(others[-1]) < float(first)
+
+
+@pytest.mark.gpu
 def test_waiting_is_noticed(tensors: Library) -> None:
     number = tensors.array(np.ones(()))
     for wait in (float, bool, lambda tensor: tensor.item(), lambda tensor: tensor.nonzero()):
