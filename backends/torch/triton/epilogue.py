@@ -6,6 +6,9 @@ Arrays that a call does not have are None, and what would use them is not compil
 import triton
 import triton.language as tl
 
+COUNTS = ("first", "classes", "samples")
+"""For whose divisors no kernel is compiled by itself: they are another in the last tile, and in the last batch."""
+
 
 @triton.jit
 def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, first, samples, classes):

@@ -3,10 +3,10 @@
 import triton
 import triton.language as tl
 
-from .epilogue import logits_of, put_terms
+from .epilogue import COUNTS, logits_of, put_terms
 
 
-@triton.jit
+@triton.jit(do_not_specialize=COUNTS)
 def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, shift_ptr, top_ptr, total_ptr,
                    out_ptr, first, classes, samples, products_stride, out_stride, SAMPLES: tl.constexpr,
                    CLASSES: tl.constexpr, CLIP: tl.constexpr):

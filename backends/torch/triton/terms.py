@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from .epilogue import logits_of, put_terms
+from .epilogue import COUNTS, logits_of, put_terms
 
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 """There a number of 16 bits is multiplied as an integer, or summed in its own type, unless it is widened."""
@@ -21,7 +21,7 @@ def block_of_rows(rows, k, D: tl.constexpr, DEPTH: tl.constexpr):
     return block
 
 
-@triton.jit
+@triton.jit(do_not_specialize=COUNTS)
 def terms_of_product(w_ptr, x_ptr, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, shift_ptr, top_ptr,
                      total_ptr, out_ptr, first, classes, samples, w_stride, x_stride, out_stride, D: tl.constexpr,
                      SAMPLES: tl.constexpr, CLASSES: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr,
