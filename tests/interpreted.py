@@ -108,9 +108,11 @@ def test_shares_are_at_most_one(size: Any, way: Any) -> None:
     product, total = product_of(size, way[1]), torch.rand(size[0])
     expected = BACKEND.rest_shares(composed(product), total.double())
     assert (expected == product.class_factor).any() or size[1] == 1
-    tile = tile_of(product)
-    assert rest.rest_shares(tile, way[0], total) is tile.scratch
-    assert_near(tile.scratch, expected)
+    tile, is_half = tile_of(product), way[0] == "half"
+    shares = rest.rest_shares(tile, way[0], total)
+    assert (shares is tile.scratch) == (not is_half)
+    assert shares.dtype is (torch.bfloat16 if is_half else torch.float32)
+    assert_near(shares, expected)
     assert_near(rest.rest_shares(tile._replace(scratch=None), way[0], total), expected)
 
 

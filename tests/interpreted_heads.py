@@ -39,6 +39,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(choice, "capability_of", lambda _: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     monkeypatch.setattr(BACKEND, "on_cuda", lambda array: True)
+    monkeypatch.setattr(BACKEND, "unrounded", lambda a, b, out: torch.mm(a.float(), b.float(), out=out))
     with as_on_cuda():
         yield seen
 
@@ -87,17 +88,29 @@ def test_heads_in_tf32(served: Loss[...], launches: list[str], monkeypatch: pyte
     assert set(launches) == {"tf32"}
 
 
-def agree(loss: Loss[...], options: dict[str, Any]) -> None:
-    """Value and gradients are those of NumPy in float64."""
+@pytest.mark.usefixtures("keep_bytes")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@each_served
+def test_numbers_of_16_bits_are_multiplied_as_they_are(served: Loss[...], dtype: torch.dtype, launches: list[str]
+                                                       ) -> None:
+    """The loss has all digits of float32; the gradients have those of their type, and of rounded slopes."""
+    agree(served, {}, dtype)
+    assert set(launches) == {"half"}
+
+
+def agree(loss: Loss[...], options: dict[str, Any], dtype: torch.dtype = torch.float32) -> None:
+    """Value and gradients are those of NumPy in float64, of the same numbers."""
     numpy, library = LIBRARIES["numpy"](), LIBRARIES["torch"]()
-    wanted, slopes = loss.value_and_grad(*fitting(arrays(loss, numpy), options), **options)
     inputs = fitting(arrays(loss, library, dtype="float32"), options)
-    floats = [one.requires_grad_() if one.is_floating_point() else one for one in inputs]
+    floats = [one.to(dtype).requires_grad_() if one.is_floating_point() else one for one in inputs]
+    same = [one.detach().double().numpy() if one.is_floating_point() else one.numpy() for one in floats]
+    wanted, slopes = loss.value_and_grad(*map(numpy.array, same), **options)
     value = loss(*floats, **options)
     value.backward()
     assert float(value.detach()) == pytest.approx(float(wanted), rel=1e-6)
+    error = 4e-6 if dtype is torch.float32 else 2.0**-7
     for one, slope in zip(leaves(loss, floats), slopes, strict=True):
-        np.testing.assert_allclose(one.grad.numpy(), slope, rtol=0, atol=4e-6 * np.abs(slope).max(),
+        np.testing.assert_allclose(one.grad.float().numpy(), slope, rtol=0, atol=error * np.abs(slope).max(),
                                    err_msg=f"{options}")
 
 

@@ -6,16 +6,12 @@ import torch
 
 from anglos.arrays.tile import Tile
 
+from ._low_precision import LowPrecision
 from ._seen import graph_is_made
-from ._tensors import Tensors
 
 
-class Kernels(Tensors):
+class Kernels(LowPrecision):
     """The exponentials of a tile, of a product that nobody has made yet."""
-
-    def on_cuda(self, array: torch.Tensor) -> bool:
-        """Whether kernels could be run where it is."""
-        return array.is_cuda
 
     def way_of_kernels(self, tile: Tile) -> str | None:
         """How kernels make the products of a tile; None where they do not."""

@@ -13,7 +13,10 @@ from .terms import terms_of_product
 
 
 def rest_terms(tile: Tile, way: str, shift: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """A shift and Σ e^(z − shift). The largest logits are known when all are: terms by them take a second pass."""
+    """A shift and Σ e^(z − shift), with the terms times u where they are kept.
+
+    The largest logits are known when all are: terms by them take a second pass.
+    """
     assert tile.product is not None
     terms = Terms(tile.product, way, tile.scratch)
     if shift is None:
@@ -25,12 +28,13 @@ def rest_terms(tile: Tile, way: str, shift: torch.Tensor | None) -> tuple[torch.
 
 
 def rest_shares(tile: Tile, way: str, total: torch.Tensor) -> torch.Tensor:
-    """e^(z − total), at most 1."""
+    """Shares e^(z − total), at most 1, times u: in bfloat16 where the gradient multiplies numbers of 16 bits."""
     product = tile.product
     assert product is not None
-    out: torch.Tensor | None = tile.scratch
+    out: torch.Tensor | None = None if way == blocks.HALF else tile.scratch
     if out is None:
-        out = product.points.new_empty((len(product.prototypes), len(product.points)), dtype=torch.float32)
+        out = product.points.new_empty((len(product.prototypes), len(product.points)),
+                                       dtype=torch.bfloat16 if way == blocks.HALF else torch.float32)
     Terms(product, way, out).made(total, out, shares=True)
     return out
 
@@ -66,7 +70,7 @@ class Terms:
                            "PRECISION": blocks.PRECISIONS[way]}
 
     def made(self, shift: torch.Tensor | None, out: torch.Tensor | None, shares: bool = False) -> Any:
-        """Terms e^(z − shift) to `out`, and their sums over strips of classes, (strips, B), unless they are shares.
+        """Terms e^(z − shift), times u to `out`, and their sums over strips, (strips, B), unless they are shares.
 
         Without a shift by the largest logit of a strip, (strips, B), which comes first.
         """

@@ -1,0 +1,33 @@
+"""Numbers of 16 bits on CUDA, which are multiplied as they are, by units that are many times faster: no digit is lost.
+
+The product of two of them is a number of float32, and so are their sums.
+"""
+
+from typing import Any
+
+import torch
+
+from ._seen import recorded
+from ._tensors import Tensors
+
+
+class LowPrecision(Tensors):
+    """Not where what is done is recorded: derivatives of such products would be rounded again."""
+
+    def on_cuda(self, array: torch.Tensor) -> bool:
+        """Whether kernels could be run where it is."""
+        return array.is_cuda
+
+    def multiplies_as_is(self, a: torch.Tensor, b: torch.Tensor) -> bool:
+        return a.dtype is b.dtype and a.dtype.itemsize == 2 and self.on_cuda(a) and not recorded()
+
+    def product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        return self.unrounded(a, b, out) if self.multiplies_as_is(a, b) else super().product(a, b, out)
+
+    def unrounded(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
+        """The product of numbers of 16 bits, in float32."""
+        return torch.mm(a, b, out_dtype=torch.float32, out=out)
+
+    def terms_like(self, like: torch.Tensor, rounded: bool) -> Any:
+        # Not float16, in which a term that is smaller than the largest by 10⁻⁸ would vanish.
+        return like.new_empty(0, dtype=torch.bfloat16) if rounded and self.on_cuda(like) and not recorded() else like
