@@ -156,10 +156,11 @@ def _divisor(xp: Any, per_sample: Array, samples: Samples, count: Array | None) 
     count = samples.terms if count is None else count
     if samples.weight is None and count is None and per_sample.shape[0] is not None:
         return max(per_sample.shape[0], 1)
-    number = xp.ones_like(per_sample) if count is None else xp.astype(count, per_sample.dtype, copy=False)
-    if samples.weight is not None:
-        number = number * xp.astype(samples.weight, per_sample.dtype, copy=False)
-        if samples.counted is not None and count is not None:
+    parts = [xp.astype(one, per_sample.dtype, copy=False) for one in (samples.weight, count) if one is not None]
+    number = parts[0] if parts else xp.ones_like(per_sample)
+    if len(parts) > 1:
+        number = parts[0] * parts[1]
+        if samples.counted is not None:
             number = xp.where(samples.counted, number, 0.0)
     total = xp.sum(number)
     return xp.where(total == 0.0, 1.0, total)

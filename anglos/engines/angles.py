@@ -32,53 +32,57 @@ def turned_cosine(backend: Backend, cos: Array, *, factor: Any = 1.0, shift: Any
         by_shift = -(multiple_sin * cos_shift + multiple_cos * sin_shift)  # −sin t
     turn = Turned(cos_t, ratio_t if single else factor * ratio_t, by_shift, 0.0 if theta is None else theta * by_shift)
 
-    # The number of times that t has passed a multiple of π.
+    # The number of times that t has passed a multiple of π: at most once, where t is no multiple of θ.
+    passes: Any = 1.0
     if theta is None:
         if past_pi != "easy" and backend.surely_above(cos, cos_sin(xp, (math.pi - shift) / factor)[0]):
             return turn
-        passed = [xp.astype(cos < cos_sin(xp, (q * math.pi - shift) / factor)[0], cos.dtype)
-                  for q in range(1, int(factor) + 1)]
-        passes = sum(passed[1:], start=passed[0])
+        passed = [cos < cos_sin(xp, (q * math.pi - shift) / factor)[0] for q in range(1, int(factor) + 1)]
+        if len(passed) > 1:
+            counts = [xp.astype(one, cos.dtype) for one in passed]
+            passes = sum(counts[1:], start=counts[0])
+        here = passed[0]
     else:
         passes = xp.floor((factor * theta + shift) / math.pi)
-    here, there = PAST_PI[past_pi](xp, cos, passes, turn, factor, shift)
+        here = passes > 0.0
+    here = cos <= 0.0 if past_pi == "easy" else here
+    there = PAST_PI[past_pi](xp, cos, passes, turn, factor, shift)
     return Turned(*(within if is_number(within) else xp.where(here, beyond, within)
                     for beyond, within in zip(there, turn, strict=True)))
 
 
-def _smooth(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
+def _smooth(xp: Any, cos: Array, passes: Any, turn: Turned, factor: Any, shift: Any) -> Turned:
     """(−1)ᵏ cos t − 2k after k passes: falls all the way, with a continuous slope."""
-    sign = 1.0 - 2.0 * xp.remainder(passes, 2.0)
-    value = sign * turn.value - 2.0 * passes
-    return passes > 0.0, Turned(value, sign * turn.slope, sign * turn.by_shift, sign * turn.by_factor)
+    sign = -1.0 if is_number(passes) else 1.0 - 2.0 * xp.remainder(passes, 2.0)
+    return Turned(sign * turn.value - 2.0 * passes, *(sign * slope for slope in turn[1:]))
 
 
-def _shifted(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
+def _shifted(xp: Any, cos: Array, passes: Any, turn: Turned, factor: Any, shift: Any) -> Turned:
     """Cos θ − cos θ₀ − 1 from θ₀ = (π − m₂)/m₁ on: continuous, slope 1."""
     start = (math.pi - shift) / factor
     cos_start, sin_start = cos_sin(xp, start)
-    return passes > 0.0, Turned(cos - cos_start - 1.0, 1.0, -sin_start / factor, -sin_start * start / factor)
+    return Turned(cos - cos_start - 1.0, 1.0, -sin_start / factor, -sin_start * start / factor)
 
 
-def _linear(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
+def _linear(xp: Any, cos: Array, passes: Any, turn: Turned, factor: Any, shift: Any) -> Turned:
     """Cos θ − m₂ sin m₂: slope 1, and a jump down of cos m₂ + m₂ sin m₂ − 1 where it starts (for m₁ = 1)."""
     cos_shift, sin_shift = cos_sin(xp, shift)
-    return passes > 0.0, Turned(cos - shift * sin_shift, 1.0, -sin_shift - shift * cos_shift, 0.0)
+    return Turned(cos - shift * sin_shift, 1.0, -sin_shift - shift * cos_shift, 0.0)
 
 
-def _clamp(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
+def _clamp(xp: Any, cos: Array, passes: Any, turn: Turned, factor: Any, shift: Any) -> Turned:
     """−1: continuous, but a target there gets no gradient."""
-    return passes > 0.0, Turned(-1.0, 0.0, 0.0, 0.0)
+    return Turned(-1.0, 0.0, 0.0, 0.0)
 
 
-def _reflect(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
+def _reflect(xp: Any, cos: Array, passes: Any, turn: Turned, factor: Any, shift: Any) -> Turned:
     """Cos t as it is: rises again, and its gradient pushes the wrong way."""
-    return passes > 0.0, turn
+    return turn
 
 
-def _easy(xp: Any, cos: Array, passes: Array, turn: Turned, factor: Any, shift: Any) -> tuple[Array, Turned]:
+def _easy(xp: Any, cos: Array, passes: Any, turn: Turned, factor: Any, shift: Any) -> Turned:
     """Cos θ, without a margin, from 90° on: jumps up there."""
-    return cos <= 0.0, Turned(cos, 1.0, 0.0, 0.0)
+    return Turned(cos, 1.0, 0.0, 0.0)
 
 
 PAST_PI = {

@@ -77,6 +77,9 @@ def sines(backend: Backend, cos: Array) -> tuple[Array, Array]:
     if backend.surely_above(square, eps):
         sin = xp.sqrt(square)
         return sin, sin
+    if backend.changes_arrays():  # nothing differentiates √0
+        sin = xp.sqrt(backend.maximum(square, 0.0))
+        return sin, backend.maximum(sin, math.sqrt(eps))
     positive = square > 0.0
     sin = xp.where(positive, xp.sqrt(xp.where(positive, square, 1.0)), 0.0)
     return sin, floored(xp, sin)

@@ -192,7 +192,7 @@ class Step:
 
     def _tile(self, first: Any, logits: Array | None, scratch: Array | None, kept: Array | None = None,
               product: Product | None = None) -> Tile:
-        return self.backend.tile_of(logits, self.labels, first, whole=self.only is not None, scratch=scratch,
+        return self.backend.tile_of(logits, self.labels, first, whole=not self.several, scratch=scratch,
                        kept=kept, product=product)
 
     def _with_bias(self, logits: Array, bias: Array | None) -> Array:
