@@ -337,8 +337,11 @@ def test_low_precision_is_computed_in_float32(head: Loss[...], library: Library)
         assert float(value) == pytest.approx(float(wanted), rel=1e-6 * as_is, abs=0.0)
         for got, want, array in zip(gradients, wanted_gradients, stored, strict=False):
             assert got.dtype == array.dtype
-            rounded = library.numpy(library.cast(want, dtype)).astype("float64")
-            np.testing.assert_allclose(library.numpy(got).astype("float64"), rounded, rtol=2.0**-10 * as_is,
+            found, rounded = (library.numpy(one).astype("float64") for one in (got, library.cast(want, dtype)))
+            if as_is and library.name != "cupy" and not library.readable:  # but on a GPU, where slopes are rounded too
+                assert np.linalg.norm(found - rounded) <= 2 * 2.0**-8 * np.linalg.norm(rounded)
+                continue
+            np.testing.assert_allclose(found, rounded, rtol=2.0**-10 * as_is,
                                        atol=1e-6 * np.abs(rounded).max() * as_is)
 
 

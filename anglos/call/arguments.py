@@ -187,7 +187,7 @@ IgnoredGroup = Annotated[int, Integer(text=(
 KeepBytes = Annotated[int, Integer(0, 2**63, text=(
     "If the B × C logits take no more than this, the gradient reuses them; else it computes them again, in tiles."))]
 GradientProducts = Annotated[Literal["full", "bfloat16"], OneOf(text=(
-    "\"bfloat16\" rounds the factors of the gradient's matrix products, by up to 2⁻⁹: faster where the processor has "
+    "\"bfloat16\" rounds the factors of the gradient's matrix products, by up to 2⁻⁸: faster where the processor has "
     "that type. The loss stays as it is."))]
 Reduction = Annotated[Literal["mean", "sum", "none"], OneOf(text="A number, or the B losses one by one.")]
 AnchorReduction = Annotated[Literal["mean", "sum", "none"], OneOf(text=(
