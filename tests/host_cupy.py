@@ -294,15 +294,16 @@ def in_a_tree(x: np.ndarray, axis: Any = None, dtype: Any = None, keepdims: bool
     return np.expand_dims(sums, axis) if keepdims else sums
 
 
+COMPUTE = {"CUBLAS_COMPUTE_32F": 68, "CUBLAS_COMPUTE_32F_FAST_TF32": 77}
 CUDA_R = {"CUDA_R_32F": (0, "float32"), "CUDA_R_16F": (2, "float16"), "CUDA_R_64F": (1, "float64")}
 
 
 def gemm_ex(handle: int, trans_a: int, trans_b: int, m: int, n: int, k: int,
             alpha: int, a: int, a_type: int, lda: int, b: int, b_type: int, ldb: int,
             beta: int, c: int, c_type: int, ldc: int, compute: int, algorithm: int) -> None:
-    """As `cublasGemmEx`: C = α op(A) op(B) + β C of matrices in columns, the sums in float32."""
-    assert compute == 68
-    types = dict(CUDA_R.values())
+    """As `cublasGemmEx`: C = α op(A) op(B) + β C of matrices in columns, the sums in float32; TF32 cuts digits off."""
+    assert compute in COMPUTE.values()
+    types, kept = dict(CUDA_R.values()), -1 << 13 if compute == COMPUTE["CUBLAS_COMPUTE_32F_FAST_TF32"] else -1
 
     def columns(address: int, kind: int, rows: int, count: int, leading: int) -> np.ndarray:
         assert leading >= rows
@@ -316,7 +317,9 @@ def gemm_ex(handle: int, trans_a: int, trans_b: int, m: int, n: int, k: int,
     assert (one, nothing) == (1.0, 0.0)
     left = columns(a, a_type, k, m, lda).T if trans_a else columns(a, a_type, m, k, lda)
     right = columns(b, b_type, n, k, ldb).T if trans_b else columns(b, b_type, k, n, ldb)
-    columns(c, c_type, m, n, ldc)[...] = left.astype(np.float32) @ right.astype(np.float32)
+    left, right = ((np.ascontiguousarray(one, np.float32).view(np.int32) & kept).view(np.float32)
+                   for one in (left, right))
+    columns(c, c_type, m, n, ldc)[...] = left @ right
 
 
 @contextmanager
@@ -347,8 +350,7 @@ def _stand_ins() -> dict[str, ModuleType]:
     cupy.ElementwiseKernel, cupy.ReductionKernel, cupy.RawKernel = ElementwiseKernel, ReductionKernel, RawKernel
     cupy.cuda.Device = made["cupy.cuda.device"].__dict__["Device"] = _device
     cupy.cuda.get_cublas_handle, cupy.cuda.is_available = (lambda: 1), (lambda: True)
-    cupy.cuda.cublas = SimpleNamespace(gemmEx=gemm_ex, CUBLAS_COMPUTE_32F=68, CUBLAS_OP_N=0, CUBLAS_OP_T=1,
-                                       CUBLAS_GEMM_DEFAULT=-1)
+    cupy.cuda.cublas = SimpleNamespace(gemmEx=gemm_ex, **COMPUTE, CUBLAS_OP_N=0, CUBLAS_OP_T=1, CUBLAS_GEMM_DEFAULT=-1)
     cupy.cuda.runtime = SimpleNamespace(**{name: number for name, (number, _) in CUDA_R.items()})
     return made
 

@@ -222,7 +222,7 @@ def test_lengths_take_one_read(dtype: str, backend: Any, library: Library) -> No
 @pytest.mark.parametrize("width", [None, 2])
 def test_float16_is_multiplied_as_it_is(head: Loss[...], library: Library, numpy: Library, keep_bytes: int,
                                         width: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values are float32's, and gradients are off by their own rounding."""
+    """Values are float32's; gradients, and the slopes that they are made of, are off by a rounding of float16."""
     inputs, same = arrays(head, library, dtype="float16"), arrays(head, numpy, dtype="float16")
     if width is not None:
         monkeypatch.setattr(backend_of(inputs[0]), "class_tile_width", lambda *_: width)
@@ -232,7 +232,19 @@ def test_float16_is_multiplied_as_it_is(head: Loss[...], library: Library, numpy
         array.astype("float64") if array.dtype == np.float16 else array for array in same], reduction="none")
     np.testing.assert_allclose(library.numpy(value), wanted, rtol=2e-5, atol=1e-6)
     for got, want in zip(gradients, wanted_gradients, strict=True):
-        np.testing.assert_allclose(library.numpy(got), want, rtol=6e-4, atol=1e-6)
+        np.testing.assert_allclose(library.numpy(got), want, rtol=2.0**-9, atol=2.0**-9 * np.abs(want).max())
+
+
+def test_slopes_keep_the_range_of_float32(backend: Any, library: Library) -> None:
+    """And the digits of float16."""
+    random = np.random.default_rng(0)
+    slopes = (1e-20 * random.normal(size=(7, 40))).astype("float32")
+    points = random.normal(size=(40, 5)).astype("float16")
+    wanted = slopes.astype("float64") @ points.astype("float64")
+    got = library.numpy(backend.slope_product(library.array(slopes), library.array(points), np.float16))
+    assert got.dtype == np.float32
+    error = np.linalg.norm(got - wanted) / np.linalg.norm(wanted)
+    assert 1e-5 < error < 2.0**-10
 
 
 @pytest.mark.parametrize("trailing", [(), (4,), (3, 4)])

@@ -35,6 +35,9 @@ class CuPy(Softmax):
         # IEEE float32 unless the user set CUPY_TF32.
         return cupy.matmul(a, b, out=out)
 
+    def slope_product(self, a: Any, b: Any, dtype: Any, out: Any = None) -> Any:
+        return wide_product(cupy.asarray(a, cupy.float32), cupy.asarray(b, cupy.float32), out, tf32=True)
+
     def multiply(self, a: Any, b: Any, out: Any = None) -> Any:
         return cupy.multiply(a, b, out=out)
 
