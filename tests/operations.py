@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import anglos.backends.torch  # noqa: F401
 from anglos.arrays.dispatch import backend_of
+from anglos.arrays.softmax import Softmax
 
 # Their results have a size, or a value, that the host has to know before it goes on.
 _WAITING = frozenset((
@@ -23,18 +25,90 @@ _HOST = ("__array__", "__bool__", "__dlpack__", "cpu", "item", "numpy", "tolist"
 _FREE = frozenset(("_unsafe_view", "detach", "empty", "empty_like", "empty_strided", "lift_fresh", "new_empty",
                    "resize_"))
 """What runs nothing on a device."""
-_PRODUCTS = frozenset(("addmm", "baddbmm", "bmm", "mm"))
+_PRODUCTS = frozenset(("addmm", "baddbmm", "bmm", "mm", "terms_of_product"))
+_watching: list["Traffic"] = []
 _BY_PLACE = frozenset(("gather", "index", "index_add", "index_add_", "index_put", "index_put_", "index_select",
                        "scatter", "scatter_", "scatter_add", "take"))
 """Of an array only what the places name is read or written."""
 
 
 @contextmanager
-def as_on_cuda() -> Iterator[None]:
-    """Tensors on the CPU of which the adapter thinks that a GPU computes them."""
+def as_on_cuda(*, kernels: bool = False) -> Iterator[None]:
+    """Tensors on the CPU of which the adapter thinks that a GPU computes them: without Triton, or as if by kernels."""
+    backend: Any = backend_of(torch.zeros(1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend_of(torch.zeros(1)), "on_processor", lambda array: False)
+        patch.setenv("ANGLOS_TRITON", "0")
+        patch.setattr(backend, "on_processor", lambda array: False)
+        patch.setattr(backend, "on_cuda", lambda array: True)
+        patch.setattr(backend, "unrounded", unrounded)
+        for name, stand_in in (("rest_terms", _rest_terms), ("rest_shares", _rest_shares)) if kernels else ():
+            patch.setattr(backend, name, partial(stand_in, backend))
         yield
+
+
+def unrounded(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """What only CUDA has: a product of 16 bits with sums of float32."""
+    with one_operation("mm"):
+        return torch.mm(a.float(), b.float(), out=out)
+
+
+def _rest_terms(backend: Any, tile: Any, shift: torch.Tensor | None = None) -> Any:
+    """As `triton.rest` does it: without a shift what is kept takes a second pass, or a second product."""
+    if tile.product is None or tile.logits is not None:
+        return Softmax.rest_terms(backend, tile, shift)
+    if shift is None:
+        _one_launch(tile, out=None)
+        _operations("amax", "clamp_", "sub_", "exp_", "mul_", "sum")
+    if shift is not None or tile.kept is not None:
+        _one_launch(tile, out=tile.kept, again=shift is None)
+        _operations("sum")
+    with counted_already():
+        return Softmax.rest_terms(backend, tile, shift)
+
+
+def _rest_shares(backend: Any, tile: Any, total: torch.Tensor) -> Any:
+    if tile.product is None or tile.logits is not None:
+        return Softmax.rest_shares(backend, tile, total)
+    _one_launch(tile, out=total)
+    with counted_already():
+        shares = Softmax.rest_shares(backend, tile, total)
+        return shares.to(torch.bfloat16) if tile.product.points.element_size() == 2 else shares
+
+
+def _one_launch(tile: Any, out: torch.Tensor | None, again: bool = False) -> None:
+    """Of 16 bits a kernel makes the products too, and what it stores is theirs; else it passes over those of cuBLAS."""
+    if tile.product.points.element_size() == 2:
+        return _operations("terms_of_product")
+    if not again:
+        _operations("mm")
+    with one_operation("terms_in_place", per_logit=4 + (0 if out is None else out.element_size())):
+        return None
+
+
+def _operations(*names: str) -> None:
+    for name in names:
+        with one_operation(name):
+            pass
+
+
+@contextmanager
+def one_operation(name: str, per_logit: float = 0.0, per_weight: float = 0.0) -> Iterator[None]:
+    """What a stand-in does, counted as the one operation that it stands for, with the bytes that this moves."""
+    for traffic in _watching:
+        traffic.count(name, per_logit, per_weight)
+    with counted_already():
+        yield
+
+
+@contextmanager
+def counted_already() -> Iterator[None]:
+    """No operation here is counted."""
+    watching = _watching.copy()
+    _watching.clear()
+    try:
+        yield
+    finally:
+        _watching.extend(watching)
 
 
 @contextmanager
@@ -108,7 +182,7 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         name = _name(func)
-        if func.is_view or name in _FREE:
+        if self not in _watching or func.is_view or name in _FREE:
             return result
         self.operations[name] += 1
         if name in _PRODUCTS:
@@ -119,6 +193,22 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if kind:
                 self.bytes[kind][name] += times * _extent(array) * array.element_size()
         return result
+
+    def count(self, name: str, per_logit: float, per_weight: float) -> None:
+        """One operation that moves so many bytes."""
+        samples, dimension, classes = self.sizes
+        self.operations[name] += 1
+        self.products += name in _PRODUCTS
+        self.bytes["logits"][name] += round(per_logit * samples * classes)
+        self.bytes["weights"][name] += round(per_weight * dimension * classes)
+
+    def __enter__(self) -> Any:
+        _watching.append(self)
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *failure: Any) -> None:
+        _watching.remove(self)
+        super().__exit__(*failure)  # type: ignore[no-untyped-call]
 
     def _moved(self, func: Any, name: str, args: Any, kwargs: Any, result: Any) -> Iterator[tuple[torch.Tensor, int]]:
         """The arrays that an operation reads or writes, and how often."""

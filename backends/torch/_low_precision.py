@@ -28,6 +28,13 @@ class LowPrecision(Tensors):
         """The product of numbers of 16 bits, in float32."""
         return torch.mm(a, b, out_dtype=torch.float32, out=out)
 
+    def bfloat16_product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        rounded, dtype = (a.to(torch.bfloat16), b.to(torch.bfloat16)), torch.promote_types(a.dtype, torch.float32)
+        if dtype is torch.float32 and self.on_cuda(a) and not recorded():
+            return self.unrounded(*rounded, out)
+        product = torch.mm(*rounded).to(dtype)
+        return product if out is None else out.copy_(product)
+
     def terms_like(self, like: torch.Tensor, rounded: bool) -> Any:
         # Not float16, in which a term that is smaller than the largest by 10⁻⁸ would vanish.
         return like.new_empty(0, dtype=torch.bfloat16) if rounded and self.on_cuda(like) and not recorded() else like

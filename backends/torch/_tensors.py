@@ -87,12 +87,6 @@ class Tensors(Places):
     def product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         return torch.mm(a, b, out=out)
 
-    def bfloat16_product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        rounded = a.to(torch.bfloat16), b.to(torch.bfloat16)
-        unrounded: dict[str, Any] = {"out_dtype": torch.float32} if a.is_cuda and not recorded() else {}
-        product = torch.mm(*rounded, **unrounded).to(torch.promote_types(a.dtype, torch.float32))
-        return product if out is None else out.copy_(product)
-
     def multiply(self, a: torch.Tensor, b: Any, out: torch.Tensor | None = None) -> torch.Tensor:
         return a * b if out is None or recorded() else torch.mul(a, b, out=out)
 
