@@ -1,7 +1,9 @@
 """Losses by the kernels in Triton's interpreter, through the whole engine: `test_triton.py` runs this."""
 
 import importlib
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,9 +61,9 @@ def keep_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 BY_OPERATIONS = frozenset((
-    "airface", "c_contrastive", "c_triplet", "circle_softmax", "curricularface", "inter_topk", "mv_softmax", "p2sgrad",
-    "soft_triple", "sphereface2", "subcenter_arcface", "uniface"))
-"""Heads that ask more of the other classes than their exponentials, or of several prototypes."""
+    "airface", "batch_coco", "c_contrastive", "c_triplet", "circle_softmax", "curricularface", "inter_topk",
+    "mv_softmax", "p2sgrad", "soft_triple", "sphereface2", "subcenter_arcface", "uniface"))
+"""Losses that ask more of the other classes than their exponentials times 1 / |w|, or of several prototypes."""
 
 
 SERVED = [loss for loss in anglos.LOSSES.values() if KINDS["head"](loss) and loss.name not in BY_OPERATIONS]
@@ -70,17 +72,24 @@ each_served = pytest.mark.parametrize("served", SERVED, ids=[loss.name for loss 
 
 
 @pytest.mark.usefixtures("keep_bytes")
-def test_heads(head: Loss[...], launches: list[str]) -> None:
+def test_losses(kept: Loss[...], launches: list[str]) -> None:
     """Kernels serve those that ask for nothing but exponentials."""
-    agree(head, {})
-    assert (launches == []) == (head.name in BY_OPERATIONS)
-    for options in other_options(head):
-        agree(head, options)
+    agree(kept, {})
+    assert (launches == []) == (kept.name in BY_OPERATIONS)
+    for options in other_options(kept):
+        agree(kept, options)
     assert set(launches) <= {"ieee"}
 
 
+def test_docs_name_all_that_take_part() -> None:
+    text = (Path(__file__).parents[1] / "docs/performance.md").read_text()
+    listed = text.partition("These losses take part")[2].partition("\n\n")[0]
+    names = [loss.name for loss in anglos.LOSSES.values() if KINDS["kept"](loss)]
+    assert re.findall("`([a-z0-9_]+)`", listed) == sorted({*names} - BY_OPERATIONS)
+
+
 @each_served
-def test_heads_in_tf32(served: Loss[...], launches: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_in_tf32(served: Loss[...], launches: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Which the interpreter multiplies as float32."""
     monkeypatch.setattr(choice, "tf32_is_allowed", lambda: True)
     agree(served, {})
