@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from anglos.arrays.batches import Batches
+from anglos.arrays.directions import Directions
 from anglos.arrays.library import Array
 from anglos.arrays.monoid import Monoid
 from anglos.arrays.sharing import Sharing
@@ -41,7 +42,7 @@ class Computation(Protocol):
         """∂(Σ g_i ℓ_i) by name; anew: without residuals, to be differentiated again."""
 
 
-class Backend(Sharing, Batches, Softmax):
+class Backend(Sharing, Batches, Softmax, Directions):
     """An array library, and the arithmetic that engines ask of it."""
 
     tile_elements = 1 << 20
@@ -171,19 +172,6 @@ class Backend(Sharing, Batches, Softmax):
         """
         log_p = logits - total
         return self.xp.exp(self.xp.where(log_p > 0.0, 0.0, log_p))
-
-    def dot(self, a: Array, b: Array) -> Array:
-        """a·b along the last axis."""
-        return self.xp.sum(a * b, axis=-1)
-
-    def project_out(self, direction: Array, vectors: Array, factor: Array | None = None, scratch: Array | None = None
-               ) -> Array:
-        """What a vector has at right angles to a direction u of length 1, which is factor · direction: v − u (u·v).
-
-        The vectors may hold it, and the scratch array what it needs on the way.
-        """
-        unit = direction if factor is None else direction * factor
-        return vectors - unit * self.dot(unit, vectors)[..., None]
 
     def largest(self, array: Array, count: int) -> tuple[Array, Array]:
         """So many of the largest numbers along the first axis, in any order, and their places."""

@@ -40,8 +40,15 @@ def unit_prototypes(backend: Backend, w: Array, samples: int, scratch: Scratch, 
     return Prototypes(backend.multiply(near, inverse, out=scratch.take("unit", w, *w.shape)), whole_inverse)
 
 
-def unit_prototypes_pullback(backend: Backend, prototypes: Prototypes, d_unit: Array, scratch: Scratch) -> Array:
-    """∂w = (∂ŵ − ŵ (ŵ·∂ŵ)) / |w|, where ∂ŵ is already multiplied by the factor; may use it."""
-    points, pullback_factor, factor = prototypes
-    d_unit = backend.project_out(points, d_unit, factor, scratch=scratch.take("across", d_unit, *d_unit.shape))
-    return d_unit if pullback_factor is None else backend.multiply(d_unit, pullback_factor, out=d_unit)
+def prototypes_pullback(step: Any, prototypes: Prototypes, slopes: Array, samples: Array, out: Array | None = None
+                        ) -> Array:
+    """∂w = (v − ŵ (ŵ·v)) / |w|, or v where w is not normalised, of v = slopes · samples; `out` may hold it.
+
+    The slopes are already multiplied by the factor.
+    """
+    direction, after, factor = prototypes
+    if after is None and factor is None:
+        return step.slope_product(slopes, samples, out=out)
+    across = step.scratch.take("across", samples, *direction.shape)
+    return step.backend.direction_pullback(step.slope_product, slopes, samples, direction, factor, after,
+                                           rounded=step.rounds_slopes, out=out, scratch=across)

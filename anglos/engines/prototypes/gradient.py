@@ -17,7 +17,7 @@ from anglos.arrays.library import store
 from anglos.arrays.monoid import SUM
 from anglos.engines.numerics import Array, unit_rows_pullback
 from anglos.engines.prototypes.batch import label_joins
-from anglos.engines.prototypes.directions import unit_prototypes_pullback
+from anglos.engines.prototypes.directions import prototypes_pullback
 from anglos.engines.prototypes.row import unchanged
 from anglos.engines.prototypes.saved import Saved
 from anglos.engines.prototypes.step import ClassTile, Step
@@ -122,9 +122,7 @@ class Gradient:
 
     def _weights(self, first: Any, weights: Array, made: ClassTile, pull: Array, out: Array | None) -> Array | None:
         """∂w_j = s Σ_i g_i K_ij p_i, through the normalisation; None if it is in `out`."""
-        d_weights = self.product(pull, self.points, out=out)
-        if self.step.row.normalize_weights:
-            d_weights = unit_prototypes_pullback(self.backend, made.prototypes, d_weights, self.step.scratch)
+        d_weights = prototypes_pullback(self.step, made.prototypes, pull, self.points, out)
         if d_weights.shape != weights.shape:  # several prototypes, or a graph that does not know how many
             d_weights = self.xp.reshape(d_weights, weights.shape)
         if self.d_label is not None:
