@@ -16,7 +16,7 @@ choice: Any = importlib.import_module("anglos.backends.torch.triton.choice")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tests", ["interpreted.py", "interpreted_heads.py"])
+@pytest.mark.parametrize("tests", ["interpreted.py", "interpreted_heads.py", "interpreted_weights.py"])
 def test_in_tritons_interpreter(tests: str) -> None:
     """In a process of its own: whether kernels are interpreted is decided when Triton is imported."""
     pytest.importorskip("triton", reason="Triton is not installed: the extra `triton`, on Linux x86-64")

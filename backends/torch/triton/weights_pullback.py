@@ -1,0 +1,87 @@
+"""The gradient in prototypes, as `Backend.direction_pullback` describes it: one kernel, or one after the library's."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from triton import cdiv, next_power_of_2
+
+from .blocks import HALF, PRECISIONS, TF32, Block
+from .rest import rows, vector
+from .weights import projected_in_place, weights_of_product
+
+LONGEST = 512
+"""Rows of ∂w up to which a block of them fits the registers."""
+
+STRIP = 64
+"""Columns of a block that what follows the product takes at a time."""
+
+_BLOCKS = {
+    (128, HALF): Block(64, 64, 64, 4, 3),
+    (128, TF32): Block(32, 64, 32, 4, 3),
+    (256, HALF): Block(32, 64, 32, 4, 3),
+    (256, TF32): Block(16, 64, 16, 4, 3),
+    (512, HALF): Block(32, 64, 32, 8, 3),
+    (512, TF32): Block(16, 64, 16, 8, 3),
+}
+"""By the longest row, padded; of so many samples at a time. They serve every device: none spills a register, and two
+of them or more, but for the longest rows, are on a processor, so that one multiplies while another stores."""
+
+
+def direction_pullback(slopes: torch.Tensor, samples: torch.Tensor, direction: torch.Tensor,
+                       factor: torch.Tensor | None, after: torch.Tensor | None, way: str,
+                       product: Callable[..., Any], out: torch.Tensor | None) -> torch.Tensor:
+    """(v − ŵ (ŵ·v)) · after of v = slopes · samples, where ŵ = factor · direction, in the type of the direction."""
+    classes, dimension = direction.shape
+    direction = rows(direction)
+    given: dict[str, Any] = {"w_ptr": direction, "w_stride": direction.stride(0), "u_ptr": vector(factor, classes),
+                             "after_ptr": vector(after, classes), "classes": classes, "D": dimension}
+    v = None
+    if not fuses(way, dimension):
+        v = product(slopes, samples, out=out if out is not None and out.dtype is samples.dtype else None)
+    if out is None:
+        out = v if v is not None and v.dtype is direction.dtype else torch.empty_like(direction)
+    given |= {"out_ptr": out, "out_stride": out.stride(0)}
+    with torch.cuda.device_of(direction):  # type: ignore[no-untyped-call]
+        if v is None:
+            _fused(rows(slopes), samples, way, given)
+        else:
+            _project(v, given)
+    return out
+
+
+def fuses(way: str, dimension: int) -> bool:
+    """Whether one kernel does it all."""
+    return way in (HALF, TF32) and dimension <= LONGEST
+
+
+def block_of(way: str, dimension: int) -> tuple[Block, int]:
+    """The block, and the length that its rows are padded to."""
+    width = max(16, next_power_of_2(dimension))
+    return _BLOCKS[max(128, width), way], width
+
+
+def rows_of_pass(dimension: int) -> tuple[int, int]:
+    """How many rows, and columns of them at a time, a pass over a matrix takes; 16 bytes each thread."""
+    strip = min(512, max(16, next_power_of_2(dimension)))
+    return max(1, 2048 // strip), strip
+
+
+def _fused(slopes: torch.Tensor, samples: torch.Tensor, way: str, given: dict[str, Any]) -> None:
+    block, width = block_of(way, given["D"])
+    if way == HALF:
+        samples = rows(samples.to(torch.bfloat16 if slopes.dtype is torch.float32 else slopes.dtype))
+    else:  # the matrix units read float32 along what is summed
+        samples = samples.T.contiguous().T
+    weights_of_product[(cdiv(given["classes"], block.classes),)](
+        slopes, samples, **given, samples=len(samples), terms_stride=slopes.stride(0), x_stride=samples.stride(0),
+        x_column_stride=samples.stride(1), CLASSES=block.classes, WIDTH=width, STRIP=min(STRIP, width),
+        DEPTH=block.depth, PRECISION=PRECISIONS[way], num_warps=block.warps,
+        num_stages=block.stages, enable_fp_fusion=True)
+
+
+def _project(v: torch.Tensor, given: dict[str, Any]) -> None:
+    number, strip = rows_of_pass(given["D"])
+    projected_in_place[(cdiv(given["classes"], number),)](
+        v, **given, v_stride=v.stride(0), CLASSES=number, STRIP=strip, num_warps=4, enable_fp_fusion=True)
+
