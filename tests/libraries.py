@@ -122,7 +122,19 @@ def library_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Library:
     """A library; one that is rehearsed goes the way of a GPU, and looks at nothing, while the test runs."""
     library = LIBRARIES[name]()
     if REHEARSED and name in ON_A_GPU:
-        backend = backend_of(library.array(np.zeros(1)))
-        told_by = "on_processor" if hasattr(backend, "on_processor") else "readable"
-        monkeypatch.setattr(backend, told_by, lambda array: False)
+        as_on_a_gpu(library, monkeypatch)
     return library
+
+
+def as_on_a_gpu(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its arrays, on a processor, are computed with as if they were not."""
+    backend: Any = backend_of(library.array(np.zeros(1)))
+    if library.name != "torch":
+        monkeypatch.setattr(backend, "readable", lambda array: False)
+        return
+    # Without kernels, for which there is Triton's interpreter; and a CPU has no product with sums in float32.
+    monkeypatch.setenv("ANGLOS_TRITON", "0")
+    monkeypatch.setattr(backend, "on_processor", lambda array: False)
+    monkeypatch.setattr(backend, "on_cuda", lambda array: True)
+    monkeypatch.setattr(backend, "unrounded", lambda a, b, out: import_module("torch").mm(
+        a.float(), b.float(), out=out))

@@ -48,11 +48,11 @@ class Softmax(Library):
         if shift is None:
             # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
             shift = self.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
-        if tile.kept is None or tile.product is None or tile.product.class_factor is None:
-            return shift, xp.sum(store(tile.kept, self.exponential(rest, shift)), axis=0)
         terms = self.exponential(rest, shift)
-        total = xp.sum(terms, axis=0)
-        store(tile.kept, self.multiply(terms, tile.product.class_factor, out=terms))
+        total = xp.sum(terms, axis=0)  # not of what is kept, whose terms may be rounded
+        if tile.kept is not None:
+            factor = None if tile.product is None else tile.product.class_factor
+            store(tile.kept, terms if factor is None else self.multiply(terms, factor, out=terms))
         return shift, total
 
     def rest_shares(self: Any, tile: Tile, total: Array) -> Array:
