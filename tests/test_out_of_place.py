@@ -13,8 +13,8 @@ from anglos import Loss
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import backend_of
 
-DRIVERS = ("sweep", "place")
-"""They hand slices of what they are given on to the engine, which stores there."""
+DRIVERS = ("sweep", "place", "tile_of")
+"""They hand what they are given, or slices of it, on to the engine, which stores there."""
 
 HOOKS = [name for name, hook in inspect.getmembers(Backend, inspect.isfunction)
          if name[0] != "_" and name not in DRIVERS]
