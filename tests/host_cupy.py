@@ -235,7 +235,7 @@ class ElementwiseKernel:
                            for place, (raw, _, name) in enumerate(parameters))
         typedefs = "".join(f"typedef {_C_TYPES[types[kind]]} T{place};\n"
                            for place, (_, kind, _) in enumerate(parameters))
-        typedefs += "".join(f"typedef {_C_TYPES[types[kind]]} {kind};\n" for kind in {"T"} & types.keys())
+        typedefs += "".join(f"typedef {_C_TYPES[types[kind]]} {kind};\n" for kind in {"T", "U"} & types.keys())
         source = f"""{typedefs}extern "C" void run({names}long long count) {{
             for (long long i = 0; i < count; ++i) {{ {elements} {self.operation}; }} }}"""
         built(source).run(*(ctypes.c_void_p(array.ctypes.data) for array in given),
@@ -260,29 +260,31 @@ class RawKernel:
 
 
 class ReductionKernel:
-    def __init__(self, inputs: str, outputs: str, each: str, both: str, last: str, identity: str, name: str,
+    def __init__(self, inputs: str, output: str, each: str, both: str, last: str, identity: str, name: str,
                  reduce_type: str) -> None:
-        self.parameters, self.kind = _parameters(f"{inputs}, {outputs}"), reduce_type
-        self.each, self.both, self.last, self.identity = each, both, last, identity
+        self.inputs, self.outputs = _parameters(inputs), _parameters(output)
+        self.each, self.both, self.last, self.identity, self.kind = each, both, last, identity, reduce_type
 
-    def __call__(self, array: ndarray, axis: int = -1, keepdims: bool = False) -> ndarray:
-        """Of one array, along its last axis."""
-        assert axis in (-1, array.ndim - 1)
-        (_, given, x), (_, made, y) = self.parameters
-        types = _typed(self.parameters[:1], (array,))
-        out = np.empty(array.shape[:-1], types[made])
-        source = f"""typedef {_C_TYPES[types[given]]} {given};
-        extern "C" void run({given}* x_, {_C_TYPES[types[made]]}* y_, long long rows, long long columns) {{
+    def __call__(self, *arrays: ndarray, axis: int, keepdims: bool = False) -> ndarray:
+        """Along the last axis."""
+        assert axis == -1
+        types, (_, made, name) = _typed(self.inputs, arrays), self.outputs[0]
+        given = [np.ascontiguousarray(array) for array in np.broadcast_arrays(*(array.host for array in arrays))]
+        out = np.empty(given[0].shape[:-1], types[made])
+        typedefs = "".join(f"typedef {_C_TYPES[types[kind]]} {kind};\n" for kind in {"T", "U"} & types.keys())
+        names = "".join(f"{_C_TYPES[types[kind]]}* {x}_, " for _, kind, x in self.inputs)
+        elements = "".join(f"{_C_TYPES[types[kind]]}& {x} = {x}_[row * columns + i];" for _, kind, x in self.inputs)
+        source = f"""{typedefs}
+        extern "C" void run({names}{_C_TYPES[types[made]]}* {name}_, long long rows, long long columns) {{
             for (long long row = 0; row < rows; ++row) {{
                 {self.kind} a = {self.identity};
                 for (long long i = 0; i < columns; ++i) {{
-                    {given}& {x} = x_[row * columns + i]; {self.kind} b = ({self.each}); a = ({self.both});
+                    {elements} {self.kind} b = ({self.each}); a = ({self.both});
                 }}
-                {_C_TYPES[types[made]]}& {y} = y_[row]; ({self.last});
+                {_C_TYPES[types[made]]}& {name} = {name}_[row]; ({self.last});
             }} }}"""
-        x_ = np.ascontiguousarray(array.host)
-        built(source).run(*(ctypes.c_void_p(each.ctypes.data) for each in (x_, out)),
-                          ctypes.c_longlong(out.size), ctypes.c_longlong(x_.shape[-1]))
+        built(source).run(*(ctypes.c_void_p(each.ctypes.data) for each in (*given, out)),
+                          ctypes.c_longlong(out.size), ctypes.c_longlong(given[0].shape[-1]))
         return ndarray(out[..., None] if keepdims else out)
 
 

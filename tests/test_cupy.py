@@ -84,7 +84,7 @@ def nvrtc() -> Any:
 
 def compiled(nvrtc: Any, source: str, number_type: str, architecture: int) -> str:
     """What CUDA's compiler makes of it."""
-    program = nvrtc.createProgram(f"typedef {number_type} T; {source}", "kernel.cu", (), ())
+    program = nvrtc.createProgram(f"typedef {number_type} T; typedef {number_type} U; {source}", "kernel.cu", (), ())
     try:
         nvrtc.compileProgram(program, (f"--gpu-architecture=compute_{architecture}",))
         return str(nvrtc.getPTX(program))
@@ -102,20 +102,24 @@ def of_one_element(inputs: str, outputs: str, operation: str) -> str:
         long long i = threadIdx.x; {elements} {operation}; }}"""
 
 
-def of_one_pair() -> str:
-    """The source of the only reduction, of two elements."""
-    _, _, each, both, last, _ = import_module("anglos.backends.cupy._kernels").INVERSE_LENGTH
-    return f"""extern "C" __global__ void kernel(T* x_, float* inverse_) {{
-        T x = x_[0]; double a = ({each}); x = x_[1]; double b = ({each}); a = ({both});
-        float& inverse = inverse_[0]; ({last}); }}"""
+def of_one_pair(inputs: str, output: str, each: str, both: str, last: str, identity: str, reduce_type: str) -> str:
+    """The source of a reduction of two elements."""
+    parameters = [parameter.replace("float32", "float").split() for parameter in f"{inputs}, {output}".split(", ")]
+    pointers = ", ".join(f"{kind}* {name}_" for kind, name in parameters)
+    elements = "".join(f"{kind} {name} = {name}_[i];" for kind, name in parameters[:-1])
+    kind, name = parameters[-1]
+    return f"""extern "C" __global__ void kernel({pointers}) {{
+        {reduce_type} a = {identity};
+        for (int i = 0; i < 2; ++i) {{ {elements} {reduce_type} b = ({each}); a = ({both}); }}
+        {kind}& {name} = {name}_[0]; ({last}); }}"""
 
 
 @pytest.mark.parametrize("architecture", [80, 90])
 @pytest.mark.parametrize("number_type", ["float", "double"])
 def test_kernels_compile(nvrtc: Any, number_type: str, architecture: int) -> None:
-    elementwise = import_module("anglos.backends.cupy._kernels").KERNELS
-    softmax = import_module("anglos.backends.cupy._softmax").SOURCE
-    for source in (*(of_one_element(*kernel) for kernel in elementwise.values()), of_one_pair(), softmax):
+    kernels, softmax = (import_module(f"anglos.backends.cupy.{name}") for name in ("_kernels", "_softmax"))
+    for source in (*(of_one_element(*kernel) for kernel in kernels.KERNELS.values()),
+                   *(of_one_pair(*kernel) for kernel in kernels.REDUCTIONS.values()), softmax.SOURCE):
         machine_code = compiled(nvrtc, source, number_type, architecture)
         assert f".target sm_{architecture}" in machine_code
         assert ".visible .entry " in machine_code
@@ -123,7 +127,7 @@ def test_kernels_compile(nvrtc: Any, number_type: str, architecture: int) -> Non
         assert "max.f" not in machine_code
         assert ".local" not in machine_code  # all that a thread has is in registers
         assert not re.search(r"\b(atom|red)\.", machine_code)  # whose order is another every time
-        if source is softmax and number_type == "float":
+        if source is softmax.SOURCE and number_type == "float":
             assert ".f64" not in machine_code
     with pytest.raises(pytest.fail.Exception, match="identifier \"logitt\" is undefined"):
         compiled(nvrtc, of_one_element("T logit", "T out", "out = exp(logitt)"), number_type, architecture)

@@ -6,7 +6,7 @@ import cupy
 
 from . import _namespace as xp
 from ._cublas import wide_product
-from ._kernels import add_rows, fused, inverse_lengths
+from ._kernels import add_rows, fused, reduced
 from ._softmax import Softmax
 
 
@@ -27,7 +27,9 @@ class CuPy(Softmax):
         return bool(a.dtype == b.dtype == cupy.float16)
 
     def inverse_lengths(self, x: Any) -> Any:
-        return inverse_lengths(x) if x.dtype in (cupy.float16, cupy.float32) else None
+        if x.dtype not in (cupy.float16, cupy.float32):
+            return None
+        return reduced["inverse_length"](x, axis=-1, keepdims=True)
 
     def product(self, a: Any, b: Any, out: Any = None) -> Any:
         if a.dtype == b.dtype == cupy.float16:
@@ -44,9 +46,13 @@ class CuPy(Softmax):
     def add(self, a: Any, b: Any, out: Any = None) -> Any:
         return cupy.add(a, b, out=out)
 
+    def dot(self, a: Any, b: Any) -> Any:
+        return reduced["dot"](a, b, axis=-1) if a.dtype == b.dtype else super().dot(a, b)
+
     def project_out(self, direction: Any, vectors: Any, factor: Any = None, scratch: Any = None) -> Any:
-        unit = direction if factor is None else self.multiply(direction, factor, out=scratch)
-        return fused["project_out"](vectors, unit, self.dot(unit, vectors)[..., None], vectors)
+        along = reduced["dot"](vectors, direction, axis=-1, keepdims=True)
+        along = along if factor is None else along * factor * factor
+        return fused["project_out"](vectors, direction, along, vectors)
 
     def with_label(self, labels: Any, first: int, terms: Any, value: Any, whole: bool = False) -> Any:
         numbers = cupy.arange(first, first + len(terms))[:, None]

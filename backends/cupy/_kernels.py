@@ -10,7 +10,7 @@ KERNELS = {
     "exponential": ("T logit, T shift", "T out", "out = exp(logit - shift)"),
     # Not by min(), which turns NaN into a number.
     "probability": ("T logit, T total", "T out", "out = exp(logit > total ? T(0) : logit - total)"),
-    "project_out": ("T vector, T unit, T along", "T out", "out = vector - unit * along"),
+    "project_out": ("T vector, U direction, T along", "T out", "out = vector - T(direction) * along"),
     # Places in order, and whose they are: the first of equal ones adds the rows of them all. By atomics the sums would
     # be others every time.
     "add_rows": (
@@ -37,12 +37,11 @@ def add_rows(whole: Any, places: Any, values: Any) -> Any:
                              values.size // count, len(whole), whole, size=values.size)
 
 
-# 1 / |x| of a row, which is read once: no square of a float32 leaves the range of a double.
-INVERSE_LENGTH = ("T x", "float32 inverse", "double(float(x)) * float(x)", "a + b",
-                  f"inverse = sqrt(a) <= {1e8 * 2.0**-126} ? 0.0 : 1.0 / sqrt(a)", "0")
-_inverse_length = cupy.ReductionKernel(*INVERSE_LENGTH, "anglos_inverse_length", "double")
-
-
-def inverse_lengths(x: Any) -> Any:
-    """1 / |x| along the last axis, which stays; 0 of what counts as 0."""
-    return _inverse_length(x, axis=-1, keepdims=True)
+# Along the last axis, each in one read: name -> inputs, output, of an element, of two, in the end, at first, type.
+REDUCTIONS = {
+    "dot": ("T x, U y", "T out", "x * T(y)", "a + b", "out = a", "0", "T"),
+    # No square of a float32 leaves the range of a double.
+    "inverse_length": ("T x", "float32 out", "double(float(x)) * float(x)", "a + b",
+                       f"out = sqrt(a) <= {1e8 * 2.0**-126} ? 0.0 : 1.0 / sqrt(a)", "0", "double"),
+}
+reduced = {name: cupy.ReductionKernel(*kernel, f"anglos_{name}", kind) for name, (*kernel, kind) in REDUCTIONS.items()}
