@@ -40,9 +40,8 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(blocks, "of_terms", lambda *_: blocks.Block(16, 16, 16, 4, 2))
     monkeypatch.setattr(choice, "capability_of", lambda _: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
-    monkeypatch.setattr(BACKEND, "on_cuda", lambda array: True)
-    monkeypatch.setattr(BACKEND, "unrounded", lambda a, b, out: torch.mm(a.float(), b.float(), out=out))
-    with as_on_cuda():
+    with as_on_cuda(), pytest.MonkeyPatch.context() as inside:
+        inside.setenv("ANGLOS_TRITON", "1")
         yield seen
 
 
@@ -152,8 +151,9 @@ def test_what_is_differentiated_again_is_made_of_operations(launches: list[str])
     torch.testing.assert_close(twice, again, rtol=1e-4, atol=1e-6)
 
 
-def test_float64_is_multiplied_by_operations(launches: list[str], caplog: pytest.LogCaptureFixture) -> None:
-    choice.say.cache_clear()
+def test_float64_is_multiplied_by_operations(launches: list[str], caplog: pytest.LogCaptureFixture,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "said", set())
     with caplog.at_level("DEBUG", logger="anglos"):
         for dtype in ("float64", "float32", "float32"):
             anglos.arcface(*arrays(anglos.arcface, LIBRARIES["torch"](), dtype=dtype))

@@ -73,7 +73,8 @@ def test_it_is_said_once_why_kernels_do_not_serve(
         caplog: pytest.LogCaptureFixture) -> None:
     if name is not None:
         monkeypatch.setattr(choice, name, lambda *_: answer)
-    choice.say.cache_clear()
+    monkeypatch.setattr(choice, "said", set())
+    choice.way_of(made)  # of which nobody asked to hear
     with caplog.at_level("DEBUG", logger="anglos"):
         assert choice.way_of(made) is choice.way_of(made) is None
     assert caplog.messages == [f"{made.points.dtype} on CUDA: by PyTorch's operations, since {reason}"]

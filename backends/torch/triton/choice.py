@@ -17,6 +17,7 @@ from .._seen import recorded
 from . import blocks
 
 _logger = logging.getLogger("anglos")
+said: set[str] = set()
 
 
 def way_of(product: Any) -> str | None:
@@ -49,10 +50,11 @@ def reason_against(product: Any) -> str | None:
     return None if capability >= (8, 0) else f"the device has capability {capability}, and kernels want (8, 0)"
 
 
-@functools.lru_cache(64)
 def say(words: str) -> None:
-    """Once."""
-    _logger.debug(words)
+    """Once, to those who listen by then."""
+    if words not in said and _logger.isEnabledFor(logging.DEBUG):
+        said.add(words)
+        _logger.debug(words)
 
 
 @functools.cache
