@@ -88,8 +88,9 @@ def samples_of_groups(caller: str, backend: Backend, named: Mapping[str, str], i
 
 def masked_samples(xp: Any, mask: Array, sample_weight: Array | None) -> Samples:
     """The samples that are not left out."""
-    weight = xp.ones_like(mask, dtype=xp.float32) if sample_weight is None else sample_weight
-    return Samples(xp.where(mask, weight, 0.0), mask)
+    if sample_weight is None:
+        return Samples(xp.astype(mask, xp.float32), mask)
+    return Samples(xp.where(mask, sample_weight, 0.0), mask)
 
 
 def _sample_weights(caller: str, backend: Backend, name: str, pair_weights: Array, sample_weight: Array | None
