@@ -1,7 +1,7 @@
 """What PyTorch is asked to do in a step: nothing that waits for a device, and how much that moves."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import anglos.backends.torch  # noqa: F401
 from anglos.arrays.dispatch import backend_of
-from anglos.arrays.softmax import Softmax
+from anglos.backends.torch._kernels import Kernels
 
 # Their results have a size, or a value, that the host has to know before it goes on.
 _WAITING = frozenset((
@@ -25,7 +24,7 @@ _HOST = ("__array__", "__bool__", "__dlpack__", "cpu", "item", "numpy", "tolist"
 _FREE = frozenset(("_unsafe_view", "detach", "empty", "empty_like", "empty_strided", "lift_fresh", "new_empty",
                    "resize_"))
 """What runs nothing on a device."""
-_PRODUCTS = frozenset(("addmm", "baddbmm", "bmm", "mm", "terms_of_product"))
+_PRODUCTS = frozenset(("addmm", "baddbmm", "bmm", "mm", "terms_of_product", "weights_of_product"))
 _watching: list["Traffic"] = []
 _BY_PLACE = frozenset(("gather", "index", "index_add", "index_add_", "index_put", "index_put_", "index_select",
                        "scatter", "scatter_", "scatter_add", "take"))
@@ -41,8 +40,9 @@ def as_on_cuda(*, kernels: bool = False) -> Iterator[None]:
         patch.setattr(backend, "on_processor", lambda array: False)
         patch.setattr(backend, "on_cuda", lambda array: True)
         patch.setattr(backend, "unrounded", unrounded)
-        for name, stand_in in (("rest_terms", _rest_terms), ("rest_shares", _rest_shares)) if kernels else ():
-            patch.setattr(backend, name, partial(stand_in, backend))
+        for name, stand_in in _KERNELS.items() if kernels else ():
+            if hasattr(backend, name):
+                patch.setattr(backend, name, partial(stand_in, backend))
         yield
 
 
@@ -55,34 +55,60 @@ def unrounded(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None)
 def _rest_terms(backend: Any, tile: Any, shift: torch.Tensor | None = None) -> Any:
     """As `triton.rest` does it: without a shift what is kept takes a second pass, or a second product."""
     if tile.product is None or tile.logits is not None:
-        return Softmax.rest_terms(backend, tile, shift)
+        return super(Kernels, backend).rest_terms(tile, shift)
     if shift is None:
-        _one_launch(tile, out=None)
+        _one_launch(tile, stores=0)
         _operations("amax", "clamp_", "sub_", "exp_", "mul_", "sum")
     if shift is not None or tile.kept is not None:
-        _one_launch(tile, out=tile.kept, again=shift is None)
+        _one_launch(tile, stores=tile.kept is not None, again=shift is None)
         _operations("sum")
     with counted_already():
-        return Softmax.rest_terms(backend, tile, shift)
+        return super(Kernels, backend).rest_terms(tile, shift)
 
 
 def _rest_shares(backend: Any, tile: Any, total: torch.Tensor) -> Any:
     if tile.product is None or tile.logits is not None:
-        return Softmax.rest_shares(backend, tile, total)
-    _one_launch(tile, out=total)
+        return super(Kernels, backend).rest_shares(tile, total)
+    _one_launch(tile, stores=1)
     with counted_already():
-        shares = Softmax.rest_shares(backend, tile, total)
+        shares = super(Kernels, backend).rest_shares(tile, total)
         return shares.to(torch.bfloat16) if tile.product.points.element_size() == 2 else shares
 
 
-def _one_launch(tile: Any, out: torch.Tensor | None, again: bool = False) -> None:
+def _inverse_lengths(backend: Any, x: torch.Tensor) -> Any:
+    """One pass."""
+    with one_operation("inverse_lengths", moved=(x,)):
+        return super(Kernels, backend).inverse_lengths(x)
+
+
+def _direction_pullback(backend: Any, product: Any, slopes: torch.Tensor, samples: torch.Tensor,
+                        direction: torch.Tensor, *others: Any, out: Any = None, **named: Any) -> Any:
+    """Of 16 bits the product does it; else a pass over what cuBLAS made, and over the prototypes."""
+    if direction.element_size() == 2:
+        with one_operation("weights_of_product", moved=(direction,)):
+            pass
+    else:
+        _operations("mm")
+        with one_operation("projected_in_place", moved=(direction, direction, direction)):
+            pass
+    with counted_already():
+        found = super(Kernels, backend).direction_pullback(product, slopes, samples, direction, *others, **named)
+        return found.to(direction.dtype) if out is None else out.copy_(found)
+
+
+def _one_launch(tile: Any, stores: int, again: bool = False) -> None:
     """Of 16 bits a kernel makes the products too, and what it stores is theirs; else it passes over those of cuBLAS."""
     if tile.product.points.element_size() == 2:
         return _operations("terms_of_product")
     if not again:
         _operations("mm")
-    with one_operation("terms_in_place", per_logit=4 + (0 if out is None else out.element_size())):
+    product = tile.product.prototypes.new_empty(len(tile.product.prototypes), len(tile.product.points))
+    with one_operation("terms_in_place", moved=(product,) * (1 + stores)):
         return None
+
+
+_KERNELS: dict[str, Any] = {"rest_terms": _rest_terms, "rest_shares": _rest_shares, "inverse_lengths": _inverse_lengths,
+            "direction_pullback": _direction_pullback}
 
 
 def _operations(*names: str) -> None:
@@ -92,10 +118,10 @@ def _operations(*names: str) -> None:
 
 
 @contextmanager
-def one_operation(name: str, per_logit: float = 0.0, per_weight: float = 0.0) -> Iterator[None]:
-    """What a stand-in does, counted as the one operation that it stands for, with the bytes that this moves."""
+def one_operation(name: str, moved: tuple[torch.Tensor, ...] = ()) -> Iterator[None]:
+    """What a stand-in does, counted as the one operation that it stands for: it moves these."""
     for traffic in _watching:
-        traffic.count(name, per_logit, per_weight)
+        traffic.count(name, [(one, 1) for one in moved])
     with counted_already():
         yield
 
@@ -184,23 +210,16 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = _name(func)
         if self not in _watching or func.is_view or name in _FREE:
             return result
-        self.operations[name] += 1
-        if name in _PRODUCTS:
-            self.products += 1
-            return result
-        for array, times in self._moved(func, name, args, kwargs, result):
-            kind = self._kind(array)
-            if kind:
-                self.bytes[kind][name] += times * _extent(array) * array.element_size()
+        self.count(name, () if name in _PRODUCTS else self._moved(func, name, args, kwargs, result))
         return result
 
-    def count(self, name: str, per_logit: float, per_weight: float) -> None:
-        """One operation that moves so many bytes."""
-        samples, dimension, classes = self.sizes
+    def count(self, name: str, moved: Iterable[tuple[torch.Tensor, int]]) -> None:
+        """One operation, which reads or writes arrays so many times."""
         self.operations[name] += 1
         self.products += name in _PRODUCTS
-        self.bytes["logits"][name] += round(per_logit * samples * classes)
-        self.bytes["weights"][name] += round(per_weight * dimension * classes)
+        for array, times in moved:
+            if kind := self._kind(array):
+                self.bytes[kind][name] += times * _extent(array) * array.element_size()
 
     def __enter__(self) -> Any:
         _watching.append(self)

@@ -25,6 +25,7 @@ class Places(Backend):
     def add_at_labels(self, labels: torch.Tensor, first: Any, whole: torch.Tensor, values: torch.Tensor
                       ) -> torch.Tensor:
         places, inside = self._inside(labels, first, whole)
+        values = values.to(whole.dtype)
         if self.readable(labels) and not recorded():
             (rows,) = inside.nonzero(as_tuple=True)  # few of a batch are in a tile
             return whole.index_add_(0, places[rows], values[rows])
