@@ -1,4 +1,4 @@
-"""All that a softmax does with T × B numbers, beside the products of its gradient.
+"""All that a softmax, or a sum over the classes, does with T × B numbers, beside the products of its gradient.
 
 A backend that fuses these with the product before them overrides them, and leaves to them what it does not fuse.
 """
@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from anglos.arrays.library import Array, Library, largest_finite, store
-from anglos.arrays.tile import Product, Tile
+from anglos.arrays.tile import Product, Term, Tile, sum_of_rest
 
 
 class Softmax(Library):
-    """Exponentials of a tile."""
+    """Exponentials of a tile, and sums of other functions of its logits."""
 
     def tile_of(self: Any, logits: Array | None, labels: Array, first: Any = 0, *, whole: bool = False,
                 scratch: Array | None = None, kept: Array | None = None, product: Product | None = None) -> Tile:
@@ -51,8 +51,7 @@ class Softmax(Library):
         terms = self.exponential(rest, shift)
         total = xp.sum(terms, axis=0)  # not of what is kept, whose terms may be rounded
         if tile.kept is not None:
-            factor = None if tile.product is None else tile.product.class_factor
-            store(tile.kept, terms if factor is None else self.multiply(terms, factor, out=terms))
+            store(tile.kept, self._by_class(tile, terms))
         return shift, total
 
     def rest_shares(self: Any, tile: Tile, total: Array) -> Array:
@@ -62,6 +61,26 @@ class Softmax(Library):
         """
         rest = tile.with_label(self.logits(tile), -math.inf)
         shares = self.probability(rest, total, out=rest if tile.logits is None else tile.scratch)
+        return self._by_class(tile, shares)
+
+    def rest_sums(self: Any, tile: Tile, term: Term) -> Array:
+        """Σ_{j≠y} f(z_j), (B,).
+
+        Where the tile keeps terms there go u_j f′(z_j), 0 at the label's class.
+        """
+        logits = self.logits(tile)
+        total = sum_of_rest(self.xp, tile, term.value(self, logits))
+        if tile.kept is not None:
+            store(tile.kept, self._by_class(tile, tile.with_label(term.slope(self, logits), 0.0)))
+        return total
+
+    def rest_slopes(self: Any, tile: Tile, term: Term, factor: Any = None) -> Array:
+        """u_j f′(z_j), 0 at the label's class, times the factor: a number, or an array of one, or of one per sample."""
+        slopes = tile.with_label(term.slope(self, self.logits(tile)), 0.0)
+        return self._by_class(tile, slopes if factor is None else self.multiply(slopes, factor, out=slopes))
+
+    def _by_class(self: Any, tile: Tile, terms: Array) -> Array:
+        """The terms times u, where they will be multiplied by prototypes that are not."""
         if tile.product is None or tile.product.class_factor is None:
-            return shares
-        return self.multiply(shares, tile.product.class_factor, out=shares)
+            return terms
+        return self.multiply(terms, tile.product.class_factor, out=terms)

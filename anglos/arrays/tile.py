@@ -31,7 +31,7 @@ class Tile(NamedTuple):
     """T classes against B samples."""
 
     logits: Any
-    """(T, B); None where only `product` is there, of which nothing but exponentials is asked."""
+    """(T, B); None where only `product` is there, of which nothing is asked but exponentials or sums."""
     with_label: Callable[[Array, Any], Array]
     """(terms, value) -> the terms with the value at the label's class; may use the array of the terms."""
     classes: Callable[[], Array]
@@ -41,6 +41,17 @@ class Tile(NamedTuple):
     kept: Array | None = None
     """Where what the gradient uses again is stored."""
     product: Product | None = None
+
+
+class Term(NamedTuple):
+    """A smooth function f of a logit, of which a loss is a sum over the classes, beside its derivative."""
+
+    name: str
+    """By which a backend knows it."""
+    value: Callable[[Any, Array], Array]
+    """(backend, z) -> f(z)."""
+    slope: Callable[[Any, Array], Array]
+    """(backend, z) -> f′(z), which may be in the array z."""
 
 
 def marked_tile(xp: Any, logits: Array, is_label: Array) -> Tile:

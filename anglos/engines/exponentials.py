@@ -21,6 +21,7 @@ class Exponentials:
 
     name: ClassVar[str] = "log-sum-exp"
     of_exponentials: ClassVar[bool] = True
+    keeps_slopes: ClassVar[bool] = True
 
     def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:
         if a.shift is b.shift:

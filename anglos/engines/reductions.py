@@ -3,9 +3,9 @@
 A reduction is a monoid over tiles of classes (`gather` one, `combine` two), then the `value` of all with what the
 slopes need, in a record of its type `saved`, and the slopes of the loss in the label's logit (`label_slope`) and in the
 others of a tile (`rest_slope`, 0 at the label's). One whose fields may be arrays has the slopes of the loss in them:
-`field_slopes`. Those `of_exponentials` can keep these in place of the logits, and take the slopes from them:
-`kept_slope`, which is still to be multiplied by the `sample_factor` of every sample, unless that is None. With a factor
-all slopes of a sample add up to 0: the others' are to the label's as e_j is to −Σ e.
+`field_slopes`. One that `keeps_slopes` can keep these in place of the logits, but for a factor: `kept_slope` is still
+to be multiplied by the `sample_factor` of every sample, unless that is None. Those `of_exponentials` keep these. With a
+factor all slopes of a sample then add up to 0: the others' are to the label's as e_j is to −Σ e.
 """
 
 import math
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.arrays.tile import Tile, sum_of_rest
+from anglos.arrays.tile import Term, Tile, sum_of_rest
 from anglos.engines.exponentials import Exponentials, LogSumExp, log_of
 from anglos.engines.numerics import Array, beyond_larger, is_number, sigmoid, softplus
 
@@ -23,6 +23,8 @@ class Sums:
 
     name: ClassVar[str] = "sum"
     of_exponentials: ClassVar[bool] = False
+    keeps_slopes: ClassVar[bool] = False
+    smooths: ClassVar[bool] = False
 
     def combine(self, xp: Any, a: Array, b: Array) -> Array:
         return a + b
@@ -141,6 +143,21 @@ class ExcludedPositive(Exponentials):
         return -label_slope / saved.total
 
 
+class SumsOfTerm(Sums):
+    """One that sums a smooth function of every logit, by what the backend makes of it."""
+
+    keeps_slopes: ClassVar[bool] = True
+    term: ClassVar[Term]
+
+    def gather(self, backend: Backend, tile: Tile, label_logit: Array) -> Array:
+        total: Array = backend.rest_sums(tile, self.term)
+        return total
+
+    def kept_slope(self, backend: Backend, saved: Any, tile: Tile, classes: int) -> Array:
+        """∂ℓ/∂z_j without a factor."""
+        return tile.logits
+
+
 class _OfBinary(NamedTuple):
     """z_y, ς(−z_y), and Σ ς(z_j)."""
 
@@ -150,16 +167,14 @@ class _OfBinary(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Binary(Sums):
+class Binary(SumsOfTerm):
     """ℓ = λ₊ ς(−z_y) + λ₋ Σ_{j≠y} ς(z_j): of every class by itself, whether it is this one."""
 
     positive: Any = 1.0
     negative: Any = 1.0
 
     saved: ClassVar = _OfBinary
-
-    def gather(self, backend: Backend, tile: Tile, label_logit: Array) -> Array:
-        return sum_of_rest(backend.xp, tile, softplus(backend, tile.logits))
+    term: ClassVar[Term] = Term("softplus", softplus, sigmoid)
 
     def value(self, backend: Backend, gathered: Array, label_logit: Array, classes: int) -> tuple[Array, _OfBinary]:
         label_term = softplus(backend, -label_logit)
@@ -176,7 +191,11 @@ class Binary(Sums):
 
     def rest_slope(self, backend: Backend, saved: _OfBinary, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = λ₋ σ(z_j)."""
-        return tile.with_label(self.negative * sigmoid(backend, tile.logits), 0.0)
+        return backend.rest_slopes(tile, self.term, self.negative)
+
+    def sample_factor(self, saved: _OfBinary, label_slope: Array) -> Any:
+        """λ₋, by which the kept slopes are still to be multiplied."""
+        return self.negative
 
 
 class _OfSquares(NamedTuple):
@@ -186,13 +205,11 @@ class _OfSquares(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Squares(Sums):
+class Squares(SumsOfTerm):
     """ℓ = ½ (z_y − 1)² + ½ Σ_{j≠y} z_j²."""
 
     saved: ClassVar = _OfSquares
-
-    def gather(self, backend: Backend, tile: Tile, label_logit: Array) -> Array:
-        return sum_of_rest(backend.xp, tile, 0.5 * tile.logits * tile.logits)
+    term: ClassVar[Term] = Term("half square", lambda backend, z: 0.5 * z * z, lambda backend, z: z)
 
     def value(self, backend: Backend, gathered: Array, label_logit: Array, classes: int) -> tuple[Array, _OfSquares]:
         return 0.5 * (label_logit - 1.0) ** 2 + gathered, _OfSquares(label_logit)
@@ -203,4 +220,7 @@ class Squares(Sums):
 
     def rest_slope(self, backend: Backend, saved: _OfSquares, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = z_j."""
-        return tile.with_label(1.0 * tile.logits, 0.0)
+        return backend.rest_slopes(tile, self.term)
+
+    def sample_factor(self, saved: _OfSquares, label_slope: Array) -> None:
+        """None: the kept slopes are those of the loss."""

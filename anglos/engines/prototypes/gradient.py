@@ -38,14 +38,14 @@ class Gradient:
         self.g = g if saved.passed is None else xp.where(saved.passed, g, 0.0)
         self.fields = {field for name in needs & row.names.keys() for field, _ in row.names[name]}
         """Fields of the row or its reduction in which a gradient is needed, for options behind them."""
-        self.of_exponentials = saved.kept is not None and reduction.of_exponentials and not step.of_cosines
+        self.of_slopes = saved.kept is not None and reduction.keeps_slopes and not step.of_cosines
         self.product = step.slope_product
         self.joined = not step.several and not step.as_is and label_joins(backend, step.inputs) and (
             row.normalize_weights or row.target is unchanged)
         """Whether the label's slope is among the others', which saves calls; not if w_y has a slope along itself."""
         self.label_slope = reduction.label_slope(backend, saved.of_reduction, step.classes)
         """G_iy"""
-        factor = reduction.sample_factor(saved.of_reduction, self.label_slope) if self.of_exponentials else None
+        factor = reduction.sample_factor(saved.of_reduction, self.label_slope) if self.of_slopes else None
         self.gs = self.g * row.scale
         """g_i s, and for the other classes the same with the factor."""
         self.gs_rest = self.gs if factor is None else self.gs * factor
@@ -89,7 +89,7 @@ class Gradient:
               ) -> tuple[dict[str, Array], tuple[Array | None, Array | None]]:
         """Of T classes: what is summed over the classes, and the rows of ∂w and ∂b."""
         row, made = self.step.row, self.step.tile(first, weights, bias, kept)
-        slope_of = row.reduction.kept_slope if self.of_exponentials else row.reduction.rest_slope
+        slope_of = row.reduction.kept_slope if self.of_slopes else row.reduction.rest_slope
         slopes = slope_of(self.backend, self.saved.of_reduction, made.tile, self.step.classes)  # G
         d_bias = None
         sums = {f"by {name}": self.xp.sum(slopes * made.option_slopes[name], axis=0)
@@ -110,13 +110,13 @@ class Gradient:
 
     def _of_prototypes(self, made: ClassTile, pull: Array) -> Array:
         """K of every prototype, with the label's if that has joined, and with the factor of the prototypes."""
-        (points, _, factor), kept = made.prototypes, self.of_exponentials  # of which nothing may be changed
+        (points, _, factor), kept = made.prototypes, self.of_slopes  # of which nothing may be changed
         if self.joined:
             pull = self.backend.multiply(pull, self.gs_rest, out=None if kept else pull)
             pull = made.tile.with_label(pull, self.label_pull)
         if made.mix is not None:
             pull = self.xp.reshape(pull[:, None, :] * made.mix, (points.shape[0], self.step.samples))
-        if factor is not None and not self.step.of_exponentials:
+        if factor is not None and not self.step.of_slopes:
             pull = self.backend.multiply(pull, factor, out=made.tile.scratch if kept else pull)
         return pull
 

@@ -106,6 +106,8 @@ class HardestTripletHinge:
 
     name: ClassVar[str] = "largest"
     of_exponentials: ClassVar[bool] = False
+    keeps_slopes: ClassVar[bool] = False
+    smooths: ClassVar[bool] = False
     saved: ClassVar = _Hardest
 
     def gather(self, backend: Backend, tile: Tile, label_logit: Array) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from anglos.arrays.backend import Backend
 from anglos.arrays.library import store
 from anglos.arrays.scratch import Scratch
 from anglos.arrays.tile import Product, Tile
-from anglos.engines.numerics import Array
+from anglos.engines.numerics import Array, is_number
 from anglos.engines.prototypes.batch import Batch, batch_of, class_bias, directions_of, in_type, length_of
 from anglos.engines.prototypes.directions import Prototypes, unit_prototypes
 from anglos.engines.prototypes.row import NO_OPTIONS, Curve, Row, curve_of
@@ -56,11 +56,12 @@ class Step:
         """Whether embeddings and weights are multiplied as they are, and their lengths multiply the sums."""
         self.rounds_slopes = self.as_is or gradient_products == "bfloat16"
         self.of_cosines = row.starts_from_cosines
-        self.of_exponentials = row.reduction.of_exponentials and not (
-            self.of_cosines or row.reduction.smooths or (row.normalize_weights and row.bias is not None))
-        """Whether nothing is asked of the other classes but their exponentials, times 1 / |w|."""
+        learns_bias = row.bias is not None and not is_number(row.bias)
+        self.of_slopes = row.reduction.keeps_slopes and not (
+            self.of_cosines or row.reduction.smooths or (row.normalize_weights and learns_bias))
+        """Whether nothing is asked of the other classes but sums, and slopes times 1 / |w|, of all of their logits."""
         self.terms_like = backend.terms_like(
-            self.in_type["embeddings"], self.of_exponentials and self.rounds_slopes)
+            self.in_type["embeddings"], self.of_slopes and self.rounds_slopes)
         (_, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
         self.classes, most_classes = backend.classes(self.weights), backend.most_classes(self.weights)
         each = math.prod(several)
@@ -81,7 +82,7 @@ class Step:
         self.chosen: Saved | None = None
         """What the forward pass chose, where all is computed again for its derivatives."""
         self.chosen_products: Array | None = None
-        """The cosines or logits by which it chose; exponentials choose nothing."""
+        """The cosines or logits by which it chose; a smooth reduction chooses nothing."""
         self.kept_shift: Array | None = None
         """Of the exponentials that are kept."""
 
@@ -101,7 +102,7 @@ class Step:
             length = backend.same_number(chosen.length, length)
         self.directions, self.batch = directions, batch_of(backend, row, self.in_type, directions, length)
         self.statistic = None if chosen is None else chosen.statistic
-        if chosen is not None and (self.of_cosines or not row.reduction.of_exponentials):
+        if chosen is not None and (self.of_cosines or not row.reduction.keeps_slopes):
             self.chosen_products = chosen.kept
 
     def resume(self, saved: Saved, remembered: Remembered | None) -> None:
@@ -145,7 +146,7 @@ class Step:
         product = self.product(first, prototypes)._replace(
             scale=self.row.scale, bias=self.row.bias if bias is None else bias[:, None])
         tile = self._tile(first, None, self._room(shape, out), out, product)
-        if self.of_exponentials:
+        if self.of_slopes:
             return ClassTile(prototypes, tile)
         logits = backend.logits(tile)
         logits = backend.same_number(kept, logits) if again else store(out, logits)
