@@ -9,6 +9,7 @@ import torch
 
 from anglos.arrays.dispatch import backend_of
 from anglos.arrays.tile import Product
+from anglos.engines.reductions import Binary, Squares
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of what is infinite
 
@@ -62,10 +63,10 @@ def composed(product: Product) -> Any:
     return tile_of(Product(*wide), torch.float64)
 
 
-def assert_near(found: torch.Tensor, expected: torch.Tensor) -> None:
+def assert_near(found: torch.Tensor, expected: torch.Tensor, least: float = 1e-30) -> None:
     """To the digits of float32 sums, or of what is stored: the interpreter cuts bfloat16 off, and does not round."""
     relative = 2.0**-7 if found.dtype is torch.bfloat16 else 3e-6
-    torch.testing.assert_close(found.double(), expected, rtol=relative, atol=1e-30, equal_nan=True)
+    torch.testing.assert_close(found.double(), expected, rtol=relative, atol=least, equal_nan=True)
 
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16], ids=str)
@@ -116,6 +117,49 @@ def test_shares_are_at_most_one(size: Any, way: Any) -> None:
     assert_near(rest.rest_shares(tile._replace(scratch=None), way[0], total), expected)
 
 
+TERMS = {"softplus": Binary.term, "half square": Squares.term}
+
+
+@pytest.mark.parametrize("stored", [None, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("term", TERMS)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_sums_of_terms(size: Any, term: str, way: Any, stored: torch.dtype | None) -> None:
+    """With the slopes of them, if these are stored."""
+    agree_in_sums(product_of(size, way[1]), way[0], TERMS[term], stored)
+
+
+def agree_in_sums(product: Product, way: str, term: Any, stored: torch.dtype | None = torch.float32) -> None:
+    """The sum, and the slopes: with those of the composition."""
+    tile, reference = tile_of(product, stored), composed(product)
+    assert_near(rest.rest_sums(tile, way, term), BACKEND.rest_sums(reference, term))
+    if stored is not None:
+        assert_near(tile.kept, reference.kept, least_of(term))
+
+
+def least_of(term: Any) -> float:
+    """A slope that is a logit may be nearer to 0 than the digits of what it is the sum of."""
+    return 3e-7 if term is Squares.term else 1e-30
+
+
+@pytest.mark.parametrize("factor", [None, 0.75, torch.tensor(0.75), torch.linspace(0.5, 2.0, 21)], ids=str)
+@pytest.mark.parametrize("term", TERMS)
+def test_slopes_of_terms(term: str, factor: Any, way: Any) -> None:
+    product = product_of(SIZES[0], way[1])
+    expected = BACKEND.rest_slopes(composed(product), TERMS[term], factor)
+    assert (expected == 0.0).sum() == ((product.labels >= 2) & (product.labels < 2 + 77)).sum() > 0
+    assert_near(rest.rest_slopes(tile_of(product), way[0], TERMS[term], factor), expected,
+                least_of(TERMS[term]))
+    assert_near(rest.rest_slopes(tile_of(product, None), way[0], TERMS[term], factor), expected,
+                least_of(TERMS[term]))
+
+
+@each_kernel
+@pytest.mark.parametrize("bias", [-80.0, -20.0, 20.0, 200.0])
+def test_softplus_keeps_its_digits(bias: float, way: Any) -> None:
+    """Where e^−|z| is nothing to 1, and where it is nothing at all."""
+    agree_in_sums(product_of(SIZES[0], way[1], bias=bias), way[0], TERMS["softplus"])
+
+
 FORMS: dict[str, dict[str, Any]] = {
     "numbers": {"scale": 0.25, "sample_factor": None, "class_factor": None, "bias": -0.75},
     "arrays of a number": {"scale": torch.tensor(1.5), "bias": torch.tensor([-0.75])},
@@ -133,6 +177,7 @@ def test_factors_and_biases(form: str, way: Any) -> None:
     product = product_of(SIZES[0], way[1], **FORMS[form])
     agree(product, way[0], torch.zeros(SIZES[0][0]))
     agree(product, way[0], None)
+    agree_in_sums(product, way[0], TERMS["softplus"])
 
 
 HARD = {"zero": (0.0, 0.0), "infinite": (math.inf, 1.0), "not a number": (math.nan, 1.0),
@@ -151,6 +196,8 @@ def test_hard_vectors(hard: str, way: Any) -> None:
         (product.class_factor if of_class else product.sample_factor)[7] = factor  # type: ignore[index]
         agree(product, way[0], torch.zeros(SIZES[0][0]))
         agree(product, way[0], None)
+        for term in TERMS.values():
+            agree_in_sums(product, way[0], term)
         total, tile = torch.full((SIZES[0][0],), 3.0), tile_of(product)
         assert_near(rest.rest_shares(tile, way[0], total), BACKEND.rest_shares(composed(product), total.double()))
 

@@ -4,14 +4,18 @@ from typing import Any
 
 import torch
 
-from anglos.arrays.tile import Tile
+from anglos.arrays.tile import Term, Tile
 
 from ._low_precision import LowPrecision
 from ._seen import graph_is_made
 
 
+_TERMS = frozenset(("softplus", "half square"))
+"""That kernels have."""
+
+
 class Kernels(LowPrecision):
-    """The exponentials of a tile, of a product that nobody has made yet."""
+    """The exponentials of a tile, and sums of other terms, of a product that nobody has made yet."""
 
     def way_of_kernels(self, tile: Tile) -> str | None:
         """How kernels make the products of a tile; None where they do not."""
@@ -38,3 +42,19 @@ class Kernels(LowPrecision):
         from .triton.rest import rest_shares
 
         return rest_shares(tile, way, total)
+
+    def rest_sums(self, tile: Tile, term: Term) -> Any:
+        way = self.way_of_kernels(tile) if term.name in _TERMS else None
+        if way is None:
+            return super().rest_sums(tile, term)
+        from .triton.rest import rest_sums
+
+        return rest_sums(tile, way, term)
+
+    def rest_slopes(self, tile: Tile, term: Term, factor: Any = None) -> Any:
+        way = self.way_of_kernels(tile) if term.name in _TERMS else None
+        if way is None:
+            return super().rest_slopes(tile, term, factor)
+        from .triton.rest import rest_slopes
+
+        return rest_slopes(tile, way, term, factor)

@@ -11,8 +11,9 @@ COUNTS = ("first", "classes", "samples")
 
 
 @triton.jit
-def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, first, samples, classes):
-    """The logits s a u (x · w) + b, and −∞ for the label's class and for what is beyond the last."""
+def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, first, samples, classes,
+              OF: tl.constexpr):
+    """The logits s a u (x · w) + b; one of which nothing is left for the label's class and what is beyond the last."""
     if scale_ptr is not None:
         scale = tl.load(scale_ptr)
     if u_ptr is not None:
@@ -29,7 +30,7 @@ def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_p
         products = products + b
     labels = tl.load(labels_ptr + i, mask=i < samples, other=-1)
     left_out = (labels[:, None] == (first + j)[None, :]) | (j >= classes)[None, :]
-    return tl.where(left_out, float("-inf"), products)
+    return tl.where(left_out, 0.0 if OF == "half square" else float("-inf"), products)
 
 
 @triton.jit
@@ -55,9 +56,41 @@ def put_terms(z, i, j, strip, u_ptr, shift_ptr, top_ptr, total_ptr, out_ptr,
         if top_ptr is not None:
             tl.store(top_ptr + at, tl.where(total == total, shift, total), mask=i < samples)
     if out_ptr is not None:
-        if u_ptr is not None:
-            terms = terms * tl.load(u_ptr + j, mask=j < classes, other=0.0)[None, :]
-        # A row of `out` is a class, and rows are more than 32 bits can count the elements of.
-        at = j.to(tl.int64)[None, :] * out_stride + i[:, None]
-        tl.store(out_ptr + at, terms.to(out_ptr.dtype.element_ty),
-                 mask=(i < samples)[:, None] & (j < classes)[None, :])
+        put(terms, i, j, u_ptr, out_ptr, out_stride, samples, classes)
+
+
+@triton.jit
+def put_sums(z, i, j, strip, u_ptr, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes, OF: tl.constexpr):
+    """Slopes f′(z), times u and the factor of the sample to `out`, and Σ f(z) over the block's classes."""
+    if OF == "softplus":
+        value, slope = softplus_of(z)
+    else:
+        tl.static_assert(OF == "half square")
+        value, slope = 0.5 * z * z, z
+    if total_ptr is not None:
+        tl.store(total_ptr + strip.to(tl.int64) * samples + i, tl.sum(value, axis=1), mask=i < samples)
+    if out_ptr is not None:
+        if factor_ptr is not None:
+            slope = slope * tl.load(factor_ptr + i, mask=i < samples, other=0.0)[:, None]
+        put(slope, i, j, u_ptr, out_ptr, out_stride, samples, classes)
+
+
+@triton.jit
+def softplus_of(z):
+    """log(1 + eᶻ), and its slope."""
+    small = tl.exp(-tl.abs(z))
+    above = 1.0 + small
+    # What was rounded off in that sum divides out.
+    beyond = tl.where(above == 1.0, small, tl.log(above) * (small / (above - 1.0)))
+    return tl.where(z > 0.0, z, 0.0) + beyond, tl.where(z > 0.0, 1.0, small) / above
+
+
+@triton.jit
+def put(terms, i, j, u_ptr, out_ptr, out_stride, samples, classes):
+    """Terms times u, in their place."""
+    if u_ptr is not None:
+        terms = terms * tl.load(u_ptr + j, mask=j < classes, other=0.0)[None, :]
+    # A row of `out` is a class, and rows are more than 32 bits can count the elements of.
+    at = j.to(tl.int64)[None, :] * out_stride + i[:, None]
+    tl.store(out_ptr + at, terms.to(out_ptr.dtype.element_ty),
+             mask=(i < samples)[:, None] & (j < classes)[None, :])

@@ -1,11 +1,11 @@
-"""The exponentials of all classes but the label's, as `anglos.arrays.softmax` describes them."""
+"""The exponentials of all classes but the label's, and sums of other terms, as `anglos.arrays.softmax` has them."""
 
 from typing import Any
 
 import torch
 from triton import cdiv
 
-from anglos.arrays.tile import Product, Tile
+from anglos.arrays.tile import Product, Term, Tile
 
 from . import blocks
 from .in_place import terms_in_place
@@ -28,15 +28,37 @@ def rest_terms(tile: Tile, way: str, shift: torch.Tensor | None) -> tuple[torch.
 
 
 def rest_shares(tile: Tile, way: str, total: torch.Tensor) -> torch.Tensor:
-    """Shares e^(z − total), at most 1, times u: in bfloat16 where the gradient multiplies numbers of 16 bits."""
-    product = tile.product
+    """Shares e^(z − total), at most 1, times u."""
+    product, out = tile.product, room_of_shares(tile, way)
     assert product is not None
-    out: torch.Tensor | None = None if way == blocks.HALF else tile.scratch
-    if out is None:
-        out = product.points.new_empty((len(product.prototypes), len(product.points)),
-                                       dtype=torch.bfloat16 if way == blocks.HALF else torch.float32)
     Terms(product, way, out).made(total, out, shares=True)
     return out
+
+
+def rest_sums(tile: Tile, way: str, term: Term) -> torch.Tensor:
+    """Σ f(z), with the slopes times u where they are kept."""
+    assert tile.product is not None
+    _, totals = Terms(tile.product, way, tile.scratch, term.name).made(None, tile.kept)
+    return totals.sum(dim=0)  # type: ignore[no-any-return]
+
+
+def rest_slopes(tile: Tile, way: str, term: Term, factor: Any) -> torch.Tensor:
+    """Slopes f′(z) times u and the factor."""
+    product, out = tile.product, room_of_shares(tile, way)
+    assert product is not None
+    if factor is not None and not isinstance(factor, torch.Tensor):
+        factor = out.new_full((1,), factor, dtype=torch.float32)
+    Terms(product, way, out, term.name, factor).made(None, out, shares=True)
+    return out
+
+
+def room_of_shares(tile: Tile, way: str) -> torch.Tensor:
+    """Where they go: in bfloat16 where the gradient multiplies numbers of 16 bits."""
+    if tile.scratch is not None and way != blocks.HALF:
+        return tile.scratch
+    assert tile.product is not None
+    points, dtype = tile.product.points, torch.bfloat16 if way == blocks.HALF else torch.float32
+    return points.new_empty((len(tile.product.prototypes), len(points)), dtype=dtype)
 
 
 def combined(largest: torch.Tensor, totals: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,15 +71,16 @@ def combined(largest: torch.Tensor, totals: torch.Tensor) -> tuple[torch.Tensor,
 class Terms:
     """A kernel, and what all of its launches for the same logits are given."""
 
-    def __init__(self, z: Product, way: str, room: torch.Tensor | None) -> None:
-        self.points, self.way = rows(z.points), way
+    def __init__(self, z: Product, way: str, room: torch.Tensor | None, of: str = "exponential", factor: Any = None
+                 ) -> None:
+        self.points, self.way, self.of = rows(z.points), way, of
         prototypes = rows(z.prototypes)
         self.classes, (self.samples, self.dimension) = len(prototypes), self.points.shape
         self.given: dict[str, Any] = {
             "a_ptr": vector(z.sample_factor, self.samples), "u_ptr": vector(z.class_factor, self.classes),
             "scale_ptr": vector(z.scale, 1), "scale": number(z.scale), "b_ptr": vector(z.bias, self.classes),
             "b": number(z.bias), "labels_ptr": z.labels.contiguous(), "first": z.first, "classes": self.classes,
-            "samples": self.samples}
+            "samples": self.samples, "OF": of, "factor_ptr": vector(factor, self.samples)}
         self.kernel: Any = terms_of_product
         if way == blocks.IEEE:
             self.kernel = terms_in_place
@@ -74,11 +97,12 @@ class Terms:
 
         Without a shift by the largest logit of a strip, (strips, B), which comes first.
         """
-        block = self._block(running=shift is None)
+        running = shift is None and self.of == "exponential"
+        block = self._block(running)
         shape = cdiv(self.classes, block.classes), self.samples
         largest, totals = (
             torch.empty(shape, dtype=torch.float32, device=self.points.device) if wanted else None
-            for wanted in (shift is None, not shares))
+            for wanted in (running, not shares))
         sizes = {"DEPTH": block.depth} if self.way != blocks.IEEE else {}
         with torch.cuda.device_of(self.points):  # type: ignore[no-untyped-call]
             self.kernel[(shape[0] * cdiv(self.samples, block.samples),)](
