@@ -9,7 +9,6 @@ from anglos.arrays.tile import Term, Tile
 from ._low_precision import LowPrecision
 from ._seen import graph_is_made
 
-
 _TERMS = frozenset(("softplus", "half square"))
 """That kernels have."""
 

@@ -54,11 +54,13 @@ def rest_slopes(tile: Tile, way: str, term: Term, factor: Any) -> torch.Tensor:
 
 def room_of_shares(tile: Tile, way: str) -> torch.Tensor:
     """Where they go: in bfloat16 where the gradient multiplies numbers of 16 bits."""
-    if tile.scratch is not None and way != blocks.HALF:
-        return tile.scratch
+    scratch: torch.Tensor | None = tile.scratch
+    if scratch is not None and way != blocks.HALF:
+        return scratch
     assert tile.product is not None
-    points, dtype = tile.product.points, torch.bfloat16 if way == blocks.HALF else torch.float32
-    return points.new_empty((len(tile.product.prototypes), len(points)), dtype=dtype)
+    shape = len(tile.product.prototypes), len(tile.product.points)
+    dtype = torch.bfloat16 if way == blocks.HALF else torch.float32
+    return torch.empty(shape, dtype=dtype, device=tile.product.points.device)
 
 
 def combined(largest: torch.Tensor, totals: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
