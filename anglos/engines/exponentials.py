@@ -9,7 +9,10 @@ from anglos.engines.numerics import Array, smallest_normal
 
 
 class LogSumExp(NamedTuple):
-    """Of the rest so far: a shift near the largest logit, Σ e^(z − shift), and if asked for Σ z; each (B,)."""
+    """Of the rest so far: a shift near the largest logit, Σ e^(z − shift), and if asked for Σ z; each (B,).
+
+    Between tiles the shift is None where it is the same for all.
+    """
 
     shift: Array
     total: Array

@@ -97,19 +97,22 @@ def _common_shift(step: Step) -> Array | None:
     return step.backend.stop_gradient(_sweep(step.of_pilots(), None).shift) + _ABOVE
 
 
-def _sweep(step: Step, out: Array | None, **shift: Array) -> Any:
-    """The state of the reduction after all tiles."""
-    reduction = step.row.reduction
+def _sweep(step: Step, out: Array | None, **known: Array) -> Any:
+    """The state of the reduction after all tiles; of exponentials by a known shift, or each by its own."""
+    reduction, hide = step.row.reduction, step.several and bool(known)
 
     def tile(first: Any, weights: Array, bias: Array | None, kept: Array | None, out: Array | None
              ) -> tuple[Any, tuple[()]]:
         made = step.tile(first, weights, bias, kept, out)
-        state = reduction.gather(step.backend, made.tile, step.batch.logit, **shift)
+        state = reduction.gather(step.backend, made.tile, step.batch.logit, **known)
         if out is not None and reduction.of_exponentials and not step.of_cosines:
             step.kept_shift = state.shift
-        return state, ()
+        # States of one shift are added: through a loop or a group nobody sees that it is one.
+        return state._replace(shift=None) if hide else state, ()
 
-    return step.backend.sweep(tile, reduction, (step.weights, step.bias, step.chosen_products, out), step.width)[0]
+    arrays = step.weights, step.bias, step.chosen_products, out
+    state, _ = step.backend.sweep(tile, reduction, arrays, step.width)
+    return state._replace(**known) if hide else state
 
 
 def backward(step: Step, saved: Saved, g: Array, needs: frozenset[str]) -> dict[str, Array]:
