@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from anglos.call.plan import kept_plan
 
 blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
 choice: Any = importlib.import_module("anglos.backends.torch.triton.choice")
+lengths: Any = importlib.import_module("anglos.backends.torch.triton.lengths_of_rows")
+pullback: Any = importlib.import_module("anglos.backends.torch.triton.weights_pullback")
 rest: Any = importlib.import_module("anglos.backends.torch.triton.rest")
 BACKEND: Any = backend_of(torch.zeros(1))
 
@@ -43,6 +45,21 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     with as_on_cuda(), pytest.MonkeyPatch.context() as inside:
         inside.setenv("ANGLOS_TRITON", "1")
         yield seen
+
+
+@pytest.fixture(autouse=True)
+def silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of lengths, and of the prototypes' gradient, too."""
+    for module, name in ((lengths, "inverses"), (pullback, "direction_pullback")):
+        monkeypatch.setattr(module, name, unwarned(getattr(module, name)))
+
+
+def unwarned(function: Callable[..., Any]) -> Callable[..., Any]:
+    def silently(*given: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*given)
+
+    return silently
 
 
 @pytest.fixture(params=["kept", "recomputed", "several tiles"])

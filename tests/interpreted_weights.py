@@ -93,8 +93,8 @@ def test_products_past_their_directions(size: Any, way: Any, after: bool) -> Non
     slopes, samples, w = terms(size, way[1])
     inverse = (1.0 / torch.linalg.vector_norm(w, dim=1, keepdim=True, dtype=torch.float64)).float()
     last = torch.rand(size[0], 1) + 0.5 if after else None
-    found = pullback.direction_pullback(slopes, samples, w, inverse, last, way[0], product, None)
-    assert found.dtype is w.dtype
+    found = pullback.direction_pullback(product, slopes, samples, w, inverse, last, way[0], None)
+    assert found.dtype is torch.float32
     assert_projected(found, slopes, samples, w, last, way[0])
 
 
@@ -102,7 +102,7 @@ def test_directions_that_are_of_length_one(size: Any, way: Any) -> None:
     """There is no factor, and the length comes after; into an array that is a part of another."""
     slopes, samples, w = terms(size, torch.float32)
     unit, last, whole = w / w.norm(dim=1, keepdim=True), torch.rand(size[0], 1), torch.full((2 * size[0], size[2]), 7.0)
-    found = pullback.direction_pullback(slopes, samples, unit, None, last, way[0], product, whole[size[0]:])
+    found = pullback.direction_pullback(product, slopes, samples, unit, None, last, way[0], whole[size[0]:])
     assert found.data_ptr() == whole[size[0]:].data_ptr()
     assert (whole[:size[0]] == 7.0).all()
     assert_projected(found, slopes, samples, w, last, way[0])
@@ -112,7 +112,7 @@ def test_what_is_along_the_prototype_is_gone(way: Any) -> None:
     """To the digits of the sums, whatever the operands were rounded to: the projection is of the sums themselves."""
     slopes, samples, w = terms(SIZES[0], torch.float32)
     inverse = 1.0 / w.norm(dim=1, keepdim=True)
-    found = numpy(pullback.direction_pullback(slopes, samples, w, inverse, None, way[0], product, None))
+    found = numpy(pullback.direction_pullback(product, slopes, samples, w, inverse, None, way[0], None))
     along = (numpy(w * inverse) * found).sum(axis=1)
     assert np.abs(along).max() < 1e-6 * np.linalg.norm(found, axis=1).max()
 
@@ -123,7 +123,7 @@ def test_prototypes_of_any_size(size: float, way: Any) -> None:
     slopes, samples, w = terms(SIZES[0], torch.float32)
     w[7] = torch.rand(24) * size
     inverse = lengths.inverses(w, LEAST)
-    found = pullback.direction_pullback(slopes, samples, w, inverse, inverse, way[0], product, None)
+    found = pullback.direction_pullback(product, slopes, samples, w, inverse, inverse, way[0], None)
     assert_projected(found, slopes, samples, w, inverse, way[0])
 
 
@@ -133,7 +133,7 @@ def test_prototypes_that_are_not_numbers(value: float, way: Any) -> None:
     slopes, samples, w = terms(SIZES[0], torch.float32)
     w[7, 3] = value
     inverse, others = lengths.inverses(w, LEAST), torch.arange(len(w)) != 7
-    found = pullback.direction_pullback(slopes, samples, w, inverse, inverse, way[0], product, None)
+    found = pullback.direction_pullback(product, slopes, samples, w, inverse, inverse, way[0], None)
     assert found[7].isnan().all()
     assert_projected(found[others], slopes[others], samples, w[others], inverse[others], way[0])
 
@@ -141,16 +141,16 @@ def test_prototypes_that_are_not_numbers(value: float, way: Any) -> None:
 def test_samples_that_are_not_numbers_are_seen(way: Any) -> None:
     slopes, samples, w = terms(SIZES[0], way[1])
     samples[3, 5] = math.nan
-    found = pullback.direction_pullback(slopes, samples, w, torch.ones(len(w), 1), None, way[0], product, None)
+    found = pullback.direction_pullback(product, slopes, samples, w, torch.ones(len(w), 1), None, way[0], None)
     assert found.isnan().all()
 
 
 def test_arrays_whose_rows_are_not_dense(way: Any) -> None:
     slopes, samples, w = terms(SIZES[0], way[1])
     inverse = torch.rand(len(w), 1)
-    dense = pullback.direction_pullback(slopes, samples, w, inverse, None, way[0], product, None)
+    dense = pullback.direction_pullback(product, slopes, samples, w, inverse, None, way[0], None)
     wide = torch.cat((slopes, slopes), dim=1)[:, :slopes.shape[1]], torch.cat((samples, samples), dim=1)[:, :24]
-    strided = pullback.direction_pullback(*wide, w.T.contiguous().T, inverse, None, way[0], product, None)
+    strided = pullback.direction_pullback(product, *wide, w.T.contiguous().T, inverse, None, way[0], None)
     assert torch.equal(dense, strided)
 
 

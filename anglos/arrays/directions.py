@@ -28,7 +28,7 @@ class Directions(Library):
         """(v − u (u·v)) · after, (T, D), of v = slopes · samples and u = factor · direction, which has length 1.
 
         Rounded: the product may round both to bfloat16. `out` may hold the result, and the scratch array what is
-        needed on the way. A backend may fuse the two, and give the result the type of the direction.
+        needed on the way.
         """
         across = self.project_out(direction, product(slopes, samples, out=out), factor, scratch=scratch)
         return across if after is None else self.multiply(across, after, out=across)

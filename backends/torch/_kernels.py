@@ -1,10 +1,12 @@
 """Kernels in the place of the operations that they fuse, where they serve. None is imported before they do."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from anglos.arrays.tile import Term, Tile
+from anglos.engines.numerics import smallest_normal
 
 from ._low_precision import LowPrecision
 from ._seen import graph_is_made
@@ -14,7 +16,7 @@ _TERMS = frozenset(("softplus", "half square"))
 
 
 class Kernels(LowPrecision):
-    """The exponentials of a tile, and sums of other terms, of a product that nobody has made yet."""
+    """Exponentials of a tile, and sums of other terms, of a product that nobody has made yet; and the way back."""
 
     def way_of_kernels(self, tile: Tile) -> str | None:
         """How kernels make the products of a tile; None where they do not."""
@@ -57,3 +59,29 @@ class Kernels(LowPrecision):
         from .triton.rest import rest_slopes
 
         return rest_slopes(tile, way, term, factor)
+
+    def inverse_lengths(self, x: torch.Tensor) -> Any:
+        if graph_is_made() or not self.on_cuda(x):
+            return super().inverse_lengths(x)
+        from .triton.choice import reason_against
+
+        if reason_against(x) is not None:
+            return super().inverse_lengths(x)
+        from .triton.lengths_of_rows import inverses
+
+        return inverses(x, 1e8 * smallest_normal(torch, torch.float32))
+
+    def direction_pullback(self, product: Callable[..., torch.Tensor], slopes: torch.Tensor, samples: torch.Tensor,
+                           direction: torch.Tensor, factor: torch.Tensor | None, after: torch.Tensor | None,
+                           rounded: bool = False, out: torch.Tensor | None = None, scratch: torch.Tensor | None = None
+                           ) -> Any:
+        way = None
+        if not graph_is_made() and self.on_cuda(direction):
+            from .triton.choice import way_of_pullback
+
+            way = way_of_pullback(slopes, samples, direction, rounded)
+        if way is None:
+            return super().direction_pullback(product, slopes, samples, direction, factor, after, rounded, out, scratch)
+        from .triton.weights_pullback import direction_pullback
+
+        return direction_pullback(product, slopes, samples, direction, factor, after, way, out)

@@ -22,7 +22,7 @@ said: set[str] = set()
 
 def way_of(product: Any) -> str | None:
     """One of those in `blocks`; None where the library's own operations serve."""
-    reason = reason_against(product)
+    reason = reason_against(product.prototypes, product.points)
     if reason is not None:
         say(f"{product.points.dtype} on CUDA: by PyTorch's operations, since {reason}")
         return None
@@ -31,9 +31,15 @@ def way_of(product: Any) -> str | None:
     return way
 
 
-def reason_against(product: Any) -> str | None:
+def way_of_pullback(slopes: torch.Tensor, samples: torch.Tensor, direction: torch.Tensor, rounded: bool) -> str | None:
+    """The same of the gradient in prototypes, without a word: it has the reasons that its logits have."""
+    if reason_against(slopes, samples, direction, of_one_type=False) is not None:
+        return None
+    return blocks.HALF if rounded else blocks.TF32 if tf32_is_allowed() else blocks.IEEE
+
+
+def reason_against(*arrays: torch.Tensor, of_one_type: bool = True) -> str | None:
     """Why kernels do not serve, if they do not."""
-    arrays = product.prototypes, product.points
     if os.environ.get("ANGLOS_TRITON") == "0":
         return "ANGLOS_TRITON is 0"
     if not has_triton():
@@ -42,11 +48,12 @@ def reason_against(product: Any) -> str | None:
         return "what is done is differentiated again, or transformed"
     if any(type(array) not in (torch.Tensor, torch.nn.Parameter) for array in arrays):
         return "there is a subclass of torch.Tensor"
-    if arrays[0].dtype is not arrays[1].dtype or arrays[0].dtype is torch.float64:
+    types = {array.dtype for array in arrays}
+    if torch.float64 in types or (of_one_type and len(types) > 1):
         return "kernels multiply two arrays of one type, which is not float64"
     if any(array.numel() == 0 for array in arrays):
         return "there is nothing to multiply"
-    capability = capability_of(arrays[1].device)
+    capability = capability_of(arrays[0].device)
     return None if capability >= (8, 0) else f"the device has capability {capability}, and kernels want (8, 0)"
 
 

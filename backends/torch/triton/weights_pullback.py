@@ -28,19 +28,19 @@ _BLOCKS = {
 of them or more, but for the longest rows, are on a processor, so that one multiplies while another stores."""
 
 
-def direction_pullback(slopes: torch.Tensor, samples: torch.Tensor, direction: torch.Tensor,
-                       factor: torch.Tensor | None, after: torch.Tensor | None, way: str,
-                       product: Callable[..., Any], out: torch.Tensor | None) -> torch.Tensor:
-    """(v − ŵ (ŵ·v)) · after of v = slopes · samples, where ŵ = factor · direction, in the type of the direction."""
+def direction_pullback(product: Callable[..., torch.Tensor], slopes: torch.Tensor, samples: torch.Tensor,
+                       direction: torch.Tensor, factor: torch.Tensor | None, after: torch.Tensor | None, way: str,
+                       out: torch.Tensor | None) -> torch.Tensor:
+    """(v − ŵ (ŵ·v)) · after of v = slopes · samples, where ŵ = factor · direction, in float32."""
     classes, dimension = direction.shape
     direction = rows(direction)
     given: dict[str, Any] = {"w_ptr": direction, "w_stride": direction.stride(0), "u_ptr": vector(factor, classes),
                              "after_ptr": vector(after, classes), "classes": classes, "D": dimension}
     v = None
     if not fuses(way, dimension):
-        v = product(slopes, samples, out=out if out is not None and out.dtype is samples.dtype else None)
-    if out is None:
-        out = v if v is not None and v.dtype is direction.dtype else torch.empty_like(direction)
+        v = product(slopes, samples, out=out)
+    if out is None:  # not of fewer digits, as the direction may have: the labels' rows are still to be added
+        out = torch.empty(direction.shape, dtype=torch.float32, device=direction.device) if v is None else v
     given |= {"out_ptr": out, "out_stride": out.stride(0)}
     with torch.cuda.device_of(direction):  # type: ignore[no-untyped-call]
         if v is None:
