@@ -1,0 +1,177 @@
+"""The kernels compiled for devices that are not here: no register is spilled, and the matrix units multiply."""
+
+import importlib
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+DIMENSION = 512
+
+
+class Compiled(NamedTuple):
+    """What ptxas made of a kernel."""
+
+    ptx: str
+    stack: int
+    spills: int
+    """Stores of registers to memory."""
+    registers: int
+    memory: int
+    """Of that near a processor, in bytes."""
+
+
+@pytest.fixture(scope="module")
+def triton(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Not where it interprets: that is decided when it is imported."""
+    module = pytest.importorskip("triton", reason="Triton is not installed: the extra `triton`, on Linux x86-64")
+    if module.knobs.runtime.interpret:
+        pytest.skip("TRITON_INTERPRET is set")
+    tools = Path(module.__file__).parent / "backends/nvidia/bin"
+    if missing := [name for name in ("ptxas", "cuobjdump") if not (tools / name).exists()]:
+        pytest.skip(f"this Triton comes without {' and '.join(missing)}")
+    os.environ.setdefault("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
+    return module
+
+
+def compiled(triton: Any, kernel: Any, arch: int, block: Any, types: dict[str, str], constants: dict[str, Any],
+             tmp_path: Path) -> Compiled:
+    """With addresses, and all numbers whose names say how far rows are apart, that are multiples of 16."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    signature, given, attributes = {}, {}, {}
+    for place, name in enumerate(kernel.arg_names):
+        if name in constants:
+            signature[name], given[(place,)] = "constexpr", constants[name]
+            continue
+        signature[name] = types.get(name, "i32")
+        if name.endswith(("_ptr", "stride")) or name == "samples":
+            attributes[(place,)] = [["tt.divisibility", 16]]
+    made = triton.compile(
+        ASTSource(kernel, signature, given, attributes), target=GPUTarget("cuda", arch, 32),
+        options={"num_warps": block.warps, "num_stages": block.stages, "enable_fp_fusion": True})
+    (binary := tmp_path / "kernel.cubin").write_bytes(made.asm["cubin"])
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    usage, code = (subprocess.run([tool, option, binary], capture_output=True, text=True, check=True).stdout
+                   for option in ("-res-usage", "-sass"))
+    registers, stack = map(int, re.findall(r"REG:(\d+) STACK:(\d+)", usage)[0])
+    return Compiled(made.asm["ptx"], stack, len(re.findall(r"\bSTL", code)), registers, made.metadata.shared)
+
+
+ARCHS = {80: 163 << 10, 90: 227 << 10}
+"""Bytes of memory near a processor that a block may have."""
+
+
+def assert_fits(made: Compiled, arch: int) -> None:
+    """On a Hopper nothing is spilled. An older device may, a little."""
+    assert made.memory <= ARCHS[arch]
+    assert made.stack <= (0 if arch == 90 else 64), f"{made.spills} spills"
+    assert arch != 90 or made.spills == 0
+
+
+def assert_multiplies(made: Compiled, arch: int, of: str) -> None:
+    instruction = "wgmma.mma_async" if arch == 90 else "mma.sync"
+    assert re.search(rf"{re.escape(instruction)}\S*\.f32\.{of}\.{of}", made.ptx), f"no {instruction} of {of}"
+
+
+WEIGHTS = [("half", "bf16", "bf16", "bf16"), ("half", "bf16", "bf16", "fp32"), ("half", "bf16", "bf16", "fp16"),
+           ("half", "fp32", "bf16", "fp32"), ("tf32", "fp32", "fp32", "fp32")]
+"""The way, and the types of slopes, samples and prototypes."""
+
+
+@pytest.mark.parametrize("dimension", [128, 256, 512])
+@pytest.mark.parametrize(("way", "slopes", "samples", "prototypes"), WEIGHTS, ids=map("-".join, WEIGHTS))
+@pytest.mark.parametrize("arch", ARCHS)
+def test_products_past_their_directions(triton: Any, arch: int, way: str, slopes: str, samples: str, prototypes: str,
+                                        dimension: int, tmp_path: Path) -> None:
+    weights: Any = importlib.import_module("anglos.backends.torch.triton.weights")
+    pullback: Any = importlib.import_module("anglos.backends.torch.triton.weights_pullback")
+    precisions = importlib.import_module("anglos.backends.torch.triton.blocks").PRECISIONS
+    block, width = pullback.block_of(way, dimension)
+    types = {"terms_ptr": f"*{slopes}", "x_ptr": f"*{samples}", "w_ptr": f"*{prototypes}", "u_ptr": "*fp32",
+             "after_ptr": "*fp32", "out_ptr": "*fp32"}
+    constants = {"D": dimension, "CLASSES": block.classes, "WIDTH": width, "STRIP": min(pullback.STRIP, width),
+                 "DEPTH": block.depth, "PRECISION": precisions[way],
+                 "x_stride" if way == "tf32" else "x_column_stride": 1}
+    made = compiled(triton, weights.weights_of_product, arch, block, types, constants, tmp_path)
+    assert_fits(made, arch)
+    assert_multiplies(made, arch, "tf32" if way == "tf32" else "bf16")
+
+
+@pytest.mark.parametrize("prototypes", ["fp32", "bf16"])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_passes_over_the_prototypes(triton: Any, arch: int, prototypes: str, tmp_path: Path) -> None:
+    """16 bytes a thread and load; and lengths of few digits are not taken for 0."""
+    weights: Any = importlib.import_module("anglos.backends.torch.triton.weights")
+    lengths: Any = importlib.import_module("anglos.backends.torch.triton.lengths")
+    pullback: Any = importlib.import_module("anglos.backends.torch.triton.weights_pullback")
+    blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
+    number, strip = pullback.rows_of_pass(DIMENSION)
+    block = blocks.Block(1, number, strip, 4, 3)
+    types = {"v_ptr": "*fp32", "w_ptr": f"*{prototypes}", "u_ptr": "*fp32", "after_ptr": "*fp32",
+             "out_ptr": "*fp32"}
+    constants = {"D": DIMENSION, "CLASSES": number, "STRIP": strip}
+    across = compiled(triton, weights.projected_in_place, arch, block, types, constants, tmp_path)
+    types, constants = {"w_ptr": f"*{prototypes}", "out_ptr": "*fp32", "least": "fp32"}, {
+        "D": DIMENSION, "ROWS": number, "STRIP": strip}
+    length = compiled(triton, lengths.inverse_lengths, arch, block, types, constants, tmp_path)
+    for made in (across, length):
+        assert made.stack == made.spills == 0
+        assert "ld.global.v4.b32" in made.ptx
+        assert ".ftz" not in made.ptx
+        assert made.registers <= 64  # so that there are enough threads to wait for the memory
+
+
+NONE = {"scale_ptr": None, "b_ptr": None, "a_ptr": None, "u_ptr": None, "shift_ptr": None, "top_ptr": None,
+        "total_ptr": None, "out_ptr": None, "CLIP": False}
+FORMS: dict[str, tuple[str, ...]] = {
+    "sums": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr"), "running": ("u_ptr", "a_ptr", "top_ptr", "total_ptr"),
+    "kept": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr", "out_ptr"),
+    "shares": ("u_ptr", "a_ptr", "shift_ptr", "out_ptr"),
+    "with a bias": ("scale_ptr", "b_ptr", "shift_ptr", "total_ptr", "out_ptr")}
+"""The arrays that a launch has, of those that it may have."""
+
+
+def of_form(form: str, dtype: str, out: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """The types of what is there, and what is not."""
+    types = dict.fromkeys(FORMS[form], "*fp32") | {"w_ptr": f"*{dtype}", "x_ptr": f"*{dtype}",
+                                                   "products_ptr": "*fp32", "labels_ptr": "*i64"}
+    if "out_ptr" in FORMS[form]:
+        types["out_ptr"] = f"*{out}"
+    missing = {name: value for name, value in NONE.items() if name not in types} | {"CLIP": form == "shares"}
+    return types | {"scale": "fp32", "b": "fp32"}, missing
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("way", "dtype", "out"), [("half", "bf16", "bf16"), ("half", "fp16", "bf16"),
+                                                   ("tf32", "fp32", "fp32"), ("tf32x3", "fp32", "fp32")])
+@pytest.mark.parametrize("samples", [64, 1024])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_products_with_their_terms(triton: Any, arch: int, samples: int, way: str, dtype: str, out: str, form: str,
+                                   tmp_path: Path) -> None:
+    blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
+    terms: Any = importlib.import_module("anglos.backends.torch.triton.terms")
+    block = blocks.of_terms((arch // 10, 0), way, DIMENSION, samples, form == "running")
+    types, constants = of_form(form, dtype, out)
+    constants |= {"D": DIMENSION, "SAMPLES": block.samples, "CLASSES": block.classes, "DEPTH": block.depth,
+                  "PRECISION": blocks.PRECISIONS[way]}
+    made = compiled(triton, terms.terms_of_product, arch, block, types, constants, tmp_path)
+    assert_fits(made, arch)
+    assert_multiplies(made, arch, {"bf16": "bf16", "fp16": "f16", "fp32": "tf32"}[dtype])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("arch", ARCHS)
+def test_terms_of_products_that_are_there(triton: Any, arch: int, form: str, tmp_path: Path) -> None:
+    blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
+    in_place: Any = importlib.import_module("anglos.backends.torch.triton.in_place")
+    types, constants = of_form(form, "fp32", "fp32")
+    constants |= {"SAMPLES": blocks.IN_PLACE.samples, "CLASSES": blocks.IN_PLACE.classes}
+    made = compiled(triton, in_place.terms_in_place, arch, blocks.IN_PLACE, types, constants, tmp_path)
+    assert made.stack == made.spills == 0
