@@ -55,10 +55,46 @@ def _forward(plan: Computation, precision: str, arrays: tuple[jax.Array, ...]) -
 @_ours
 def _backward(plan: Computation, precision: str, saved: Any, cotangents: Any) -> tuple[tuple[Any, ...]]:
     (arrays, residuals), (g, _) = saved, cotangents
+    gradients = _of_16_bits if any(map(_has_16_bits, arrays)) else _gradients
+    return (gradients(plan, precision, arrays, residuals, g),)
+
+
+def _gradients(plan: Computation, precision: str, arrays: tuple[jax.Array, ...], residuals: Any, g: jax.Array
+               ) -> tuple[Any, ...]:
     # All of them: under jit, what is not used is not computed.
     gradients = plan.backward(g, arrays, residuals, plan.with_gradient)
-    return (tuple(_over_devices(gradients[name], array) if name in gradients else None
-                  for name, array in zip(plan.names, arrays, strict=True)),)
+    return _in_order(plan, arrays, gradients)
+
+
+_of_16_bits = jax.custom_jvp(_gradients, nondiff_argnums=(0, 1))
+"""The same, differentiated as those of the same numbers in float32.
+
+Otherwise the derivative of every product is rounded to 16 bits, and little is left of what cancels later.
+"""
+
+
+@_of_16_bits.defjvp
+def _derivatives_of_16_bits(plan: Computation, precision: str, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    (arrays, residuals, g), (along, _, along_g) = primals, tangents
+
+    def gradients(arrays: tuple[Any, ...], g: Any) -> tuple[Any, ...]:
+        wide = tuple(array.astype("float32") if _has_16_bits(array) else array for array in arrays)
+        found = plan.backward(g, wide, residuals, plan.with_gradient, anew=True)
+        return _in_order(plan, arrays, found)
+
+    with own_arithmetic(precision):
+        derivatives: tuple[Any, Any] = jax.jvp(gradients, (arrays, g), (along, along_g))
+    return derivatives
+
+
+def _in_order(plan: Computation, arrays: tuple[jax.Array, ...], gradients: dict[str, jax.Array]) -> tuple[Any, ...]:
+    """Of every array, in its type; None of one that has none."""
+    return tuple(_over_devices(gradients[name].astype(array.dtype), array) if name in gradients else None
+                 for name, array in zip(plan.names, arrays, strict=True))
+
+
+def _has_16_bits(array: jax.Array) -> bool:
+    return jax.numpy.issubdtype(array.dtype, jax.numpy.floating) and array.dtype.itemsize == 2
 
 
 def _over_devices(gradient: jax.Array, array: jax.Array) -> jax.Array:
