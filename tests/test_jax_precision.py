@@ -205,3 +205,22 @@ def test_gradients_of_16_bits_as_on_a_gpu(prototype: Loss[...], jax_library: Lib
     for got, want in zip(gradients, prototype.value_and_grad(*exact)[1], strict=True):
         assert got.dtype == "bfloat16"
         assert np.linalg.norm(got.astype("float64") - want) <= 2 * 2.0**-8 * np.linalg.norm(want)
+
+
+@pytest.mark.slow
+def test_second_derivatives_of_16_bits(loss: Loss[...], jax_library: Library) -> None:
+    """Off by what rounds them at the end: no product on the way is."""
+    if loss.engine is rowwise:
+        pytest.skip("makes no products")
+    inputs, exact = shortened(loss, jax_library, "bfloat16")
+    places = [place for place, array in enumerate(inputs) if array.dtype == "bfloat16"]
+    along = [np.cos(np.arange(inputs[place].size)).reshape(inputs[place].shape) for place in places]
+
+    def derivative(*given: Any) -> Any:
+        gradients = jax.grad(lambda *given: loss(*given, **gentle(loss)), argnums=places)(*given)
+        return sum(jnp.sum(gradient.astype("float64") * one) for gradient, one in zip(gradients, along, strict=True))
+
+    found, wanted = (jax.jit(jax.grad(derivative, argnums=places))(*given) for given in (inputs, exact))
+    for got, want in zip(found, wanted, strict=True):
+        assert got.dtype == "bfloat16"
+        assert np.linalg.norm(got.astype("float64") - want) <= 1.5 * 2.0**-8 * np.linalg.norm(want)
