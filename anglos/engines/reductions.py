@@ -191,7 +191,8 @@ class Binary(SumsOfTerm):
 
     def rest_slope(self, backend: Backend, saved: _OfBinary, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = λ₋ σ(z_j)."""
-        return backend.rest_slopes(tile, self.term, self.negative)
+        as_they_are = is_number(self.negative) and self.negative == 1.0
+        return backend.rest_slopes(tile, self.term, None if as_they_are else self.negative)
 
     def sample_factor(self, saved: _OfBinary, label_slope: Array) -> Any:
         """λ₋, by which the kept slopes are still to be multiplied."""

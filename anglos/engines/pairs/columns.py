@@ -12,7 +12,7 @@ from anglos.arrays.tile import Tile, marked_tile
 from anglos.engines.exponentials import LogSumExp
 from anglos.engines.numerics import Array
 from anglos.engines.pairs.row import PairTile
-from anglos.engines.pairs.step import Step
+from anglos.engines.pairs.step import Step, label_logit
 from anglos.engines.reductions import CrossEntropy
 
 COLUMNS = CrossEntropy()
@@ -31,13 +31,6 @@ def with_columns(step: Step, gathered: LogSumExp, value: Array, count: Array) ->
     total, of_columns = backend.own_columns(gathered.total), backend.own_columns(of_columns)
     counted = xp.where((count == 0.0) & (total == 0.0), 0.0, xp.ones_like(count))
     return 0.5 * (value + of_columns), counted, saved
-
-
-def label_logit(step: Step) -> Array:
-    """Of every row with its key."""
-    row, (queries, keys, _) = step.row, step.sides
-    logit = row.scale * step.backend.xp.sum(queries.points * keys.points, axis=-1)
-    return logit if row.bias is None else logit + row.bias
 
 
 def slopes(backend: Backend, saved: Any, tile: PairTile) -> Array:

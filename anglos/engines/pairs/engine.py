@@ -12,6 +12,7 @@ from typing import Any
 from anglos.arrays.backend import Backend
 from anglos.arrays.monoid import SUM
 from anglos.engines.numerics import Array
+from anglos.engines.pairs import keys
 from anglos.engines.pairs.columns import COLUMNS, gather, with_columns
 from anglos.engines.pairs.gradient import Gradient, lengths
 from anglos.engines.pairs.row import PairRow
@@ -29,15 +30,26 @@ def prepare(backend: Backend, row: PairRow, inputs: dict[str, Array], *, keep_by
             gradient_products: str = "full", saved: Saved | None = None, chosen: Saved | None = None,
             remembered: Any = None) -> Step:
     """The step that both passes start from."""
-    return step_of(backend, row, inputs, () if chosen is None else chosen.chosen, remembered)
+    reduction = keys.reduction_of(row, inputs)
+    before = () if chosen is None or reduction is not None else chosen.chosen
+    return step_of(backend, row, inputs, before, remembered, reduction)
 
 
 def forward(step: Step) -> tuple[Array, Saved]:
     """The sum of the terms of every row, (B,), and how many they are; then what it chose, and what columns need."""
-    backend, row, xp = step.backend, step.row, step.backend.xp
+    row, xp = step.row, step.backend.xp
     if step.is_empty:
         nothing = xp.sum(step.swept.points[:, :0], axis=-1)
         return nothing, Saved(nothing, (), COLUMNS.saved(*[nothing] * 4) if row.symmetric else None)
+    value, saved = _compared(step) if step.reduction is None else keys.forward(step)
+    if row.length_penalty is not None:
+        value, saved = value + row.length_penalty * lengths(step), saved._replace(count=xp.ones_like(value))
+    return value, saved
+
+
+def _compared(step: Step) -> tuple[Array, Saved]:
+    """The same of pairs that are compared one by one."""
+    backend, row = step.backend, step.row
 
     def of_tile(first: Any, *slices: Any) -> tuple[Any, tuple[Array, ...]]:
         many = len(step.swept)
@@ -50,8 +62,6 @@ def forward(step: Step) -> tuple[Array, Saved]:
     columns = None
     if row.symmetric:
         value, count, columns = with_columns(step, gathered, value, count)
-    if row.length_penalty is not None:
-        value, count = value + row.length_penalty * lengths(step), xp.ones_like(count)
     return value, Saved(count, tuple(chosen), columns)
 
 
@@ -60,6 +70,8 @@ def backward(step: Step, saved: Saved, g: Array, needs: frozenset[str]) -> dict[
     if step.is_empty:
         return {name: step.backend.xp.zeros_like(step.inputs[name]) for name in needs}
     gradient = Gradient(step, saved, g, needs)
+    if step.reduction is not None:
+        return keys.backward(step, saved, gradient)
     return gradient.of_inputs(*gradient.swept())
 
 

@@ -97,6 +97,8 @@ class Gradient:
         if "between" in sums:
             d_columns = d_columns + (sums["between"] + sums["between"].T) @ everyone
         d_columns = self.step.backend.own_sums(d_columns)
+        if "own" in sums:
+            d_columns = d_columns + sums["own"]
         if row.length_penalty is not None:
             weight = 2.0 * row.length_penalty * self.g[:, None]
             d_rows = d_rows + weight * rows.points
@@ -107,7 +109,7 @@ class Gradient:
         of_sides = [(rows, d_rows), (columns, d_columns), (key, d_keys)]
         if self.step.one_set:
             of_sides = [(rows, d_rows + d_columns)]
-        return {side.role: side.pullback(self.step.backend, d_points)
+        return {side.role: side.pullback(self.step.backend, d_points, self.step.as_is and side is columns)
                 for side, d_points in of_sides if side is not None and side.role in self.needs}
 
     def _of_options(self, sums: dict[str, Array], by_scale: Array | None, by_bias: Array | None) -> dict[str, Array]:

@@ -16,20 +16,16 @@ from anglos.arrays.monoid import SUM
 from anglos.arrays.tile import Tile, marked_tile
 from anglos.engines.exponentials import LogSumExp
 from anglos.engines.numerics import Array
-from anglos.engines.pairs.columns import COLUMNS, gather, label_logit, logits_of, with_columns
+from anglos.engines.pairs.columns import COLUMNS, gather, logits_of, with_columns
 from anglos.engines.pairs.engine import ROLES, SAMPLES_ARE_INDEPENDENT, count, unpack
 from anglos.engines.pairs.gradient import Gradient
+from anglos.engines.pairs.keys import REDUCTIONS
 from anglos.engines.pairs.row import PairRow, PairTile, Terms
 from anglos.engines.pairs.saved import Saved
-from anglos.engines.pairs.step import Columns, Rows, Step, step_of
-from anglos.engines.pairs.terms import each_by_itself, one_of_many
+from anglos.engines.pairs.step import Columns, Rows, Step, label_logit, step_of
 from anglos.engines.pairs.tile import compare
-from anglos.engines.reductions import Binary, CrossEntropy
 
 __all__ = ["ROLES", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "prepare", "unpack"]
-
-_REDUCTIONS: dict[Any, Any] = {one_of_many: CrossEntropy(), each_by_itself: Binary()}
-"""Terms of a row, and the same from parts of the row."""
 
 
 class Ring(NamedTuple):
@@ -88,7 +84,7 @@ class Ring(NamedTuple):
 
 def prepare(backend: Backend, row: PairRow, inputs: dict[str, Array], **_: Any) -> Ring:
     """The step of own queries and keys."""
-    if row.terms not in _REDUCTIONS or "negatives" in inputs or row.length_penalty is not None:
+    if row.terms not in REDUCTIONS or "negatives" in inputs or row.length_penalty is not None:
         raise ValueError("batch_sharded: ring was True; wanted a loss of queries and keys alone, whose terms are "
                          "define.one_of_many or define.each_by_itself, as those of anglos.clip and anglos.siglip are")
     rows, counts = inputs["queries"].shape[0], backend.column_counts
@@ -96,7 +92,7 @@ def prepare(backend: Backend, row: PairRow, inputs: dict[str, Array], **_: Any) 
         most = max(1, *(counts or (1,)))
         inputs = {"row_mask": backend.xp.ones_like(inputs["queries"][:, 0], dtype=backend.xp.bool), **inputs}
         inputs = {role: backend.filled_up(one, most) if one.ndim else one for role, one in inputs.items()}
-    return Ring(step_of(backend.alone, row, inputs), _REDUCTIONS[row.terms], backend, rows)
+    return Ring(step_of(backend.alone, row, inputs), REDUCTIONS[row.terms], backend, rows)
 
 
 def forward(ring: Ring) -> tuple[Array, Saved]:

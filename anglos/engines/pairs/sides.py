@@ -21,9 +21,17 @@ class Side(NamedTuple):
     inverse: Array | None
     """1 / |x| of each before it was normalised, (..., 1); None where it was not."""
 
-    def pullback(self, backend: Backend, d_points: Array) -> Array:
-        """∂L/∂input."""
-        return d_points if self.inverse is None else unit_rows_pullback(backend, self.points, self.inverse, d_points)
+    def pullback(self, backend: Backend, d_points: Array, scaled: bool = False) -> Array:
+        """∂L/∂input; of what is scaled by 1 / |x| already, if it is."""
+        if self.inverse is None:
+            return d_points
+        if scaled:
+            return backend.project_out(self.points, d_points)
+        return unit_rows_pullback(backend, self.points, self.inverse, d_points)
+
+    def scaled(self, d_points: Array) -> Array:
+        """Times 1 / |x|, where the input was normalised."""
+        return d_points if self.inverse is None else d_points * self.inverse
 
 
 class Sides(NamedTuple):

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.engines.groups import are_weights
-from anglos.engines.numerics import Array
+from anglos.engines.numerics import Array, is_number
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.sides import Sides, sides_of
 
@@ -33,6 +33,8 @@ class Columns(NamedTuple):
     """As of rows."""
     noise: Array | None
     """Log p of the negatives."""
+    factor: Array | None = None
+    """By which the points are still to be multiplied, (N, 1); None for 1."""
 
 
 class Step(NamedTuple):
@@ -56,6 +58,13 @@ class Step(NamedTuple):
     """Whether labels are weights of positives."""
     between: Array | None
     part: Array | None
+    reduction: Any = None
+    """What every row is reduced by where keys are classes (`keys.py`)."""
+
+    @property
+    def as_is(self) -> bool:
+        """Whether vectors are multiplied as they are, and their lengths multiply the sums."""
+        return bool(self.columns.points.dtype != self.sides.rows.points.dtype)
 
     @property
     def one_set(self) -> bool:
@@ -79,7 +88,7 @@ class Step(NamedTuple):
 
 
 def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tuple[Array, ...] = (),
-            columns: Columns | None = None) -> Step:
+            columns: Columns | None = None, reduction: Any = None) -> Step:
     """The step of these inputs, by their roles; with columns, these are not asked of other ranks again."""
     _check(row, inputs)
     xp, sides, labels = backend.xp, sides_of(backend, row, inputs), inputs.get("labels")
@@ -90,7 +99,10 @@ def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tu
                 inputs.get("false_negatives", inputs.get("excluded_pairs")), key_noise,
                 None if key is not None else inputs.get("row_mask"))
     if columns is None:
-        own = (sides.columns.points, None if weighs else inputs.get("reference_labels", labels), rows.mask, noise)
+        vectors, factor = sides.columns.points, None
+        if reduction is not None and _multiplies_as_is(backend, row, inputs, sides):
+            vectors, factor = inputs[sides.columns.role], sides.columns.inverse
+        own = (vectors, None if weighs else inputs.get("reference_labels", labels), rows.mask, noise, factor)
         columns = Columns(*[None if one is None else backend.columns(one) for one in own])
     many = columns.points.shape[0]
     return Step(
@@ -98,7 +110,20 @@ def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tu
         backend.numbers(columns.points, xp.astype(points[:, 0], backend.index_type)),
         0 if of_proxies else backend.first_row(points), weighs,
         columns.points @ columns.points.T if row.wants_between else None,
-        _part(backend, row, columns.labels, points) if of_proxies else None)
+        _part(backend, row, columns.labels, points) if of_proxies else None, reduction)
+
+
+def _multiplies_as_is(backend: Backend, row: PairRow, inputs: dict[str, Array], sides: Sides) -> bool:
+    """Not where slopes are summed for a bias: they are made times 1 / |k|, which may be 0."""
+    summed = sides.columns.inverse is not None and not (row.bias is None or is_number(row.bias))
+    return not summed and backend.multiplies_as_is(inputs[sides.rows.role], inputs[sides.columns.role])
+
+
+def label_logit(step: Step) -> Array:
+    """Of every row with its key."""
+    row, (queries, columns, key) = step.row, step.sides
+    logit = row.scale * step.backend.dot(queries.points, (key or columns).points)
+    return logit if row.bias is None else logit + row.bias
 
 
 def _check(row: PairRow, inputs: dict[str, Array]) -> None:
