@@ -34,11 +34,14 @@ _TERMS = {9: _HOPPER, 10: _BLACKWELL}
 """By the first number of the capability; others, some of them with less memory near their processors, as an Ampere."""
 
 
-def of_terms(capability: tuple[int, int], way: str, dimension: int, samples: int, running: bool = False) -> Block:
-    """For products with the terms of their logits; running: with the largest logit too."""
+_MOST_CLASSES = {"running": 128, "softplus": 64}
+"""Of what takes more registers: exponentials with the largest logit too, and a value with its slope."""
+
+
+def of_terms(capability: tuple[int, int], way: str, dimension: int, samples: int, of: str) -> Block:
+    """For products with the terms of their logits, by the name of these; of "running" exponentials too."""
     block = _TERMS.get(capability[0], _AMPERE)[way]
-    if running:  # which takes more registers
-        block = block._replace(classes=min(block.classes, 128))
+    block = block._replace(classes=min(block.classes, _MOST_CLASSES.get(of, block.classes)))
     if samples <= 64:
         block = block._replace(samples=64, classes=min(block.classes, 128), warps=4)
     # The depth with which less is multiplied beyond the last column; the longer of equals.

@@ -118,7 +118,7 @@ class Terms:
         if self.way == blocks.IEEE:
             return blocks.IN_PLACE
         capability = torch.cuda.get_device_capability(self.points.device)
-        return blocks.of_terms(capability, self.way, self.dimension, self.samples, running)
+        return blocks.of_terms(capability, self.way, self.dimension, self.samples, "running" if running else self.of)
 
 
 def rows(vectors: torch.Tensor) -> torch.Tensor:

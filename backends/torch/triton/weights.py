@@ -35,9 +35,9 @@ def weights_of_product(terms_ptr, x_ptr, w_ptr, u_ptr, after_ptr, out_ptr, class
     row = tl.minimum(j, classes - 1).to(tl.int64)
     v = tl.zeros((CLASSES, WIDTH), tl.float32)
     for start in tl.range(0, samples, DEPTH):
-        i = start + tl.arange(0, DEPTH)
+        i = (start + tl.arange(0, DEPTH)).to(tl.int64)
         terms = tl.load(terms_ptr + row[:, None] * terms_stride + i[None, :], mask=(i < samples)[None, :], other=0.0)
-        x = tl.load(x_ptr + i[:, None] * x_stride + k[None, :] * x_column_stride,
+        x = tl.load(x_ptr + i[:, None] * x_stride + k.to(tl.int64)[None, :] * x_column_stride,
                     mask=(i < samples)[:, None] & (k < D)[None, :], other=0.0)
         terms = terms.to(x.dtype)  # of the same type, or rounded
         if INTERPRETED:
