@@ -15,16 +15,26 @@ SIZES = {"B < D": (48, 64, 500), "B > D": (96, 64, 500)}
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 KEEP_BYTES = {"kept": 2**40, "recomputed": 0}
 
-# Bytes for every logit and for every weight, and operations, at most: kept, and recomputed; then both as by kernels.
+# Bytes for every logit and for every weight, and operations: kept, and recomputed; then both as by kernels. They are what
+# was counted, of the type and size that asks for most, and may only fall. By kernels 12 bytes a logit and 40 a weight are
+# to be had, and are; 60 operations are too, and no loss has so few. Beside its 8 to 12 launches for the classes a step
+# has those of numbers a sample: labels are compared with the classes, targets made, a mean divided by what was counted,
+# and the same again on the way back. A target that is a polynomial, or a power, of the cosine takes many.
 BARS: dict[str, tuple[tuple[float, float, int], ...]] = {
-    "arcface": ((50, 68, 141), (96, 68, 154), (8, 36, 113), (12, 36, 118)),
-    "cosface": ((50, 68, 124), (96, 68, 137), (8, 36, 96), (12, 36, 101)),
-    "adaface": ((50, 68, 174), (96, 68, 187), (8, 36, 146), (12, 36, 151)),
-    "magface": ((50, 68, 205), (96, 68, 218), (8, 36, 177), (12, 36, 182)),
-    "linear_cross_entropy": ((38, 6, 117), (76, 6, 128), (12, 6, 103), (12, 6, 106)),
-    "curricularface": ((254, 68, 181), (270, 68, 185)),
-    "sphereface2": ((370, 68, 168), (386, 68, 172)),
+    "arcface": ((50, 68, 136), (96, 68, 149), (8, 32, 108), (12, 32, 113)),
+    "cosface": ((50, 68, 119), (96, 68, 132), (8, 32, 91), (12, 32, 96)),
+    "normface": ((50, 68, 118), (96, 68, 131), (8, 32, 90), (12, 32, 95)),
+    "am_softmax": ((50, 68, 119), (96, 68, 132), (8, 32, 91), (12, 32, 96)),
+    "adaface": ((50, 68, 169), (96, 68, 182), (8, 32, 141), (12, 32, 146)),
+    "magface": ((50, 68, 200), (96, 68, 213), (8, 32, 172), (12, 32, 177)),
+    "sphereface": ((46, 68, 253), (84, 68, 264), (12, 32, 237), (12, 32, 241)),
+    "linear_cross_entropy": ((38, 6, 112), (76, 6, 123), (12, 6, 98), (12, 6, 101)),
+    # No kernel serves what these ask of the logits: they have only those for weights.
+    "curricularface": ((254, 68, 176), (270, 68, 180), (248, 32, 155), (264, 32, 159)),
+    "sphereface2": ((370, 68, 163), (386, 68, 167), (364, 32, 142), (380, 32, 146)),
 }
+LENGTHS_ARE_FREE = ("linear_cross_entropy", "sphereface")
+"""Their logits have no bound, and exponentials no shift that is certain."""
 
 
 class Moved(NamedTuple):
@@ -52,12 +62,12 @@ def moved(name: str, path: str, size: str, dtype: str, kernels: bool) -> Moved:
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("path", KEEP_BYTES)
-@pytest.mark.parametrize(("name", "kernels"), [(name, several) for name, bars in BARS.items()
-                                               for several in (False, True)[:len(bars) // 2]])
+@pytest.mark.parametrize("name", BARS)
+@pytest.mark.parametrize("kernels", [False, True], ids=["without Triton", "by kernels"])
 def test_a_step_moves_no_more(name: str, path: str, size: str, dtype: str, kernels: bool) -> None:
     found, bar = moved(name, path, size, dtype, kernels), BARS[name][2 * kernels + (path == "recomputed")]
     # Without a shift that is certain, kernels make the products of 16 bits twice to keep terms.
-    again = kernels and dtype == "bfloat16" and name == "linear_cross_entropy" and path == "kept"
+    again = kernels and dtype == "bfloat16" and name in LENGTHS_ARE_FREE and path == "kept"
     assert found.products == 3 + (path == "recomputed") + again
     assert found.per_logit <= bar[0]
     assert found.per_weight <= bar[1]
