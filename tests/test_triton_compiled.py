@@ -164,7 +164,7 @@ def test_products_with_their_terms(triton: Any, arch: int, samples: int, way: st
                                    tmp_path: Path) -> None:
     blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
     terms: Any = importlib.import_module("anglos.backends.torch.triton.terms")
-    block = blocks.of_terms((arch // 10, 0), way, DIMENSION, samples, form == "running")
+    block = blocks.of_terms((arch // 10, 0), way, DIMENSION, samples, form.partition(",")[0])
     types, constants = of_form(form, dtype, out)
     constants |= {"D": DIMENSION, "SAMPLES": block.samples, "CLASSES": block.classes, "DEPTH": block.depth,
                   "PRECISION": blocks.PRECISIONS[way]}
