@@ -178,3 +178,25 @@ def test_float64_is_multiplied_by_operations(launches: list[str], caplog: pytest
     assert caplog.messages == [
         "torch.float64 on CUDA: by PyTorch's operations, since kernels multiply two arrays of one type, which is not "
         "float64", "torch.float32 on CUDA: by kernels (ieee)"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dynamo's own
+@pytest.mark.usefixtures("keep_bytes")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["arcface", "uniface"])
+def test_in_a_compiled_graph(name: str, dtype: torch.dtype, launches: list[str]) -> None:
+    """As operations, which launch the same kernels."""
+    importlib.import_module("torch._dynamo").reset()
+    loss: Any = anglos.LOSSES[name]
+    inputs = arrays(loss, LIBRARIES["torch"](), dtype="float32")
+    floats = [one.to(dtype).requires_grad_() if one.is_floating_point() else one for one in inputs]
+    tensors, found = leaves(loss, floats), []
+    for call in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+        launches.clear()
+        value = call(*floats)
+        found.append(([value, *torch.autograd.grad(value, tensors)], launches.copy()))
+    (plain, without), (compiled, with_compiler) = found
+    assert with_compiler == without != []
+    for one, want in zip(compiled, plain, strict=True):
+        digits = 2.0**-7 if one.dtype is torch.bfloat16 else 4e-6
+        torch.testing.assert_close(one, want, rtol=digits, atol=digits * float(want.detach().abs().max()))

@@ -181,3 +181,19 @@ def test_a_margin_scheduled_as_a_number(with_margin: Loss[...], torch_library: L
     with dynamo.config.patch(error_on_recompile=True):
         for part in (1.05, 1.1, 1.12):
             agree(loss, compiled, BATCH, {name: part * number for name, number in scheduled.items()})
+
+
+@pytest.mark.parametrize("name", ["arcface", "cosface", "circle_softmax", "sphereface_r"])
+def test_a_scale_scheduled_as_a_number(name: str) -> None:
+    """Too: of cosines with any scale but a large one, sums of exponentials are known to be in range."""
+    loss = anglos.LOSSES[name]
+    compiled = torch.compile(lambda scale, *inputs: loss(*inputs, scale=scale), fullgraph=True, backend="eager",
+                             dynamic=True)
+    inputs, tensors = batch(loss, BATCH)
+    for scale in (30.5, 31.25, 16.75):
+        with dynamo.config.patch(error_on_recompile=scale != 30.5):
+            value = compiled(scale, *inputs)
+        wanted = loss(*inputs, scale=scale)
+        torch.testing.assert_close(value, wanted, rtol=2e-5, atol=1e-6)
+        for one, want in zip(*(torch.autograd.grad(some, tensors) for some in (value, wanted)), strict=True):
+            torch.testing.assert_close(one, want, rtol=2e-5, atol=2e-5 * max(1.0, float(want.abs().max())))

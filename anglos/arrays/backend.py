@@ -102,6 +102,10 @@ class Backend(Sharing, Batches, Softmax, Directions):
         """An array to be filled tile by tile; None where arrays are not changed."""
         return self.xp.empty(shape, dtype=like.dtype, device=self.device(like)) if self.changes_arrays() else None
 
+    def kept_terms(self, like: Array, fused: bool, *shape: int) -> Array | None:
+        """The same for terms that the gradient uses again; fused: `rest_terms` makes them of a product."""
+        return self.scratch(like, *shape)
+
     def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
         """Whether Ŵ of a tile, (T, D), is made; otherwise its products, (T, B), are scaled, if they are fewer."""
         return dimension <= samples

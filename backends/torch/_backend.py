@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from anglos.arrays.backend import Computation
 from anglos.call.plan import Plan
@@ -72,8 +73,19 @@ def _compiled(plan: Plan, arrays: tuple[torch.Tensor, ...], plainly: bool) -> An
     # Dynamo refuses a tensor that a Function takes twice, and under torch.func.grad loses the gradient of an argument.
     arrays = tuple([array.view_as(array) for array in arrays])
     if torch.compiler.is_dynamo_compiling() and plainly and plan.keep_bytes < _bytes_of_pairs(arrays):
-        return checkpoint(Differentiable.apply, plan, *arrays, use_reentrant=False)
+        # To PyTorch a function that chooses is worth a warning, which is spared those who have no kernels.
+        chooses: dict[str, Any] = {"context_fn": _KEEPING} if backend.makes_operations(arrays[0]) else {}
+        return checkpoint(Differentiable.apply, plan, *arrays, use_reentrant=False, **chooses)
     return Differentiable.apply(plan, *arrays)  # type: ignore[no-untyped-call]
+
+
+def _keeps(_: Any, operation: Any, *arguments: Any, **named: Any) -> CheckpointPolicy:
+    """What kernels return for every sample is small, and took a product; all else is computed again."""
+    ours = operation.namespace == "anglos"
+    return CheckpointPolicy.MUST_SAVE if ours else CheckpointPolicy.PREFER_RECOMPUTE
+
+
+_KEEPING = partial(create_selective_checkpoint_contexts, _keeps)
 
 
 def _bytes_of_pairs(arrays: tuple[torch.Tensor, ...]) -> int:

@@ -9,7 +9,7 @@ from anglos.arrays.tile import Term, Tile
 from anglos.engines.numerics import smallest_normal
 
 from ._low_precision import LowPrecision
-from ._seen import graph_is_made
+from ._seen import graph_is_made, seen_by_dynamo_alone
 
 _TERMS = frozenset(("softplus", "half square"))
 """That kernels have."""
@@ -21,44 +21,54 @@ class Kernels(LowPrecision):
     def way_of_kernels(self, tile: Tile) -> str | None:
         """How kernels make the products of a tile; None where they do not."""
         product = tile.product
-        # What a compiler sees has no kernel, and no words about that.
-        if tile.logits is not None or product is None or graph_is_made() or not self.on_cuda(product.points):
+        if tile.logits is not None or product is None or not self.on_cuda(product.points):
             return None
-        from .triton.choice import way_of
+        if seen_by_dynamo_alone():
+            from .triton.operations import way_of
+        elif graph_is_made():
+            return None  # and no words about that
+        else:
+            from .triton.choice import way_of
 
         return way_of(product)
+
+    def makes_operations(self, like: torch.Tensor) -> bool:
+        """Whether a graph may have some of such arrays."""
+        if not self.on_cuda(like) or like.dtype is torch.float64:
+            return False
+        from .triton.operations import way_on
+
+        return way_on(like.dtype, like.device, None) is not None
+
+    def kept_terms(self, like: torch.Tensor, fused: bool, *shape: int) -> torch.Tensor | None:
+        # What an operation makes a compiler keeps only if it is told to.
+        if fused and seen_by_dynamo_alone() and self.makes_operations(like):
+            return like.new_empty(shape)
+        return super().kept_terms(like, fused, *shape)
 
     def rest_terms(self, tile: Tile, shift: torch.Tensor | None = None) -> Any:
         way = self.way_of_kernels(tile)
         if way is None:
             return super().rest_terms(tile, shift)
-        from .triton.rest import rest_terms
-
-        return rest_terms(tile, way, shift)
+        return _kernels().rest_terms(tile, way, shift)
 
     def rest_shares(self, tile: Tile, total: torch.Tensor) -> Any:
         way = self.way_of_kernels(tile)
         if way is None:
             return super().rest_shares(tile, total)
-        from .triton.rest import rest_shares
-
-        return rest_shares(tile, way, total)
+        return _kernels().rest_shares(tile, way, total)
 
     def rest_sums(self, tile: Tile, term: Term) -> Any:
         way = self.way_of_kernels(tile) if term.name in _TERMS else None
         if way is None:
             return super().rest_sums(tile, term)
-        from .triton.rest import rest_sums
-
-        return rest_sums(tile, way, term)
+        return _kernels().rest_sums(tile, way, term.name)
 
     def rest_slopes(self, tile: Tile, term: Term, factor: Any = None) -> Any:
         way = self.way_of_kernels(tile) if term.name in _TERMS else None
         if way is None:
             return super().rest_slopes(tile, term, factor)
-        from .triton.rest import rest_slopes
-
-        return rest_slopes(tile, way, term, factor)
+        return _kernels().rest_slopes(tile, way, term.name, factor)
 
     def inverse_lengths(self, x: torch.Tensor) -> Any:
         if graph_is_made() or not self.on_cuda(x):
@@ -85,3 +95,14 @@ class Kernels(LowPrecision):
         from .triton.weights_pullback import direction_pullback
 
         return direction_pullback(product, slopes, samples, direction, factor, after, way, out)
+
+
+def _kernels() -> Any:
+    """Themselves, or as operations of a graph."""
+    if graph_is_made():
+        from .triton import operations
+
+        return operations
+    from .triton import rest
+
+    return rest

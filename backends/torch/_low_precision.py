@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ._seen import recorded
+from ._seen import recorded, seen_by_dynamo_alone
 from ._tensors import Tensors
 
 
@@ -19,7 +19,11 @@ class LowPrecision(Tensors):
         return array.is_cuda
 
     def multiplies_as_is(self, a: torch.Tensor, b: torch.Tensor) -> bool:
-        return a.dtype is b.dtype and a.dtype.itemsize == 2 and self.on_cuda(a) and not recorded()
+        return a.dtype is b.dtype and a.dtype.itemsize == 2 and self._is_plain(a)
+
+    def _is_plain(self, array: torch.Tensor) -> bool:
+        """Whether it is there, and nobody differentiates what is done with it."""
+        return self.on_cuda(array) and (seen_by_dynamo_alone() or not recorded())
 
     def product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         return self.unrounded(a, b, out) if self.multiplies_as_is(a, b) else super().product(a, b, out)
@@ -30,11 +34,11 @@ class LowPrecision(Tensors):
 
     def bfloat16_product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         rounded, dtype = (a.to(torch.bfloat16), b.to(torch.bfloat16)), torch.promote_types(a.dtype, torch.float32)
-        if dtype is torch.float32 and self.on_cuda(a) and not recorded():
+        if dtype is torch.float32 and self._is_plain(a):
             return self.unrounded(*rounded, out)
         product = torch.mm(*rounded).to(dtype)
         return product if out is None else out.copy_(product)
 
     def terms_like(self, like: torch.Tensor, rounded: bool) -> Any:
         # Not float16, in which a term that is smaller than the largest by 10⁻⁸ would vanish.
-        return like.new_empty(0, dtype=torch.bfloat16) if rounded and self.on_cuda(like) and not recorded() else like
+        return like.new_empty(0, dtype=torch.bfloat16) if rounded and self._is_plain(like) else like

@@ -19,6 +19,11 @@ def clip(x: torch.Tensor, min: Any = None, max: Any = None) -> torch.Tensor:
     return torch.clamp(x, min, max)
 
 
+def full_like(x: torch.Tensor, number: Any) -> torch.Tensor:
+    """Of a number that may be a variable, of which PyTorch's own makes a constant."""
+    return torch.zeros_like(x) + number if torch.compiler.is_compiling() else torch.full_like(x, number)
+
+
 def take_along_axis(x: torch.Tensor, indices: torch.Tensor, axis: Any = -1) -> torch.Tensor:
     """Not by torch.take_along_dim, which makes constants of the sizes of a batch."""
     return torch.gather(x, axis, indices)

@@ -28,6 +28,12 @@ def graph_is_made() -> bool:
     return torch.compiler.is_compiling() or torch._C._is_tracing()
 
 
+def seen_by_dynamo_alone() -> bool:
+    """Whether Dynamo makes a graph to be run here, of what is differentiated by a Function of ours or not at all."""
+    return (torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting() and not torch.is_grad_enabled()
+            and not torch._C._are_functorch_transforms_active())
+
+
 def seen_by_a_mode() -> bool:
     """Whether each operation goes through one, as make_fx's; before the dispatch there is a stack of others."""
     return bool(torch._C._len_torch_dispatch_stack()

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array, float_type, unit_rows
+from anglos.engines.numerics import Array, float_type, is_array, unit_rows
 from anglos.engines.prototypes.directions import Prototypes
 from anglos.engines.prototypes.row import Curve, Row, curve_of, unchanged
 
@@ -110,7 +110,7 @@ def _of_label(backend: Backend, inputs: dict[str, Array], prototypes: Array) -> 
 
 
 def per_class(bias: Any) -> bool:
-    return getattr(bias, "ndim", 0) == 1
+    return is_array(bias) and bias.ndim == 1
 
 
 def class_bias(row: Row) -> Array | None:

@@ -74,7 +74,8 @@ def _gathered(step: Step) -> tuple[Any, Array | None]:
     # Nor if rows that may be too short, of which the shift was not told, will multiply them.
     told = certain is None or not step.several or step.backend.readable(step.weights)
     if kept is None and step.may_keep and told and (shift is not None or not needs_shift):
-        kept = out = step.backend.scratch(step.terms_like, *step.weights.shape[:-1], step.samples)
+        shape = *step.weights.shape[:-1], step.samples
+        kept = out = step.backend.kept_terms(step.terms_like, step.of_slopes, *shape)
     if shift is not None:
         rest = _sweep(step, out, shift=shift)
         if certain is not None or step.backend.in_range(rest.total):

@@ -22,12 +22,18 @@ said: set[str] = set()
 
 def way_of(product: Any) -> str | None:
     """One of those in `blocks`; None where the library's own operations serve."""
-    reason = reason_against(product.prototypes, product.points)
+    w, x = product.prototypes, product.points
+    return way_on(x.dtype, x.device, against_recording() or against_arrays(w, x))
+
+
+def way_on(dtype: torch.dtype, device: torch.device, reason: str | None) -> str | None:
+    """The same for arrays of a type, unless there is a reason against them. It sees none: a graph fixes its answer."""
+    reason = against_device(device) or reason
     if reason is not None:
-        say(f"{product.points.dtype} on CUDA: by PyTorch's operations, since {reason}")
+        say(f"{dtype} on CUDA: by PyTorch's operations, since {reason}")
         return None
-    way = blocks.HALF if product.points.dtype.itemsize == 2 else blocks.TF32 if tf32_is_allowed() else blocks.IEEE
-    say(f"{product.points.dtype} on CUDA: by kernels ({way})")
+    way = blocks.HALF if dtype.itemsize == 2 else blocks.TF32 if tf32_is_allowed() else blocks.IEEE
+    say(f"{dtype} on CUDA: by kernels ({way})")
     return way
 
 
@@ -40,21 +46,33 @@ def way_of_pullback(slopes: torch.Tensor, samples: torch.Tensor, direction: torc
 
 def reason_against(*arrays: torch.Tensor, of_one_type: bool = True) -> str | None:
     """Why kernels do not serve, if they do not."""
+    return (against_device(arrays[0].device) or against_recording()
+            or against_arrays(*arrays, of_one_type=of_one_type))
+
+
+def against_device(device: torch.device) -> str | None:
+    """Why they do not serve there."""
     if os.environ.get("ANGLOS_TRITON") == "0":
         return "ANGLOS_TRITON is 0"
     if not has_triton():
         return "there is no Triton of version 3.6 or later"
-    if recorded():
-        return "what is done is differentiated again, or transformed"
+    capability = capability_of(device)
+    return None if capability >= (8, 0) else f"the device has capability {capability}, and kernels want (8, 0)"
+
+
+def against_recording() -> str | None:
+    """Why they do not serve here, where nobody could look into them."""
+    return "what is done is differentiated again, or transformed" if recorded() else None
+
+
+def against_arrays(*arrays: torch.Tensor, of_one_type: bool = True) -> str | None:
+    """Why they do not serve these."""
     if any(type(array) not in (torch.Tensor, torch.nn.Parameter) for array in arrays):
         return "there is a subclass of torch.Tensor"
     types = {array.dtype for array in arrays}
     if torch.float64 in types or (of_one_type and len(types) > 1):
         return "kernels multiply two arrays of one type, which is not float64"
-    if any(array.numel() == 0 for array in arrays):
-        return "there is nothing to multiply"
-    capability = capability_of(arrays[0].device)
-    return None if capability >= (8, 0) else f"the device has capability {capability}, and kernels want (8, 0)"
+    return "there is nothing to multiply" if any(array.numel() == 0 for array in arrays) else None
 
 
 def say(words: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from triton import cdiv
 
-from anglos.arrays.tile import Product, Term, Tile
+from anglos.arrays.tile import Product, Tile
 
 from . import blocks
 from .in_place import terms_in_place
@@ -35,20 +35,20 @@ def rest_shares(tile: Tile, way: str, total: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def rest_sums(tile: Tile, way: str, term: Term) -> torch.Tensor:
+def rest_sums(tile: Tile, way: str, of: str) -> torch.Tensor:
     """Σ f(z), with the slopes times u where they are kept."""
     assert tile.product is not None
-    _, totals = Terms(tile.product, way, tile.scratch, term.name).made(None, tile.kept)
+    _, totals = Terms(tile.product, way, tile.scratch, of).made(None, tile.kept)
     return totals.sum(dim=0)  # type: ignore[no-any-return]
 
 
-def rest_slopes(tile: Tile, way: str, term: Term, factor: Any) -> torch.Tensor:
+def rest_slopes(tile: Tile, way: str, of: str, factor: Any) -> torch.Tensor:
     """Slopes f′(z) times u and the factor."""
     product, out = tile.product, room_of_shares(tile, way)
     assert product is not None
     if factor is not None and not isinstance(factor, torch.Tensor):
         factor = out.new_full((1,), factor, dtype=torch.float32)
-    Terms(product, way, out, term.name, factor).made(None, out, shares=True)
+    Terms(product, way, out, of, factor).made(None, out, shares=True)
     return out
 
 
