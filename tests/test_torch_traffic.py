@@ -15,11 +15,12 @@ SIZES = {"B < D": (48, 64, 500), "B > D": (96, 64, 500)}
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 KEEP_BYTES = {"kept": 2**40, "recomputed": 0}
 
-# Bytes for every logit and for every weight, and operations: kept, and recomputed; then both as by kernels. They are what
-# was counted, of the type and size that asks for most, and may only fall. By kernels 12 bytes a logit and 40 a weight are
-# to be had, and are; 60 operations are too, and no loss has so few. Beside its 8 to 12 launches for the classes a step
-# has those of numbers a sample: labels are compared with the classes, targets made, a mean divided by what was counted,
-# and the same again on the way back. A target that is a polynomial, or a power, of the cosine takes many.
+# Bytes for every logit and for every weight, and operations: kept, and recomputed; then both as by kernels. They are
+# what was counted, of the type and size that asks for most, and may only fall. By kernels 12 bytes a logit and 40 a
+# weight are to be had, and are; 60 operations are too, and no loss has so few. Beside its 8 to 12 launches for the
+# classes a step has those of numbers a sample: labels are compared with the classes, targets made, a mean divided by
+# what was counted, and the same again on the way back. A target that is a polynomial, or a power, of the cosine takes
+# many.
 BARS: dict[str, tuple[tuple[float, float, int], ...]] = {
     "arcface": ((50, 68, 136), (96, 68, 149), (8, 32, 108), (12, 32, 113)),
     "cosface": ((50, 68, 119), (96, 68, 132), (8, 32, 91), (12, 32, 96)),

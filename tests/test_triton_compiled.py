@@ -150,7 +150,7 @@ def of_form(form: str, dtype: str, out: str) -> tuple[dict[str, str], dict[str, 
                                                    "products_ptr": "*fp32", "labels_ptr": "*i64"}
     if "out_ptr" in FORMS[form]:
         types["out_ptr"] = f"*{out}"
-    missing = {name: value for name, value in NONE.items() if name not in types}
+    missing: dict[str, Any] = {name: value for name, value in NONE.items() if name not in types}
     missing |= {"CLIP": "total_ptr" not in FORMS[form], "OF": of}
     return types | {"scale": "fp32", "b": "fp32"}, missing
 
