@@ -12,6 +12,7 @@ import torch
 blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
 lengths: Any = importlib.import_module("anglos.backends.torch.triton.lengths_of_rows")
 pullback: Any = importlib.import_module("anglos.backends.torch.triton.weights_pullback")
+short_rows: Any = importlib.import_module("anglos.backends.torch.triton.short_rows")
 
 SIZES = [(77, 21, 24), (5, 40, 130), (1, 1, 1), (130, 3, 40)]
 """Classes, samples, and the length of a vector: no multiples of a block."""
@@ -192,3 +193,16 @@ def test_lengths_that_are_not_numbers_stay(value: float, place: int) -> None:
     found = lengths.inverses(w, LEAST)
     assert found[2:5].isnan().all()
     assert found[[0, 1, 5]].isfinite().all()
+
+
+@pytest.mark.parametrize("short", [(), (7,), (3, 76)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_what_short_rows_add(short: tuple[int, ...], dtype: torch.dtype) -> None:
+    slopes, _, w = terms(SIZES[0], dtype)
+    factor = torch.ones(len(w), 1)
+    for row in short:
+        w[row], factor[row] = w[row] * 1e-20, 1e12
+    made = product(slopes.T, w)
+    found = short_rows.with_short_rows(made.clone(), slopes, w, factor)
+    np.testing.assert_allclose(numpy(found), numpy(slopes).T @ (numpy(w) * numpy(factor)), atol=2e-5)
+    assert short or torch.equal(found, made)

@@ -83,6 +83,14 @@ def _inverse_lengths(backend: Any, x: torch.Tensor) -> Any:
         return super(Kernels, backend).inverse_lengths(x)
 
 
+def _product_of_factors(backend: Any, product: Any, a: torch.Tensor, b: torch.Tensor, factor: torch.Tensor) -> Any:
+    """The product; the largest factor; and a kernel that ends where that is 1."""
+    found = product(a, b)
+    _operations("amax", "add_short_rows")
+    assert float(factor.amax()) == 1.0
+    return found
+
+
 def _direction_pullback(backend: Any, product: Any, slopes: torch.Tensor, samples: torch.Tensor,
                         direction: torch.Tensor, *others: Any, out: Any = None, **named: Any) -> Any:
     """Of 16 bits the product does it; else a pass over what cuBLAS made, and over the prototypes."""
@@ -110,7 +118,7 @@ def _one_launch(tile: Any, stores: int, again: bool = False) -> None:
 
 
 _KERNELS: dict[str, Any] = {"rest_terms": _rest_terms, "rest_shares": _rest_shares, "inverse_lengths": _inverse_lengths,
-            "direction_pullback": _direction_pullback}
+            "product_of_factors": _product_of_factors, "direction_pullback": _direction_pullback}
 
 
 def _operations(*names: str) -> None:

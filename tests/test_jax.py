@@ -21,6 +21,7 @@ from samples import (
     rowwise,
     takes_labels,
 )
+from test_properties import assert_short_prototypes_count
 
 import anglos
 from anglos import Loss
@@ -344,3 +345,7 @@ def test_traced_numbers(jax_library: Library) -> None:
         jax.jit(loss, static_argnames=tuple(options))(x, w, y, **options)
     with pytest.raises(ValueError, match=r"^triplet: normalize was .*one of True, False \(traced by JAX: "):
         jax.jit(anglos.triplet)(x, y, normalize=True)
+
+
+def test_a_short_prototype_counts_where_nothing_is_read(prototype: Loss[...], jax_library: Library) -> None:
+    assert_short_prototypes_count(prototype, jax_library, jax.jit(prototype.value_and_grad))

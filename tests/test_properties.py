@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
@@ -232,6 +233,31 @@ def test_hard_inputs_are_finite(loss: Loss[...], library: Library) -> None:
                 numbers = library.numpy(gradient).astype("float64")
                 bad = ~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
                 assert not bad.any(), (dtype, options, np.flatnonzero(bad))
+
+
+def test_a_short_prototype_counts_as_others(prototype: Loss[...], library: Library) -> None:
+    assert_short_prototypes_count(prototype, library, prototype.value_and_grad)
+
+
+def assert_short_prototypes_count(loss: Loss[...], library: Library, value_and_grad: Callable[..., Any]) -> None:
+    """Its length is nothing to a loss that normalises it, and so is how far all are from the embeddings.
+
+    Exponentials are of range enough for a short one alone, and for far ones, but not for both at once.
+    """
+    embeddings, weights, *labels = arrays(loss, LIBRARIES["numpy"](), dtype="float32")
+    weights = 1.0 + 0.5 * weights
+    for opposite in (-1.0, 1.0):
+        inputs = opposite + 0.5 * embeddings, weights, *labels
+        wanted, slopes = loss.value_and_grad(*inputs)
+        if not np.allclose(wanted, loss(inputs[0], 2.0 * weights, *labels), rtol=1e-6):
+            return  # the length counts
+        for power in (-40, -66, -96):
+            shorter = np.ones_like(weights)
+            shorter[1] = 2.0**power
+            value, found = value_and_grad(*map(library.array, (inputs[0], weights * shorter, *labels)))
+            assert float(value) == pytest.approx(float(wanted), rel=2e-5)
+            for slope, one, factor in zip(slopes, map(library.numpy, found), (1.0, shorter), strict=False):
+                np.testing.assert_allclose(one * factor, slope, rtol=0, atol=2e-4 * np.abs(slope).max())
 
 
 def test_what_is_finite_raises_nothing(loss: Loss[...], library: Library) -> None:

@@ -75,6 +75,11 @@ def test_hard_inputs_of_pairs(pair: Loss[...], library: Library) -> None:
 
 
 @pytest.mark.usefixtures("path")
+def test_a_short_prototype_counts_as_others(prototype: Loss[...], library: Library) -> None:
+    test_properties.test_a_short_prototype_counts_as_others(prototype, library)
+
+
+@pytest.mark.usefixtures("path")
 def test_numbers_of_heads_are_those_of_a_processor(kept: Loss[...], library: Library) -> None:
     agree(kept, library)
 

@@ -128,17 +128,17 @@ def test_passes_over_the_prototypes(triton: Any, arch: int, prototypes: str, tmp
         assert made.registers <= 64  # so that there are enough threads to wait for the memory
 
 
-NONE = {"scale_ptr": None, "b_ptr": None, "a_ptr": None, "u_ptr": None, "shift_ptr": None, "top_ptr": None,
-        "total_ptr": None, "out_ptr": None, "factor_ptr": None}
+NONE = {"scale_ptr": None, "b_ptr": None, "a_ptr": None, "u_ptr": None, "t_ptr": None, "shift_ptr": None,
+        "top_ptr": None, "total_ptr": None, "out_ptr": None, "factor_ptr": None}
 FORMS: dict[str, tuple[str, ...]] = {
     "sums": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr"), "running": ("u_ptr", "a_ptr", "top_ptr", "total_ptr"),
-    "kept": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr", "out_ptr"),
-    "shares": ("u_ptr", "a_ptr", "shift_ptr", "out_ptr"),
+    "kept": ("u_ptr", "t_ptr", "a_ptr", "shift_ptr", "total_ptr", "out_ptr"),
+    "shares": ("u_ptr", "t_ptr", "a_ptr", "shift_ptr", "out_ptr"),
     "with a bias": ("scale_ptr", "b_ptr", "shift_ptr", "total_ptr", "out_ptr"),
-    "softplus": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
-    "softplus, slopes": ("u_ptr", "a_ptr", "scale_ptr", "b_ptr", "factor_ptr", "out_ptr"),
-    "half square": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
-    "half square, slopes": ("u_ptr", "a_ptr", "factor_ptr", "out_ptr")}
+    "softplus": ("u_ptr", "t_ptr", "a_ptr", "total_ptr", "out_ptr"),
+    "softplus, slopes": ("u_ptr", "t_ptr", "a_ptr", "scale_ptr", "b_ptr", "factor_ptr", "out_ptr"),
+    "half square": ("u_ptr", "t_ptr", "a_ptr", "total_ptr", "out_ptr"),
+    "half square, slopes": ("u_ptr", "t_ptr", "a_ptr", "factor_ptr", "out_ptr")}
 """The arrays that a launch has, of those that it may have; of exponentials where no other term is named."""
 
 
@@ -181,4 +181,17 @@ def test_terms_of_products_that_are_there(triton: Any, arch: int, form: str, tmp
     types, constants = of_form(form, "fp32", "fp32")
     constants |= {"SAMPLES": blocks.IN_PLACE.samples, "CLASSES": blocks.IN_PLACE.classes}
     made = compiled(triton, in_place.terms_in_place, arch, blocks.IN_PLACE, types, constants, tmp_path)
+    assert made.stack == made.spills == 0
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_what_short_rows_add(triton: Any, arch: int, dtype: str, tmp_path: Path) -> None:
+    blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
+    short_rows: Any = importlib.import_module("anglos.backends.torch.triton.short_rows")
+    types = {"out_ptr": "*fp32", "terms_ptr": f"*{dtype}", "w_ptr": f"*{dtype}", "factor_ptr": "*fp32",
+             "largest_ptr": "*fp32"}
+    constants = {"D": DIMENSION, "SAMPLES": 64, "WIDTH": 64, "CLASSES": 1024}
+    block = blocks.Block(64, 1024, 64, 4, 3)
+    made = compiled(triton, short_rows.add_short_rows, arch, block, types, constants, tmp_path)
     assert made.stack == made.spills == 0

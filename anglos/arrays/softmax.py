@@ -4,6 +4,7 @@ A backend that fuses these with the product before them overrides them, and leav
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -41,7 +42,7 @@ class Softmax(Library):
     def rest_terms(self: Any, tile: Tile, shift: Array | None = None) -> tuple[Array, Array]:
         """A shift, by default the largest logit of the rest, and Σ_{j≠y} e^(z_j − shift), (B,).
 
-        Where the tile keeps terms there go u_j e^(z_j − shift), 0 at the label's class: what both products of the
+        Where the tile keeps terms there go these times their factor, 0 at the label's class: what both products of the
         gradient multiply.
         """
         xp, rest = self.xp, tile.with_label(self.logits(tile), -math.inf)
@@ -51,7 +52,7 @@ class Softmax(Library):
         terms = self.exponential(rest, shift)
         total = xp.sum(terms, axis=0)  # not of what is kept, whose terms may be rounded
         if tile.kept is not None:
-            store(tile.kept, self._by_class(tile, terms))
+            store(tile.kept, self._times(terms, None if tile.product is None else tile.product.term_factor))
         return shift, total
 
     def rest_shares(self: Any, tile: Tile, total: Array) -> Array:
@@ -81,6 +82,11 @@ class Softmax(Library):
 
     def _by_class(self: Any, tile: Tile, terms: Array) -> Array:
         """The terms times u, where they will be multiplied by prototypes that are not."""
-        if tile.product is None or tile.product.class_factor is None:
-            return terms
-        return self.multiply(terms, tile.product.class_factor, out=terms)
+        return self._times(terms, None if tile.product is None else tile.product.class_factor)
+
+    def _times(self: Any, terms: Array, factor: Array | None) -> Array:
+        return terms if factor is None else self.multiply(terms, factor, out=terms)
+
+    def product_of_factors(self: Any, product: Callable[..., Array], a: Array, b: Array, factor: Array) -> Array:
+        """A · (factor · b), where the factor, (T, 1), is 1 for nearly all rows of b."""
+        return product(a, b * factor)

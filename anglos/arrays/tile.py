@@ -25,6 +25,13 @@ class Product(NamedTuple):
     """(B,)"""
     first: Any
     """The number of the first class."""
+    lack: Array | None = None
+    """What kept exponentials lack of u, with which they would overflow, (T, 1); None for 1."""
+
+    @property
+    def term_factor(self) -> Array | None:
+        """By what exponentials that are kept are multiplied; None for 1."""
+        return self.class_factor if self.lack is None else self.class_factor / self.lack
 
 
 class Tile(NamedTuple):

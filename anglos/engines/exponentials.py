@@ -5,7 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import largest_finite
-from anglos.engines.numerics import Array, smallest_normal
+from anglos.engines.numerics import Array, shortest, smallest_normal
 
 
 class LogSumExp(NamedTuple):
@@ -49,19 +49,39 @@ _SURELY = 22.0
 def certain_shift(backend: Backend, like: Array, bound: float, classes: int, factor: Array | None) -> Array | None:
     """A shift, (B,), with which e^(z − shift), its sum, and that times the factor, are normal numbers for |z| ≤ bound.
 
-    None if there is none. A factor that cannot be seen raises the shift: then the smallest terms may vanish.
+    None if there is none. A factor that cannot be seen raises the shift as far as may be; what is `beyond` that factor
+    terms are not to be multiplied by.
     """
-    xp, count = backend.xp, math.log(classes + 1) if type(classes) is int else math.log(2.0**63)  # not known in a graph
     if bound == math.inf:
         return None
-    least = bound + count + 1.0 - math.log(largest_finite(xp, like.dtype))
+    least, highest = _shifts(backend.xp, like, bound, classes)
     shift = max(0.0, least + _SURELY)
-    if -bound - shift < math.log(smallest_normal(xp, like.dtype)) + 1.0:
+    if shift > highest:
         return None
-    shifts = xp.full_like(like, shift)
+    shifts = backend.xp.full_like(like, shift)
     if factor is None or backend.readable(factor):
         return shifts
-    return backend.maximum(shifts, xp.log(xp.max(factor)) + least)
+    return backend.clip(backend.maximum(shifts, backend.xp.log(backend.xp.max(factor)) + least), None, highest)
+
+
+def beyond(backend: Backend, factor: Array, bound: float, classes: int) -> Array | None:
+    """By what terms by the certain shift still lack a factor with which they would overflow: 1 for nearly all classes.
+
+    None if it is 1 for all.
+    """
+    if bound == math.inf or backend.readable(factor):
+        return None
+    xp, (least, highest) = backend.xp, _shifts(backend.xp, factor, bound, classes)
+    if max(0.0, least + _SURELY) > highest or highest - least > -math.log(shortest(xp, factor.dtype)):
+        return None
+    return backend.maximum(factor * xp.exp(xp.full_like(factor, least - highest)), 1.0)
+
+
+def _shifts(xp: Any, like: Array, bound: float, classes: int) -> tuple[float, float]:
+    """The least with which Σ e^(z − shift) is finite, and the highest with which each of these is a normal number."""
+    count = math.log(classes + 1) if type(classes) is int else math.log(2.0**63)  # not known in a graph
+    return (bound + count + 1.0 - math.log(largest_finite(xp, like.dtype)),
+            -bound - 1.0 - math.log(smallest_normal(xp, like.dtype)))
 
 
 def log_of(backend: Backend, gathered: LogSumExp) -> tuple[Array, Array]:

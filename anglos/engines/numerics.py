@@ -35,6 +35,11 @@ def smallest_normal(xp: Any, dtype: Any) -> float:
     return max(float(xp.finfo(dtype).smallest_normal), sys.float_info.min)
 
 
+def shortest(xp: Any, dtype: Any) -> float:
+    """The length below which a vector counts as 0, since a gradient of 1e8 / |x| would overflow."""
+    return 1e8 * smallest_normal(xp, dtype)
+
+
 def unit_rows(backend: Backend, x: Array) -> tuple[Array, Array]:
     """x̂ = x / |x| along the last axis, and 1 / |x|, shape (..., 1); both are 0 where |x| is 0."""
     near, largest, inverse = near_rows(backend, x)
@@ -44,8 +49,8 @@ def unit_rows(backend: Backend, x: Array) -> tuple[Array, Array]:
 def near_rows(backend: Backend, x: Array) -> tuple[Array, Array | None, Array]:
     """Rows divided by a number, so that squares neither overflow nor vanish; the number, None for 1; 1 / their length.
 
-    The number is the largest entry, unless all squares are seen to be in range. A length is "0" where it is so small
-    that a gradient of 1e8 / |x| would overflow: 1e-30 in float32, 1e-300 in float64.
+    The number is the largest entry, unless all squares are seen to be in range. A length is "0" where it is below 1e-30
+    in float32, 1e-300 in float64.
     """
     xp = backend.xp
     if (inverse := backend.inverse_lengths(x)) is not None:
@@ -54,7 +59,7 @@ def near_rows(backend: Backend, x: Array) -> tuple[Array, Array | None, Array]:
     if backend.readable(x) and backend.in_range(square := backend.dot(x, x)):
         return x, None, (1.0 / xp.sqrt(square))[..., None]
     largest = xp.max(xp.abs(x), axis=-1, keepdims=True)
-    usable = largest > 1e8 * smallest_normal(xp, x.dtype)
+    usable = largest > shortest(xp, x.dtype)
     largest = xp.where(usable, largest, 1.0)
     near = x / largest
     # A where inside the root: the derivative of √0 would be infinite, and 0·∞ is NaN under autodiff.

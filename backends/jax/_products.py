@@ -1,5 +1,6 @@
 """Matrix products. Numbers of 16 bits are multiplied as they are; sums are float32 at least."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,6 +18,13 @@ class Products:
 
     def bfloat16_product(self, a: jax.Array, b: jax.Array, out: None = None) -> jax.Array:
         return _of_bfloat16(a, b).astype(a.dtype)
+
+    def product_of_factors(self, product: Callable[..., jax.Array], a: jax.Array, b: jax.Array, factor: jax.Array
+                           ) -> jax.Array:
+        """Not by another array of the size of b, where the factor is 1 for all rows."""
+        some = jnp.any(factor != 1.0)
+        found: jax.Array = jax.lax.cond(some, lambda: product(a, b * factor), lambda: product(a, b))
+        return found
 
     def slope_product(self, a: jax.Array, b: jax.Array, dtype: Any, out: None = None) -> jax.Array:
         """Not rounded on a CPU, where XLA multiplies these as float32 in any case, of whole arrays."""

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from anglos.arrays.tile import Term, Tile
-from anglos.engines.numerics import smallest_normal
+from anglos.engines.numerics import shortest
 
 from ._low_precision import LowPrecision
 from ._seen import graph_is_made, seen_by_dynamo_alone
@@ -79,7 +79,18 @@ class Kernels(LowPrecision):
             return super().inverse_lengths(x)
         from .triton.lengths_of_rows import inverses
 
-        return inverses(x, 1e8 * smallest_normal(torch, torch.float32))
+        return inverses(x, shortest(torch, torch.float32))
+
+    def product_of_factors(self, product: Callable[..., torch.Tensor], a: torch.Tensor, b: torch.Tensor,
+                           factor: torch.Tensor) -> Any:
+        if not graph_is_made() and self.on_cuda(b):
+            from .triton.choice import reason_against
+
+            if reason_against(a, b, factor, of_one_type=False) is None:
+                from .triton.short_rows import with_short_rows
+
+                return with_short_rows(product(a, b), a.T, b, factor)
+        return super().product_of_factors(product, a, b, factor)
 
     def direction_pullback(self, product: Callable[..., torch.Tensor], slopes: torch.Tensor, samples: torch.Tensor,
                            direction: torch.Tensor, factor: torch.Tensor | None, after: torch.Tensor | None,

@@ -85,8 +85,6 @@ def _gathered(step: Step) -> tuple[Any, Array | None]:
 
 def _certain_shift(step: Step) -> Array | None:
     """For logits that are known to be in range, cosines times a scale, a shift without any maximum."""
-    if step.row.gate is not None or not step.row.reduction.of_exponentials:
-        return None
     factor = None if step.only is None else step.only.factor
     return certain_shift(step.backend, step.batch.logit, step.row.bound, step.classes, factor)
 

@@ -61,8 +61,9 @@ class Row(NamedTuple):
 
     @property
     def bound(self) -> Any:
-        """How far the others' logits may be from 0, known before any number is; ∞ where it is not."""
-        fixed = self.normalize_embeddings and self.normalize_weights and self.rest is None
+        """How far the others' logits, whose exponentials are added, may be from 0; ∞ if no number is known for it."""
+        fixed = (self.reduction.of_exponentials and self.gate is None and self.rest is None
+                 and self.normalize_embeddings and self.normalize_weights)
         if not (fixed and is_number(self.scale) and (self.bias is None or is_number(self.bias))):
             return math.inf
         return abs(self.scale) + abs(self.bias or 0.0)

@@ -9,6 +9,7 @@ from anglos.arrays.backend import Backend
 from anglos.arrays.library import store
 from anglos.arrays.scratch import Scratch
 from anglos.arrays.tile import Product, Tile
+from anglos.engines.exponentials import beyond
 from anglos.engines.numerics import Array, is_number
 from anglos.engines.prototypes.batch import Batch, batch_of, class_bias, directions_of, in_type, length_of
 from anglos.engines.prototypes.directions import Prototypes, unit_prototypes
@@ -144,7 +145,8 @@ class Step:
         if kept is not None and not again:
             return ClassTile(prototypes, self._tile(first, kept, self._room(shape)))
         product = self.product(first, prototypes)._replace(
-            scale=self.row.scale, bias=self.row.bias if bias is None else bias[:, None])
+            scale=self.row.scale, bias=self.row.bias if bias is None else bias[:, None],
+            lack=None if out is None else self.lack_of_terms(prototypes))
         tile = self._tile(first, None, self._room(shape, out), out, product)
         if self.of_slopes:
             return ClassTile(prototypes, tile)
@@ -160,6 +162,11 @@ class Step:
         elif self.as_is:
             points, factor = self.inputs["embeddings"], self.directions.inverse[:, 0]
         return Product(prototypes.points, points, 1.0, factor, prototypes.factor, None, self.labels, first)
+
+    def lack_of_terms(self, prototypes: Prototypes) -> Array | None:
+        """What of the factor of prototypes the terms that are kept lack; None if nothing."""
+        factor = prototypes.factor
+        return None if factor is None else beyond(self.backend, factor, self.row.bound, self.classes)
 
     def slope_product(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """A matrix product of the gradient."""

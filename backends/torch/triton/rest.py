@@ -78,6 +78,7 @@ class Terms:
         self.points, self.way, self.of = rows(z.points), way, of
         prototypes = rows(z.prototypes)
         self.classes, (self.samples, self.dimension) = len(prototypes), self.points.shape
+        self.term_factor = vector(z.term_factor, self.classes)
         self.given: dict[str, Any] = {
             "a_ptr": vector(z.sample_factor, self.samples), "u_ptr": vector(z.class_factor, self.classes),
             "scale_ptr": vector(z.scale, 1), "scale": number(z.scale), "b_ptr": vector(z.bias, self.classes),
@@ -109,6 +110,7 @@ class Terms:
         with torch.cuda.device_of(self.points):  # type: ignore[no-untyped-call]
             self.kernel[(shape[0] * cdiv(self.samples, block.samples),)](
                 **self.given, shift_ptr=None if shift is None else shift.contiguous(), top_ptr=largest,
+                t_ptr=self.given["u_ptr"] if shares or self.of != "exponential" else self.term_factor,
                 total_ptr=totals, out_ptr=out, out_stride=0 if out is None else out.stride(0), CLIP=shares,
                 SAMPLES=block.samples, CLASSES=block.classes, **sizes, num_warps=block.warps,
                 num_stages=block.stages, enable_fp_fusion=True)
