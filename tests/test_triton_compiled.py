@@ -128,17 +128,17 @@ def test_passes_over_the_prototypes(triton: Any, arch: int, prototypes: str, tmp
         assert made.registers <= 64  # so that there are enough threads to wait for the memory
 
 
-NONE = {"scale_ptr": None, "b_ptr": None, "a_ptr": None, "u_ptr": None, "t_ptr": None, "shift_ptr": None,
-        "top_ptr": None, "total_ptr": None, "out_ptr": None, "factor_ptr": None}
+NONE = {"scale_ptr": None, "b_ptr": None, "a_ptr": None, "u_ptr": None, "shift_ptr": None, "top_ptr": None,
+        "total_ptr": None, "out_ptr": None, "factor_ptr": None}
 FORMS: dict[str, tuple[str, ...]] = {
     "sums": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr"), "running": ("u_ptr", "a_ptr", "top_ptr", "total_ptr"),
-    "kept": ("u_ptr", "t_ptr", "a_ptr", "shift_ptr", "total_ptr", "out_ptr"),
-    "shares": ("u_ptr", "t_ptr", "a_ptr", "shift_ptr", "out_ptr"),
+    "kept": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr", "out_ptr"),
+    "shares": ("u_ptr", "a_ptr", "shift_ptr", "out_ptr"),
     "with a bias": ("scale_ptr", "b_ptr", "shift_ptr", "total_ptr", "out_ptr"),
-    "softplus": ("u_ptr", "t_ptr", "a_ptr", "total_ptr", "out_ptr"),
-    "softplus, slopes": ("u_ptr", "t_ptr", "a_ptr", "scale_ptr", "b_ptr", "factor_ptr", "out_ptr"),
-    "half square": ("u_ptr", "t_ptr", "a_ptr", "total_ptr", "out_ptr"),
-    "half square, slopes": ("u_ptr", "t_ptr", "a_ptr", "factor_ptr", "out_ptr")}
+    "softplus": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
+    "softplus, slopes": ("u_ptr", "a_ptr", "scale_ptr", "b_ptr", "factor_ptr", "out_ptr"),
+    "half square": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
+    "half square, slopes": ("u_ptr", "a_ptr", "factor_ptr", "out_ptr")}
 """The arrays that a launch has, of those that it may have; of exponentials where no other term is named."""
 
 
@@ -152,7 +152,7 @@ def of_form(form: str, dtype: str, out: str) -> tuple[dict[str, str], dict[str, 
         types["out_ptr"] = f"*{out}"
     missing: dict[str, Any] = {name: value for name, value in NONE.items() if name not in types}
     missing |= {"CLIP": "total_ptr" not in FORMS[form], "OF": of}
-    return types | {"scale": "fp32", "b": "fp32"}, missing
+    return types | {"scale": "fp32", "b": "fp32", "most": "fp32"}, missing
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -52,7 +52,7 @@ class Softmax(Library):
         terms = self.exponential(rest, shift)
         total = xp.sum(terms, axis=0)  # not of what is kept, whose terms may be rounded
         if tile.kept is not None:
-            store(tile.kept, self._times(terms, None if tile.product is None else tile.product.term_factor))
+            store(tile.kept, self._times(terms, self.term_factor(tile.product)))
         return shift, total
 
     def rest_shares(self: Any, tile: Tile, total: Array) -> Array:
@@ -79,6 +79,13 @@ class Softmax(Library):
         """u_j f′(z_j), 0 at the label's class, times the factor: a number, or an array of one, or of one per sample."""
         slopes = tile.with_label(term.slope(self, self.logits(tile)), 0.0)
         return self._by_class(tile, slopes if factor is None else self.multiply(slopes, factor, out=slopes))
+
+    def term_factor(self: Any, product: Product | None) -> Array | None:
+        """By what exponentials that are kept are multiplied; None for 1."""
+        if product is None or product.class_factor is None or product.largest_factor == math.inf:
+            return None if product is None else product.class_factor
+        factor: Array = self.clip(product.class_factor, None, product.largest_factor)
+        return factor
 
     def _by_class(self: Any, tile: Tile, terms: Array) -> Array:
         """The terms times u, where they will be multiplied by prototypes that are not."""

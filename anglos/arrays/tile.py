@@ -1,5 +1,6 @@
 """A tile of logits, as reductions see it, and what it is made of."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,13 +26,8 @@ class Product(NamedTuple):
     """(B,)"""
     first: Any
     """The number of the first class."""
-    lack: Array | None = None
-    """What kept exponentials lack of u, with which they would overflow, (T, 1); None for 1."""
-
-    @property
-    def term_factor(self) -> Array | None:
-        """By what exponentials that are kept are multiplied; None for 1."""
-        return self.class_factor if self.lack is None else self.class_factor / self.lack
+    largest_factor: Any = math.inf
+    """By which exponentials that are kept may be multiplied: what a larger u is beyond that they lack."""
 
 
 class Tile(NamedTuple):

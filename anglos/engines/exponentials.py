@@ -5,7 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import largest_finite
-from anglos.engines.numerics import Array, shortest, smallest_normal
+from anglos.engines.numerics import Array, smallest_normal
 
 
 class LogSumExp(NamedTuple):
@@ -46,42 +46,22 @@ _SURELY = 22.0
 """Log of 1 / |w| for the shortest rows of weights that can be seen to be in range: `Backend.in_range`."""
 
 
-def certain_shift(backend: Backend, like: Array, bound: float, classes: int, factor: Array | None) -> Array | None:
-    """A shift, (B,), with which e^(z − shift), its sum, and that times the factor, are normal numbers for |z| ≤ bound.
+def certain_shift(backend: Backend, like: Array, bound: float, classes: int) -> Array | None:
+    """A shift, (B,): e^(z − shift), and its sum times the `largest_factor`, are normal numbers for |z| ≤ bound.
 
-    None if there is none. A factor that cannot be seen raises the shift as far as may be; what is `beyond` that factor
-    terms are not to be multiplied by.
+    None if there is none.
     """
     if bound == math.inf:
         return None
-    least, highest = _shifts(backend.xp, like, bound, classes)
-    shift = max(0.0, least + _SURELY)
-    if shift > highest:
-        return None
-    shifts = backend.xp.full_like(like, shift)
-    if factor is None or backend.readable(factor):
-        return shifts
-    return backend.clip(backend.maximum(shifts, backend.xp.log(backend.xp.max(factor)) + least), None, highest)
+    xp, count = backend.xp, math.log(classes + 1) if type(classes) is int else math.log(2.0**63)  # not known in a graph
+    shift = max(0.0, bound + count + 1.0 + _SURELY - math.log(largest_finite(xp, like.dtype)))
+    vanishes = -bound - shift < math.log(smallest_normal(xp, like.dtype)) + 1.0
+    return None if vanishes else xp.full_like(like, shift)
 
 
-def beyond(backend: Backend, factor: Array, bound: float, classes: int) -> Array | None:
-    """By what terms by the certain shift still lack a factor with which they would overflow: 1 for nearly all classes.
-
-    None if it is 1 for all.
-    """
-    if bound == math.inf or backend.readable(factor):
-        return None
-    xp, (least, highest) = backend.xp, _shifts(backend.xp, factor, bound, classes)
-    if max(0.0, least + _SURELY) > highest or highest - least > -math.log(shortest(xp, factor.dtype)):
-        return None
-    return backend.maximum(factor * xp.exp(xp.full_like(factor, least - highest)), 1.0)
-
-
-def _shifts(xp: Any, like: Array, bound: float, classes: int) -> tuple[float, float]:
-    """The least with which Σ e^(z − shift) is finite, and the highest with which each of these is a normal number."""
-    count = math.log(classes + 1) if type(classes) is int else math.log(2.0**63)  # not known in a graph
-    return (bound + count + 1.0 - math.log(largest_finite(xp, like.dtype)),
-            -bound - 1.0 - math.log(smallest_normal(xp, like.dtype)))
+def largest_factor(bound: float) -> float:
+    """By which exponentials with a certain shift can be multiplied; ∞ where there is none, and they are at most 1."""
+    return math.inf if bound == math.inf else math.exp(_SURELY)
 
 
 def log_of(backend: Backend, gathered: LogSumExp) -> tuple[Array, Array]:

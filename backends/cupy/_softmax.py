@@ -1,5 +1,6 @@
 """A softmax on the GPU: a product by cuBLAS, and one kernel for all else that is done with T × B numbers."""
 
+import math
 from typing import Any
 
 import cupy
@@ -16,11 +17,11 @@ _AHEAD = 4
 SOURCE = f"""
 // Products of classes and samples, a row for each class, become z = scale s a u product + constant + b, and these
 //     largest: nothing, but the largest of a strip goes to `partial`;
-//     else:    e^(z - shift), clipped at 1 if so asked, times t to `terms`, and the sum of a strip to `partial`.
+//     else:    e^(z - shift), clipped at 1 if so asked, times u to `terms`, and the sum of a strip to `partial`.
 // The label's class has a logit of -infinity. What is missing is null; s is one number, as b with a step of 0.
 extern "C" __global__ void anglos_softmax(
         const T* products, T* terms, T* partial, const T* shift, const long long* labels,
-        const T* s, const T* a, const T* u, const T* t, const T* b, T scale, T constant, long long b_step,
+        const T* s, const T* a, const T* u, const T* b, T scale, T constant, T most, long long b_step,
         long long first, long long classes, long long samples, int largest, int clipped) {{
     const long long sample = (long long)blockIdx.y * blockDim.x + threadIdx.x;
     const long long begin = (long long)blockIdx.x * {STRIP};
@@ -49,7 +50,7 @@ extern "C" __global__ void anglos_softmax(
             if (clipped && z > T(0)) z = T(0);  // not by min(), which turns NaN into a number
             const T term = exp(z);
             state += term;
-            if (terms) terms[row * samples + sample] = t ? term * t[row] : term;
+            if (terms) terms[row * samples + sample] = u ? term * (u[row] > most ? most : u[row]) : term;
         }}
     }}
     if (partial) partial[blockIdx.x * samples + sample] = state;
@@ -75,13 +76,13 @@ class Softmax(Backend):
             # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
             largest = cupy.max(_softmaxed(products, product, largest=True), axis=0)
             shift = self.clip(largest, -largest_finite(self.xp, largest.dtype))
-        return shift, cupy.sum(_softmaxed(products, product, shift, kept, factor=product.term_factor), axis=0)
+        return shift, cupy.sum(_softmaxed(products, product, shift, kept, most=product.largest_factor), axis=0)
 
     def rest_shares(self, tile: Tile, total: Any) -> Any:
         product, products = tile.product, self._products(tile, tile.scratch)
         if product is None or products is None:
             return super().rest_shares(tile, total)
-        _softmaxed(products, product, total, products, partial=False, clipped=True, factor=product.class_factor)
+        _softmaxed(products, product, total, products, partial=False, clipped=True)
         return products
 
     def _products(self, tile: Tile, out: Any) -> Any:
@@ -92,8 +93,8 @@ class Softmax(Backend):
 
 
 def _softmaxed(products: Any, product: Product, shift: Any = None, terms: Any = None, *, partial: bool = True,
-               largest: bool = False, clipped: bool = False, factor: Any = None) -> Any:
-    """What the kernel makes of w·x, with terms times a factor; its `partial`, (strips, B)."""
+               largest: bool = False, clipped: bool = False, most: float = math.inf) -> Any:
+    """What the kernel makes of w·x, with terms times u, which is `most` at most; its `partial`, (strips, B)."""
     (classes, samples), dtype = products.shape, products.dtype
     strips, threads = -(-classes // STRIP), min(128, -(-samples // 32) * 32)
     of_strips = cupy.empty((strips, samples), dtype) if partial else None
@@ -102,10 +103,11 @@ def _softmaxed(products: Any, product: Product, shift: Any = None, terms: Any = 
     b_step = 1 if getattr(b, "ndim", 0) else 0
     written = (_MISSING if array is None else array for array in (terms, of_strips))
     read = (_MISSING if array is None else cupy.ascontiguousarray(array) for array in (
-        shift, product.labels, s, product.sample_factor, product.class_factor, factor, b))
+        shift, product.labels, s, product.sample_factor, product.class_factor, b))
     counts = (cupy.int64(count) for count in (b_step, product.first, classes, samples))
+    numbers = scale, constant, dtype.type(most)
     _softmax[dtype.name]((strips, -(-samples // max(threads, 1))), (threads,), (
-        products, *written, *read, scale, constant, *counts, cupy.int32(largest), cupy.int32(clipped)))
+        products, *written, *read, *numbers, *counts, cupy.int32(largest), cupy.int32(clipped)))
     return of_strips
 
 

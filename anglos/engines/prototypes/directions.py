@@ -1,5 +1,6 @@
 """The prototypes of a tile: their directions, and the way back to the weights."""
 
+import math
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
@@ -38,6 +39,23 @@ def unit_prototypes(backend: Backend, w: Array, samples: int, scratch: Scratch, 
     if not is_wide or (not makes_unit and (largest is None or not backend.readable(w))):
         return Prototypes(w, factor=whole_inverse)
     return Prototypes(backend.multiply(near, inverse, out=scratch.take("unit", w, *w.shape)), whole_inverse)
+
+
+def of_kept_terms(step: Any, prototypes: Prototypes) -> Prototypes:
+    """With what kept terms lack of 1 / |w| of the shortest; 1 for the others."""
+    if prototypes.factor is None or step.most == math.inf:
+        return prototypes
+    return prototypes._replace(pullback_factor=step.backend.clip(prototypes.factor * (1.0 / step.most), 1.0))
+
+
+def sum_of_prototypes(step: Any, prototypes: Prototypes, slopes: Array) -> Array:
+    """Σ_j K_ij w_j, (B, D); the slopes are already multiplied by the factor."""
+    points, lack, factor = prototypes
+    if lack is None or factor is None:
+        total: Array = step.slope_product(slopes.T, points)
+    else:
+        total = step.backend.product_of_factors(step.slope_product, slopes.T, points, lack)
+    return total
 
 
 def prototypes_pullback(step: Any, prototypes: Prototypes, slopes: Array, samples: Array, out: Array | None = None

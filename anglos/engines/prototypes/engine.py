@@ -71,9 +71,7 @@ def _gathered(step: Step) -> tuple[Any, Array | None]:
         shift = _common_shift(step)
     # Exponentials of several tiles are of use to the gradient only if they have one shift.
     needs_shift, kept, out = several_exponentials and not step.of_cosines, step.chosen_products, None
-    # Nor if rows that may be too short, of which the shift was not told, will multiply them.
-    told = certain is None or not step.several or step.backend.readable(step.weights)
-    if kept is None and step.may_keep and told and (shift is not None or not needs_shift):
+    if kept is None and step.may_keep and (shift is not None or not needs_shift):
         shape = *step.weights.shape[:-1], step.samples
         kept = out = step.backend.kept_terms(step.terms_like, step.of_slopes, *shape)
     if shift is not None:
@@ -85,8 +83,7 @@ def _gathered(step: Step) -> tuple[Any, Array | None]:
 
 def _certain_shift(step: Step) -> Array | None:
     """For logits that are known to be in range, cosines times a scale, a shift without any maximum."""
-    factor = None if step.only is None else step.only.factor
-    return certain_shift(step.backend, step.batch.logit, step.row.bound, step.classes, factor)
+    return certain_shift(step.backend, step.batch.logit, step.row.bound, step.classes)
 
 
 def _common_shift(step: Step) -> Array | None:

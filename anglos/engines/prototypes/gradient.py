@@ -17,7 +17,7 @@ from anglos.arrays.library import store
 from anglos.arrays.monoid import SUM
 from anglos.engines.numerics import Array, unit_rows_pullback
 from anglos.engines.prototypes.batch import label_joins
-from anglos.engines.prototypes.directions import Prototypes, prototypes_pullback
+from anglos.engines.prototypes.directions import prototypes_pullback, sum_of_prototypes
 from anglos.engines.prototypes.row import unchanged
 from anglos.engines.prototypes.saved import Saved
 from anglos.engines.prototypes.step import ClassTile, Step
@@ -102,11 +102,9 @@ class Gradient:
         pull = slopes if made.rest is None else slopes * made.rest.slope  # K
         if (along := self._along(made, slopes, pull)) is not None:
             sums["along"] = along
-        if self.of_slopes and (lack := self.step.lack_of_terms(made.prototypes)) is not None:
-            made = made._replace(prototypes=made.prototypes._replace(pullback_factor=lack))
         pull = self._of_prototypes(made, pull)
         if "embeddings" in self.needs or "scale" in self.fields:
-            sums["points"] = self._of_points(pull, made.prototypes)
+            sums["points"] = sum_of_prototypes(self.step, made.prototypes, pull)
         d_weights = self._weights(first, weights, made, pull, out) if "weights" in self.needs else None
         return sums, (d_weights, d_bias)
 
@@ -122,13 +120,6 @@ class Gradient:
             factor = factor if lack is None else factor / lack
             pull = self.backend.multiply(pull, factor, out=made.tile.scratch if kept else pull)
         return pull
-
-    def _of_points(self, pull: Array, prototypes: Prototypes) -> Array:
-        """Σ_j K_ij w_j."""
-        points, lack, factor = prototypes
-        if factor is None or lack is None:
-            return self.product(pull.T, points)
-        return self.backend.product_of_factors(self.product, pull.T, points, lack)
 
     def _weights(self, first: Any, weights: Array, made: ClassTile, pull: Array, out: Array | None) -> Array | None:
         """∂w_j = s Σ_i g_i K_ij p_i, through the normalisation; None if it is in `out`."""

@@ -9,10 +9,10 @@ from anglos.arrays.backend import Backend
 from anglos.arrays.library import store
 from anglos.arrays.scratch import Scratch
 from anglos.arrays.tile import Product, Tile
-from anglos.engines.exponentials import beyond
+from anglos.engines.exponentials import largest_factor
 from anglos.engines.numerics import Array, is_number
 from anglos.engines.prototypes.batch import Batch, batch_of, class_bias, directions_of, in_type, length_of
-from anglos.engines.prototypes.directions import Prototypes, unit_prototypes
+from anglos.engines.prototypes.directions import Prototypes, of_kept_terms, unit_prototypes
 from anglos.engines.prototypes.row import NO_OPTIONS, Curve, Row, curve_of
 from anglos.engines.prototypes.saved import Saved
 
@@ -61,8 +61,8 @@ class Step:
         self.of_slopes = row.reduction.keeps_slopes and not (
             self.of_cosines or row.reduction.smooths or (row.normalize_weights and learns_bias))
         """Whether nothing is asked of the other classes but sums, and slopes times 1 / |w|, of all of their logits."""
-        self.terms_like = backend.terms_like(
-            self.in_type["embeddings"], self.of_slopes and self.rounds_slopes)
+        like = self.in_type["embeddings"]
+        self.terms_like = backend.terms_like(like, self.of_slopes and self.rounds_slopes)
         (_, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
         self.classes, most_classes = backend.classes(self.weights), backend.most_classes(self.weights)
         each = math.prod(several)
@@ -72,9 +72,11 @@ class Step:
             bits = each * most_classes * self.samples * backend.xp.finfo(self.terms_like.dtype).bits
             self.may_keep = bits <= 8 * keep_bytes
             """Whether one number per sample and prototype may be kept."""
-            self.width = backend.class_tile_width(self.in_type["embeddings"], self.samples * each, dimension * each,
-                                                  most_classes, self.may_keep)
+            self.width = backend.class_tile_width(
+                like, self.samples * each, dimension * each, most_classes, self.may_keep)
         self.several = most_classes > self.width
+        self.most = math.inf if backend.readable(self.weights) else largest_factor(row.bound)
+        """By which kept exponentials can be multiplied."""
         self.scratch = Scratch(backend, self.several)
         self.only: Prototypes | None = None
         """Of all classes, where one tile holds them."""
@@ -143,10 +145,9 @@ class Step:
                 kept = backend.same_number(kept, cos) if again else store(out, cos)
             return self._curved(first, weights, bias, prototypes, kept)
         if kept is not None and not again:
-            return ClassTile(prototypes, self._tile(first, kept, self._room(shape)))
+            return ClassTile(of_kept_terms(self, prototypes), self._tile(first, kept, self._room(shape)))
         product = self.product(first, prototypes)._replace(
-            scale=self.row.scale, bias=self.row.bias if bias is None else bias[:, None],
-            lack=None if out is None else self.lack_of_terms(prototypes))
+            scale=self.row.scale, bias=self.row.bias if bias is None else bias[:, None], largest_factor=self.most)
         tile = self._tile(first, None, self._room(shape, out), out, product)
         if self.of_slopes:
             return ClassTile(prototypes, tile)
@@ -162,11 +163,6 @@ class Step:
         elif self.as_is:
             points, factor = self.inputs["embeddings"], self.directions.inverse[:, 0]
         return Product(prototypes.points, points, 1.0, factor, prototypes.factor, None, self.labels, first)
-
-    def lack_of_terms(self, prototypes: Prototypes) -> Array | None:
-        """What of the factor of prototypes the terms that are kept lack; None if nothing."""
-        factor = prototypes.factor
-        return None if factor is None else beyond(self.backend, factor, self.row.bound, self.classes)
 
     def slope_product(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """A matrix product of the gradient."""
@@ -194,19 +190,16 @@ class Step:
             statistic = self.statistic if row.nearest is None else backend.are_among(self.statistic, first, cos)
             rest = curve_of(backend, row, row.rest, cos, statistic, merged)
             value, option_slopes = rest.value, rest.option_slopes
-        logits = self._with_bias(row.scale * self.batch.embedding_length * value, bias)
+        logits = row.scale * self.batch.embedding_length * value
+        if row.bias is not None:
+            logits = backend.add(logits, row.bias if bias is None else bias[:, None], out=logits)
         mix = None if merged is None else merged.slope
         return ClassTile(prototypes, self._tile(first, logits, logits), cos, rest, cosines, mix, option_slopes)
 
     def _tile(self, first: Any, logits: Array | None, scratch: Array | None, kept: Array | None = None,
               product: Product | None = None) -> Tile:
-        return self.backend.tile_of(logits, self.labels, first, whole=not self.several, scratch=scratch,
-                       kept=kept, product=product)
-
-    def _with_bias(self, logits: Array, bias: Array | None) -> Array:
-        if self.row.bias is None:
-            return logits
-        return self.backend.add(logits, self.row.bias if bias is None else bias[:, None], out=logits)
+        return self.backend.tile_of(
+            logits, self.labels, first, whole=not self.several, scratch=scratch, kept=kept, product=product)
 
     def of_pilots(self) -> "Step":
         """The same batch against a few of the classes, with its labels among them, −1 for one that is not."""

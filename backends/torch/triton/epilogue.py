@@ -34,9 +34,9 @@ def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_p
 
 
 @triton.jit
-def put_terms(z, i, j, strip, t_ptr, shift_ptr, top_ptr, total_ptr, out_ptr,
+def put_terms(z, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_ptr,
               out_stride, samples, classes, CLIP: tl.constexpr):
-    """Terms e^(z − shift), times their factor to `out`, and their sum over the classes of the block.
+    """Terms e^(z − shift), times u to `out`, and their sum over the classes of the block.
 
     By the largest logit if no shift is given: that goes to `top`, and is NaN if a logit is.
     """
@@ -56,12 +56,13 @@ def put_terms(z, i, j, strip, t_ptr, shift_ptr, top_ptr, total_ptr, out_ptr,
         if top_ptr is not None:
             tl.store(top_ptr + at, tl.where(total == total, shift, total), mask=i < samples)
     if out_ptr is not None:
-        put(terms, i, j, t_ptr, out_ptr, out_stride, samples, classes)
+        put(terms, i, j, u_ptr, most, out_ptr, out_stride, samples, classes)
 
 
 @triton.jit
-def put_sums(z, i, j, strip, t_ptr, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes, OF: tl.constexpr):
-    """Slopes f′(z), times their factor and that of the sample to `out`, and Σ f(z) over the block's classes."""
+def put_sums(z, i, j, strip, u_ptr, most, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes,
+             OF: tl.constexpr):
+    """Slopes f′(z), times u and the factor of the sample to `out`, and Σ f(z) over the block's classes."""
     if OF == "softplus":
         value, slope = softplus_of(z)
     else:
@@ -72,7 +73,7 @@ def put_sums(z, i, j, strip, t_ptr, factor_ptr, total_ptr, out_ptr, out_stride, 
     if out_ptr is not None:
         if factor_ptr is not None:
             slope = slope * tl.load(factor_ptr + i, mask=i < samples, other=0.0)[:, None]
-        put(slope, i, j, t_ptr, out_ptr, out_stride, samples, classes)
+        put(slope, i, j, u_ptr, most, out_ptr, out_stride, samples, classes)
 
 
 @triton.jit
@@ -86,10 +87,11 @@ def softplus_of(z):
 
 
 @triton.jit
-def put(terms, i, j, t_ptr, out_ptr, out_stride, samples, classes):
-    """Terms times the factors of their classes, in their place."""
-    if t_ptr is not None:
-        terms = terms * tl.load(t_ptr + j, mask=j < classes, other=0.0)[None, :]
+def put(terms, i, j, u_ptr, most, out_ptr, out_stride, samples, classes):
+    """Terms times u, up to the largest factor, in their place."""
+    if u_ptr is not None:
+        u = tl.load(u_ptr + j, mask=j < classes, other=0.0)
+        terms = terms * tl.where(u > most, most, u)[None, :]
     # A row of `out` is a class, and rows are more than 32 bits can count the elements of.
     at = j.to(tl.int64)[None, :] * out_stride + i[:, None]
     tl.store(out_ptr + at, terms.to(out_ptr.dtype.element_ty),

@@ -7,7 +7,7 @@ from .epilogue import COUNTS, logits_of, put_sums, put_terms
 
 
 @triton.jit(do_not_specialize=COUNTS)
-def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, t_ptr, b_ptr, b, labels_ptr, shift_ptr, factor_ptr,
+def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, labels_ptr, shift_ptr, factor_ptr,
                    top_ptr, total_ptr, out_ptr, first, classes, samples, products_stride, out_stride,
                    SAMPLES: tl.constexpr, CLASSES: tl.constexpr, OF: tl.constexpr, CLIP: tl.constexpr):
     """One block of products, (classes, samples), whose terms may go where it was."""
@@ -19,6 +19,7 @@ def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, t_ptr, b_ptr, b
     products = tl.load(products_ptr + at, mask=inside, other=0.0)
     z = logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, first, samples, classes, OF)
     if OF == "exponential":
-        put_terms(z, i, j, strip, t_ptr, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes, CLIP)
+        put_terms(z, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes,
+                  CLIP)
     else:
-        put_sums(z, i, j, strip, t_ptr, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes, OF)
+        put_sums(z, i, j, strip, u_ptr, most, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes, OF)

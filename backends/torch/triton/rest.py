@@ -1,5 +1,6 @@
 """The exponentials of all classes but the label's, and sums of other terms, as `anglos.arrays.softmax` has them."""
 
+import math
 from typing import Any
 
 import torch
@@ -78,7 +79,7 @@ class Terms:
         self.points, self.way, self.of = rows(z.points), way, of
         prototypes = rows(z.prototypes)
         self.classes, (self.samples, self.dimension) = len(prototypes), self.points.shape
-        self.term_factor = vector(z.term_factor, self.classes)
+        self.most = z.largest_factor
         self.given: dict[str, Any] = {
             "a_ptr": vector(z.sample_factor, self.samples), "u_ptr": vector(z.class_factor, self.classes),
             "scale_ptr": vector(z.scale, 1), "scale": number(z.scale), "b_ptr": vector(z.bias, self.classes),
@@ -110,7 +111,7 @@ class Terms:
         with torch.cuda.device_of(self.points):  # type: ignore[no-untyped-call]
             self.kernel[(shape[0] * cdiv(self.samples, block.samples),)](
                 **self.given, shift_ptr=None if shift is None else shift.contiguous(), top_ptr=largest,
-                t_ptr=self.given["u_ptr"] if shares or self.of != "exponential" else self.term_factor,
+                most=math.inf if shares else self.most,
                 total_ptr=totals, out_ptr=out, out_stride=0 if out is None else out.stride(0), CLIP=shares,
                 SAMPLES=block.samples, CLASSES=block.classes, **sizes, num_warps=block.warps,
                 num_stages=block.stages, enable_fp_fusion=True)

@@ -22,7 +22,7 @@ def block_of_rows(rows, k, D: tl.constexpr, DEPTH: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=COUNTS)
-def terms_of_product(w_ptr, x_ptr, scale_ptr, scale, a_ptr, u_ptr, t_ptr, b_ptr, b, labels_ptr, shift_ptr, factor_ptr,
+def terms_of_product(w_ptr, x_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, labels_ptr, shift_ptr, factor_ptr,
                      top_ptr, total_ptr, out_ptr, first, classes, samples, w_stride, x_stride, out_stride,
                      D: tl.constexpr, SAMPLES: tl.constexpr, CLASSES: tl.constexpr, DEPTH: tl.constexpr,
                      PRECISION: tl.constexpr, OF: tl.constexpr, CLIP: tl.constexpr):
@@ -40,6 +40,7 @@ def terms_of_product(w_ptr, x_ptr, scale_ptr, scale, a_ptr, u_ptr, t_ptr, b_ptr,
         products = tl.dot(x, tl.trans(w), products, input_precision=PRECISION)
     z = logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, first, samples, classes, OF)
     if OF == "exponential":
-        put_terms(z, i, j, strip, t_ptr, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes, CLIP)
+        put_terms(z, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes,
+                  CLIP)
     else:
-        put_sums(z, i, j, strip, t_ptr, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes, OF)
+        put_sums(z, i, j, strip, u_ptr, most, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes, OF)
