@@ -14,7 +14,7 @@ import anglos
 from anglos import Loss
 
 FIXTURES = (launches, silent)
-SERVED = [anglos.LOSSES[name] for name in ("info_nce", "n_pair", "siglip")]
+SERVED = [anglos.LOSSES[name] for name in ("clip", "info_nce", "n_pair", "siglip")]
 """Those that ask of a row's other keys for nothing but sums of terms, and slopes."""
 
 each_served = pytest.mark.parametrize("served", SERVED, ids=[loss.name for loss in SERVED])
@@ -70,11 +70,11 @@ def test_a_queue_of_negatives(dtype: torch.dtype, place: int, launches: list[str
 @pytest.mark.parametrize("dtype", TYPES)
 def test_what_is_learnt(dtype: torch.dtype, launches: list[str]) -> None:
     """A scale, and a bias; slopes that are summed for a bias are not made times the lengths of 16 bits."""
-    queries, keys, _ = arrays(anglos.info_nce, LIBRARIES["torch"](), dtype="float32")
-    vectors = [queries.to(dtype), keys.to(dtype)]
-    for learnt in ({"log_scale": 1.0}, {"log_scale": 1.0, "bias": -2.0}):
+    vectors = [one.to(dtype) for one in arrays(anglos.clip, LIBRARIES["torch"](), dtype="float32")]
+    for loss, learnt in ((anglos.clip, {"scale": 3.0}), (anglos.siglip, {"log_scale": 1.0}),
+                         (anglos.siglip, {"log_scale": 1.0, "bias": -2.0})):
         launches.clear()
-        found, wanted = (gradients(anglos.siglip, vectors, like, learnt) for like in (dtype, torch.float64))
+        found, wanted = (gradients(loss, vectors, like, learnt) for like in (dtype, torch.float64))
         close(found, wanted, dtype)
         assert set(launches) == {"ieee" if "bias" in learnt else TYPES[dtype]}
 

@@ -35,6 +35,15 @@ class Softmax(Library):
                 logits = logits if factor is None else self.multiply(logits, factor, out=logits)
         return logits if b is None else self.add(logits, b, out=logits)
 
+    def both_ways(self: Any, tile: Tile, turned: Tile) -> tuple[Tile, Tile]:
+        """A tile, and the same with its classes as samples and its samples as classes, of which both are wanted.
+
+        With logits that are made once, unless it is as good to make them with what follows, twice.
+        """
+        logits = self.logits(tile)
+        others = self.xp.asarray(logits.T, copy=True) if self.changes_arrays() else logits.T  # both will be changed
+        return tile._replace(logits=logits, scratch=logits), turned._replace(logits=others, scratch=others)
+
     def terms_like(self, like: Array, rounded: bool) -> Array:
         """An array of the type of the terms that are kept; rounded: they will be multiplied as bfloat16."""
         return like

@@ -67,6 +67,9 @@ _MISSING = cupy.uint64(0)
 class Softmax(Backend):
     """Terms and shares of products, in their place."""
 
+    def both_ways(self, tile: Tile, turned: Tile) -> tuple[Tile, Tile]:
+        return super().both_ways(tile, turned) if self._multiplied(tile) is None else (tile, turned)
+
     def rest_terms(self, tile: Tile, shift: Any = None) -> tuple[Any, Any]:
         product, kept = tile.product, tile.kept
         products = self._products(tile, tile.scratch if kept is None else kept)
@@ -87,9 +90,13 @@ class Softmax(Backend):
 
     def _products(self, tile: Tile, out: Any) -> Any:
         """W·x of a tile, (T, B), in `out` if there is one; None where the kernel has nothing to start from."""
-        if tile.logits is not None or tile.product is None or tile.product.points.dtype.name not in _MULTIPLIED:
-            return None
-        return self.product(tile.product.prototypes, tile.product.points.T, out=out)
+        product = self._multiplied(tile)
+        return None if product is None else self.product(product.prototypes, product.points.T, out=out)
+
+    def _multiplied(self, tile: Tile) -> Product | None:
+        """What the kernel starts from."""
+        product = tile.product
+        return product if tile.logits is None and product and product.points.dtype.name in _MULTIPLIED else None
 
 
 def _softmaxed(products: Any, product: Product, shift: Any = None, terms: Any = None, *, partial: bool = True,

@@ -46,6 +46,9 @@ class Kernels(LowPrecision):
             return like.new_empty(shape)
         return super().kept_terms(like, fused, *shape)
 
+    def both_ways(self, tile: Tile, turned: Tile) -> tuple[Tile, Tile]:
+        return super().both_ways(tile, turned) if self.way_of_kernels(tile) is None else (tile, turned)
+
     def rest_terms(self, tile: Tile, shift: torch.Tensor | None = None) -> Any:
         way = self.way_of_kernels(tile)
         if way is None:

@@ -12,7 +12,7 @@ from typing import Any
 from anglos.arrays.backend import Backend
 from anglos.arrays.monoid import SUM
 from anglos.engines.numerics import Array
-from anglos.engines.pairs import keys
+from anglos.engines.pairs import key_slopes, keys
 from anglos.engines.pairs.columns import COLUMNS, gather, with_columns
 from anglos.engines.pairs.gradient import Gradient, lengths
 from anglos.engines.pairs.row import PairRow
@@ -71,7 +71,7 @@ def backward(step: Step, saved: Saved, g: Array, needs: frozenset[str]) -> dict[
         return {name: step.backend.xp.zeros_like(step.inputs[name]) for name in needs}
     gradient = Gradient(step, saved, g, needs)
     if step.reduction is not None:
-        return keys.backward(step, saved, gradient)
+        return key_slopes.backward(step, saved, gradient)
     return gradient.of_inputs(*gradient.swept())
 
 

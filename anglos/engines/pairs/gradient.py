@@ -109,8 +109,10 @@ class Gradient:
         of_sides = [(rows, d_rows), (columns, d_columns), (key, d_keys)]
         if self.step.one_set:
             of_sides = [(rows, d_rows + d_columns)]
-        return {side.role: side.pullback(self.step.backend, d_points, self.step.as_is and side is columns)
-                for side, d_points in of_sides if side is not None and side.role in self.needs}
+        of_classes = self.step.as_is and row.symmetric, self.step.as_is, False  # whose slopes are scaled
+        return {side.role: side.pullback(self.step.backend, d_points, scaled)
+                for (side, d_points), scaled in zip(of_sides, of_classes, strict=False)
+                if side is not None and side.role in self.needs}
 
     def _of_options(self, sums: dict[str, Array], by_scale: Array | None, by_bias: Array | None) -> dict[str, Array]:
         """Through the terms, and through the fields of the row: Σ_i ∂L/∂field ∂field/∂option."""

@@ -1,0 +1,99 @@
+"""The gradient of losses of queries and keys where these are samples and classes: `keys.py`.
+
+With G_ij = ∂ℓ_i/∂z_ij of the columns but a row's own, ∂x_i = s g_i Σ_j G_ij k_j and ∂k_j = s Σ_i g_i G_ij x_i. Of a
+symmetric loss g_i G_ij has ½ g_j G′_ji beside it, G′ that of the columns over the rows.
+"""
+
+from typing import Any
+
+from anglos.arrays.monoid import SUM
+from anglos.engines.numerics import Array
+from anglos.engines.pairs.columns import COLUMNS
+from anglos.engines.pairs.gradient import Gradient
+from anglos.engines.pairs.key_tiles import Tiles
+from anglos.engines.pairs.saved import Saved
+from anglos.engines.pairs.step import Step
+
+_OfTile = tuple[dict[str, Array], tuple[Array | None, ...]]
+
+
+def backward(step: Step, saved: Saved, gradient: Gradient) -> dict[str, Array]:
+    """∂(Σ g_i ℓ_i) for every input that is needed."""
+    return _Slopes(step, saved, gradient).of_inputs()
+
+
+class _Slopes:
+    """What is summed over the pairs."""
+
+    def __init__(self, step: Step, saved: Saved, gradient: Gradient) -> None:
+        self.step, self.backend, self.reduction, self.gradient = step, step.backend, step.reduction, gradient
+        self.saved, self.tiles, self.scale = saved, Tiles(step), step.row.scale
+        self.key = step.sides.key or step.sides.columns
+        self.g = gradient.g
+        self.of_label = self.g * self.reduction.label_slope(self.backend, self.reduction.saved(*saved.chosen), 1)
+        """g_i ∂ℓ_i/∂z of the row with its key."""
+        if gradient.column_g is None:
+            return
+        self.g, self.column_g = 0.5 * gradient.g, 0.5 * gradient.column_g
+        of_columns = self.column_g * COLUMNS.label_slope(self.backend, saved.columns, 1)
+        self.of_label = 0.5 * self.of_label + self.backend.own_columns(of_columns)
+        if step.as_is:
+            factor = step.columns.factor
+            self.column_gs = self.column_g[:, None] if factor is None else self.column_g[:, None] * factor
+            """½ g_j / |k_j|"""
+            self.others = self.column_gs * step.columns.points
+
+    def of_inputs(self) -> dict[str, Array]:
+        """By the names of the inputs."""
+        step, (queries, columns, key) = self.step, self.step.sides
+        of_tile = self._one_way if not step.row.symmetric else self._as_is if step.as_is else self._as_one
+        sums, (d_rows, by_bias, *scaled) = self.backend.sweep(
+            of_tile, SUM, (*self.tiles.rows, queries.points, self.g, *self.saved.chosen), step.width)
+        d_rows = d_rows + self.of_label[:, None] * self.key.points
+        by_scale = self.backend.dot(queries.points, d_rows) if "scale" in self.gradient.fields else None
+        d_rows = d_rows * self.scale
+        if scaled:
+            d_rows, by_scale = self._beside(sums, scaled[0], d_rows, by_scale)
+        by_bias = None if by_bias is None else by_bias + self.of_label
+        d_keys = queries.points * (self.of_label * self.scale)[:, None]
+        if key is None:
+            sums["own"], d_keys = columns.scaled(d_keys) if step.as_is else d_keys, None
+        return self.gradient.of_inputs(sums, (d_rows, d_keys, by_scale, by_bias))
+
+    def _one_way(self, first: Any, x: Array, a: Array | None, points: Array, g: Array, *chosen: Array) -> _OfTile:
+        """The sum s Σ_i g_i G_ij x_i; and of every row g_i Σ_j G_ij k_j and g_i Σ_j G_ij."""
+        tile, _ = self.tiles.both(first, x, a)
+        slopes = self.reduction.rest_slope(self.backend, self.reduction.saved(*chosen), tile, 1)
+        by_bias = g * self.backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
+        sums = {"points": self.tiles.product(slopes, points * (g * self.scale)[:, None])}
+        return sums, (g[:, None] * self.tiles.product(slopes.T, self.step.columns.points), by_bias)
+
+    def _as_one(self, first: Any, x: Array, a: Array | None, points: Array, g: Array, *chosen: Array) -> _OfTile:
+        """The same both ways, with all slopes of a pair as one."""
+        backend, (slopes, others) = self.backend, self._both_ways(first, x, a, chosen)
+        others = backend.multiply(others, self.column_g, out=others)
+        slopes = backend.add(backend.multiply(slopes, g, out=slopes), others.T, out=slopes)
+        by_bias = backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
+        sums = {"points": self.tiles.product(slopes, points * self.scale)}
+        return sums, (self.tiles.product(slopes.T, self.step.columns.points), by_bias)
+
+    def _as_is(self, first: Any, x: Array, a: Array | None, points: Array, g: Array, *chosen: Array) -> _OfTile:
+        """Both ways, each with the factors of its own classes."""
+        slopes, others = self._both_ways(first, x, a, chosen)
+        sums = {"points": self.tiles.product(slopes, points * (g * self.scale)[:, None]),
+                "others": self.tiles.product(others.T, x)}
+        return sums, (g[:, None] * self.tiles.product(slopes.T, self.step.columns.points), None,
+                      self.tiles.product(others, self.others))
+
+    def _both_ways(self, first: Any, x: Array, a: Array | None, chosen: tuple[Array, ...]) -> tuple[Array, Array]:
+        tile, turned = self.tiles.both(first, x, a)
+        return (self.reduction.rest_slope(self.backend, self.reduction.saved(*chosen), tile, 1),
+                COLUMNS.rest_slope(self.backend, self.saved.columns, turned, 1))  # type: ignore[arg-type]
+
+    def _beside(self, sums: dict[str, Array], scaled: Array, d_rows: Array, by_scale: Any) -> tuple[Array, Any]:
+        """What vectors that are multiplied as they are have of the other way: of rows times 1 / |x| already."""
+        xp, of_columns = self.backend.xp, sums.pop("others") * self.column_gs
+        sums["points"] = sums["points"] + of_columns * self.scale
+        if by_scale is not None:
+            by_scale = xp.sum(by_scale) + xp.sum(of_columns * self.step.columns.points)
+        return self.step.sides.rows.scaled(d_rows) + scaled * self.scale, by_scale

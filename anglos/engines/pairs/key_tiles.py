@@ -1,0 +1,58 @@
+"""Tiles of all columns, as classes, against some rows, as samples; and the same the other way round."""
+
+from typing import Any
+
+from anglos.arrays.scratch import Scratch
+from anglos.arrays.tile import Product, Tile
+from anglos.engines.numerics import Array
+from anglos.engines.pairs.step import Step
+
+
+class Tiles:
+    """Tiles of a step, one after the other in the same room."""
+
+    def __init__(self, step: Step) -> None:
+        self.step, self.backend, queries = step, step.backend, step.sides.rows
+        self.rows: tuple[Array, Array | None] = (queries.points, None)
+        """What is multiplied by the columns, and the factors of that."""
+        if step.as_is:
+            self.rows = step.inputs[queries.role], None if queries.inverse is None else queries.inverse[:, 0]
+        several = step.backend.changes_arrays() and step.width < queries.points.shape[0]
+        self.scratch = Scratch(step.backend, several)
+
+    def like_columns(self) -> Array:
+        """A number for every column, in the type of the arithmetic."""
+        return self.backend.xp.astype(self.step.numbers, self.step.sides.rows.points.dtype)
+
+    def tile(self, first: Any, x: Array, a: Array | None) -> Tile:
+        """The rows from the first on against all columns."""
+        step, backend, columns = self.step, self.backend, self.step.columns
+        labels, own_keys = backend.numbers(x, step.numbers), step.sides.key is None
+        labels = labels + (step.first_row + first) if own_keys else backend.xp.full_like(labels, -1)
+        product = Product(columns.points, x, step.row.scale, a, columns.factor, step.row.bias, labels, 0)
+        return backend.tile_of(None, labels, whole=own_keys, scratch=self._room(x), product=product)
+
+    def both(self, first: Any, x: Array, a: Array | None) -> tuple[Tile, Tile | None]:
+        """The same; and if it is asked for, with the rows as classes and the columns as samples."""
+        step, backend, columns, tile = self.step, self.backend, self.step.columns, self.tile(first, x, a)
+        if not step.row.symmetric:
+            return tile, None
+        of_samples = None if columns.factor is None else columns.factor[:, 0]
+        of_classes = None if a is None else a[:, None]
+        first = step.first_row + first
+        turned = Product(x, columns.points, step.row.scale, of_samples, of_classes, step.row.bias, step.numbers, first)
+        both: tuple[Tile, Tile] = backend.both_ways(tile, backend.tile_of(None, step.numbers, first, product=turned))
+        return both
+
+    def product(self, slopes: Array, vectors: Array) -> Array:
+        """A matrix product of the gradient."""
+        if self.step.as_is:
+            return self.backend.slope_product(slopes, vectors, self.step.columns.points.dtype)
+        return self.backend.product(slopes, vectors)
+
+    def _room(self, x: Array) -> Array | None:
+        if not self.scratch.several:
+            return None
+        shape = self.step.columns.points.shape[0], x.shape[0]
+        room: Any = self.scratch.take("product", self.step.sides.rows.points, shape[0] * shape[1])
+        return self.backend.xp.reshape(room, shape)
