@@ -15,6 +15,9 @@ from anglos.arrays.tile import Product, Term, Tile, sum_of_rest
 class Softmax(Library):
     """Exponentials of a tile, and sums of other functions of its logits."""
 
+    turns_tiles = True
+    """Whether a tile with its classes as samples costs no more than the same summed along its other axis."""
+
     def tile_of(self: Any, logits: Array | None, labels: Array, first: Any = 0, *, whole: bool = False,
                 scratch: Array | None = None, kept: Array | None = None, product: Product | None = None) -> Tile:
         """The tile whose first class has this number; whole if it has all classes."""

@@ -26,6 +26,9 @@ class Jax(Products, Backend):
     tile_elements = 1 << 24
     """XLA fuses the arithmetic of a whole tile: only memory asks for more than one."""
 
+    turns_tiles = False
+    """XLA would read what is transposed in strides, with all that it fuses."""
+
     @property
     def index_type(self) -> Any:
         return jax.dtypes.canonicalize_dtype(np.int64)

@@ -7,6 +7,7 @@ backend may make these of the product itself.
 
 from typing import Any
 
+from anglos.arrays.backend import Backend
 from anglos.arrays.monoid import SUM
 from anglos.engines.exponentials import LogSumExp, certain_shift
 from anglos.engines.numerics import Array, is_number
@@ -25,8 +26,10 @@ _PLAIN = frozenset(("queries", "keys", "negatives"))
 """Of inputs with as many dimensions as vectors: others say that pairs are left out."""
 
 
-def reduction_of(row: PairRow, inputs: dict[str, Array]) -> Any:
+def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> Any:
     """What every row is reduced by, where every column but its own key is a negative; otherwise None."""
+    if row.symmetric and not backend.turns_tiles:
+        return None
     if row.distance is not None or row.log_noise is not None or row.choose is not None:
         return None
     others = {role for role, array in inputs.items() if array.ndim > 0} - _PLAIN
