@@ -55,7 +55,8 @@ def near_rows(backend: Backend, x: Array) -> tuple[Array, Array | None, Array]:
     xp = backend.xp
     if (inverse := backend.inverse_lengths(x)) is not None:
         return x, None, inverse
-    x = xp.astype(x, float_type(xp, x), copy=False)
+    if backend.multiplies_as_is(x, x):
+        x = xp.astype(x, float_type(xp, x))
     if backend.readable(x) and backend.in_range(square := backend.dot(x, x)):
         return x, None, (1.0 / xp.sqrt(square))[..., None]
     largest = xp.max(xp.abs(x), axis=-1, keepdims=True)

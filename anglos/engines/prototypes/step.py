@@ -146,8 +146,8 @@ class Step:
             return self._curved(first, weights, bias, prototypes, kept)
         if kept is not None and not again:
             return ClassTile(of_kept_terms(self, prototypes), self._tile(first, kept, self._room(shape)))
-        product = self.product(first, prototypes)._replace(
-            scale=self.row.scale, bias=self.row.bias if bias is None else bias[:, None], largest_factor=self.most)
+        product = self.product(
+            first, prototypes, self.row.scale, self.row.bias if bias is None else bias[:, None], self.most)
         tile = self._tile(first, None, self._room(shape, out), out, product)
         if self.of_slopes:
             return ClassTile(prototypes, tile)
@@ -155,14 +155,15 @@ class Step:
         logits = backend.same_number(kept, logits) if again else store(out, logits)
         return ClassTile(prototypes, self._tile(first, logits, logits, out))
 
-    def product(self, first: Any, prototypes: Prototypes) -> Product:
+    def product(self, first: Any, prototypes: Prototypes, scale: Any = 1.0, bias: Any = None, most: float = math.inf
+                ) -> Product:
         """What the loss compares, multiplied by the prototypes; cosines where curves start from these."""
         points, factor = self.directions.unit, None
         if not (self.row.normalize_embeddings or self.of_cosines):
             points = self.inputs["embeddings"] if self.as_is else self.in_type["embeddings"]
         elif self.as_is:
             points, factor = self.inputs["embeddings"], self.directions.inverse[:, 0]
-        return Product(prototypes.points, points, 1.0, factor, prototypes.factor, None, self.labels, first)
+        return Product(prototypes.points, points, scale, factor, prototypes.factor, bias, self.labels, first, most)
 
     def slope_product(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """A matrix product of the gradient."""
