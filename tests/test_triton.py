@@ -85,6 +85,9 @@ def test_a_variable_of_the_environment_switches_kernels_off(monkeypatch: pytest.
     monkeypatch.setenv("ANGLOS_TRITON", "0")
     assert choice.way_of(product()) is None
     assert choice.reason_against(*product()[:2]) == "ANGLOS_TRITON is 0"
+    monkeypatch.setenv("ANGLOS_TRITON", "off")
+    with pytest.raises(ValueError, match=r"^ANGLOS_TRITON in the environment was 'off'; wanted 0 or 1$"):
+        choice.reason_against(*product()[:2])
     monkeypatch.setenv("ANGLOS_TRITON", "1")
     assert choice.way_of(product()) == "ieee"
 

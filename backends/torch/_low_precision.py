@@ -15,8 +15,8 @@ class LowPrecision(Tensors):
     """Not where what is done is recorded: derivatives of such products would be rounded again."""
 
     def on_cuda(self, array: torch.Tensor) -> bool:
-        """Whether kernels could be run where it is."""
-        return array.is_cuda
+        """Whether kernels could be run where it is: ROCm's devices are called so too."""
+        return array.is_cuda and torch.version.hip is None
 
     def multiplies_as_is(self, a: torch.Tensor, b: torch.Tensor) -> bool:
         return a.dtype is b.dtype and a.dtype.itemsize == 2 and self._is_plain(a)

@@ -8,6 +8,7 @@ Triton is not imported here, and no number of a tensor is read.
 import functools
 import logging
 import os
+import re
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -52,7 +53,10 @@ def reason_against(*arrays: torch.Tensor, of_one_type: bool = True) -> str | Non
 
 def against_device(device: torch.device) -> str | None:
     """Why they do not serve there."""
-    if os.environ.get("ANGLOS_TRITON") == "0":
+    asked = os.environ.get("ANGLOS_TRITON", "")
+    if asked not in ("", "0", "1"):
+        raise ValueError(f"ANGLOS_TRITON in the environment was {asked!r}; wanted 0 or 1")
+    if asked == "0":
         return "ANGLOS_TRITON is 0"
     if not has_triton():
         return "there is no Triton of version 3.6 or later"
@@ -84,12 +88,14 @@ def say(words: str) -> None:
 
 @functools.cache
 def has_triton() -> bool:
-    """Whether there is one that these kernels are written for."""
-    try:
-        major, minor = version("triton").split(".")[:2]
-    except PackageNotFoundError:
-        return False
-    return (int(major), int(minor)) >= (3, 6)
+    """Whether there is one that these kernels are written for, under any of the names that it comes by."""
+    for name in ("triton", "pytorch-triton", "triton-windows"):
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            continue
+        return tuple(map(int, re.findall(r"\d+", found)[:2])) >= (3, 6)
+    return False
 
 
 def capability_of(device: torch.device) -> tuple[int, int]:
