@@ -111,7 +111,7 @@ def of_weights(size: tuple[int, int, int], way: str) -> None:
         try:
             with found(what="∂w", way=way, size=size, block=list(block), own=block == own) as figure:
                 figure["ms"] = milliseconds(lambda: pullback.direction_pullback(
-                    terms, product.points, product.prototypes, product.class_factor, None, way, BACKEND.product, None))
+                    BACKEND.product, terms, product.points, product.prototypes, product.class_factor, None, way, None))
                 figure["times"] = figure["ms"] / base
         finally:
             pullback.block_of = usual

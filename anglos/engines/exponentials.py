@@ -46,7 +46,7 @@ _SURELY = 22.0
 """Log of 1 / |w| for the shortest rows of weights that can be seen to be in range: `Backend.in_range`."""
 
 
-def certain_shift(backend: Backend, like: Array, bound: float, classes: int) -> Array | None:
+def certain_shift(backend: Backend, like: Array, bound: float, classes: int | None) -> Array | None:
     """A shift, (B,): e^(z − shift), and its sum times the `largest_factor`, are normal numbers for |z| ≤ bound.
 
     None if there is none.

@@ -71,4 +71,4 @@ def _certain_shift(step: Step, like: Array) -> Array | None:
     if not (row.normalize and is_number(row.scale) and (row.bias is None or is_number(row.bias))):
         return None
     bound = abs(row.scale) + abs(row.bias or 0.0)
-    return certain_shift(step.backend, like, bound, step.columns.points.shape[0])
+    return certain_shift(step.backend, like, bound, None)  # a graph does not know how many columns there are
