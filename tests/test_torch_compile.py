@@ -197,3 +197,30 @@ def test_a_scale_scheduled_as_a_number(name: str) -> None:
         torch.testing.assert_close(value, wanted, rtol=2e-5, atol=1e-6)
         for one, want in zip(*(torch.autograd.grad(some, tensors) for some in (value, wanted)), strict=True):
             torch.testing.assert_close(one, want, rtol=2e-5, atol=2e-5 * max(1.0, float(want.abs().max())))
+
+
+@pytest.mark.parametrize("variant", ["C", "A", "M"])
+def test_a_bias_that_follows_numbers(variant: str) -> None:
+    """And they are scheduled; or one of them is a tensor."""
+    loss = anglos.sphereface2
+    compiled = torch.compile(lambda options, *inputs: loss(*inputs, **options), fullgraph=True, backend="eager",
+                             dynamic=True)
+    for part in (1.0, 1.05, 1.1):
+        options = {"variant": variant, "margin": 0.45 * part, "scale": 30.5 * part, "balance": 0.65 * part, "t": 2.7}
+        with dynamo.config.patch(error_on_recompile=part != 1.0):
+            agree(loss, compiled, BATCH, options)
+    for name in ("margin", "t"):
+        agree(loss, compiled, BATCH, options | {name: torch.tensor(options[name])})
+
+
+@pytest.mark.parametrize("keep_bytes", [2**40, 0], ids=["kept", "recomputed"])
+@pytest.mark.parametrize("wrt", [(0,), (1,), (0, 1)], ids=str)
+def test_second_derivatives_are_refused(wrt: tuple[int, ...], keep_bytes: int) -> None:
+    """By PyTorch, and as such; and not taken for 0, or for those of something that took no part."""
+    inputs, tensors = batch(anglos.arcface, BATCH)
+    compiled = torch.compile(lambda *inputs: anglos.arcface(*inputs, keep_bytes=keep_bytes), fullgraph=True,
+                             backend="aot_eager")
+    for first in tensors:
+        (slopes,) = torch.autograd.grad(compiled(*inputs), first, create_graph=True)
+        with pytest.raises(RuntimeError, match="does not currently support double backward"):
+            torch.autograd.grad(slopes.square().sum(), [tensors[place] for place in wrt], allow_unused=True)

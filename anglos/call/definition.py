@@ -27,7 +27,7 @@ from anglos.engines.numerics import is_array
 from anglos.engines.pairs import engine as pairs
 from anglos.engines.pairs.pair_terms import options_of
 from anglos.engines.pairs.row import PairRow
-from anglos.engines.prototypes.row import NAMES, Row
+from anglos.engines.prototypes.row import Row
 from anglos.engines.reductions import CrossEntropy
 from anglos.engines.rowwise import Direct
 
@@ -198,7 +198,7 @@ def _as_they_are(row: Any) -> Mapping[str, Any]:
     """What the row has under the name of an option and differentiates by: if computed, its slope would be another."""
     if isinstance(row, PairRow):
         return options_of(row.terms)
-    return {name: getattr(row, name) for name in ("scale", "bias") if row.names.get(name) is NAMES[name]
+    return {name: getattr(row, name) for name in ("scale", "bias") if row.takes_as_it_is(name)
             } if isinstance(row, Row) else {}
 
 

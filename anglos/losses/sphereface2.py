@@ -60,7 +60,7 @@ def sphereface2(
     margin = _MARGINS[variant] if margin is None else margin
     by_bias: dict[str, Any] = {"bias": 1.0}
     if bias is None:
-        shared = _MARGINS[variant] if getattr(margin, "ndim", 0) == 1 else margin
+        shared = margin if define.is_number(margin) or getattr(margin, "ndim", 0) == 0 else _MARGINS[variant]
         options: dict[str, Any] = {"margin": shared, "scale": scale, "balance": balance, "t": t}
         if all(map(define.is_number, options.values())):
             bias, by_bias = sphereface2_bias(weights.shape[0], variant=variant, **options), {}
@@ -87,8 +87,7 @@ def sphereface2_bias(num_classes: int, *, variant: str = "C", margin: float = 0.
     label, other = (float(scale * (2 * ((cos + 1) / 2) ** t - 1 + change))
                     for cos, change in ((label_cos, -shift), (0.0, shift)))
     odds = balance / ((1.0 - balance) * max(num_classes - 1, 1))
-    bias: float = _least_bias(math, lambda condition, a, b: a if condition else b, label, other, odds)
-    return bias
+    return float(_least_bias(math, lambda condition, a, b: a if condition else b, label, other, odds))
 
 
 def _g(xp: Any, cos: Any, t: Any) -> tuple[Any, Any, dict[str, Any]]:
@@ -126,11 +125,15 @@ def _rest(backend: define.Backend, cos: Any, statistic: Any, *, variant: str, ma
 
 
 def _least_bias(xp: Any, where: Any, label: Any, other: Any, odds: Any) -> Any:
-    """The b at which z ς(−(label + b)) + ς(other + b) is least, z the odds: an equation in eᵇ, without cancellation."""
+    """The b at which z ς(−(label + b)) + ς(other + b) is least, z the odds: an equation in eᵇ, without cancellation.
+
+    By log2 and powers, of which torch.compile makes no constants where all are numbers.
+    """
     above = where(label > other, 0.5 * (label - other), 0.0)
-    apart = abs(1.0 - odds) * xp.exp(-above)
-    log_sum = above + xp.log(apart + xp.sqrt(apart**2 + 4.0 * odds * xp.exp(label - other - 2.0 * above)))
-    return where(odds < 1.0, xp.log(2.0 * odds) - log_sum - other, log_sum - math.log(2.0) - label)
+    apart = abs(1.0 - odds) * math.e**-above
+    log_sum = above + math.log(2.0) * xp.log2(
+        apart + xp.sqrt(apart**2 + 4.0 * odds * math.e**(label - other - 2.0 * above)))
+    return where(odds < 1.0, math.log(2.0) * xp.log2(2.0 * odds) - log_sum - other, log_sum - math.log(2.0) - label)
 
 
 def _least_bias_slopes(backend: define.Backend, bias: Any, label: Any, other: Any) -> tuple[Any, Any, Any]:

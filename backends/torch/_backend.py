@@ -71,7 +71,8 @@ def _value(plan: Plan, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, 
 def _compiled(plan: Plan, arrays: tuple[torch.Tensor, ...], plainly: bool) -> Any:
     """Under a compiler, which would see that the gradient computes the logits again, and keep them all instead."""
     # Dynamo refuses a tensor that a Function takes twice, and under torch.func.grad loses the gradient of an argument.
-    arrays = tuple([array.view_as(array) for array in arrays])
+    arrays = tuple([array if plainly and not any(array is other for other in arrays[:place]) else array.view_as(array)
+                    for place, array in enumerate(arrays)])
     if torch.compiler.is_dynamo_compiling() and plainly and plan.keep_bytes < _bytes_of_pairs(arrays):
         # To PyTorch a function that chooses is worth a warning, which is spared those who have no kernels.
         chooses: dict[str, Any] = {"context_fn": _KEEPING} if backend.makes_operations(arrays[0]) else {}

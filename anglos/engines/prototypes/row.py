@@ -78,6 +78,11 @@ class Row(NamedTuple):
         """Whether η depends on more than its cosine."""
         return self.statistic is not None or self.nearest is not None
 
+    def takes_as_it_is(self, name: str) -> bool:
+        """Whether an option is a field of its own name, and nothing else."""
+        (field, slope), *others = self.names.get(name, ((None, None),))
+        return field == name and not others and is_number(slope) and slope == 1.0
+
     @property
     def starts_from_cosines(self) -> bool:
         """Whether curves, or the choice among prototypes, start from the cosines of a tile, which are then kept."""
