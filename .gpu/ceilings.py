@@ -1,12 +1,10 @@
 """What the card can do: bytes that a copy moves, and operations of the three products in every type."""
 
 import torch
-from figures import DEVICE, DRY, found, in_time, milliseconds, multiplied
+from figures import DEVICE, DRY, TYPES, found, in_time, milliseconds, multiplied
 
 SIZES = [(16, 64, 32)] if DRY else [(8192, 8192, 8192), (256, 50_000, 512), (1024, 50_000, 512), (8192, 50_000, 512),
                                     (1024, 300_000, 512)]
-TYPES = {"bfloat16": (torch.bfloat16, "highest"), "float16": (torch.float16, "highest"),
-         "tf32": (torch.float32, "high"), "float32": (torch.float32, "highest")}
 
 
 def copy() -> None:

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,12 @@ DEVICE = "cpu" if DRY else "cuda"
 CLOCK = Clock(DEVICE, 2 if DRY else 30)
 NAME = Path(sys.argv[0]).stem
 SHARD, SHARDS = map(int, os.environ.get("SHARD", "0/0").split("/"))
-"""Of a process that only compiles, with others beside it, what is timed later."""
+"""Of a process that only compiles, with others beside it, what another measures later."""
 START, BUDGET = time.monotonic(), float(os.environ.get("BUDGET", "540"))
 FILE = Path(os.environ.get("OUT", "."), f"{NAME}.jsonl")
+TYPES = {"bfloat16": (torch.bfloat16, "highest"), "float16": (torch.float16, "highest"),
+         "tf32": (torch.float32, "high"), "float32": (torch.float32, "highest")}
+"""Of a name, the type and the precision that float32 is multiplied in."""
 
 
 def say(**figure: Any) -> None:
@@ -38,6 +41,11 @@ def say(**figure: Any) -> None:
         file.write(line + "\n")
 
 
+def mine(some: Iterable[Any]) -> list[Any]:
+    """All of them, or those that this process compiles."""
+    return list(some)[SHARD::SHARDS or None]
+
+
 def milliseconds(step: Callable[[], Any]) -> float:
     """Of a step, which is compiled first."""
     step()
@@ -46,9 +54,14 @@ def milliseconds(step: Callable[[], Any]) -> float:
     return CLOCK.milliseconds(step)[0]
 
 
+def error(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Of a vector beside its length; NaN where one is."""
+    return float((got.double() - wanted).norm() / wanted.norm())
+
+
 @contextmanager
 def found(**about: Any) -> Iterator[dict[str, Any]]:
-    """A figure to be filled in; what fails says so, and the next goes on."""
+    """A figure to be filled in; what fails says so, and the next goes on, unless no step can follow on the device."""
     figure: dict[str, Any] = {}
     try:
         yield figure
@@ -56,6 +69,11 @@ def found(**about: Any) -> Iterator[dict[str, Any]]:
         traceback.print_exc(limit=3)
         figure["failure"] = f"{type(failure).__name__}: {str(failure)[:300]}"
     say(**about, **figure)
+    if "failure" in figure and not DRY:
+        try:
+            torch.cuda.synchronize()
+        except RuntimeError as failure:
+            sys.exit(f"{NAME}: the device is lost to this process: {failure}")
 
 
 def in_time() -> bool:

@@ -1,17 +1,26 @@
-"""A step of each kind, kept and recomputed, for `ncu` to look at its kernels."""
+"""Every kernel once, compiled before: what `ncu --profile-from-start off` looks at, in this order."""
 
 import torch
-from figures import DEVICE, DRY, found, multiplied
+from figures import DRY, found, multiplied
+from given import forms, product_of, weights_of
 
-import anglos
+from anglos.backends.torch.triton import blocks, lengths_of_rows
 
-samples, classes, dimension = (16, 64, 32) if DRY else (1024, 50_000, 512)
-labels = torch.randint(classes, (samples,), device=DEVICE)
-for name, dtype, precision in (("bfloat16", torch.bfloat16, "highest"), ("tf32", torch.float32, "high"),
-                               ("float32", torch.float32, "highest")):
-    x, w = (torch.randn(rows, dimension, device=DEVICE).to(dtype).requires_grad_() for rows in (samples, classes))
-    for keep_bytes in (2**40, 0):
-        with multiplied(precision), found(type=name, keep_bytes=keep_bytes) as figure:
-            value = anglos.arcface(x, w, labels, keep_bytes=keep_bytes)
-            value.backward()
-            figure["loss"] = value.item()
+SIZE = (16, 64, 32) if DRY else (1024, 50_000, 512)
+WAYS = {blocks.HALF: (torch.bfloat16, "highest"), blocks.TF32: (torch.float32, "high"),
+        blocks.IEEE: (torch.float32, "highest")}
+
+for way, (dtype, precision) in WAYS.items():
+    product = product_of(SIZE, dtype, 64.0)
+    steps = {**forms(product, way), "∂w": weights_of(product, way),
+             "lengths": lambda product=product: lengths_of_rows.inverses(product.prototypes, 1e-30)}
+    for what, step in steps.items():
+        with multiplied(precision), found(what=what, way=way, size=SIZE):
+            step()
+            if not DRY:
+                torch.cuda.synchronize()
+                torch.cuda.profiler.start()
+            step()
+            if not DRY:
+                torch.cuda.synchronize()
+                torch.cuda.profiler.stop()

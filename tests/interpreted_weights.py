@@ -50,6 +50,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that there are several of them, and of columns too; of a row of 130, which is beyond the longest, as well."""
     monkeypatch.setattr(pullback, "LONGEST", 128)
     monkeypatch.setattr(pullback, "STRIP", 16)
+    monkeypatch.setattr(pullback, "processors", lambda _: 1)
     monkeypatch.setattr(pullback, "rows_of_pass", lambda _: (4, 16))
     monkeypatch.setattr(lengths, "rows_of_pass", lambda _: (4, 16))
     monkeypatch.setattr(pullback, "block_of", lambda _, d: (blocks.Block(16, 16, 16, 4, 2), 32 if d <= 32 else 64))
@@ -97,6 +98,23 @@ def test_products_past_their_directions(size: Any, way: Any, after: bool) -> Non
     found = pullback.direction_pullback(product, slopes, samples, w, inverse, last, way[0], None)
     assert found.dtype is torch.float32
     assert_projected(found, slopes, samples, w, last, way[0])
+
+
+@pytest.mark.parametrize(("processors", "by_one_kernel"), [(5, True), (6, False)])
+def test_few_prototypes_leave_no_processor_idle(processors: int, by_one_kernel: bool, way: Any,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """77 of them, 16 to a program, are work for five."""
+    monkeypatch.setattr(pullback, "processors", lambda _: processors)
+    slopes, samples, w = terms(SIZES[0], way[1])
+    inverse, made = 1.0 / w.float().norm(dim=1, keepdim=True), []
+
+    def watched(*factors: Any, **named: Any) -> torch.Tensor:
+        made.append(factors)
+        return product(*factors, **named)
+
+    found = pullback.direction_pullback(watched, slopes, samples, w, inverse, None, way[0], None)
+    assert (made == []) == (by_one_kernel and way[0] != "ieee")
+    assert_projected(found, slopes, samples, w, None, way[0])
 
 
 def test_directions_that_are_of_length_one(size: Any, way: Any) -> None:

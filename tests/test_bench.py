@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -223,6 +225,42 @@ def test_a_device_is_measured_row_by_row(tmp_path: Path, capsys: pytest.CaptureF
             assert row.milliseconds is not None
             assert row.python is not None
             assert row.ratio == pytest.approx(row.milliseconds / (products[row.dtype] or 0.0))
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_step_that_waits_for_a_device_is_not_captured(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found out before: after a capture that failed, PyTorch gives no memory back."""
+    modes: list[Any] = [0]
+    captured: list[Any] = []
+
+    def step() -> None:
+        if waits and modes[-1] == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+
+    def graph(one: Any, stream: Any) -> Any:
+        captured.append(one)
+        return nullcontext()
+
+    for name, stand_in in {"CUDAGraph": Mock(), "Stream": Mock(), "current_stream": Mock(), "synchronize": Mock(),
+                           "stream": nullcontext, "graph": graph, "get_sync_debug_mode": lambda: modes[-1],
+                           "set_sync_debug_mode": modes.append}.items():
+        monkeypatch.setattr(f"torch.cuda.{name}", stand_in)
+    replay = device._captured(step)
+    assert modes == [0, "error", 0]
+    assert len(captured) == (not waits)
+    assert (replay is None) == waits
+
+
+def test_no_step_of_another_package_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, clock = Problem("arcface", 4, 3, 5, "float32"), device.Clock("cpu", 1)
+    monkeypatch.setattr("anglos.tools.bench.device_rows.find_spec", lambda name: True)
+    monkeypatch.setattr("anglos.tools.bench.steps.find_spec", lambda name: True)
+    for name in rows(problem, draw(problem, "cpu")):
+        milliseconds = Mock(return_value=(1.0, False))
+        monkeypatch.setattr(device.Clock, "milliseconds", milliseconds)
+        assert device._row(problem, name, lambda: lambda: None, clock, 0).milliseconds == 1.0
+        ours = name == PRODUCTS or name.startswith(("anglos.", "F.", "PartialFC"))
+        assert milliseconds.call_args.kwargs == {"capture": ours}, name
 
 
 def test_sizes_and_types_of_a_device() -> None:

@@ -3,8 +3,9 @@
 import gc
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from anglos.tools.bench.device_report import Row, as_json, table
-from anglos.tools.bench.device_rows import TYPES, draw, rows
+from anglos.tools.bench.device_rows import OF_OTHERS, TYPES, draw, rows
 from anglos.tools.bench.problem import Problem
 from anglos.tools.bench.steps import PRODUCTS, Step
 
@@ -30,12 +31,12 @@ class Clock:
     device: str
     repeats: int
 
-    def milliseconds(self, step: Step) -> tuple[float, bool]:
-        """The median; and whether a graph was replayed, so that Python had no part in it."""
+    def milliseconds(self, step: Step, capture: bool = True) -> tuple[float, bool]:
+        """The median; and whether a graph was replayed, so that Python had no part in it, as it may be."""
         if self.device == "cpu":
             return self.of_python(step), False
         torch: Any = import_module("torch")
-        replay = _captured(step)
+        replay = _captured(step) if capture else None
         flushed = torch.empty(FLUSHED, dtype=torch.int8, device=self.device)
         pairs = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(self.repeats)]
         for start, end in pairs:
@@ -118,7 +119,7 @@ def _row(problem: Problem, name: str, make: Callable[[], Step], clock: Clock, gr
         step = make()
         step()  # what is compiled or allocated once
         used = clock.bytes(step, gradients)
-        milliseconds, graph = clock.milliseconds(step)
+        milliseconds, graph = clock.milliseconds(step, capture=not name.startswith(OF_OTHERS))
         python = clock.of_python(step)
     except Exception as failure:  # of a peer, too
         return Row(*sizes, failure=f"{type(failure).__name__}: {str(failure).strip().partition(chr(10))[0][:200]}")
@@ -126,21 +127,38 @@ def _row(problem: Problem, name: str, make: Callable[[], Step], clock: Clock, gr
 
 
 def _captured(step: Step) -> Callable[[], Any] | None:
-    """What replays the step as a graph; None where it waits for the device, which no graph can."""
+    """What replays the step as a graph; None where it waits for the device, which no graph can.
+
+    It is asked first: after a capture that failed PyTorch gives no memory back.
+    """
     torch: Any = import_module("torch")
     graph, aside = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
     try:
-        aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            step()
-        torch.cuda.current_stream().wait_stream(aside)
-        with torch.cuda.graph(graph):
-            step()
+            with _waiting_refused():
+                step()
+            with torch.cuda.graph(graph, stream=aside):
+                step()
     except RuntimeError:
-        torch.cuda.synchronize()
         return None
+    finally:
+        torch.cuda.synchronize()
     replay: Callable[[], Any] = graph.replay
     return replay
+
+
+@contextmanager
+def _waiting_refused() -> Iterator[None]:
+    cuda: Any = import_module("torch").cuda
+    before = cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is a prototype
+        cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        cuda.set_sync_debug_mode(before)
 
 
 @contextmanager
@@ -158,4 +176,5 @@ def _multiplied(tf32: bool) -> Iterator[None]:
 def _freed(device: str) -> None:
     gc.collect()
     if device != "cpu":
-        import_module("torch").cuda.empty_cache()
+        with suppress(RuntimeError):  # as long as PyTorch believes that something is captured
+            import_module("torch").cuda.empty_cache()

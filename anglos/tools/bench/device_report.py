@@ -11,7 +11,7 @@ from anglos.tools.bench.report import machine, version_of
 
 _HEADINGS = ("what", "ms", "× products", "MiB", "Python ms")
 _NOTES = """\
-ms: {clock}, forward and backward; * the step was not captured in a graph, so that Python's time may be in it
+ms: {clock}, forward and backward; * no graph was replayed: Python's time may be in it
 3 products: x Wᵀ, G W and Gᵀ x alone, 6·B·C·D operations, in the type that its peers multiply in
 MiB: peak of what PyTorch allocates, beyond inputs and gradients
 Python ms: until a step returns, with nothing in the queue

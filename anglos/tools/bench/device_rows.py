@@ -32,6 +32,9 @@ TYPES = {
 }
 """amp: the weights of a head beside the embeddings of a network under autocast."""
 
+OF_OTHERS = ("Liger", "QuACK", "pytorch-metric-learning")
+"""How rows of other packages begin, whose steps may do what no graph can."""
+
 
 def draw(problem: Problem, device: str) -> tuple[Array, Array, Array]:
     """Embeddings, weights and labels on the device, half of the embeddings near their class."""

@@ -1,6 +1,7 @@
 """The gradient in prototypes, as `Backend.direction_pullback` describes it: one kernel, or one after the library's."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,13 +20,14 @@ STRIP = 64
 _BLOCKS = {
     (128, HALF): Block(64, 64, 64, 4, 3),
     (128, TF32): Block(32, 64, 32, 4, 3),
-    (256, HALF): Block(32, 64, 32, 4, 3),
-    (256, TF32): Block(16, 64, 16, 4, 3),
+    (256, HALF): Block(32, 64, 32, 8, 3),
+    (256, TF32): Block(16, 64, 16, 8, 3),
     (512, HALF): Block(32, 64, 32, 8, 3),
     (512, TF32): Block(16, 64, 16, 8, 3),
 }
-"""By the longest row, padded; of so many samples at a time. They serve every device: none spills a register, and two
-of them or more, but for the longest rows, are on a processor, so that one multiplies while another stores."""
+"""By the longest row, padded; of so many samples at a time. They serve every device: for a Hopper Triton 3.6 and 3.9
+spill no register, and but for the longest rows, or slopes of float32, two or more are on a processor, so that one
+multiplies while another stores."""
 
 
 def direction_pullback(product: Callable[..., torch.Tensor], slopes: torch.Tensor, samples: torch.Tensor,
@@ -37,7 +39,7 @@ def direction_pullback(product: Callable[..., torch.Tensor], slopes: torch.Tenso
     given: dict[str, Any] = {"w_ptr": direction, "w_stride": direction.stride(0), "u_ptr": vector(factor, classes),
                              "after_ptr": vector(after, classes), "classes": classes, "D": dimension}
     v = None
-    if not fuses(way, dimension):
+    if not fuses(way, direction):
         v = product(slopes, samples, out=out)
     if out is None:  # not of fewer digits, as the direction may have: the labels' rows are still to be added
         out = torch.empty(direction.shape, dtype=torch.float32, device=direction.device) if v is None else v
@@ -50,9 +52,19 @@ def direction_pullback(product: Callable[..., torch.Tensor], slopes: torch.Tenso
     return out
 
 
-def fuses(way: str, dimension: int) -> bool:
-    """Whether one kernel does it all."""
-    return way in (HALF, TF32) and dimension <= LONGEST
+def fuses(way: str, direction: torch.Tensor) -> bool:
+    """Whether one kernel does it all: a program has its rows to itself, so few rows would leave processors idle."""
+    classes, dimension = direction.shape
+    if way not in (HALF, TF32) or dimension > LONGEST:
+        return False
+    programs: int = cdiv(classes, block_of(way, dimension)[0].classes)
+    return programs >= processors(direction.device)
+
+
+@cache
+def processors(device: torch.device) -> int:
+    """How many programs a device runs at the same time, at least."""
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def block_of(way: str, dimension: int) -> tuple[Block, int]:
