@@ -166,6 +166,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "factors of samples": {"class_factor": None, "sample_factor": torch.linspace(0.0, 0.4, 21)},
     "factors of classes": {"scale": torch.tensor([0.75]), "sample_factor": None},
     "a bias of every class": {"bias": torch.linspace(-2.0, 2.0, 77)[:, None], "first": 0},
+    "several classes of a number": {"numbers": torch.arange(77) // 3, "first": 0},
     "an excluded class": {"bias": torch.where(torch.arange(77) == 40, -math.inf, 0.0)[:, None]},
 }
 

@@ -77,6 +77,28 @@ def _rest_shares(backend: Any, tile: Any, total: torch.Tensor) -> Any:
         return shares.to(torch.bfloat16) if tile.product.points.element_size() == 2 else shares
 
 
+def _rest_sums(backend: Any, tile: Any, term: Any) -> Any:
+    if tile.product is None or tile.logits is not None:
+        return super(Kernels, backend).rest_sums(tile, term)
+    _one_launch(tile, stores=tile.kept is not None)
+    _operations("sum")
+    with counted_already():
+        return super(Kernels, backend).rest_sums(tile, term)
+
+
+def _rest_slopes(backend: Any, tile: Any, term: Any, factor: Any = None) -> Any:
+    if tile.product is None or tile.logits is not None:
+        return super(Kernels, backend).rest_slopes(tile, term, factor)
+    _one_launch(tile, stores=1)
+    with counted_already():
+        slopes = super(Kernels, backend).rest_slopes(tile, term, factor)
+        return slopes.to(torch.bfloat16) if tile.product.points.element_size() == 2 else slopes
+
+
+def _both_ways(backend: Any, tile: Any, turned: Any) -> Any:
+    return tile, turned
+
+
 def _inverse_lengths(backend: Any, x: torch.Tensor) -> Any:
     """One pass."""
     with one_operation("inverse_lengths", moved=(x,)):
@@ -117,8 +139,10 @@ def _one_launch(tile: Any, stores: int, again: bool = False) -> None:
         return None
 
 
-_KERNELS: dict[str, Any] = {"rest_terms": _rest_terms, "rest_shares": _rest_shares, "inverse_lengths": _inverse_lengths,
-            "product_of_factors": _product_of_factors, "direction_pullback": _direction_pullback}
+_KERNELS: dict[str, Any] = {
+    "rest_terms": _rest_terms, "rest_shares": _rest_shares, "rest_sums": _rest_sums, "rest_slopes": _rest_slopes,
+    "both_ways": _both_ways, "inverse_lengths": _inverse_lengths, "product_of_factors": _product_of_factors,
+    "direction_pullback": _direction_pullback}
 
 
 def _operations(*names: str) -> None:

@@ -80,7 +80,8 @@ def test_losses_as_numpy_has_them(loss: Loss[...], library: Library, numpy: Libr
             np.testing.assert_allclose(library.numpy(got), want, rtol=1e-11, atol=1e-13)
 
 
-def product_of(random: np.random.Generator, classes: int, samples: int, *, first: int, **factors: Any) -> Product:
+def product_of(random: np.random.Generator, classes: int, samples: int, *, first: int, of_each: int = 0,
+               **factors: Any) -> Product:
     """In float64, with a label of every kind: in the tile, beside it, and none."""
     shapes: dict[str, tuple[int, ...]] = {"one": (), "samples": (samples,), "classes": (classes, 1)}
 
@@ -90,7 +91,9 @@ def product_of(random: np.random.Generator, classes: int, samples: int, *, first
     labels = random.integers(first - 3, first + classes + 3, samples)
     labels[:1], labels[1:2] = first, -100
     s, a, u, b = (drawn(factors.get(name)) for name in "saub")
-    return Product(random.normal(size=(classes, 5)), random.normal(size=(samples, 5)), s, a, u, b, labels, first)
+    numbers = np.arange(classes) // of_each if of_each else None
+    return Product(random.normal(size=(classes, 5)), random.normal(size=(samples, 5)), s, a, u, b, labels, first,
+                   numbers=numbers)
 
 
 def of(backend: Any, product: Product, library: Library, dtype: str) -> Product:
@@ -104,6 +107,7 @@ CASES: dict[str, dict[str, Any]] = {
     "normalised": {"s": 4.0, "u": "classes", "first": 0},
     "of samples": {"s": 2.0, "a": "samples", "u": "classes", "b": -1.5, "first": 7},
     "arrays of one": {"s": "one", "b": "one", "first": 7},
+    "classes of a number": {"s": 2.0, "b": "classes", "first": 0, "of_each": 3},
     "class bias": {"s": 1.0, "a": "samples", "b": "classes", "first": 1},
 }
 

@@ -12,6 +12,7 @@ from samples import array_options
 import anglos
 from anglos import Loss
 from anglos.arrays.dispatch import backend_of
+from anglos.engines.pairs import keys
 
 BATCH, DIMENSION, COLUMNS = 7, 3, 9
 NONE = -100
@@ -235,17 +236,25 @@ def test_tiles_give_the_same_numbers(labelled: Loss[...], library: Library, monk
 
 
 @pytest.mark.parametrize(("called", "options"), CALLS, ids=str)
-def test_one_label_in_every_form(called: Any, options: dict[str, Any], library: Library) -> None:
-    """(B,), (B, 1), padded, and weights of zeros and ones are the same; so are pairs left out and samples ignored."""
+def test_one_label_in_every_form(called: Any, options: dict[str, Any], library: Library,
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """(B,), (B, 1), padded, and weights of zeros and ones are the same; so are pairs left out and samples ignored.
+
+    Labels in every bit where pairs are compared one by one; otherwise as weights.
+    """
     x, labels = Pairs("labels", references=False, excluded=False).x, np.asarray([1, 2, 1, 2, 3, 1, 3])
     same = labels[:, None] == labels
-    value, (gradient,) = called.value_and_grad(library.array(x), library.array(labels), **options)
+    fused, (its_gradient,) = called.value_and_grad(library.array(x), library.array(labels), **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "reduction_of", lambda *_: None)
+        value, (gradient,) = called.value_and_grad(library.array(x), library.array(labels), **options)
     for form in (labels[:, None], np.stack([labels, np.full(BATCH, NONE)], axis=1)):
         got, (slope,) = called.value_and_grad(library.array(x), library.array(form), **options)
         assert float(got) == float(value)
         np.testing.assert_array_equal(library.numpy(slope), library.numpy(gradient))
-    for dtype in ("float64", "float32"):
-        got, (slope,) = called.value_and_grad(library.array(x), library.array(same.astype(dtype)), **options)
+    of_weights = [called.value_and_grad(library.array(x), library.array(same.astype(dtype)), **options)
+                  for dtype in ("float64", "float32")]
+    for got, (slope,) in (*of_weights, (fused, (its_gradient,))):
         np.testing.assert_allclose(float(got), float(value), rtol=1e-13)
         np.testing.assert_allclose(library.numpy(slope), library.numpy(gradient), rtol=1e-11, atol=1e-13)
     gone = np.asarray([False, True, False, False, False, False, True])
@@ -254,6 +263,33 @@ def test_one_label_in_every_form(called: Any, options: dict[str, Any], library: 
     for form in (labels, same.astype("float64")):
         got = called(library.array(x), library.array(form), **options, excluded_pairs=excluded, reduction="none")
         np.testing.assert_allclose(library.numpy(got)[~gone], library.numpy(wanted)[~gone], rtol=1e-13)
+
+
+@pytest.mark.parametrize("width", [None, 3])
+@pytest.mark.parametrize("called", [anglos.dcl, anglos.supcon], ids=str)
+def test_classes_are_compared_as_their_samples_are(called: Any, width: int | None, library: Library,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few they are: classes of several samples, of one, of none among the others, and samples ignored."""
+    pairs, random = Pairs("labels", references=True, excluded=False), np.random.default_rng(0)
+    x, references = library.array(pairs.x), library.array(pairs.r)
+    far = 10**12
+    for labels, others in (([1, far, 1, NONE, 3, 1, NONE], [far, 1, NONE, 5, 1, 1, 3, NONE, -7]), ([2] * 7, [2] * 9),
+                           (random.permutation(7), random.permutation(9))):
+        labels, others = library.array(np.asarray(labels)), library.array(np.asarray(others))
+        for given in ({}, {"reference_embeddings": references, "reference_labels": others}):
+            found = []
+            for few in (0, keys.FEW):
+                with monkeypatch.context() as patch:
+                    patch.setattr(keys, "FEW", few)
+                    if few:
+                        patch.setattr(keys, "reduction_of", lambda *_: None)
+                    elif width is not None:
+                        patch.setattr(backend_of(x), "tile_width", lambda *_: width)
+                    value, gradients = called.value_and_grad(x, labels, **given, wrt=BOTH[:1 + bool(given)])
+                    each = called(x, labels, **given, reduction="none")
+                found.append([library.numpy(one) for one in (value, each, *gradients)])
+            for got, want in zip(*found, strict=True):
+                np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
 
 
 def test_padding_may_repeat_itself(library: Library) -> None:

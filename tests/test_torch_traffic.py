@@ -60,6 +60,37 @@ def moved(name: str, path: str, size: str, dtype: str, kernels: bool) -> Moved:
     return Moved(traffic.per_logit, traffic.per_weight, traffic.operations.total(), traffic.products)
 
 
+# Bytes for every logit, operations and products of losses over pairs, as by kernels: logits are made again for the
+# gradient. A symmetric loss makes them both ways; slopes of both are added in float32, and of 16 bits each multiplied.
+PAIRS: dict[str, tuple[float, int, int]] = {
+    "clip": (52, 135, 8), "dcl": (12, 175, 4), "info_nce": (12, 83, 4), "n_pair": (12, 84, 4), "siglip": (12, 79, 4),
+    "supcon": (12, 181, 4),
+}
+
+
+def moved_by_pairs(name: str, dtype: str) -> Moved:
+    """Of a step over pairs, by kernels."""
+    many, dimension = 480, 64
+    loss: Any = anglos.LOSSES[name]
+    groups = "labels" in loss.arrays
+    vectors = [torch.randn(many, dimension, dtype=TYPES[dtype], requires_grad=True) for _ in range(2 - groups)]
+    labels = [torch.arange(many) % (many // 2)] * groups
+    with as_on_cuda(kernels=True):
+        torch.autograd.grad(loss(*vectors, *labels), vectors)
+        with watched(Traffic(many, dimension, many)) as traffic:
+            torch.autograd.grad(loss(*vectors, *labels), vectors)
+    return Moved(traffic.per_logit, 0.0, traffic.operations.total(), traffic.products)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_step_over_pairs_moves_no_more(name: str, dtype: str) -> None:
+    found, (per_logit, operations, products) = moved_by_pairs(name, dtype), PAIRS[name]
+    assert found.per_logit <= (0 if dtype == "bfloat16" else per_logit)
+    assert found.operations <= operations
+    assert found.products <= products
+
+
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("path", KEEP_BYTES)

@@ -253,7 +253,8 @@ def test_what_has_no_kernels_is_composed(reason: str, monkeypatch: pytest.Monkey
 
 FORMS: dict[str, dict[str, Any]] = {
     "all factors": {"sample_factor": torch.rand(5) + 0.5, "class_factor": torch.rand(7, 1), "bias": torch.rand(7, 1)},
-    "none": {}, "a later tile": {"first": 2}}
+    "none": {}, "a later tile": {"first": 2},
+    "several classes of a number": {"numbers": torch.arange(7) // 2}}
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -129,12 +129,12 @@ def test_passes_over_the_prototypes(triton: Any, arch: int, prototypes: str, tmp
 
 
 NONE = {"scale_ptr": None, "b_ptr": None, "a_ptr": None, "u_ptr": None, "shift_ptr": None, "top_ptr": None,
-        "total_ptr": None, "out_ptr": None, "factor_ptr": None}
+        "total_ptr": None, "out_ptr": None, "factor_ptr": None, "numbers_ptr": None}
 FORMS: dict[str, tuple[str, ...]] = {
     "sums": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr"), "running": ("u_ptr", "a_ptr", "top_ptr", "total_ptr"),
     "kept": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr", "out_ptr"),
     "shares": ("u_ptr", "a_ptr", "shift_ptr", "out_ptr"),
-    "with a bias": ("scale_ptr", "b_ptr", "shift_ptr", "total_ptr", "out_ptr"),
+    "with a bias": ("scale_ptr", "b_ptr", "numbers_ptr", "shift_ptr", "total_ptr", "out_ptr"),
     "softplus": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
     "softplus, slopes": ("u_ptr", "a_ptr", "scale_ptr", "b_ptr", "factor_ptr", "out_ptr"),
     "half square": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
@@ -148,6 +148,8 @@ def of_form(form: str, dtype: str, out: str) -> tuple[dict[str, str], dict[str, 
     of = term if term in ("softplus", "half square") else "exponential"
     types = dict.fromkeys(FORMS[form], "*fp32") | {"w_ptr": f"*{dtype}", "x_ptr": f"*{dtype}",
                                                    "products_ptr": "*fp32", "labels_ptr": "*i64"}
+    if "numbers_ptr" in FORMS[form]:
+        types["numbers_ptr"] = "*i64"
     if "out_ptr" in FORMS[form]:
         types["out_ptr"] = f"*{out}"
     missing: dict[str, Any] = {name: value for name, value in NONE.items() if name not in types}

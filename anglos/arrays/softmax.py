@@ -21,8 +21,19 @@ class Softmax(Library):
     def tile_of(self: Any, logits: Array | None, labels: Array, first: Any = 0, *, whole: bool = False,
                 scratch: Array | None = None, kept: Array | None = None, product: Product | None = None) -> Tile:
         """The tile whose first class has this number; whole if it has all classes."""
-        return Tile(logits, partial(self.with_label, labels, first, whole=whole),
+        with_label = partial(self.with_label, labels, first, whole=whole)
+        if product is not None and product.numbers is not None:
+            with_label = partial(self.with_alike, labels, product.numbers)
+        return Tile(logits, with_label,
                     lambda: self.numbers(logits, labels) + (self.first_class + first), scratch, kept, product)
+
+    def with_alike(self: Any, labels: Array, numbers: Array, terms: Array, value: float) -> Array:
+        """Terms, (T, B), of classes of these numbers, (T,), with a value for the label's; these may hold them."""
+        alike = numbers[:, None] == labels[None, :]
+        if not self.changes_arrays():
+            return self.xp.where(alike, value, terms)
+        terms[alike] = value
+        return terms
 
     def logits(self: Any, tile: Tile) -> Array:
         """z_ji = s a_i u_j (w_j · x_i) + b_j, (T, B), computed if they are not yet; the scratch array may hold it."""

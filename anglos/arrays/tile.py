@@ -28,6 +28,8 @@ class Product(NamedTuple):
     """The number of the first class."""
     largest_factor: Any = math.inf
     """By which exponentials that are kept may be multiplied: what a larger u is beyond that they lack."""
+    numbers: Array | None = None
+    """Those of the classes, (T,), of which several may be the label's; None for first, first + 1, …"""
 
 
 class Tile(NamedTuple):

@@ -10,8 +10,10 @@ def are_weights(xp: Any, labels: Array) -> bool:
     return labels.ndim == 2 and bool(xp.isdtype(labels.dtype, "real floating"))
 
 
-def takes_part(xp: Any, labels: Array, ignore_index: int) -> Array:
+def takes_part(xp: Any, labels: Array, ignore_index: int | None) -> Array:
     """Whether a sample has any label, (B,)."""
+    if ignore_index is None:
+        return xp.ones_like(labels[..., 0] if labels.ndim > 1 else labels, dtype=xp.bool)
     labelled = labels != ignore_index
     return labelled if labels.ndim == 1 else xp.any(labelled, axis=1)
 

@@ -41,7 +41,8 @@ def supcon(
     >>> round(float(loss), 6), round(math.log(1 + 2 / math.e), 6)
     (0.551445, 0.551445)
     """
-    return define.PairRow(partial(_terms, form=form), 1.0 / temperature, names=define.by_temperature(temperature))
+    return define.PairRow(partial(_terms, form=form), 1.0 / temperature, names=define.by_temperature(temperature),
+                          excess_over="others" if form == "out" else None)
 
 
 def _terms(backend: define.Backend, tile: define.PairTile, *, form: str) -> define.Terms:

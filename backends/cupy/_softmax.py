@@ -18,11 +18,12 @@ SOURCE = f"""
 // Products of classes and samples, a row for each class, become z = scale s a u product + constant + b, and these
 //     largest: nothing, but the largest of a strip goes to `partial`;
 //     else:    e^(z - shift), clipped at 1 if so asked, times u to `terms`, and the sum of a strip to `partial`.
-// The label's class has a logit of -infinity. What is missing is null; s is one number, as b with a step of 0.
+// Classes of the label's number have logits of -infinity. What is missing is null: then classes are numbered from the
+// first on. s is one number, as b with a step of 0.
 extern "C" __global__ void anglos_softmax(
         const T* products, T* terms, T* partial, const T* shift, const long long* labels,
-        const T* s, const T* a, const T* u, const T* b, T scale, T constant, T most, long long b_step,
-        long long first, long long classes, long long samples, int largest, int clipped) {{
+        const long long* numbers, const T* s, const T* a, const T* u, const T* b, T scale, T constant, T most,
+        long long b_step, long long first, long long classes, long long samples, int largest, int clipped) {{
     const long long sample = (long long)blockIdx.y * blockDim.x + threadIdx.x;
     const long long begin = (long long)blockIdx.x * {STRIP};
     const long long end = begin + {STRIP} < classes ? begin + {STRIP} : classes;
@@ -41,7 +42,7 @@ extern "C" __global__ void anglos_softmax(
             const long long row = next + k;
             if (row >= end) break;
             T z = (u ? ahead[k] * u[row] : ahead[k]) * factor + (b ? constant + b[row * b_step] : constant);
-            if (first + row == label) z = nothing;
+            if ((numbers ? numbers[row] : first + row) == label) z = nothing;
             if (largest) {{
                 if (z > state || z != z) state = z;  // and NaN stays
                 continue;
@@ -110,7 +111,7 @@ def _softmaxed(products: Any, product: Product, shift: Any = None, terms: Any = 
     b_step = 1 if getattr(b, "ndim", 0) else 0
     written = (_MISSING if array is None else array for array in (terms, of_strips))
     read = (_MISSING if array is None else cupy.ascontiguousarray(array) for array in (
-        shift, product.labels, s, product.sample_factor, product.class_factor, b))
+        shift, product.labels, product.numbers, s, product.sample_factor, product.class_factor, b))
     counts = (cupy.int64(count) for count in (b_step, product.first, classes, samples))
     numbers = scale, constant, dtype.type(most)
     _softmax[dtype.name]((strips, -(-samples // max(threads, 1))), (threads,), (

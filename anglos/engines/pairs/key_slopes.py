@@ -11,6 +11,7 @@ from anglos.engines.numerics import Array
 from anglos.engines.pairs.columns import COLUMNS
 from anglos.engines.pairs.gradient import Gradient
 from anglos.engines.pairs.key_tiles import Tiles
+from anglos.engines.pairs.positives import positives_of
 from anglos.engines.pairs.saved import Saved
 from anglos.engines.pairs.step import Step
 
@@ -28,10 +29,11 @@ class _Slopes:
     def __init__(self, step: Step, saved: Saved, gradient: Gradient) -> None:
         self.step, self.backend, self.reduction, self.gradient = step, step.backend, step.reduction, gradient
         self.saved, self.tiles, self.scale = saved, Tiles(step), step.row.scale
-        self.key = step.sides.key or step.sides.columns
-        self.g = gradient.g
+        self.positives, self.g = positives_of(step), gradient.g
+        if self.positives.weight is not None:
+            self.g = self.g * self.positives.weight
         self.of_label = self.g * self.reduction.label_slope(self.backend, self.reduction.saved(*saved.chosen), 1)
-        """g_i ∂ℓ_i/∂z of the row with its key."""
+        """g_i ∂ℓ_i/∂z of the row with its positive."""
         if gradient.column_g is None:
             return
         self.g, self.column_g = 0.5 * gradient.g, 0.5 * gradient.column_g
@@ -45,48 +47,51 @@ class _Slopes:
 
     def of_inputs(self) -> dict[str, Array]:
         """By the names of the inputs."""
-        step, (queries, columns, key) = self.step, self.step.sides
+        step, queries = self.step, self.step.sides.rows
         of_tile = self._one_way if not step.row.symmetric else self._as_is if step.as_is else self._as_one
         sums, (d_rows, by_bias, *scaled) = self.backend.sweep(
             of_tile, SUM, (*self.tiles.rows, queries.points, self.g, *self.saved.chosen), step.width)
-        d_rows = d_rows + self.of_label[:, None] * self.key.points
+        d_rows = d_rows + self.of_label[:, None] * self.positives.points
         by_scale = self.backend.dot(queries.points, d_rows) if "scale" in self.gradient.fields else None
         d_rows = d_rows * self.scale
         if scaled:
             d_rows, by_scale = self._beside(sums, scaled[0], d_rows, by_scale)
+        elif step.as_is and step.one_set:
+            d_rows = queries.scaled(d_rows)
         by_bias = None if by_bias is None else by_bias + self.of_label
-        d_keys = queries.points * (self.of_label * self.scale)[:, None]
-        if key is None:
-            sums["own"], d_keys = columns.scaled(d_keys) if step.as_is else d_keys, None
+        d_keys = self.positives.pull(sums, self.of_label * self.scale)
         return self.gradient.of_inputs(sums, (d_rows, d_keys, by_scale, by_bias))
 
-    def _one_way(self, first: Any, x: Array, a: Array | None, points: Array, g: Array, *chosen: Array) -> _OfTile:
+    def _one_way(self, first: Any, *of_rows: Any) -> _OfTile:
         """The sum s Σ_i g_i G_ij x_i; and of every row g_i Σ_j G_ij k_j and g_i Σ_j G_ij."""
-        tile, _ = self.tiles.both(first, x, a)
+        x, a, labels, points, g, *chosen = of_rows
+        tile = self.tiles.tile(first, x, a, labels)
         slopes = self.reduction.rest_slope(self.backend, self.reduction.saved(*chosen), tile, 1)
         by_bias = g * self.backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
         sums = {"points": self.tiles.product(slopes, points * (g * self.scale)[:, None])}
         return sums, (g[:, None] * self.tiles.product(slopes.T, self.step.columns.points), by_bias)
 
-    def _as_one(self, first: Any, x: Array, a: Array | None, points: Array, g: Array, *chosen: Array) -> _OfTile:
+    def _as_one(self, first: Any, *of_rows: Any) -> _OfTile:
         """The same both ways, with all slopes of a pair as one."""
-        backend, (slopes, others) = self.backend, self._both_ways(first, x, a, chosen)
+        backend, (x, a, _, points, g, *chosen) = self.backend, of_rows
+        slopes, others = self._both_ways(first, x, a, chosen)
         others = backend.multiply(others, self.column_g, out=others)
         slopes = backend.add(backend.multiply(slopes, g, out=slopes), others.T, out=slopes)
         by_bias = backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
         sums = {"points": self.tiles.product(slopes, points * self.scale)}
         return sums, (self.tiles.product(slopes.T, self.step.columns.points), by_bias)
 
-    def _as_is(self, first: Any, x: Array, a: Array | None, points: Array, g: Array, *chosen: Array) -> _OfTile:
+    def _as_is(self, first: Any, *of_rows: Any) -> _OfTile:
         """Both ways, each with the factors of its own classes."""
+        x, a, _, points, g, *chosen = of_rows
         slopes, others = self._both_ways(first, x, a, chosen)
         sums = {"points": self.tiles.product(slopes, points * (g * self.scale)[:, None]),
                 "others": self.tiles.product(others.T, x)}
         return sums, (g[:, None] * self.tiles.product(slopes.T, self.step.columns.points), None,
                       self.tiles.product(others, self.others))
 
-    def _both_ways(self, first: Any, x: Array, a: Array | None, chosen: tuple[Array, ...]) -> tuple[Array, Array]:
-        tile, turned = self.tiles.both(first, x, a)
+    def _both_ways(self, first: Any, x: Array, a: Array | None, chosen: list[Array]) -> tuple[Array, Array]:
+        tile, turned = self.tiles.both(first, x, a, None)
         return (self.reduction.rest_slope(self.backend, self.reduction.saved(*chosen), tile, 1),
                 COLUMNS.rest_slope(self.backend, self.saved.columns, turned, 1))  # type: ignore[arg-type]
 

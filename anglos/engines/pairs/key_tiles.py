@@ -1,11 +1,15 @@
 """Tiles of all columns, as classes, against some rows, as samples; and the same the other way round."""
 
+import math
 from typing import Any
 
 from anglos.arrays.scratch import Scratch
 from anglos.arrays.tile import Product, Tile
+from anglos.engines.groups import takes_part
 from anglos.engines.numerics import Array
 from anglos.engines.pairs.step import Step
+
+Rows = tuple[Array, Array | None, Array | None]
 
 
 class Tiles:
@@ -13,10 +17,13 @@ class Tiles:
 
     def __init__(self, step: Step) -> None:
         self.step, self.backend, queries = step, step.backend, step.sides.rows
-        self.rows: tuple[Array, Array | None] = (queries.points, None)
-        """What is multiplied by the columns, and the factors of that."""
+        points, a = queries.points, None
         if step.as_is:
-            self.rows = step.inputs[queries.role], None if queries.inverse is None else queries.inverse[:, 0]
+            points, a = step.inputs[queries.role], None if queries.inverse is None else queries.inverse[:, 0]
+        self.numbers = step.columns.labels if step.row.excess_over == "negatives" else None
+        self.rows: Rows = (points, a, None if self.numbers is None else step.swept.labels)
+        """What is multiplied by the columns, the factors of that, and which columns' number is left out."""
+        self.bias = step.row.bias if step.row.excess_over is None else self._of_ignored()
         several = step.backend.changes_arrays() and step.width < queries.points.shape[0]
         self.scratch = Scratch(step.backend, several)
 
@@ -24,17 +31,20 @@ class Tiles:
         """A number for every column, in the type of the arithmetic."""
         return self.backend.xp.astype(self.step.numbers, self.step.sides.rows.points.dtype)
 
-    def tile(self, first: Any, x: Array, a: Array | None) -> Tile:
+    def tile(self, first: Any, x: Array, a: Array | None, labels: Array | None) -> Tile:
         """The rows from the first on against all columns."""
         step, backend, columns = self.step, self.backend, self.step.columns
-        labels, own_keys = backend.numbers(x, step.numbers), step.sides.key is None
-        labels = labels + (step.first_row + first) if own_keys else backend.xp.full_like(labels, -1)
-        product = Product(columns.points, x, step.row.scale, a, columns.factor, step.row.bias, labels, 0)
-        return backend.tile_of(None, labels, whole=own_keys, scratch=self._room(x), product=product)
+        has_own = labels is None and (step.sides.columns.role in ("keys", step.sides.rows.role))
+        if labels is None:
+            labels = backend.numbers(x, step.numbers)
+            labels = labels + (step.first_row + first) if has_own else backend.xp.full_like(labels, -1)
+        product = Product(columns.points, x, step.row.scale, a, columns.factor, self.bias, labels, 0,
+                          numbers=self.numbers)
+        return backend.tile_of(None, labels, whole=has_own, scratch=self._room(x), product=product)
 
-    def both(self, first: Any, x: Array, a: Array | None) -> tuple[Tile, Tile | None]:
+    def both(self, first: Any, x: Array, a: Array | None, labels: Array | None) -> tuple[Tile, Tile | None]:
         """The same; and if it is asked for, with the rows as classes and the columns as samples."""
-        step, backend, columns, tile = self.step, self.backend, self.step.columns, self.tile(first, x, a)
+        step, backend, columns, tile = self.step, self.backend, self.step.columns, self.tile(first, x, a, labels)
         if not step.row.symmetric:
             return tile, None
         of_samples = None if columns.factor is None else columns.factor[:, 0]
@@ -49,6 +59,14 @@ class Tiles:
         if self.step.as_is:
             return self.backend.slope_product(slopes, vectors, self.step.columns.points.dtype)
         return self.backend.product(slopes, vectors)
+
+    def _of_ignored(self) -> Array | None:
+        """A logit of −∞ for samples that take no part; None where it is seen that all do."""
+        xp, dtype = self.backend.xp, self.step.sides.rows.points.dtype
+        part = takes_part(xp, self.step.columns.labels, self.step.row.ignore_index)
+        if self.backend.surely_above(xp.astype(part, dtype), 0.5):
+            return None
+        return xp.where(part, xp.zeros_like(part, dtype=dtype), -math.inf)[:, None]
 
     def _room(self, x: Array) -> Array | None:
         if not self.scratch.several:

@@ -1,8 +1,9 @@
 """Losses of queries and keys that are a reduction of each row: keys are classes, and a query is a sample.
 
-Its label is the number of its own key, or that of no column where keys come before negatives. A tile holds all columns
-against A rows, (N, A). Nothing is asked of its logits but what the reduction gathers of them, and its slopes, so that a
-backend may make these of the product itself.
+Its label is the number of its own key, or that of no column where keys come before negatives. Samples that are compared
+with each other are both: a row's label is that of its class, and columns have the numbers of theirs. A tile holds all
+columns against A rows, (N, A). Nothing is asked of its logits but what the reduction gathers of them, and its slopes,
+so that a backend may make these of the product itself.
 """
 
 from typing import Any
@@ -13,11 +14,12 @@ from anglos.engines.exponentials import LogSumExp, certain_shift
 from anglos.engines.numerics import Array, is_number
 from anglos.engines.pairs.columns import COLUMNS, with_columns
 from anglos.engines.pairs.key_tiles import Tiles
+from anglos.engines.pairs.positives import positives_of
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.saved import Saved
 from anglos.engines.pairs.step import Step, label_logit
 from anglos.engines.pairs.terms import each_by_itself, one_of_many
-from anglos.engines.reductions import Binary, CrossEntropy
+from anglos.engines.reductions import Binary, CrossEntropy, ExcludedPositive
 
 REDUCTIONS: dict[Any, Any] = {one_of_many: CrossEntropy(), each_by_itself: Binary()}
 """Terms of a row, and the same from parts of the row."""
@@ -25,26 +27,47 @@ REDUCTIONS: dict[Any, Any] = {one_of_many: CrossEntropy(), each_by_itself: Binar
 _PLAIN = frozenset(("queries", "keys", "negatives"))
 """Of inputs with as many dimensions as vectors: others say that pairs are left out."""
 
+FEW = 1 << 18
+"""Pairs of one set with another."""
+
+_OF_GROUPS = frozenset(("embeddings", "labels", "reference_embeddings", "reference_labels"))
+
 
 def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> Any:
-    """What every row is reduced by, where every column but its own key is a negative; otherwise None."""
+    """What every row is reduced by, where every column but its positives is a negative; otherwise None."""
     if row.symmetric and not backend.turns_tiles:
         return None
     if row.distance is not None or row.log_noise is not None or row.choose is not None:
         return None
-    others = {role for role, array in inputs.items() if array.ndim > 0} - _PLAIN
-    return None if others or "queries" not in inputs else REDUCTIONS.get(row.terms)
+    arrays = {role: array for role, array in inputs.items() if array.ndim > 0}
+    if row.excess_over is not None:
+        finds = hasattr(backend.xp, "searchsorted")  # MLX does not
+        return ExcludedPositive() if finds and _are_groups(row, arrays) and not _are_few(backend, arrays) else None
+    return REDUCTIONS.get(row.terms) if "queries" in inputs and arrays.keys() <= _PLAIN else None
+
+
+def _are_groups(row: PairRow, inputs: dict[str, Array]) -> bool:
+    """Whether samples have one label each, nothing is said of pairs, and it is known how many there are."""
+    labels = [array for role, array in inputs.items() if role in ("labels", "reference_labels")]
+    return (row.normalize and row.bias is None and inputs.keys() <= _OF_GROUPS
+            and bool(labels) and all(one.ndim == 1 and one.shape[0] is not None for one in labels))
+
+
+def _are_few(backend: Backend, inputs: dict[str, Array]) -> bool:
+    """Whether it takes longer to find what is positive to whom than to compare each pair, here and now."""
+    many: Any = [inputs[role].shape[0] for role in ("labels", "reference_labels") if role in inputs]
+    return backend.readable(inputs["labels"]) and many[0] * many[-1] < FEW
 
 
 def forward(step: Step) -> tuple[Array, Saved]:
     """As of the engine; as what the rows chose, what the slopes need of them."""
-    backend, reduction, tiles = step.backend, step.reduction, Tiles(step)
-    of_label = label_logit(step)
+    backend, reduction, tiles, positives = step.backend, step.reduction, Tiles(step), positives_of(step)
+    of_label = label_logit(step, positives.points)
     shift = _certain_shift(step, of_label) if reduction.of_exponentials else None
     of_columns = _certain_shift(step, tiles.like_columns()) if step.row.symmetric else None
 
-    def of_tile(first: Any, x: Array, a: Array | None, shift: Array | None) -> tuple[Any, tuple[Array, ...]]:
-        tile, turned = tiles.both(first, x, a)
+    def of_tile(first: Any, x: Array, a: Any, labels: Any, shift: Any) -> tuple[Any, tuple[Array, ...]]:
+        tile, turned = tiles.both(first, x, a, labels)
         known = {} if shift is None else {"shift": shift}
         state = reduction.gather(backend, tile, of_label, **known)
         columns: Any = {} if turned is None else COLUMNS.gather(backend, turned, of_label, of_columns)
@@ -58,6 +81,8 @@ def forward(step: Step) -> tuple[Array, Saved]:
     value, saved = reduction.value(backend, state, of_label, 1)
     xp = backend.xp
     count = xp.astype(state.total != 0.0, value.dtype) if reduction.of_exponentials else xp.ones_like(value)
+    if positives.weight is not None:
+        value, count = value * positives.weight, count * positives.weight
     chosen, both = tuple([one for one in saved if one is not None]), None
     if step.row.symmetric:
         columns = columns if of_columns is None else columns._replace(shift=of_columns)

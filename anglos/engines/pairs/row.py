@@ -54,6 +54,9 @@ class PairRow:
     normalize: bool = True
     distance: str | None = None
     """Values are distances of this name (`distances.py`) in place of logits scale · S + bias."""
+    excess_over: str | None = None
+    """What Σ_p (L − z_p) has for L, where the terms are this: the log-sum-exp of "negatives"; or of all "others", where
+    they are the mean over p."""
     symmetric: bool = False
     """The mean of this loss and of the cross entropy of every column over the rows."""
     log_noise: tuple[Array | None, Array | None] | None = None

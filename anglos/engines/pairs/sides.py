@@ -1,6 +1,6 @@
 """Which vectors a loss over pairs compares with which, by the roles of its inputs."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.engines.groups import takes_part
@@ -60,10 +60,14 @@ def sides_of(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> Sides:
 
 
 def _in_type(backend: Backend, row: PairRow, inputs: dict[str, Array], roles: tuple[str, ...]) -> dict[str, Array]:
-    """The vectors in the type of the arithmetic; zeros in place of references that are ignored."""
+    """The vectors in the type of the arithmetic."""
     xp, dtype = backend.xp, float_type(backend.xp, *[inputs[role] for role in roles])
-    points = {role: xp.astype(inputs[role], dtype, copy=False) for role in roles}
-    if "reference_labels" in inputs and row.ignore_index is not None:
-        part = takes_part(xp, inputs["reference_labels"], row.ignore_index)
-        points["reference_embeddings"] = xp.where(part[:, None], points["reference_embeddings"], 0.0)
-    return points
+    return {role: xp.astype(of_part(xp, row, inputs, role), dtype, copy=False) for role in roles}
+
+
+def of_part(xp: Any, row: PairRow, inputs: dict[str, Array], role: str) -> Array:
+    """The vectors of an input; zeros in place of references that are ignored."""
+    vectors = inputs[role]
+    if role != "reference_embeddings" or "reference_labels" not in inputs or row.ignore_index is None:
+        return vectors
+    return xp.where(takes_part(xp, inputs["reference_labels"], row.ignore_index)[:, None], vectors, 0.0)

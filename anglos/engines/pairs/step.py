@@ -6,7 +6,7 @@ from anglos.arrays.backend import Backend
 from anglos.engines.groups import are_weights
 from anglos.engines.numerics import Array, is_number
 from anglos.engines.pairs.row import PairRow
-from anglos.engines.pairs.sides import Sides, sides_of
+from anglos.engines.pairs.sides import Sides, of_part, sides_of
 
 
 class Rows(NamedTuple):
@@ -101,7 +101,7 @@ def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tu
     if columns is None:
         vectors, factor = sides.columns.points, None
         if reduction is not None and _multiplies_as_is(backend, row, inputs, sides):
-            vectors, factor = inputs[sides.columns.role], sides.columns.inverse
+            vectors, factor = of_part(xp, row, inputs, sides.columns.role), sides.columns.inverse
         own = (vectors, None if weighs else inputs.get("reference_labels", labels), rows.mask, noise, factor)
         columns = Columns(*[None if one is None else backend.columns(one) for one in own])
     many = columns.points.shape[0]
@@ -119,10 +119,10 @@ def _multiplies_as_is(backend: Backend, row: PairRow, inputs: dict[str, Array], 
     return not summed and backend.multiplies_as_is(inputs[sides.rows.role], inputs[sides.columns.role])
 
 
-def label_logit(step: Step) -> Array:
-    """Of every row with its key."""
+def label_logit(step: Step, positives: Array | None = None) -> Array:
+    """Of every row with its positive, by default its key."""
     row, (queries, columns, key) = step.row, step.sides
-    logit = row.scale * step.backend.dot(queries.points, (key or columns).points)
+    logit = row.scale * step.backend.dot(queries.points, (key or columns).points if positives is None else positives)
     return logit if row.bias is None else logit + row.bias
 
 

@@ -11,9 +11,9 @@ COUNTS = ("first", "classes", "samples")
 
 
 @triton.jit
-def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, first, samples, classes,
-              OF: tl.constexpr):
-    """The logits s a u (x · w) + b; one of which nothing is left for the label's class and what is beyond the last."""
+def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, numbers_ptr, first, samples,
+              classes, OF: tl.constexpr):
+    """The logits s a u (x · w) + b; those of the label's number, or beyond the last, are such that nothing is left."""
     if scale_ptr is not None:
         scale = tl.load(scale_ptr)
     if u_ptr is not None:
@@ -29,7 +29,8 @@ def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_p
     else:
         products = products + b
     labels = tl.load(labels_ptr + i, mask=i < samples, other=-1)
-    left_out = (labels[:, None] == (first + j)[None, :]) | (j >= classes)[None, :]
+    numbers = first + j if numbers_ptr is None else tl.load(numbers_ptr + j, mask=j < classes, other=0)
+    left_out = (labels[:, None] == numbers[None, :]) | (j >= classes)[None, :]
     return tl.where(left_out, 0.0 if OF == "half square" else float("-inf"), products)
 
 

@@ -7,8 +7,8 @@ from .epilogue import COUNTS, logits_of, put_sums, put_terms
 
 
 @triton.jit(do_not_specialize=COUNTS)
-def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, labels_ptr, shift_ptr, factor_ptr,
-                   top_ptr, total_ptr, out_ptr, first, classes, samples, products_stride, out_stride,
+def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, labels_ptr, numbers_ptr, shift_ptr,
+                   factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples, products_stride, out_stride,
                    SAMPLES: tl.constexpr, CLASSES: tl.constexpr, OF: tl.constexpr, CLIP: tl.constexpr):
     """One block of products, (classes, samples), whose terms may go where it was."""
     blocks = tl.cdiv(samples, SAMPLES)
@@ -17,7 +17,8 @@ def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b,
     at = j.to(tl.int64)[None, :] * products_stride + i[:, None]
     inside = (i < samples)[:, None] & (j < classes)[None, :]
     products = tl.load(products_ptr + at, mask=inside, other=0.0)
-    z = logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, first, samples, classes, OF)
+    z = logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, numbers_ptr, first, samples,
+                  classes, OF)
     if OF == "exponential":
         put_terms(z, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes,
                   CLIP)

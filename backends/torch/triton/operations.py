@@ -14,7 +14,7 @@ from anglos.arrays.tile import Product, Tile
 from . import blocks, choice
 
 _PRODUCT = ("Tensor prototypes, Tensor points, Tensor scale, Tensor? sample_factor, Tensor? class_factor, "
-            "Tensor? bias, Tensor labels, SymInt first, float largest_factor")
+            "Tensor? bias, Tensor labels, SymInt first, float largest_factor, Tensor? numbers")
 
 _fixed: Any = torch.compiler.assume_constant_result
 way_on = _fixed(choice.way_on)

@@ -83,8 +83,9 @@ class Terms:
         self.given: dict[str, Any] = {
             "a_ptr": vector(z.sample_factor, self.samples), "u_ptr": vector(z.class_factor, self.classes),
             "scale_ptr": vector(z.scale, 1), "scale": number(z.scale), "b_ptr": vector(z.bias, self.classes),
-            "b": number(z.bias), "labels_ptr": z.labels.contiguous(), "first": z.first, "classes": self.classes,
-            "samples": self.samples, "OF": of, "factor_ptr": vector(factor, self.samples)}
+            "b": number(z.bias), "labels_ptr": z.labels.contiguous(),
+            "numbers_ptr": None if z.numbers is None else z.numbers.contiguous(), "first": z.first,
+            "classes": self.classes, "samples": self.samples, "OF": of, "factor_ptr": vector(factor, self.samples)}
         self.kernel: Any = terms_of_product
         if way == blocks.IEEE:
             self.kernel = terms_in_place
