@@ -117,7 +117,7 @@ class Backend(Sharing, Batches, Softmax, Directions):
     def inverse_lengths(self, x: Array) -> Array | None:
         """1 / |x| along the last axis, which stays, in float32 at least, where that takes one pass; otherwise None.
 
-        It is 0 of lengths that count as 0: `near_rows`.
+        Of what cannot be read. It is 0 of lengths that count as 0: `near_rows`.
         """
         return None
 

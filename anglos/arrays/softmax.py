@@ -41,7 +41,7 @@ class Softmax(Library):
             return tile.logits
         assert tile.product is not None
         (w, x, s, a, u, b, *_), out = tile.product, tile.scratch
-        if a is None and u is None and self.xp.finfo(x.dtype).bits >= 32:
+        if a is None and u is None and not self.multiplies_as_is(w, x):
             logits = self.product(w, (s * x).T, out=out)
         else:  # also where x would be rounded
             logits = self.product(w, x.T, out=out)
@@ -58,8 +58,8 @@ class Softmax(Library):
         others = self.xp.asarray(logits.T, copy=True) if self.changes_arrays() else logits.T  # both will be changed
         return tile._replace(logits=logits, scratch=logits), turned._replace(logits=others, scratch=others)
 
-    def terms_like(self, like: Array, rounded: bool) -> Array:
-        """An array of the type of the terms that are kept; rounded: they will be multiplied as bfloat16."""
+    def rounded_like(self, like: Array) -> Array:
+        """An array of the type of terms that are kept, and will be multiplied as bfloat16."""
         return like
 
     def rest_terms(self: Any, tile: Tile, shift: Array | None = None) -> tuple[Array, Array]:
@@ -75,7 +75,7 @@ class Softmax(Library):
         terms = self.exponential(rest, shift)
         total = xp.sum(terms, axis=0)  # not of what is kept, whose terms may be rounded
         if tile.kept is not None:
-            store(tile.kept, self._times(terms, self.term_factor(tile.product)))
+            store(tile.kept, self._by_class(tile, terms, limits=True))
         return shift, total
 
     def rest_shares(self: Any, tile: Tile, total: Array) -> Array:
@@ -103,19 +103,14 @@ class Softmax(Library):
         slopes = tile.with_label(term.slope(self, self.logits(tile)), 0.0)
         return self._by_class(tile, slopes if factor is None else self.multiply(slopes, factor, out=slopes))
 
-    def term_factor(self: Any, product: Product | None) -> Array | None:
-        """By what exponentials that are kept are multiplied; None for 1."""
-        if product is None or product.class_factor is None or product.largest_factor == math.inf:
-            return None if product is None else product.class_factor
-        factor: Array = self.clip(product.class_factor, None, product.largest_factor)
-        return factor
-
-    def _by_class(self: Any, tile: Tile, terms: Array) -> Array:
-        """The terms times u, where they will be multiplied by prototypes that are not."""
-        return self._times(terms, None if tile.product is None else tile.product.class_factor)
-
-    def _times(self: Any, terms: Array, factor: Array | None) -> Array:
-        return terms if factor is None else self.multiply(terms, factor, out=terms)
+    def _by_class(self: Any, tile: Tile, terms: Array, limits: bool = False) -> Array:
+        """The terms times u, or what is allowed of it, where they will be multiplied by prototypes that are not."""
+        if tile.product is None or tile.product.class_factor is None:
+            return terms
+        factor, most = tile.product.class_factor, tile.product.largest_factor
+        if limits and most != math.inf:
+            factor = self.clip(factor, None, most)
+        return self.multiply(terms, factor, out=terms)
 
     def product_of_factors(self: Any, product: Callable[..., Array], a: Array, b: Array, factor: Array) -> Array:
         """A · (factor · b), where the factor, (T, 1), is 1 for nearly all rows of b."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import largest_finite
-from anglos.engines.numerics import Array, smallest_normal
+from anglos.engines.numerics import Array
 
 
 class LogSumExp(NamedTuple):
@@ -54,8 +54,9 @@ def certain_shift(backend: Backend, like: Array, bound: float, classes: int | No
     if bound == math.inf:
         return None
     xp, count = backend.xp, math.log(classes + 1) if type(classes) is int else math.log(2.0**63)  # not known in a graph
-    shift = max(0.0, bound + count + 1.0 + _SURELY - math.log(largest_finite(xp, like.dtype)))
-    vanishes = -bound - shift < math.log(smallest_normal(xp, like.dtype)) + 1.0
+    largest = math.log(largest_finite(xp, like.dtype))  # and the smallest normal number is 4 e^−largest
+    shift = max(0.0, bound + count + 1.0 + _SURELY - largest)
+    vanishes = bound + shift > largest - math.log(4.0) - 1.0
     return None if vanishes else xp.full_like(like, shift)
 
 

@@ -52,12 +52,12 @@ def near_rows(backend: Backend, x: Array) -> tuple[Array, Array | None, Array]:
     The number is the largest entry, unless all squares are seen to be in range. A length is "0" where it is below 1e-30
     in float32, 1e-300 in float64.
     """
-    xp = backend.xp
-    if (inverse := backend.inverse_lengths(x)) is not None:
+    xp, readable = backend.xp, backend.readable(x)
+    if not readable and (inverse := backend.inverse_lengths(x)) is not None:
         return x, None, inverse
     if backend.multiplies_as_is(x, x):
         x = xp.astype(x, float_type(xp, x))
-    if backend.readable(x) and backend.in_range(square := backend.dot(x, x)):
+    if readable and backend.in_range(square := backend.dot(x, x)):
         return x, None, (1.0 / xp.sqrt(square))[..., None]
     largest = xp.max(xp.abs(x), axis=-1, keepdims=True)
     usable = largest > shortest(xp, x.dtype)

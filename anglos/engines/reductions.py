@@ -31,7 +31,7 @@ class Sums:
 
 
 class _OfCrossEntropy(NamedTuple):
-    """−log p_y = ς(L − z_y), L, z_y, Σ e^(z − shift) of the rest as a divisor, and z_y − mean_j z_j."""
+    """−log p_y = ς(L − z_y), L, z_y, Σ e^(z − shift) of the rest as a divisor, and if ε smooths z_y − mean_j z_j."""
 
     surprise: Array
     rest: Array
@@ -64,7 +64,7 @@ class CrossEntropy(Exponentials):
               ) -> tuple[Array, _OfCrossEntropy]:
         rest, total = log_of(backend, gathered)
         surprise = softplus(backend, rest - label_logit)
-        if not self.smooths:
+        if gathered.sum is None:
             return surprise, _OfCrossEntropy(surprise, rest, label_logit, total)
         above_mean = label_logit - (gathered.sum + label_logit) / classes
         return (surprise + self.label_smoothing * above_mean,
@@ -77,27 +77,28 @@ class CrossEntropy(Exponentials):
     def label_slope(self, backend: Backend, saved: _OfCrossEntropy, classes: int) -> Array:
         """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
         slope = backend.xp.expm1(-saved.surprise)
-        return slope + self.label_smoothing * (1.0 - 1.0 / classes) if self.smooths else slope
+        return slope if saved.above_mean is None else slope + self.label_smoothing * (1.0 - 1.0 / classes)
 
     def rest_slope(self, backend: Backend, saved: _OfCrossEntropy, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = p_j − ε/C."""
         rest, label_logit = saved.rest, saved.label_logit
         everything = backend.maximum(rest, label_logit) + beyond_larger(backend, rest - label_logit)
-        return self._smoothed(backend.rest_shares(tile, everything), tile, classes)
+        shares = backend.rest_shares(tile, everything)
+        return shares if saved.above_mean is None else self._smoothed(shares, tile, classes)
 
     def kept_slope(self, backend: Backend, saved: _OfCrossEntropy, tile: Tile, classes: int) -> Array:
         """The same, with p_j = (1 − p_y) e_j / Σ e."""
-        if not self.smooths:
+        if saved.above_mean is None:
             return tile.logits
         share = -backend.xp.expm1(-saved.surprise) / saved.total
         return self._smoothed(tile.logits * share, tile, classes)
 
     def sample_factor(self, saved: _OfCrossEntropy, label_slope: Array) -> Array | None:
         """By what the kept slopes of every sample are still to be multiplied; None for 1."""
-        return None if self.smooths else -label_slope / saved.total
+        return -label_slope / saved.total if saved.above_mean is None else None
 
     def _smoothed(self, p: Array, tile: Tile, classes: int) -> Array:
-        return tile.with_label(p - self.label_smoothing / classes, 0.0) if self.smooths else p
+        return tile.with_label(p - self.label_smoothing / classes, 0.0)
 
 
 class _OfExcludedPositive(NamedTuple):

@@ -39,6 +39,6 @@ class LowPrecision(Tensors):
         product = torch.mm(*rounded).to(dtype)
         return product if out is None else out.copy_(product)
 
-    def terms_like(self, like: torch.Tensor, rounded: bool) -> Any:
+    def rounded_like(self, like: torch.Tensor) -> Any:
         # Not float16, in which a term that is smaller than the largest by 10⁻⁸ would vanish.
-        return like.new_empty(0, dtype=torch.bfloat16) if rounded and self._is_plain(like) else like
+        return like.new_empty(0, dtype=torch.bfloat16) if self._is_plain(like) else like

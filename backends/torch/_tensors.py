@@ -75,7 +75,7 @@ class Tensors(Places):
         return not recorded()
 
     def inverse_lengths(self, x: torch.Tensor) -> Any:
-        if self.readable(x) or recorded():
+        if recorded():
             return None
         dtype = x.dtype if x.element_size() > 2 else torch.float32
         largest = torch.linalg.vector_norm(x, torch.inf, dim=-1, keepdim=True, dtype=dtype)  # no copy

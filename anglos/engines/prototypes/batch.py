@@ -110,7 +110,7 @@ def _of_label(backend: Backend, inputs: dict[str, Array], prototypes: Array) -> 
 
 
 def per_class(bias: Any) -> bool:
-    return is_array(bias) and bias.ndim == 1
+    return bias is not None and is_array(bias) and bias.ndim == 1
 
 
 def class_bias(row: Row) -> Array | None:

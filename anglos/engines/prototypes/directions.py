@@ -1,6 +1,5 @@
 """The prototypes of a tile: their directions, and the way back to the weights."""
 
-import math
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
@@ -43,19 +42,9 @@ def unit_prototypes(backend: Backend, w: Array, samples: int, scratch: Scratch, 
 
 def of_kept_terms(step: Any, prototypes: Prototypes) -> Prototypes:
     """With what kept terms lack of 1 / |w| of the shortest; 1 for the others."""
-    if prototypes.factor is None or step.most == math.inf:
+    if prototypes.factor is None:
         return prototypes
     return prototypes._replace(pullback_factor=step.backend.clip(prototypes.factor * (1.0 / step.most), 1.0))
-
-
-def sum_of_prototypes(step: Any, prototypes: Prototypes, slopes: Array) -> Array:
-    """Σ_j K_ij w_j, (B, D); the slopes are already multiplied by the factor."""
-    points, lack, factor = prototypes
-    if lack is None or factor is None:
-        total: Array = step.slope_product(slopes.T, points)
-    else:
-        total = step.backend.product_of_factors(step.slope_product, slopes.T, points, lack)
-    return total
 
 
 def prototypes_pullback(step: Any, prototypes: Prototypes, slopes: Array, samples: Array, out: Array | None = None

@@ -32,9 +32,9 @@ def prepare(backend: Backend, row: Row, inputs: dict[str, Array], *, keep_bytes:
             gradient_products: str = "full", saved: Saved | None = None, chosen: Saved | None = None,
             remembered: Remembered | None = None) -> Step:
     """The step that both passes start from."""
-    if row.starts_from_cosines and not row.normalize_weights:
-        raise ValueError("Row: normalize_weights was False with rest or merge, which take cosines; wanted True")
     step = Step(backend, row, inputs, keep_bytes, gradient_products)
+    if step.of_cosines and not row.normalize_weights:
+        raise ValueError("Row: normalize_weights was False with rest or merge, which take cosines; wanted True")
     if saved is not None:
         step.resume(saved, remembered)
     else:
@@ -65,8 +65,10 @@ def forward(step: Step) -> tuple[Array, Saved]:
 
 def _gathered(step: Step) -> tuple[Any, Array | None]:
     """What the reduction gathers of all classes; and what is kept of these."""
-    several_exponentials = step.several and step.row.reduction.of_exponentials
-    shift = certain = _certain_shift(step)
+    exponentials, certain = step.row.reduction.of_exponentials, None
+    if exponentials:  # of logits that are known to be in range, cosines times a scale: a shift without any maximum
+        certain = certain_shift(step.backend, step.batch.logit, step.row.bound, step.classes)
+    several_exponentials, shift = step.several and exponentials, certain
     if shift is None and several_exponentials:
         shift = _common_shift(step)
     # Exponentials of several tiles are of use to the gradient only if they have one shift.
@@ -79,11 +81,6 @@ def _gathered(step: Step) -> tuple[Any, Array | None]:
         if certain is not None or step.backend.in_range(rest.total):
             return rest, kept
     return _sweep(step, out), None if needs_shift else kept
-
-
-def _certain_shift(step: Step) -> Array | None:
-    """For logits that are known to be in range, cosines times a scale, a shift without any maximum."""
-    return certain_shift(step.backend, step.batch.logit, step.row.bound, step.classes)
 
 
 def _common_shift(step: Step) -> Array | None:

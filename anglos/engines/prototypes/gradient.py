@@ -17,7 +17,7 @@ from anglos.arrays.library import store
 from anglos.arrays.monoid import SUM
 from anglos.engines.numerics import Array, unit_rows_pullback
 from anglos.engines.prototypes.batch import label_joins
-from anglos.engines.prototypes.directions import prototypes_pullback, sum_of_prototypes
+from anglos.engines.prototypes.directions import prototypes_pullback
 from anglos.engines.prototypes.row import unchanged
 from anglos.engines.prototypes.saved import Saved
 from anglos.engines.prototypes.step import ClassTile, Step
@@ -88,10 +88,9 @@ class Gradient:
     def _tile(self, first: Any, weights: Array, bias: Array | None, kept: Array | None, out: Array | None
               ) -> tuple[dict[str, Array], tuple[Array | None, Array | None]]:
         """Of T classes: what is summed over the classes, and the rows of ∂w and ∂b."""
-        row, made = self.step.row, self.step.tile(first, weights, bias, kept)
+        row, made, d_bias = self.step.row, self.step.tile(first, weights, bias, kept), None
         slope_of = row.reduction.kept_slope if self.of_slopes else row.reduction.rest_slope
         slopes = slope_of(self.backend, self.saved.of_reduction, made.tile, self.step.classes)  # G
-        d_bias = None
         sums = {f"by {name}": self.xp.sum(slopes * made.option_slopes[name], axis=0)
                 for name in self.needs & made.option_slopes.keys()}
         if "bias" in self.fields:
@@ -104,7 +103,9 @@ class Gradient:
             sums["along"] = along
         pull = self._of_prototypes(made, pull)
         if "embeddings" in self.needs or "scale" in self.fields:
-            sums["points"] = sum_of_prototypes(self.step, made.prototypes, pull)
+            points, lack, factor = made.prototypes  # the slopes are already multiplied by the factor
+            sums["points"] = self.product(pull.T, points) if lack is None or factor is None else (
+                self.backend.product_of_factors(self.product, pull.T, points, lack))
         d_weights = self._weights(first, weights, made, pull, out) if "weights" in self.needs else None
         return sums, (d_weights, d_bias)
 

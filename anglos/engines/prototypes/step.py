@@ -1,8 +1,9 @@
 """What both passes start from: a batch against all classes, and its logits a tile of classes at a time."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
+from functools import partial
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
@@ -56,13 +57,15 @@ class Step:
         self.as_is = backend.multiplies_as_is(inputs["embeddings"], self.weights)
         """Whether embeddings and weights are multiplied as they are, and their lengths multiply the sums."""
         self.rounds_slopes = self.as_is or gradient_products == "bfloat16"
+        self.slope_product = self._slope_product() if self.rounds_slopes else backend.product
+        """A matrix product of the gradient."""
         self.of_cosines = row.starts_from_cosines
         learns_bias = row.bias is not None and not is_number(row.bias)
         self.of_slopes = row.reduction.keeps_slopes and not (
             self.of_cosines or row.reduction.smooths or (row.normalize_weights and learns_bias))
         """Whether nothing is asked of the other classes but sums, and slopes times 1 / |w|, of all of their logits."""
         like = self.in_type["embeddings"]
-        self.terms_like = backend.terms_like(like, self.of_slopes and self.rounds_slopes)
+        self.terms_like = backend.rounded_like(like) if self.of_slopes and self.rounds_slopes else like
         (_, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
         self.classes, most_classes = backend.classes(self.weights), backend.most_classes(self.weights)
         each = math.prod(several)
@@ -138,17 +141,20 @@ class Step:
         kept = kept if kept is None or kept.ndim == 2 else backend.xp.reshape(kept, shape)
         out = out if out is None or out.ndim == 2 else backend.xp.reshape(out, shape)
         again = kept is not None and self.chosen_products is not None
+        computes = out is not None and out.dtype == self.dtype
+        room = out if computes else self.scratch.take("product", self.directions.unit, *shape)
         if self.of_cosines:
             if kept is None or again:
-                tile = self._tile(first, None, self._room(shape, out), product=self.product(first, prototypes))
+                tile = self._tile(first, None, room, product=self.product(first, prototypes))
                 cos = backend.logits(tile)
                 kept = backend.same_number(kept, cos) if again else store(out, cos)
             return self._curved(first, weights, bias, prototypes, kept)
         if kept is not None and not again:
-            return ClassTile(of_kept_terms(self, prototypes), self._tile(first, kept, self._room(shape)))
+            prototypes = prototypes if self.most == math.inf else of_kept_terms(self, prototypes)
+            return ClassTile(prototypes, self._tile(first, kept, room))
         product = self.product(
             first, prototypes, self.row.scale, self.row.bias if bias is None else bias[:, None], self.most)
-        tile = self._tile(first, None, self._room(shape, out), out, product)
+        tile = self._tile(first, None, room, out, product)
         if self.of_slopes:
             return ClassTile(prototypes, tile)
         logits = backend.logits(tile)
@@ -165,17 +171,11 @@ class Step:
             points, factor = self.inputs["embeddings"], self.directions.inverse[:, 0]
         return Product(prototypes.points, points, scale, factor, prototypes.factor, bias, self.labels, first, most)
 
-    def slope_product(self, a: Array, b: Array, out: Array | None = None) -> Array:
-        """A matrix product of the gradient."""
+    def _slope_product(self) -> Callable[..., Array]:
+        """One that may round its operands."""
         if self.gradient_products == "bfloat16":
-            return self.backend.bfloat16_product(a, b, out=out)
-        if self.as_is:
-            return self.backend.slope_product(a, b, self.weights.dtype, out=out)
-        return self.backend.product(a, b, out=out)
-
-    def _room(self, shape: tuple[int, int], out: Array | None = None) -> Array | None:
-        computes = out is not None and out.dtype == self.dtype
-        return out if computes else self.scratch.take("product", self.directions.unit, *shape)
+            return self.backend.bfloat16_product
+        return partial(self.backend.slope_product, dtype=self.weights.dtype)
 
     def _curved(self, first: Any, weights: Array, bias: Array | None, prototypes: Prototypes, cos: Any) -> ClassTile:
         """The logits z = s |x| η(cos θ) + b of a tile; cos θ may be what merges the cosines of several prototypes."""
