@@ -1,12 +1,13 @@
 """The array libraries under test: how to make an array in each, and how to read one back.
 
-Three are on a GPU, and skipped where there is none. ANGLOS_GPU_TESTS_ON=cpu rehearses them on a processor, nothing of
+Three are on a GPU, and left out where there is none. ANGLOS_GPU_TESTS_ON=cpu rehearses them on a processor, nothing of
 which may be looked at: the same tests and the same branches, but for the numbers of another arithmetic; CuPy as
 `host_cupy` has it.
 """
 
 import os
 from collections.abc import Callable
+from ctypes import CDLL
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -113,9 +114,22 @@ LIBRARIES = {"numpy": _numpy, "strict": _strict, "torch": _torch, "jax": _jax, "
 ON_A_GPU = ("cupy", "torch-cuda", "jax-gpu")
 
 
+def _has_driver() -> bool:
+    """Whether there may be a GPU; asked of the system, since to ask a library it must be imported."""
+    try:
+        CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+HAS_GPU = REHEARSED or _has_driver()
+
+
 def parameters(*names: str) -> list[Any]:
-    """For a fixture: those on a GPU are marked."""
-    return [pytest.param(name, marks=pytest.mark.gpu) if name in ON_A_GPU else name for name in names]
+    """For a fixture: those on a GPU are marked, and make no thousands of tests to skip where there is none."""
+    return [pytest.param(name, marks=pytest.mark.gpu) if name in ON_A_GPU else name for name in names
+            if HAS_GPU or name not in ON_A_GPU]
 
 
 def library_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Library:

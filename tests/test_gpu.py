@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import test_golden
 import test_properties
-from libraries import LIBRARIES, REHEARSED, Array, Library, as_on_a_gpu, library_of, parameters
+from libraries import HAS_GPU, LIBRARIES, REHEARSED, Array, Library, as_on_a_gpu, library_of, parameters
 from operations import NothingRead, watched
 from samples import arrays, has_several, is_labels, leaves, made, rowwise, takes_labels
 
@@ -77,6 +77,11 @@ def rounded_products(library: Library, bits: int) -> Iterator[None]:
         yield
 
 
+def on_a_gpu(test: Any) -> Any:
+    """Marked as such, and skipped where there is none."""
+    return pytest.mark.gpu(test if HAS_GPU else pytest.mark.skip(reason="no CUDA device")(test))
+
+
 @pytest.fixture(params=parameters("torch-cuda", "jax-gpu", "cupy"))
 def anywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Library:
     return library_of(request.param, monkeypatch)
@@ -138,7 +143,7 @@ def on_path(path: tuple[int, int | None], head: Loss[...], library: Library) -> 
         yield {"keep_bytes": keep_bytes} if "keep_bytes" in head.defaults else {}
 
 
-@pytest.mark.gpu
+@on_a_gpu
 @pytest.mark.parametrize("type_", BOUNDS)
 def test_rounding_is_that_of_the_type(head: Loss[...], type_: str, anywhere: Library) -> None:
     """In value and gradient, kept and recomputed."""
@@ -173,7 +178,7 @@ def test_no_loss_is_a_sum_of_rounded_terms(name: str, type_: str, torch_library:
     assert errors(anglos.LOSSES[name], torch_library, type_, keep_bytes=2**40)[0] <= BOUNDS[type_][0]
 
 
-@pytest.mark.gpu
+@on_a_gpu
 @pytest.mark.parametrize("type_", BOUNDS)
 def test_three_runs_have_the_same_bits(head: Loss[...], type_: str, tensors: Library) -> None:
     """Two samples are of one class, whose gradient then is a sum in some order."""
@@ -186,7 +191,7 @@ def test_three_runs_have_the_same_bits(head: Loss[...], type_: str, tensors: Lib
                 np.testing.assert_array_equal(got, want, err_msg=str(path))
 
 
-@pytest.mark.gpu
+@on_a_gpu
 def test_three_runs_of_pairs_have_the_same_bits(pair: Loss[...], tensors: Library) -> None:
     random = np.random.default_rng(0)
     embeddings, weights = (random.standard_normal((count, 64), np.float32) for count in (96, 20))
@@ -214,7 +219,7 @@ def waiting_refused() -> Iterator[None]:
         cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.gpu
+@on_a_gpu
 @pytest.mark.parametrize("type_", ["float64", "float32", "bfloat16"])
 def test_a_step_waits_for_nothing(loss: Loss[...], type_: str, tensors: Library) -> None:
     """From the arguments to the gradients, by autograd and without it."""
@@ -234,7 +239,7 @@ def test_a_step_waits_for_nothing(loss: Loss[...], type_: str, tensors: Library)
     assert all(array.grad is not None for array in floats)
 
 
-@pytest.mark.gpu
+@on_a_gpu
 @pytest.mark.parametrize("type_", ["float32", "bfloat16"])
 def test_a_head_trains_without_waiting(type_: str, tensors: Library) -> None:
     """With its optimizer, and as parts of a network under autocast hand it their vectors."""
@@ -256,7 +261,7 @@ def test_a_head_trains_without_waiting(type_: str, tensors: Library) -> None:
     assert float(others[-1]) < float(first)
 
 
-@pytest.mark.gpu
+@on_a_gpu
 def test_waiting_is_noticed(tensors: Library) -> None:
     number = tensors.array(np.ones(()))
     for wait in (float, bool, lambda tensor: tensor.item(), lambda tensor: tensor.nonzero()):
@@ -264,7 +269,7 @@ def test_waiting_is_noticed(tensors: Library) -> None:
             wait(number)
 
 
-@pytest.mark.gpu
+@on_a_gpu
 @pytest.mark.parametrize("type_", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("case", test_golden.CASES, ids=lambda case: case["id"])
 def test_golden_cases_as_they_are_stored(case: dict[str, Any], type_: str, tensors: Library) -> None:
@@ -291,13 +296,13 @@ def test_golden_cases_as_they_are_stored(case: dict[str, Any], type_: str, tenso
         assert error <= GOLDEN_BOUNDS[type_][1] * np.linalg.norm(want)
 
 
-@pytest.mark.gpu
+@on_a_gpu
 def test_hard_inputs_in_tf32(loss: Loss[...], tensors: Library) -> None:
     with products_in("tf32", tensors):
         test_properties.test_hard_inputs_are_finite(loss, tensors)
 
 
-@pytest.mark.gpu
+@on_a_gpu
 @pytest.mark.parametrize("type_", BOUNDS)
 def test_hard_rows_spoil_no_others(head: Loss[...], type_: str, tensors: Library) -> None:
     """Zero, tiny and huge vectors are finite; a label out of range is NaN, and ignored is 0; the rest are as before."""

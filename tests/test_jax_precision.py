@@ -185,26 +185,29 @@ def test_inputs_of_16_bits_are_multiplied_as_they_are(prototype: Loss[...], dtyp
             assert found[slopes] == len(float_arrays(prototype))
 
 
-@pytest.mark.parametrize("dtype", SHORT)
-def test_the_loss_of_16_bits_is_exact(prototype: Loss[...], dtype: str, jax_library: Library) -> None:
-    inputs, exact = shortened(prototype, jax_library, dtype)
-    value = jax.jit(prototype)(*inputs)
-    assert value.dtype == "float32"
-    np.testing.assert_allclose(value, prototype(*exact), rtol=1e-6)
-
-
-def test_gradients_of_16_bits_as_on_a_gpu(prototype: Loss[...], jax_library: Library, monkeypatch: pytest.MonkeyPatch
-                                          ) -> None:
-    """Off by what rounds them at the end, and as much again by the rounded slopes."""
+def test_numbers_of_16_bits_as_on_a_gpu(prototype: Loss[...], jax_library: Library, monkeypatch: pytest.MonkeyPatch
+                                        ) -> None:
+    """The loss is exact. Gradients are off by what rounds them at the end, and as much again by the rounded slopes."""
     def elsewhere(*given: Any, cpu: Any, default: Any) -> Any:
         return default(*given)
 
     monkeypatch.setattr(jax.lax, "platform_dependent", elsewhere)
     inputs, exact = shortened(prototype, jax_library, "bfloat16")
-    _, gradients = jax.jit(step(prototype))(*inputs)
-    for got, want in zip(gradients, prototype.value_and_grad(*exact)[1], strict=True):
+    value, gradients = jax.jit(step(prototype))(*inputs)
+    wanted, slopes = prototype.value_and_grad(*map(np.asarray, exact))
+    assert value.dtype == "float32"
+    np.testing.assert_allclose(value, wanted, rtol=1e-6)
+    for got, want in zip(gradients, slopes, strict=True):
         assert got.dtype == "bfloat16"
         assert np.linalg.norm(got.astype("float64") - want) <= 2 * 2.0**-8 * np.linalg.norm(want)
+
+
+@pytest.mark.parametrize("name", ["arcface", "linear_cross_entropy", "sphereface2", "subcenter_arcface"])
+def test_the_loss_of_float16_is_exact(name: str, jax_library: Library) -> None:
+    """Which goes the way of bfloat16, but for its slopes."""
+    inputs, exact = shortened(anglos.LOSSES[name], jax_library, "float16")
+    np.testing.assert_allclose(jax.jit(anglos.LOSSES[name])(*inputs), anglos.LOSSES[name](*map(np.asarray, exact)),
+                               rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -52,6 +52,11 @@ def unread(loss: Loss[...], inputs: list[torch.Tensor], options: dict[str, Any])
     return value.detach(), [one.grad for one in leaves(loss, floats)]
 
 
+several_ways = pytest.mark.parametrize("path", ["kept", "recomputed, several tiles"], indirect=True)
+"""Which make every sum and slope of all ways."""
+
+
+@several_ways
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("case", KEEPING, ids=lambda case: case["id"])
 def test_golden_numbers_of_heads(case: dict[str, Any], library: Library) -> None:
@@ -64,6 +69,7 @@ def test_golden_numbers_of_others(case: dict[str, Any], library: Library) -> Non
         test_golden.test_golden(case, library)
 
 
+@several_ways
 @pytest.mark.usefixtures("path")
 def test_hard_inputs_of_heads(kept: Loss[...], library: Library) -> None:
     test_properties.test_hard_inputs_are_finite(kept, library)
@@ -74,6 +80,7 @@ def test_hard_inputs_of_pairs(pair: Loss[...], library: Library) -> None:
         test_properties.test_hard_inputs_are_finite(pair, library)
 
 
+@several_ways
 @pytest.mark.usefixtures("path")
 def test_a_short_prototype_counts_as_others(prototype: Loss[...], library: Library) -> None:
     test_properties.test_a_short_prototype_counts_as_others(prototype, library)
