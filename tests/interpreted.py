@@ -77,6 +77,7 @@ def test_terms_by_a_given_shift(size: Any, way: Any, stored: torch.dtype) -> Non
     agree(product, way[0], shift, None)
 
 
+@each_kernel
 @pytest.mark.parametrize("stored", [None, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_terms_by_the_largest_logit(size: Any, way: Any, stored: torch.dtype | None) -> None:
@@ -120,6 +121,7 @@ def test_shares_are_at_most_one(size: Any, way: Any) -> None:
 TERMS = {"softplus": Binary.term, "half square": Squares.term}
 
 
+@each_kernel
 @pytest.mark.parametrize("stored", [None, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("term", TERMS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -141,6 +143,7 @@ def least_of(term: Any) -> float:
     return 3e-7 if term is Squares.term else 1e-30
 
 
+@each_kernel
 @pytest.mark.parametrize("factor", [None, 0.75, torch.tensor(0.75), torch.linspace(0.5, 2.0, 21)], ids=str)
 @pytest.mark.parametrize("term", TERMS)
 def test_slopes_of_terms(term: str, factor: Any, way: Any) -> None:

@@ -33,6 +33,9 @@ def way(request: pytest.FixtureRequest) -> tuple[str, torch.dtype]:
     return request.param.partition(",")[0], WAYS[request.param]
 
 
+each_kernel = pytest.mark.parametrize("way", ["half, of float32", "ieee"], indirect=True)
+
+
 @pytest.fixture(params=SIZES, ids=str)
 def size(request: pytest.FixtureRequest) -> Any:
     return request.param
@@ -90,7 +93,7 @@ def assert_projected(found: torch.Tensor, slopes: torch.Tensor, samples: torch.T
     assert (errors <= limit + 2.0**-149).all(), (errors / limit).max()
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["by the factor", "and what comes after"])
+@pytest.mark.parametrize(("size", "after"), [(SIZES[0], False), *((size, True) for size in SIZES)], ids=str)
 def test_products_past_their_directions(size: Any, way: Any, after: bool) -> None:
     slopes, samples, w = terms(size, way[1])
     inverse = (1.0 / torch.linalg.vector_norm(w, dim=1, keepdim=True, dtype=torch.float64)).float()
@@ -117,6 +120,7 @@ def test_few_prototypes_leave_no_processor_idle(processors: int, by_one_kernel: 
     assert_projected(found, slopes, samples, w, None, way[0])
 
 
+@each_kernel
 def test_directions_that_are_of_length_one(size: Any, way: Any) -> None:
     """There is no factor, and the length comes after; into an array that is a part of another."""
     slopes, samples, w = terms(size, torch.float32)
@@ -136,6 +140,7 @@ def test_what_is_along_the_prototype_is_gone(way: Any) -> None:
     assert np.abs(along).max() < 1e-6 * np.linalg.norm(found, axis=1).max()
 
 
+@each_kernel
 @pytest.mark.parametrize("size", [0.0, 1e-29, 1e-15, 1e15, 1e30, 3e38])
 def test_prototypes_of_any_size(size: float, way: Any) -> None:
     """Their factor is 0 where they have no direction."""
@@ -146,6 +151,7 @@ def test_prototypes_of_any_size(size: float, way: Any) -> None:
     assert_projected(found, slopes, samples, w, inverse, way[0])
 
 
+@each_kernel
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_prototypes_that_are_not_numbers(value: float, way: Any) -> None:
     """One of them leaves the others as they are."""

@@ -16,13 +16,13 @@ choice: Any = importlib.import_module("anglos.backends.torch.triton.choice")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tests", ["interpreted", "interpreted_heads", "interpreted_pairs", "interpreted_weights"])
-def test_in_tritons_interpreter(tests: str) -> None:
+def test_in_tritons_interpreter() -> None:
     """In a process of its own: whether kernels are interpreted is decided when Triton is imported."""
     pytest.importorskip("triton", reason="Triton is not installed: the extra `triton`, on Linux x86-64")
-    command = ["-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", str(Path(__file__).parent / f"{tests}.py")]
-    ended = subprocess.run([sys.executable, *command], env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True,
-                           text=True, check=False)
+    command = ["-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider"]
+    files = sorted(Path(__file__).parent.glob("interpreted*.py"))
+    ended = subprocess.run([sys.executable, *command, *files], env=os.environ | {"TRITON_INTERPRET": "1"},
+                           capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
