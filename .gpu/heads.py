@@ -10,7 +10,7 @@ from figures import DEVICE, DRY, SHARDS, TYPES, error, found, in_time, mine, mul
 import anglos
 
 SIZES = [(9, 40, 24)] if DRY else [(256, 10_000, 512), (77, 10_007, 100), (64, 1003, 512)]
-"""Of the first two one kernel makes ∂w, also where no row begins at a multiple of 16 bytes; not of the last."""
+"""Of the first, one kernel makes ∂w; rows of the second begin anywhere; the last has few samples and classes."""
 HEADS = ("arcface", "cosface", "linear_cross_entropy", "large_margin_softmax", "subcenter_arcface", "sphereface2")
 
 

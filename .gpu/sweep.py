@@ -80,7 +80,8 @@ def of_weights(size: Size, way: str, with_others: bool) -> None:
     dtype, precision = WAYS[way]
     product = product_of(size, dtype, 64.0)
     step, (own, width) = weights_of(product, way), pullback.block_of(way, size[2])
-    about: dict[str, Any] = {"way": way, "size": size, "fuses": pullback.fuses(way, product.prototypes)}
+    about: dict[str, Any] = {"way": way, "size": size,
+                             "fuses": pullback.fuses(way, product.labels[None], product.prototypes)}
     with multiplied(precision):
         with patch.object(pullback, "fuses", lambda *_: False), found(what="∂w by the library", **about) as library:
             library["ms"] = milliseconds(step)

@@ -217,3 +217,12 @@ def test_arrays_whose_rows_are_not_dense(way: Any) -> None:
     rest.rest_terms(tile_of(strided)._replace(kept=whole[77:], scratch=whole[77:]), way[0], shift)
     assert torch.equal(whole[77:], dense.kept)
     assert whole[:77].isnan().all()
+
+
+def test_rows_begin_where_a_kernel_reads_many_numbers_at_a_time() -> None:
+    for vectors in (torch.randn(5, 7), torch.randn(32, 3).T, torch.randn(5, 48)[:, :33]):
+        found = rest.aligned(vectors)
+        assert torch.equal(found, vectors)
+        assert found.stride(1) == 1
+        assert found.stride(0) % 16 == 0
+        assert (found is vectors) == (vectors.stride() == (48, 1))

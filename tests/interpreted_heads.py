@@ -43,6 +43,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(choice, "capability_of", lambda _: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     monkeypatch.setattr(pullback, "processors", lambda _: 1)
+    monkeypatch.setattr(pullback, "ALIGNED", 1)
     with as_on_cuda(), pytest.MonkeyPatch.context() as inside:
         inside.setenv("ANGLOS_TRITON", "1")
         yield seen

@@ -54,6 +54,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pullback, "LONGEST", 128)
     monkeypatch.setattr(pullback, "STRIP", 16)
     monkeypatch.setattr(pullback, "processors", lambda _: 1)
+    monkeypatch.setattr(pullback, "ALIGNED", 1)
     monkeypatch.setattr(pullback, "rows_of_pass", lambda _: (4, 16))
     monkeypatch.setattr(lengths, "rows_of_pass", lambda _: (4, 16))
     monkeypatch.setattr(pullback, "block_of", lambda _, d: (blocks.Block(16, 16, 16, 4, 2), 32 if d <= 32 else 64))
@@ -103,11 +104,12 @@ def test_products_past_their_directions(size: Any, way: Any, after: bool) -> Non
     assert_projected(found, slopes, samples, w, last, way[0])
 
 
-@pytest.mark.parametrize(("processors", "by_one_kernel"), [(5, True), (6, False)])
-def test_few_prototypes_leave_no_processor_idle(processors: int, by_one_kernel: bool, way: Any,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    """77 of them, 16 to a program, are work for five."""
+@pytest.mark.parametrize(("processors", "aligned", "by_one_kernel"), [(5, 1, True), (6, 1, False), (5, 2, False)])
+def test_one_kernel_does_it_where_it_is_fast(processors: int, aligned: int, by_one_kernel: bool, way: Any,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """77 prototypes, 16 to a program, are work for five; and rows of 21 slopes begin anywhere."""
     monkeypatch.setattr(pullback, "processors", lambda _: processors)
+    monkeypatch.setattr(pullback, "ALIGNED", aligned)
     slopes, samples, w = terms(SIZES[0], way[1])
     inverse, made = 1.0 / w.float().norm(dim=1, keepdim=True), []
 

@@ -76,8 +76,8 @@ class Terms:
 
     def __init__(self, z: Product, way: str, room: torch.Tensor | None, of: str = "exponential", factor: Any = None
                  ) -> None:
-        self.points, self.way, self.of = rows(z.points), way, of
-        prototypes = rows(z.prototypes)
+        self.points, prototypes = map(rows if way == blocks.IEEE else aligned, (z.points, z.prototypes))
+        self.way, self.of = way, of
         self.classes, (self.samples, self.dimension) = len(prototypes), self.points.shape
         self.most = z.largest_factor
         self.given: dict[str, Any] = {
@@ -128,6 +128,14 @@ class Terms:
 def rows(vectors: torch.Tensor) -> torch.Tensor:
     """The same, with the numbers of a vector next to each other."""
     return vectors if vectors.stride(1) == 1 else vectors.contiguous()
+
+
+def aligned(vectors: torch.Tensor) -> torch.Tensor:
+    """The same, each at a place that 16 divides: from others a kernel would read one number after the other."""
+    if vectors.stride(1) == 1 and vectors.stride(0) % 16 == 0:
+        return vectors
+    count, dimension = vectors.shape
+    return vectors.new_empty(count, cdiv(dimension, 16) * 16)[:, :dimension].copy_(vectors)
 
 
 def vector(value: Any, count: int) -> torch.Tensor | None:

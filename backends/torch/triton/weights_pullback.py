@@ -14,6 +14,9 @@ from .weights import projected_in_place, weights_of_product
 LONGEST = 512
 """Rows of ∂w up to which a block of them fits the registers."""
 
+ALIGNED = 16
+"""What divides the places where rows begin that the kernel has registers for."""
+
 STRIP = 64
 """Columns of a block that what follows the product takes at a time."""
 
@@ -39,7 +42,7 @@ def direction_pullback(product: Callable[..., torch.Tensor], slopes: torch.Tenso
     given: dict[str, Any] = {"w_ptr": direction, "w_stride": direction.stride(0), "u_ptr": vector(factor, classes),
                              "after_ptr": vector(after, classes), "classes": classes, "D": dimension}
     v = None
-    if not fuses(way, direction):
+    if not fuses(way, slopes, direction):
         v = product(slopes, samples, out=out)
     if out is None:  # not of fewer digits, as the direction may have: the labels' rows are still to be added
         out = torch.empty(direction.shape, dtype=torch.float32, device=direction.device) if v is None else v
@@ -52,10 +55,10 @@ def direction_pullback(product: Callable[..., torch.Tensor], slopes: torch.Tenso
     return out
 
 
-def fuses(way: str, direction: torch.Tensor) -> bool:
+def fuses(way: str, slopes: torch.Tensor, direction: torch.Tensor) -> bool:
     """Whether one kernel does it all: a program has its rows to itself, so few rows would leave processors idle."""
-    classes, dimension = direction.shape
-    if way not in (HALF, TF32) or dimension > LONGEST:
+    (classes, dimension), samples = direction.shape, slopes.shape[1]
+    if way not in (HALF, TF32) or dimension > LONGEST or dimension % ALIGNED or samples % ALIGNED:
         return False
     programs: int = cdiv(classes, block_of(way, dimension)[0].classes)
     return programs >= processors(direction.device)
