@@ -54,7 +54,7 @@ class Ndonnx(Backend):
     def class_tile_width(self, like: ndx.Array, samples: int, dimension: int, classes: int, keep: bool) -> int:
         return classes
 
-    def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
+    def makes_unit(self, w: Any, samples: int) -> bool:
         return True  # a constant of the graph, where the weights are one
 
     def rank(self, ordered: ndx.Array, values: ndx.Array, strict: bool = False) -> ndx.Array:

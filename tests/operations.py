@@ -22,7 +22,7 @@ _INDEXED = frozenset(("_index_put_impl_", "_unsafe_index", "_unsafe_index_put", 
 _HOST = ("__array__", "__bool__", "__dlpack__", "cpu", "item", "numpy", "tolist")
 
 _FREE = frozenset(("_unsafe_view", "detach", "empty", "empty_like", "empty_strided", "lift_fresh", "new_empty",
-                   "resize_"))
+                   "promote_types", "resize_"))
 """What runs nothing on a device."""
 _PRODUCTS = frozenset(("addmm", "baddbmm", "bmm", "mm", "terms_of_product", "weights_of_product"))
 _watching: list["Traffic"] = []
@@ -99,24 +99,66 @@ def _both_ways(backend: Any, tile: Any, turned: Any) -> Any:
     return tile, turned
 
 
+def _makes_unit(backend: Any, w: torch.Tensor, samples: int) -> bool:
+    return False
+
+
 def _inverse_lengths(backend: Any, x: torch.Tensor) -> Any:
     """One pass."""
     with one_operation("inverse_lengths", moved=(x,)):
         return super(Kernels, backend).inverse_lengths(x)
 
 
+def _unit_rows(backend: Any, x: torch.Tensor) -> Any:
+    """One pass."""
+    with one_operation("unit_rows", moved=(x, x)):
+        inverse = super(Kernels, backend).inverse_lengths(x)
+        return x * inverse, inverse
+
+
+def _scaled_rows(backend: Any, x: torch.Tensor, inverse: torch.Tensor) -> Any:
+    """One pass."""
+    with one_operation("scaled_rows"):
+        return super(Kernels, backend).scaled_rows(x, inverse)
+
+
 def _product_of_factors(backend: Any, product: Any, a: torch.Tensor, b: torch.Tensor, factor: torch.Tensor) -> Any:
     """The product; the largest factor; and a kernel that ends where that is 1."""
     found = product(a, b)
     _operations("amax", "add_short_rows")
-    assert float(factor.amax()) == 1.0
+    with counted_already():
+        assert float(factor.amax()) == 1.0
     return found
+
+
+def _unit_pullback(backend: Any, direction: torch.Tensor, vectors: torch.Tensor, *others: Any, **named: Any) -> Any:
+    """One pass over both."""
+    with one_operation("projected_in_place", moved=(direction, vectors, vectors)):
+        return super(Kernels, backend).unit_pullback(direction, vectors, *others, **named)
+
+
+def _label_directions(backend: Any, labels: torch.Tensor, *arrays: Any) -> Any:
+    with one_operation("directions_of_labels"):
+        return super(Kernels, backend).label_directions(labels, *arrays)
+
+
+def _turned_cosine(backend: Any, cos: torch.Tensor, numbers: Any) -> Any:
+    """As the kernel does it."""
+    cos_shift, sin_shift, least_sin, start, at_start, constant, by_cos, by_turned = numbers()
+    with one_operation("turned_cosine"):
+        sin = ((1.0 - cos) * (1.0 + cos)).clamp(min=0.0).sqrt()
+        turned, slope = cos * cos_shift - sin * sin_shift, cos_shift + cos * sin_shift / sin.clamp(min=least_sin)
+        beyond = cos <= start if at_start else cos < start
+        return (torch.where(beyond, constant + by_cos * cos + by_turned * turned, turned),
+                torch.where(beyond, by_cos + by_turned * slope, slope))
 
 
 def _direction_pullback(backend: Any, product: Any, slopes: torch.Tensor, samples: torch.Tensor,
                         direction: torch.Tensor, *others: Any, out: Any = None, **named: Any) -> Any:
     """Of 16 bits the product does it; else a pass over what cuBLAS made, and over the prototypes."""
     if direction.element_size() == 2:
+        if samples.dtype is torch.float32:
+            _operations("_to_copy")
         with one_operation("weights_of_product", moved=(direction,)):
             pass
     else:
@@ -141,7 +183,9 @@ def _one_launch(tile: Any, stores: int, again: bool = False) -> None:
 
 _KERNELS: dict[str, Any] = {
     "rest_terms": _rest_terms, "rest_shares": _rest_shares, "rest_sums": _rest_sums, "rest_slopes": _rest_slopes,
-    "both_ways": _both_ways, "inverse_lengths": _inverse_lengths, "product_of_factors": _product_of_factors,
+    "both_ways": _both_ways, "makes_unit": _makes_unit, "inverse_lengths": _inverse_lengths, "unit_rows": _unit_rows,
+    "scaled_rows": _scaled_rows, "label_directions": _label_directions, "turned_cosine": _turned_cosine,
+    "product_of_factors": _product_of_factors, "unit_pullback": _unit_pullback,
     "direction_pullback": _direction_pullback}
 
 

@@ -373,6 +373,29 @@ def test_low_precision_is_computed_in_float32(head: Loss[...], library: Library)
                                        atol=1e-6 * np.abs(rounded).max() * as_is)
 
 
+def test_directions_of_any_length_in_bfloat16(head: Loss[...], library: Library) -> None:
+    """Products of two such numbers, or their sums, may be in no float32. Powers of 2 round nothing."""
+    if "bfloat16" not in library.low_precision:
+        pytest.skip("has no bfloat16")
+
+    def times(factor: float) -> list[Any]:
+        return [array if is_labels(head, name) else library.cast(array * factor, "bfloat16")
+                for array, name in zip(exact, head.arrays, strict=True)]
+
+    exact = [array if is_labels(head, name) else library.cast(library.cast(array, "bfloat16"), "float32")
+             for array, name in zip(arrays(head, library, dtype="float32"), head.arrays, strict=True)]
+    value, gradients = head.value_and_grad(*times(1.0))
+    near = [float(head(*times(factor))) for factor in (2.0**20, 2.0**-20)]
+    if near != pytest.approx([float(value)] * 2, rel=1e-6, abs=0.0):
+        pytest.skip("lengths matter to it")
+    for factor in (2.0**66, 2.0**-66):
+        longer, slopes = head.value_and_grad(*times(factor))
+        assert float(longer) == pytest.approx(float(value), rel=1e-6, abs=0.0)
+        for slope, want in zip(slopes, gradients, strict=True):
+            found, want = (library.numpy(one).astype("float64") for one in (slope, want))
+            np.testing.assert_allclose(found * factor, want, rtol=0, atol=2.0**-7 * np.abs(want).max())
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64"])
 def test_labels_of_any_integer_type(loss: Loss[...], library: Library, dtype: str) -> None:
     """With more classes than a uint8 can count."""

@@ -87,6 +87,11 @@ def test_a_short_prototype_counts_as_others(prototype: Loss[...], library: Libra
 
 
 @pytest.mark.usefixtures("path")
+def test_directions_of_any_length_in_bfloat16(kept: Loss[...], library: Library) -> None:
+    test_properties.test_directions_of_any_length_in_bfloat16(kept, library)
+
+
+@pytest.mark.usefixtures("path")
 def test_numbers_of_heads_are_those_of_a_processor(kept: Loss[...], library: Library) -> None:
     agree(kept, library)
 

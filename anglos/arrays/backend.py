@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+from anglos.arrays.at_once import AtOnce
 from anglos.arrays.batches import Batches
 from anglos.arrays.directions import Directions
 from anglos.arrays.library import Array
@@ -42,7 +43,7 @@ class Computation(Protocol):
         """∂(Σ g_i ℓ_i) by name; anew: without residuals, to be differentiated again."""
 
 
-class Backend(Sharing, Batches, Softmax, Directions):
+class Backend(Sharing, Batches, Softmax, Directions, AtOnce):
     """An array library, and the arithmetic that engines ask of it."""
 
     tile_elements = 1 << 20
@@ -106,20 +107,13 @@ class Backend(Sharing, Batches, Softmax, Directions):
         """The same for terms that the gradient uses again; fused: `rest_terms` makes them of a product."""
         return self.scratch(like, *shape)
 
-    def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
+    def makes_unit(self, w: Array, samples: int) -> bool:
         """Whether Ŵ of a tile, (T, D), is made; otherwise its products, (T, B), are scaled, if they are fewer."""
-        return dimension <= samples
+        return bool(w.shape[1] <= samples)
 
     def multiplies_as_is(self, a: Array, b: Array) -> bool:
         """Whether `product` of two such arrays of less than 32 bits has the sums of their products, in float32."""
         return False
-
-    def inverse_lengths(self, x: Array) -> Array | None:
-        """1 / |x| along the last axis, which stays, in float32 at least, where that takes one pass; otherwise None.
-
-        Of what cannot be read. It is 0 of lengths that count as 0: `near_rows`.
-        """
-        return None
 
     def product(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product a b; `out` may hold it."""
@@ -143,6 +137,10 @@ class Backend(Sharing, Batches, Softmax, Directions):
     def add(self, a: Array, b: Any, out: Array | None = None) -> Array:
         """The sum a + b; `out` may hold it."""
         return a + b
+
+    def add_product(self, total: Array, a: Array, b: Array) -> Array:
+        """The total + a b; the total or a may hold it."""
+        return self.add(total, self.multiply(a, b, out=a), out=total)
 
     def label_joins(self, classes: int, samples: int) -> bool:
         """Whether the label's class joins the others in the products of the gradient, (classes, samples) and more.
@@ -209,16 +207,16 @@ class Backend(Sharing, Batches, Softmax, Directions):
         """Whether all numbers are above the bound; False where they cannot be read."""
         return False
 
-    def add_at_labels(self, labels: Array, first: Any, whole: Array, values: Array) -> Array:
-        """The whole, (T, ...), of classes from the first on, with the values, (B, ...), added to the label's class.
+    def add_at_labels(self, labels: Array, first: Any, rows: Array, values: Array, whole: bool = False) -> Array:
+        """The rows, (T, ...), of classes from the first on, with the values, (B, ...), added to the label's class.
 
-        The whole may hold them.
+        The rows may hold them. Whole: they are all classes, so that every label's is among them.
         """
-        is_label = self.xp.astype(self.is_label(labels, first, whole), whole.dtype)
-        if whole.ndim == 2:  # whose sizes a graph may not know, and then cannot reshape to
-            return self.add(whole, is_label @ values, out=whole)
+        is_label = self.xp.astype(self.is_label(labels, first, rows), rows.dtype)
+        if rows.ndim == 2:  # whose sizes a graph may not know, and then cannot reshape to
+            return self.add(rows, is_label @ values, out=rows)
         values = self.xp.reshape(values, (values.shape[0], math.prod(values.shape[1:])))
-        return self.add(whole, self.xp.reshape(is_label @ values, whole.shape), out=whole)
+        return self.add(rows, self.xp.reshape(is_label @ values, rows.shape), out=rows)
 
     def sweep(self, tile: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,
               arrays: tuple[Array | None, ...], width: int) -> tuple[Any, tuple[Any, ...]]:

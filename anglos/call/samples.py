@@ -110,10 +110,9 @@ def unchecked_samples(xp: Any, labels: Array, classes: int, ignore_index: int, s
 
     A label out of range cannot be refused under a trace or on another device: its sample becomes NaN.
     """
-    inside = (labels >= 0) & (labels < classes)
-    counted = labels != ignore_index
+    counted, usable = labels != ignore_index, xp.clip(labels, 0, classes - 1)
     samples = masked_samples(xp, counted, sample_weight)
-    return Samples(xp.where(counted & ~inside, math.nan, samples.weight), counted), xp.where(inside, labels, 0)
+    return Samples(xp.where(counted & (usable != labels), math.nan, samples.weight), counted), usable
 
 
 def zero_elsewhere(xp: Any, kind: Any, array: Array, counted: Any) -> Array:

@@ -1,10 +1,11 @@
 """cos(m₁θ + m₂) as a function of cos θ, and how it goes on where it would rise again."""
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array, is_number, sines
+from anglos.engines.numerics import Array, is_number, is_one, least_sine, sines
 
 
 class Turned(NamedTuple):
@@ -19,9 +20,12 @@ class Turned(NamedTuple):
 def turned_cosine(backend: Backend, cos: Array, *, factor: Any = 1.0, shift: Any = 0.0, past_pi: str = "smooth"
                   ) -> Turned:
     """Cos t for t = factor·θ + shift while t ≤ π, and beyond it what `past_pi` names."""
+    single = is_one(factor)
+    if backend.at_once and single and is_number(shift) and (
+            at_once := backend.turned_cosine(cos, partial(_by_numbers, backend.xp, cos.dtype, shift, past_pi))):
+        return Turned(*at_once, 0.0, 0.0)
     xp, (sin, divisor) = backend.xp, sines(backend, cos)
     multiple_cos, multiple_sin, multiple_ratio, theta = cos, sin, 1.0, None
-    single = is_number(factor) and factor == 1.0
     if not single:
         multiple_cos, multiple_sin, multiple_ratio, theta = _multiple_angle(xp, cos, sin, divisor, factor)
     cos_shift, sin_shift = cos_sin(xp, shift)
@@ -95,6 +99,21 @@ PAST_PI = {
 }
 
 
+def _by_numbers(xp: Any, dtype: Any, shift: float, past_pi: str) -> tuple[Any, ...]:
+    """All that a number of a shift settles: as `Backend.turned_cosine` asks for it.
+
+    What is beyond π is a line in cos θ and in cos t.
+    """
+    def beyond(cos: float, turned: float) -> float:
+        value: float = PAST_PI[past_pi](xp, cos, 1.0, Turned(turned, 0.0, 0.0, 0.0), 1.0, shift).value
+        return value
+
+    constant, is_easy = beyond(0.0, 0.0), past_pi == "easy"
+    start = 0.0 if is_easy else math.cos(math.pi - shift)
+    return (*cos_sin(xp, shift), least_sine(xp, dtype), start, is_easy,
+            constant, beyond(1.0, 0.0) - constant, beyond(0.0, 1.0) - constant)
+
+
 def _multiple_angle(xp: Any, cos: Array, sin: Array, divisor: Array, factor: Any
                     ) -> tuple[Array, Array, Any, Array | None]:
     """Cos mθ, sin mθ, sin mθ / sin θ, and θ where it was needed.
@@ -102,9 +121,8 @@ def _multiple_angle(xp: Any, cos: Array, sin: Array, divisor: Array, factor: Any
     An integer m needs no θ: cos mθ and sin mθ / sin θ are the Chebyshev polynomials T_m and U_{m−1} of cos θ.
     """
     if is_number(factor) and int(factor) == factor:  # of one that is a variable torch.compile misjudges factor % 1.0
-        multiple_cos, ratio = cos, 1.0
+        multiple_cos, ratio, sin_squared = cos, 1.0, (1.0 - cos) * (1.0 + cos)
         for _ in range(int(factor) - 1):  # the addition theorems for kθ + θ
-            sin_squared = (1.0 - cos) * (1.0 + cos)
             multiple_cos, ratio = cos * multiple_cos - sin_squared * ratio, cos * ratio + multiple_cos
         return multiple_cos, sin * ratio, ratio, None
     theta = xp.atan2(sin, cos)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import largest_finite
-from anglos.engines.numerics import Array
+from anglos.engines.numerics import Array, smallest_normal
 
 
 class LogSumExp(NamedTuple):
@@ -66,10 +66,12 @@ def largest_factor(bound: float) -> float:
 
 
 def log_of(backend: Backend, gathered: LogSumExp) -> tuple[Array, Array]:
-    """The log-sum-exp, −∞ of nothing; and the total as a divisor, 1 of nothing."""
+    """The log-sum-exp, −∞ of nothing; and the total as a divisor, above 0."""
     xp, total = backend.xp, gathered.total
     if backend.surely_above(total, 0.0):
         return gathered.shift + xp.log(total), total
+    if backend.changes_arrays():  # nothing differentiates log 0
+        return gathered.shift + xp.log(total), backend.clip(total, smallest_normal(xp, total.dtype))
     nothing = total == 0.0  # and not "> 0": a NaN must stay one
     total = xp.where(nothing, 1.0, total)
     return xp.where(nothing, -math.inf, gathered.shift + xp.log(total)), total

@@ -14,6 +14,11 @@ def is_number(option: Any) -> bool:
     return type(option) in (int, float)  # and not NumPy's float64, which 1 / margin makes of an array
 
 
+def is_one(option: Any) -> bool:
+    """Whether an option is the number 1, and a multiplication by it can be left out."""
+    return is_number(option) and bool(option == 1.0)
+
+
 def is_array(option: Any) -> bool:
     """Whether an option is an array; a number that torch.compile takes for a variable has no attributes."""
     return type(option) not in (int, float, bool, str) and hasattr(option, "dtype")
@@ -42,6 +47,8 @@ def shortest(xp: Any, dtype: Any) -> float:
 
 def unit_rows(backend: Backend, x: Array) -> tuple[Array, Array]:
     """x̂ = x / |x| along the last axis, and 1 / |x|, shape (..., 1); both are 0 where |x| is 0."""
+    if backend.at_once and (at_once := backend.unit_rows(x)) is not None:
+        return at_once
     near, largest, inverse = near_rows(backend, x)
     return near * inverse, inverse if largest is None else inverse / largest
 
@@ -70,22 +77,21 @@ def near_rows(backend: Backend, x: Array) -> tuple[Array, Array | None, Array]:
 
 def unit_rows_pullback(backend: Backend, unit: Array, inverse: Array, d_unit: Array) -> Array:
     """∂L/∂x = (∂L/∂x̂ − x̂ (x̂·∂L/∂x̂)) / |x|; ∂L/∂x̂ may hold it."""
-    across = backend.project_out(unit, d_unit)
-    return backend.multiply(across, inverse, out=across)
+    return backend.unit_pullback(unit, d_unit, after=inverse)
 
 
 def sines(backend: Backend, cos: Array) -> tuple[Array, Array]:
     """Sin θ = √((1 − cos θ)(1 + cos θ)) for θ in [0, π]; and the same for denominators.
 
-    There it is at least √eps, below which 1 − cos θ is rounding noise.
+    There it is at least the `least_sine`.
     """
-    xp, square, eps = backend.xp, (1.0 - cos) * (1.0 + cos), float(backend.xp.finfo(cos.dtype).eps)
-    if backend.surely_above(square, eps):
+    xp, square, least = backend.xp, (1.0 - cos) * (1.0 + cos), least_sine(backend.xp, cos.dtype)
+    if backend.surely_above(square, least * least):
         sin = xp.sqrt(square)
         return sin, sin
     if backend.changes_arrays():  # nothing differentiates √0
         sin = xp.sqrt(backend.maximum(square, 0.0))
-        return sin, backend.maximum(sin, math.sqrt(eps))
+        return sin, backend.maximum(sin, least)
     positive = square > 0.0
     sin = xp.where(positive, xp.sqrt(xp.where(positive, square, 1.0)), 0.0)
     return sin, floored(xp, sin)
@@ -93,8 +99,13 @@ def sines(backend: Backend, cos: Array) -> tuple[Array, Array]:
 
 def floored(xp: Any, sin: Array) -> Array:
     """Sin θ for denominators."""
-    floor = math.sqrt(float(xp.finfo(sin.dtype).eps))
-    return xp.where(sin > floor, sin, floor)
+    least = least_sine(xp, sin.dtype)
+    return xp.where(sin > least, sin, least)
+
+
+def least_sine(xp: Any, dtype: Any) -> float:
+    """√eps, below which 1 − cos θ is rounding noise."""
+    return math.sqrt(float(xp.finfo(dtype).eps))
 
 
 def log_sum_exp(xp: Any, z: Array, mask: Array) -> Array:
@@ -133,16 +144,26 @@ def hinge(backend: Backend, excess: Array, soft: bool) -> tuple[Array, Array]:
 
 def softplus(backend: Backend, x: Array) -> Array:
     """ς(x) = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)."""
-    return backend.maximum(x, 0.0) + beyond_larger(backend, x)
+    if backend.at_once and (at_once := backend.softplus(x)) is not None:
+        return at_once
+    return backend.maximum(x, 0.0) + _beyond_larger(backend, x)
 
 
-def beyond_larger(backend: Backend, difference: Array) -> Array:
-    """Log(eᵃ + eᵇ) − max(a, b) = log(1 + e^−|a − b|)."""
+def log_add_exp(backend: Backend, a: Array, b: Array) -> Array:
+    """Log(eᵃ + eᵇ) = max(a, b) + log(1 + e^−|a − b|), of numbers one of which is finite."""
+    if backend.at_once and (at_once := backend.log_add_exp(a, b)) is not None:
+        return at_once
+    return backend.maximum(a, b) + _beyond_larger(backend, a - b)
+
+
+def _beyond_larger(backend: Backend, difference: Array) -> Array:
     return backend.xp.log1p(_small(backend, difference))
 
 
 def sigmoid(backend: Backend, x: Array) -> Array:
     """σ(x) = 1 / (1 + e^−x), the derivative of softplus."""
+    if backend.at_once and (at_once := backend.sigmoid(x)) is not None:
+        return at_once
     small = _small(backend, x)
     return backend.xp.where(x > 0.0, 1.0, small) / (1.0 + small)
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from anglos.arrays.backend import Backend
 from anglos.arrays.tile import Term, Tile, sum_of_rest
 from anglos.engines.exponentials import Exponentials, LogSumExp, log_of
-from anglos.engines.numerics import Array, beyond_larger, is_number, sigmoid, softplus
+from anglos.engines.numerics import Array, is_number, is_one, log_add_exp, sigmoid, softplus
 
 
 class Sums:
@@ -82,8 +82,7 @@ class CrossEntropy(Exponentials):
     def rest_slope(self, backend: Backend, saved: _OfCrossEntropy, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = p_j − ε/C."""
         rest, label_logit = saved.rest, saved.label_logit
-        everything = backend.maximum(rest, label_logit) + beyond_larger(backend, rest - label_logit)
-        shares = backend.rest_shares(tile, everything)
+        shares = backend.rest_shares(tile, log_add_exp(backend, rest, label_logit))
         return shares if saved.above_mean is None else self._smoothed(shares, tile, classes)
 
     def kept_slope(self, backend: Backend, saved: _OfCrossEntropy, tile: Tile, classes: int) -> Array:
@@ -192,8 +191,7 @@ class Binary(SumsOfTerm):
 
     def rest_slope(self, backend: Backend, saved: _OfBinary, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = λ₋ σ(z_j)."""
-        as_they_are = is_number(self.negative) and self.negative == 1.0
-        return backend.rest_slopes(tile, self.term, None if as_they_are else self.negative)
+        return backend.rest_slopes(tile, self.term, None if is_one(self.negative) else self.negative)
 
     def sample_factor(self, saved: _OfBinary, label_slope: Array) -> Any:
         """λ₋, by which the kept slopes are still to be multiplied."""

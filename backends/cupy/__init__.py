@@ -64,8 +64,8 @@ class CuPy(Softmax):
     def probability(self, logits: Any, total: Any, out: Any = None) -> Any:
         return fused["probability"](logits, total, cupy.empty_like(logits) if out is None else out)
 
-    def add_at_labels(self, labels: Any, first: int, whole: Any, values: Any) -> Any:
-        return add_rows(whole, labels - first, values)
+    def add_at_labels(self, labels: Any, first: int, rows: Any, values: Any, whole: bool = False) -> Any:
+        return add_rows(rows, labels - first, values)
 
     def scatter(self, weights: Any, columns: Any, like: Any) -> Any:
         total, rows = cupy.zeros_like(like), cupy.arange(len(like))[:, None]

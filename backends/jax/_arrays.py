@@ -81,12 +81,13 @@ class Jax(Products, Backend):
         # Between the two passes over one tile XLA finds what they have in common, and keeps it.
         return classes if keep else max(1, (1 << 22) // jax.core.max_dim(samples, dimension))
 
-    def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
+    def makes_unit(self, w: jax.Array, samples: int) -> bool:
         return False  # a factor is fused into what comes next; Ŵ would be another array of the size of W
 
-    def add_at_labels(self, labels: jax.Array, first: Any, whole: jax.Array, values: jax.Array) -> jax.Array:
+    def add_at_labels(self, labels: jax.Array, first: Any, rows: jax.Array, values: jax.Array, whole: bool = False
+                      ) -> jax.Array:
         places = labels - first
-        return whole.at[jnp.where(places < 0, whole.shape[0], places)].add(values, mode="drop")
+        return rows.at[jnp.where(places < 0, rows.shape[0], places)].add(values, mode="drop")
 
     def adopt(self, array: np.ndarray) -> jax.Array:
         if array.dtype.kind in "iu":

@@ -44,12 +44,12 @@ class NumPy(Backend):
             return bool(self.xp.min(array) > bound)
         return bool((array > bound).all())
 
-    def add_at_labels(self, labels: Any, first: int, whole: Any, values: Any) -> Any:
-        if len(whole) * len(values) < 1 << 15:  # add.at is slow to start
-            return super().add_at_labels(labels, first, whole, values)
-        places, rows = self._inside(labels, first, whole)
-        np.add.at(whole, places, values[rows])
-        return whole
+    def add_at_labels(self, labels: Any, first: int, rows: Any, values: Any, whole: bool = False) -> Any:
+        if len(rows) * len(values) < 1 << 15:  # add.at is slow to start
+            return super().add_at_labels(labels, first, rows, values)
+        places, samples = self._inside(labels, first, rows)
+        np.add.at(rows, places, values[samples])
+        return rows
 
     def scatter(self, weights: Any, columns: Any, like: Any) -> Any:
         if like.dtype.itemsize <= 8:  # more than bincount can add
@@ -60,8 +60,8 @@ class NumPy(Backend):
     def label_joins(self, classes: int, samples: int) -> bool:
         return classes * samples < 1 << 15  # it needs another tile
 
-    def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
-        return prototypes * dimension < 1 << 15 or super().makes_unit(prototypes, dimension, samples)  # in fewer calls
+    def makes_unit(self, w: Any, samples: int) -> bool:
+        return w.size < 1 << 15 or super().makes_unit(w, samples)  # in fewer calls
 
     def changes_arrays(self) -> bool:
         return True

@@ -1,22 +1,20 @@
 """Kernels in the place of the operations that they fuse, where they serve. None is imported before they do."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from anglos.arrays.tile import Term, Tile
-from anglos.engines.numerics import shortest
 
-from ._low_precision import LowPrecision
+from ._row_kernels import RowKernels
 from ._seen import graph_is_made, seen_by_dynamo_alone
 
 _TERMS = frozenset(("softplus", "half square"))
 """That kernels have."""
 
 
-class Kernels(LowPrecision):
-    """Exponentials of a tile, and sums of other terms, of a product that nobody has made yet; and the way back."""
+class Kernels(RowKernels):
+    """Exponentials of a tile, and sums of other terms, of a product that nobody has made yet."""
 
     def way_of_kernels(self, tile: Tile) -> str | None:
         """How kernels make the products of a tile; None where they do not."""
@@ -72,43 +70,6 @@ class Kernels(LowPrecision):
         if way is None:
             return super().rest_slopes(tile, term, factor)
         return _kernels().rest_slopes(tile, way, term.name, factor)
-
-    def inverse_lengths(self, x: torch.Tensor) -> Any:
-        if graph_is_made() or not self.on_cuda(x):
-            return super().inverse_lengths(x)
-        from .triton.choice import reason_against
-
-        if reason_against(x) is not None:
-            return super().inverse_lengths(x)
-        from .triton.lengths_of_rows import inverses
-
-        return inverses(x, shortest(torch, torch.float32))
-
-    def product_of_factors(self, product: Callable[..., torch.Tensor], a: torch.Tensor, b: torch.Tensor,
-                           factor: torch.Tensor) -> Any:
-        if not graph_is_made() and self.on_cuda(b):
-            from .triton.choice import reason_against
-
-            if reason_against(a, b, factor, of_one_type=False) is None:
-                from .triton.short_rows import with_short_rows
-
-                return with_short_rows(product(a, b), a.T, b, factor)
-        return super().product_of_factors(product, a, b, factor)
-
-    def direction_pullback(self, product: Callable[..., torch.Tensor], slopes: torch.Tensor, samples: torch.Tensor,
-                           direction: torch.Tensor, factor: torch.Tensor | None, after: torch.Tensor | None,
-                           rounded: bool = False, out: torch.Tensor | None = None, scratch: torch.Tensor | None = None
-                           ) -> Any:
-        way = None
-        if not graph_is_made() and self.on_cuda(direction):
-            from .triton.choice import way_of_pullback
-
-            way = way_of_pullback(slopes, samples, direction, rounded)
-        if way is None:
-            return super().direction_pullback(product, slopes, samples, direction, factor, after, rounded, out, scratch)
-        from .triton.weights_pullback import direction_pullback
-
-        return direction_pullback(product, slopes, samples, direction, factor, after, way, out)
 
 
 def _kernels() -> Any:

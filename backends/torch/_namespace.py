@@ -52,10 +52,9 @@ def _number(number: Any, like: torch.Tensor) -> Any:
     if made is None:
         # What is made while CUDA captures a graph has no value before that is replayed.
         capturing = like.is_cuda and torch.cuda.is_current_stream_capturing()
-        if capturing or not (like.is_floating_point() or type(number) is _INT):
+        # None is ever let go: a captured graph, or another stream, may still read it.
+        if capturing or len(_made) >= 256 or not (like.is_floating_point() or type(number) is _INT):
             return number
-        if len(_made) > 256:
-            _made.clear()
         with torch.inference_mode(False):  # copied, which waits: it is there for whoever uses another stream
             made = _made[key] = torch.full((), number, dtype=like.dtype, device="cpu").to(like.device)
     return made

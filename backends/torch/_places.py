@@ -26,16 +26,20 @@ class Places(Backend):
         fill = terms.masked_fill if recorded() else terms.masked_fill_
         return fill(numbers[:, None] == labels[None, :], value)
 
-    def add_at_labels(self, labels: torch.Tensor, first: Any, whole: torch.Tensor, values: torch.Tensor
-                      ) -> torch.Tensor:
-        places, inside = self._inside(labels, first, whole)
-        values = values.to(whole.dtype)
+    def add_at_labels(self, labels: torch.Tensor, first: Any, rows: torch.Tensor, values: torch.Tensor,
+                      whole: bool = False) -> torch.Tensor:
+        places, values = labels, values.to(rows.dtype)
+        if not whole:
+            places, inside = self._inside(labels, first, rows)
+            if self.readable(labels) and not recorded():
+                (samples,) = inside.nonzero(as_tuple=True)  # few of a batch are in a tile
+                places, values = places[samples], values[samples]
+            else:
+                values = xp.where(inside.view(-1, *[1] * (values.ndim - 1)), values, 0.0)
         if self.readable(labels) and not recorded():
-            (rows,) = inside.nonzero(as_tuple=True)  # few of a batch are in a tile
-            return whole.index_add_(0, places[rows], values[rows])
-        values = xp.where(inside.view(-1, *[1] * (values.ndim - 1)), values, 0.0)
+            return rows.index_add_(0, places, values)
         # Not by index_add, which on a GPU adds in any order: this sorts the places, so that runs agree in every bit.
-        add = whole.index_put if recorded() else whole.index_put_
+        add = rows.index_put if recorded() else rows.index_put_
         return add((places,), values, accumulate=True)
 
     def _inside(self, labels: torch.Tensor, first: Any, tile: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,6 +17,8 @@ from ._seen import graph_is_made, recorded, spec_in, traced
 class Tensors(Places):
     """Tensors may be looked at if they are on a processor and real, and be changed if nothing records what is done."""
 
+    at_once = True
+
     small = 1 << 14
     """Numbers in a tensor up to which NumPy computes a call."""
 
@@ -67,9 +69,9 @@ class Tensors(Places):
             number *= 2
         return [(count * place // number, count * (place + 1) // number) for place in range(number)]
 
-    def makes_unit(self, prototypes: int, dimension: int, samples: int) -> bool:
+    def makes_unit(self, w: torch.Tensor, samples: int) -> bool:
         # A compiler makes one pass of the factors and what follows, and one graph serves batches on either side.
-        return not graph_is_made() and super().makes_unit(prototypes, dimension, samples)
+        return not graph_is_made() and super().makes_unit(w, samples)
 
     def changes_arrays(self) -> bool:
         return not recorded()
@@ -92,6 +94,9 @@ class Tensors(Places):
 
     def add(self, a: torch.Tensor, b: Any, out: torch.Tensor | None = None) -> torch.Tensor:
         return a + b if out is None or recorded() else torch.add(a, b, out=out)
+
+    def add_product(self, total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return super().add_product(total, a, b) if recorded() else total.addcmul_(a, b)
 
     def project_out(self, direction: torch.Tensor, vectors: torch.Tensor, factor: torch.Tensor | None = None,
                scratch: torch.Tensor | None = None) -> Any:
@@ -119,6 +124,15 @@ class Tensors(Places):
         if recorded():
             return super().probability(logits, total)
         return torch.sub(logits, total, out=out).clamp_(max=0.0).exp_()
+
+    def softplus(self, x: torch.Tensor) -> Any:
+        return None if recorded() else torch.nn.functional.softplus(x, threshold=40.0)  # above it, it is x
+
+    def log_add_exp(self, a: torch.Tensor, b: torch.Tensor) -> Any:
+        return None if recorded() else torch.logaddexp(a, b)
+
+    def sigmoid(self, x: torch.Tensor) -> Any:
+        return None if recorded() else torch.sigmoid(x)
 
     def maximum(self, a: torch.Tensor, b: Any) -> Any:
         if recorded():

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array, float_type, is_array, unit_rows
+from anglos.engines.numerics import Array, is_array, unit_rows
 from anglos.engines.prototypes.directions import Prototypes
 from anglos.engines.prototypes.row import Curve, Row, curve_of, unchanged
 
@@ -19,26 +19,25 @@ class Directions(NamedTuple):
     cosines: Array
 
 
-def in_type(backend: Backend, inputs: dict[str, Array]) -> dict[str, Array]:
+def in_type(backend: Backend, inputs: dict[str, Array], dtype: Any) -> dict[str, Array]:
     """The inputs with the embeddings in the type of the arithmetic; weights come to it a tile at a time."""
     embeddings = inputs["embeddings"]
-    dtype = float_type(backend.xp, embeddings, inputs["weights"])
     return inputs if embeddings.dtype == dtype else {**inputs, "embeddings": backend.xp.astype(embeddings, dtype)}
 
 
 def directions_of(backend: Backend, inputs: dict[str, Array], prototypes: Prototypes | None = None) -> Directions:
     """Of the embeddings, and of the prototypes of their label's class: out of all, where these are given."""
     unit, inverse = unit_rows(backend, inputs["embeddings"])
-    if prototypes is not None and prototypes.are_unit:
-        label_unit = _of_label(backend, inputs, prototypes.points)
-        label_inverse = None if label_joins(backend, inputs) else _of_label(backend, inputs, prototypes.pullback_factor)
-    elif prototypes is not None and prototypes.factor is not None:
-        label_inverse = _of_label(backend, inputs, prototypes.factor)
-        label_unit = _of_label(backend, inputs, inputs["weights"]) * label_inverse
-    else:
-        label_unit, label_inverse = unit_rows(backend, _of_label(backend, inputs, inputs["weights"]))
-    across = unit if label_unit.ndim == 2 else unit[:, None, :]
-    return Directions(unit, inverse, label_unit, label_inverse, backend.total(backend.dot(across, label_unit)))
+    if prototypes is None or not (prototypes.are_unit or prototypes.factor is not None):
+        label_unit, label_inverse = unit_rows(backend, _of_label(backend, inputs, unit.dtype))
+        return Directions(unit, inverse, label_unit, label_inverse, backend.cosines(unit, label_unit))
+    lengths = prototypes.pullback_factor if prototypes.are_unit else prototypes.factor
+    if prototypes.are_unit and label_joins(backend, inputs):
+        lengths = None
+    points = _of_classes(backend, inputs, prototypes.points)
+    lengths = None if lengths is None else _of_classes(backend, inputs, lengths)
+    return Directions(
+        unit, inverse, *backend.label_directions(inputs["labels"], points, lengths, unit, prototypes.are_unit))
 
 
 def label_joins(backend: Backend, inputs: dict[str, Array]) -> bool:
@@ -81,7 +80,7 @@ def batch_of(backend: Backend, row: Row, inputs: dict[str, Array], directions: D
     if not row.normalize_embeddings:
         points, embedding_length = inputs["embeddings"], length
     if not row.normalize_weights:
-        label_points = _of_label(backend, inputs, inputs["weights"])
+        label_points = _of_label(backend, inputs, unit.dtype)
         weight_length = backend.total(backend.dot(label_points, label_unit))
     cos, merged = cosines, None
     if row.merge is not None:
@@ -100,13 +99,17 @@ def batch_of(backend: Backend, row: Row, inputs: dict[str, Array], directions: D
     return Batch(points, label_points, length, embedding_length, weight_length, cos, mix, target, logit)
 
 
-def _of_label(backend: Backend, inputs: dict[str, Array], prototypes: Array) -> Array:
-    """The prototypes of the label's class, out of those of the weights or one a row, in the type of the arithmetic."""
+def _of_label(backend: Backend, inputs: dict[str, Array], dtype: Any) -> Array:
+    """The prototypes of the label's class, in the type of the arithmetic."""
+    return backend.xp.astype(backend.of_label(inputs["weights"], inputs["labels"]), dtype, copy=False)
+
+
+def _of_classes(backend: Backend, inputs: dict[str, Array], prototypes: Array) -> Array:
+    """What the prototypes of all classes have, one a row, in the shape of the weights."""
     shape = inputs["weights"].shape
-    if prototypes.ndim < len(shape):
-        prototypes = backend.xp.reshape(prototypes, (*shape[:-1], prototypes.shape[-1]))
-    of_label = backend.of_label(prototypes, inputs["labels"])
-    return backend.xp.astype(of_label, inputs["embeddings"].dtype, copy=False)
+    if prototypes.ndim == len(shape):
+        return prototypes
+    return backend.xp.reshape(prototypes, (*shape[:-1], prototypes.shape[-1]))
 
 
 def per_class(bias: Any) -> bool:

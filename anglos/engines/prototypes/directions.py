@@ -33,8 +33,7 @@ def unit_prototypes(backend: Backend, w: Array, samples: int, scratch: Scratch, 
     if inverses is not None and largest is None:
         inverses[first] = inverse
     whole_inverse = inverse if largest is None else inverse / largest
-    number, dimension = w.shape
-    is_wide, makes_unit = w.dtype == inverse.dtype, backend.makes_unit(number, dimension, samples)
+    is_wide, makes_unit = w.dtype == inverse.dtype, backend.makes_unit(w, samples)
     if not is_wide or (not makes_unit and (largest is None or not backend.readable(w))):
         return Prototypes(w, factor=whole_inverse)
     return Prototypes(backend.multiply(near, inverse, out=scratch.take("unit", w, *w.shape)), whole_inverse)

@@ -16,8 +16,8 @@ from anglos.engines.numerics import Array
 from anglos.engines.prototypes.gradient import Gradient
 from anglos.engines.prototypes.nearest import statistic_of
 from anglos.engines.prototypes.row import Row
-from anglos.engines.prototypes.saved import Saved, unpack
-from anglos.engines.prototypes.step import Remembered, Step
+from anglos.engines.prototypes.saved import Remembered, Saved, unpack
+from anglos.engines.prototypes.step import Step
 
 __all__ = ["ROLES", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "prepare", "unpack"]
 

@@ -15,17 +15,19 @@ from typing import Any
 
 from anglos.arrays.library import store
 from anglos.arrays.monoid import SUM
-from anglos.engines.numerics import Array, unit_rows_pullback
+from anglos.engines.numerics import Array, is_one, unit_rows_pullback
 from anglos.engines.prototypes.batch import label_joins
+from anglos.engines.prototypes.class_tile import ClassTile
 from anglos.engines.prototypes.directions import prototypes_pullback
+from anglos.engines.prototypes.of_options import OfOptions
 from anglos.engines.prototypes.row import unchanged
 from anglos.engines.prototypes.saved import Saved
-from anglos.engines.prototypes.step import ClassTile, Step
+from anglos.engines.prototypes.step import Step
 
 _ARRAYS = frozenset(("embeddings", "weights"))
 
 
-class Gradient:
+class Gradient(OfOptions):
     """∂(Σ g_i ℓ_i).
 
     The slopes G of the other classes may lack a factor of each sample, which goes into the small operand of a product.
@@ -50,7 +52,7 @@ class Gradient:
         """g_i s, and for the other classes the same with the factor."""
         self.gs_rest = self.gs if factor is None else self.gs * factor
         self.g_rest = self.g if factor is None or "bias" not in self.fields else self.g * factor
-        self.label_pull = self.label_slope * batch.target.slope
+        self.label_pull = self.label_slope if is_one(batch.target.slope) else self.label_slope * batch.target.slope
         """K_iy"""
         self.label_along = self._label_along()
         self.label_pull = self.label_pull * self.gs
@@ -72,11 +74,12 @@ class Gradient:
     def _sweep(self) -> None:
         """The sums over the classes, for gradients of size B, and the rows of those of size C."""
         step, batch, needs_weights = self.step, self.step.batch, "weights" in self.needs
-        self.points = batch.points if self.joined else batch.points * self.gs_rest[:, None]
-        """g_i s p_i"""
+        self.points = batch.points if self.joined else self.backend.multiply(
+            batch.points, self.gs_rest[:, None], out=self.backend.scratch(step.terms_like, *batch.points.shape))
+        """g_i s p_i, rounded where the product would round it."""
         self.d_label = self._label_weights() if needs_weights and not self.joined else None
-        in_place = needs_weights and step.weights.ndim == 2 and step.weights.dtype == self.points.dtype
-        out = self.backend.scratch(self.points, *step.weights.shape) if in_place else None
+        in_place = needs_weights and step.weights.ndim == 2 and step.weights.dtype == step.dtype
+        out = self.backend.scratch(step.weights, *step.weights.shape) if in_place else None
         self.sums, (d_weights, self.d_bias) = self.backend.sweep(
             self._tile, SUM, (step.weights, step.bias, self.saved.kept, out), step.width)
         self.d_weights = d_weights if out is None else out
@@ -128,7 +131,8 @@ class Gradient:
         if d_weights.shape != weights.shape:  # several prototypes, or a graph that does not know how many
             d_weights = self.xp.reshape(d_weights, weights.shape)
         if self.d_label is not None:
-            d_weights = self.backend.add_at_labels(self.step.labels, first, d_weights, self.d_label)
+            d_weights = self.backend.add_at_labels(
+                self.step.labels, first, d_weights, self.d_label, whole=not self.step.several)
         if out is None:
             return self.xp.astype(d_weights, weights.dtype, copy=False)
         store(out, d_weights)
@@ -150,8 +154,7 @@ class Gradient:
         """∂p_i = g_i s Σ_j K_ij w_j."""
         of_label = self.label_pull[..., None] * self.step.batch.label_points
         of_label = of_label if self.step.batch.mix is None else self.xp.sum(of_label, axis=1)
-        of_rest = self.backend.multiply(of_rest, self.gs_rest[:, None], out=of_rest)
-        return self.backend.add(of_rest, of_label, out=of_rest)
+        return self.backend.add_product(of_label, of_rest, self.gs_rest[:, None])
 
     def embeddings(self) -> Array:
         """∂x_i: ∂p_i through the normalisation, or with what a free length changes; and what φ and R have of |x|."""
@@ -173,10 +176,6 @@ class Gradient:
         if row.regularizer is not None:
             slopes.append(row.regularizer(self.xp, batch.length).slope)
         return sum(slopes[1:], start=slopes[0]) if slopes else None
-
-    def _lengths(self) -> Any:
-        """Σ_j G_ij |w_j| (F_ij − F′_ij cos θ_ij)."""
-        return self.label_along * self.step.batch.weight_length + self.sums.get("along", 0.0)
 
     def _label_along(self) -> Any:
         """G_iy (φ − φ′ cos θ_iy)."""
@@ -200,32 +199,3 @@ class Gradient:
         # Of several prototypes a scale multiplies the merged cosine, not Σ mix · cosines.
         cos = made.cos if made.mix is None else self.xp.sum(made.mix * made.cosines, axis=1)
         return self.xp.sum(slopes * value - pull * cos, axis=0)
-
-    def field(self, name: str) -> Array:
-        """∂(Σ g_i ℓ_i) in a field of the row or of its reduction; a scale is a normal number of its type."""
-        batch = self.step.batch
-        if name == "scale":
-            return (self.backend.dot(batch.points, self.sums["points"]) / self.step.row.scale
-                    + self.g * self._lengths() * batch.embedding_length)
-        if name == "bias":
-            return self.g * self.label_slope + self.g_rest * self.sums["bias"] if self.d_bias is None else self.d_bias
-        slopes: dict[str, Array] = self.step.row.reduction.field_slopes(self.backend, self.saved.of_reduction)
-        return self.g * slopes[name]
-
-    def _class_bias(self, first: Any, slopes: Array) -> Array:
-        """∂b_j = Σ_i g_i G_ij of a tile."""
-        rounded = slopes.dtype != self.g.dtype
-        of_rest = self.product(slopes, self.g_rest[:, None])[:, 0] if rounded else slopes @ self.g_rest
-        return self.backend.add_at_labels(self.step.labels, first, of_rest, self.g * self.label_slope)
-
-    def option(self, name: str, by_field: dict[str, Array]) -> list[Array]:
-        """∂m of an option m: through fields, through φ and η, and the regulariser, to be added."""
-        row, batch = self.step.row, self.step.batch
-        parts = [by_field[field] * slope for field, slope in row.names.get(name, ())]
-        of_rest, slopes = self.sums.get(f"by {name}"), batch.target.option_slopes
-        if name in slopes or of_rest is not None:
-            of_curves = self.label_slope * batch.weight_length * slopes.get(name, 0.0)
-            parts.append(self.gs * batch.embedding_length * (of_curves if of_rest is None else of_curves + of_rest))
-        if row.regularizer and name in (slopes := row.regularizer(self.xp, batch.length).option_slopes):
-            parts.append(self.g * slopes[name])
-        return parts

@@ -7,9 +7,8 @@ import math
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array
+from anglos.engines.numerics import Array, float_type
 from anglos.engines.prototypes import engine as _prototypes
-from anglos.engines.prototypes.batch import in_type
 from anglos.engines.prototypes.row import Row
 from anglos.engines.prototypes.step import Step as _Step
 from anglos.engines.reductions import CrossEntropy
@@ -85,8 +84,8 @@ def _of_label(backend: Backend, row: Row, inputs: dict[str, Array]) -> tuple[Row
 
 def _masses(backend: Backend, inputs: dict[str, Array], smoothing: Any) -> tuple[Masses, Array, Array]:
     """The masses, and embeddings and weights in the type of the arithmetic."""
-    x = in_type(backend, inputs)["embeddings"]
-    weights = backend.xp.astype(inputs["weights"], x.dtype, copy=False)
+    dtype = float_type(backend.xp, inputs["embeddings"], inputs["weights"])
+    x, weights = (backend.xp.astype(inputs[name], dtype, copy=False) for name in ("embeddings", "weights"))
     return masses_of(backend, inputs["labels"], inputs.get("class_weight"), smoothing, x.dtype,
                      backend.classes(weights)), x, weights
 

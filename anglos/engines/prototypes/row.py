@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array, is_number
+from anglos.engines.numerics import Array, is_number, is_one
 from anglos.engines.reductions import CrossEntropy
 
 NO_OPTIONS: Mapping[str, Any] = {}  # no MappingProxyType, which torch.compile does not follow
@@ -81,7 +81,7 @@ class Row(NamedTuple):
     def takes_as_it_is(self, name: str) -> bool:
         """Whether an option is a field of its own name, and nothing else."""
         (field, slope), *others = self.names.get(name, ((None, None),))
-        return field == name and not others and is_number(slope) and slope == 1.0
+        return field == name and not others and is_one(slope)
 
     @property
     def starts_from_cosines(self) -> bool:

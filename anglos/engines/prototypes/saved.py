@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from anglos.engines.numerics import Array
-from anglos.engines.prototypes.batch import Directions
+from anglos.engines.prototypes.batch import Batch, Directions
 from anglos.engines.prototypes.row import Row
 
 
@@ -20,6 +20,13 @@ class Saved(NamedTuple):
     """Of a loss with a gate: which samples have a gradient."""
     kept: Array | None
     """Of all classes the cosines, if curves start from these; else exponentials, or logits."""
+
+
+class Remembered(NamedTuple):
+    """What has the size of the batch, or of the classes alone, for a framework that cannot hand on the whole step."""
+
+    batch: Batch | None
+    inverses: dict[int, Array] | None
 
 
 def unpack(row: Row, arrays: tuple[Array, ...]) -> Saved:

@@ -1,59 +1,39 @@
 """What both passes start from: a batch against all classes, and its logits a tile of classes at a time."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import copy
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import store
 from anglos.arrays.scratch import Scratch
 from anglos.arrays.tile import Product, Tile
 from anglos.engines.exponentials import largest_factor
-from anglos.engines.numerics import Array, is_number
-from anglos.engines.prototypes.batch import Batch, batch_of, class_bias, directions_of, in_type, length_of
+from anglos.engines.numerics import Array, float_type, is_number
+from anglos.engines.prototypes.batch import Directions, batch_of, class_bias, directions_of, in_type, length_of
+from anglos.engines.prototypes.class_tile import ClassTile
 from anglos.engines.prototypes.directions import Prototypes, of_kept_terms, unit_prototypes
-from anglos.engines.prototypes.row import NO_OPTIONS, Curve, Row, curve_of
-from anglos.engines.prototypes.saved import Saved
+from anglos.engines.prototypes.row import NO_OPTIONS, Row, curve_of
+from anglos.engines.prototypes.saved import Remembered, Saved
 
 _PILOTS = 256
 """So many classes tell how large all logits are."""
 
 
-class ClassTile(NamedTuple):
-    """T classes against the batch: their prototypes, and their logits as a tile, with all that led to them."""
-
-    prototypes: Prototypes
-    tile: Tile
-    cos: Array | None = None
-    """Cosines of the classes, (T, B), where η starts from them."""
-    rest: Curve | None = None
-    """η of these."""
-    cosines: Array | None = None
-    """Of several prototypes per class: their cosines, (T, K, B)."""
-    mix: Array | None = None
-    """∂cos / ∂cosines."""
-    option_slopes: Mapping[str, Any] = NO_OPTIONS
-    """Of η, and of the merge."""
-
-
-class Remembered(NamedTuple):
-    """What has the size of the batch, or of the classes alone, for a framework that cannot hand on the whole step."""
-
-    batch: Batch | None
-    inverses: dict[int, Array] | None
-
-
 class Step:
     """One batch against all classes."""
+
+    in_type: dict[str, Array] | None = None
+    scaled: tuple[Array, Array] | None = None
+    """Embeddings that are multiplied as they are, with 1 / |x|, (B, 1)."""
 
     def __init__(self, backend: Backend, row: Row, inputs: dict[str, Array], keep_bytes: int, gradient_products: str
                  ) -> None:
         self.backend, self.row, self.inputs, self.gradient_products = backend, row, inputs, gradient_products
         self.labels, self.weights, self.bias = inputs["labels"], inputs["weights"], class_bias(row)
-        self.in_type = in_type(backend, inputs)
-        self.dtype = self.in_type["embeddings"].dtype
+        self.dtype = float_type(backend.xp, embeddings := inputs["embeddings"], self.weights)
         self.as_is = backend.multiplies_as_is(inputs["embeddings"], self.weights)
         """Whether embeddings and weights are multiplied as they are, and their lengths multiply the sums."""
         self.rounds_slopes = self.as_is or gradient_products == "bfloat16"
@@ -64,7 +44,8 @@ class Step:
         self.of_slopes = row.reduction.keeps_slopes and not (
             self.of_cosines or row.reduction.smooths or (row.normalize_weights and learns_bias))
         """Whether nothing is asked of the other classes but sums, and slopes times 1 / |w|, of all of their logits."""
-        like = self.in_type["embeddings"]
+        like = embeddings if embeddings.dtype == self.dtype else backend.xp.empty(
+            (0,), dtype=self.dtype, device=backend.device(embeddings))
         self.terms_like = backend.rounded_like(like) if self.of_slopes and self.rounds_slopes else like
         (_, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
         self.classes, most_classes = backend.classes(self.weights), backend.most_classes(self.weights)
@@ -92,6 +73,14 @@ class Step:
         self.kept_shift: Array | None = None
         """Of the exponentials that are kept."""
 
+    def inputs_in_type(self) -> dict[str, Array]:
+        """The inputs with the embeddings in the type of the arithmetic, unless only their directions are asked for."""
+        if self.as_is and not self.row.asks_for_length:
+            return self.inputs
+        if self.in_type is None:
+            self.in_type = in_type(self.backend, self.inputs, self.dtype)
+        return self.in_type
+
     def start(self, chosen: Saved | None) -> None:
         """Begin the forward pass; or begin it again for its derivatives, with what was chosen."""
         backend, row, self.chosen = self.backend, self.row, chosen
@@ -99,14 +88,16 @@ class Step:
             self.inverses = {}
         if not self.several:
             self.only = self.prototypes_of(0, self.weights)
-        directions = directions_of(backend, self.in_type, self.only)
+        inputs = self.inputs_in_type()
+        directions = directions_of(backend, inputs, self.only)
         if chosen is not None:
             directions = directions._replace(
                 cosines=backend.same_number(chosen.directions.cosines, directions.cosines))
-        length = length_of(backend, row, self.in_type, directions)
+        length = length_of(backend, row, inputs, directions)
         if chosen is not None and length is not None:
             length = backend.same_number(chosen.length, length)
-        self.directions, self.batch = directions, batch_of(backend, row, self.in_type, directions, length)
+        self._scale_rows(directions)
+        self.directions, self.batch = directions, batch_of(backend, row, inputs, directions, length)
         self.statistic = None if chosen is None else chosen.statistic
         if chosen is not None and (self.of_cosines or not row.reduction.keeps_slopes):
             self.chosen_products = chosen.kept
@@ -115,7 +106,15 @@ class Step:
         """Begin the backward pass, with what the forward pass saved."""
         batch, self.inverses = remembered or (None, None)
         self.directions, self.statistic = saved.directions, saved.statistic
-        self.batch = batch or batch_of(self.backend, self.row, self.in_type, saved.directions, saved.length)
+        if saved.kept is None:
+            self._scale_rows(saved.directions)
+        self.batch = batch or batch_of(
+            self.backend, self.row, self.inputs_in_type(), saved.directions, saved.length)
+
+    def _scale_rows(self, directions: Directions) -> None:
+        """Of numbers that are multiplied as they are, and must stay in range."""
+        if self.as_is and (self.row.normalize_embeddings or self.of_cosines):
+            self.scaled = self.backend.scaled_rows(self.inputs["embeddings"], directions.inverse)
 
     def remembered(self) -> Remembered:
         """Without what is an input itself: its owner keeps that, or a copy, and may see that it was changed."""
@@ -166,9 +165,9 @@ class Step:
         """What the loss compares, multiplied by the prototypes; cosines where curves start from these."""
         points, factor = self.directions.unit, None
         if not (self.row.normalize_embeddings or self.of_cosines):
-            points = self.inputs["embeddings"] if self.as_is else self.in_type["embeddings"]
-        elif self.as_is:
-            points, factor = self.inputs["embeddings"], self.directions.inverse[:, 0]
+            points = (self.inputs if self.as_is else self.inputs_in_type())["embeddings"]
+        elif self.scaled is not None:
+            points, factor = self.scaled[0], self.scaled[1][:, 0]
         return Product(prototypes.points, points, scale, factor, prototypes.factor, bias, self.labels, first, most)
 
     def _slope_product(self) -> Callable[..., Array]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
+from anglos.arrays.directions import Directions
 from anglos.arrays.monoid import Monoid
 
 from .. import _namespace as xp
@@ -44,8 +45,16 @@ class Shards(PyTorch):
         found = array[labels.clamp(0, array.shape[0] - 1)]
         return torch.where(here.view(-1, *[1] * (array.ndim - 1)), found, 0.0)
 
+    def label_directions(self, labels: torch.Tensor, points: torch.Tensor, inverse: torch.Tensor | None,
+                         unit: torch.Tensor, are_unit: bool) -> Any:
+        return Directions.label_directions(self, labels, points, inverse, unit, are_unit)  # of classes elsewhere 0
+
     def with_label(self, labels: torch.Tensor, first: Any, terms: torch.Tensor, value: Any, whole: bool = False) -> Any:
         return super().with_label(labels, first, terms, value)  # whose class may be elsewhere
+
+    def add_at_labels(self, labels: torch.Tensor, first: Any, rows: torch.Tensor, values: torch.Tensor,
+                      whole: bool = False) -> torch.Tensor:
+        return super().add_at_labels(labels, first, rows, values)
 
     def are_among(self, numbers: torch.Tensor, first: Any, tile: torch.Tensor) -> Any:
         return super().are_among(numbers - self.first_class, first, tile)

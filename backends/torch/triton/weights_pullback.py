@@ -37,21 +37,12 @@ def direction_pullback(product: Callable[..., torch.Tensor], slopes: torch.Tenso
                        direction: torch.Tensor, factor: torch.Tensor | None, after: torch.Tensor | None, way: str,
                        out: torch.Tensor | None) -> torch.Tensor:
     """(v − ŵ (ŵ·v)) · after of v = slopes · samples, where ŵ = factor · direction, in float32."""
-    classes, dimension = direction.shape
-    direction = rows(direction)
-    given: dict[str, Any] = {"w_ptr": direction, "w_stride": direction.stride(0), "u_ptr": vector(factor, classes),
-                             "after_ptr": vector(after, classes), "classes": classes, "D": dimension}
-    v = None
     if not fuses(way, slopes, direction):
-        v = product(slopes, samples, out=out)
+        return unit_pullback(direction, product(slopes, samples, out=out), factor, after)
     if out is None:  # not of fewer digits, as the direction may have: the labels' rows are still to be added
-        out = torch.empty(direction.shape, dtype=torch.float32, device=direction.device) if v is None else v
-    given |= {"out_ptr": out, "out_stride": out.stride(0)}
+        out = torch.empty(direction.shape, dtype=torch.float32, device=direction.device)
     with torch.cuda.device_of(direction):  # type: ignore[no-untyped-call]
-        if v is None:
-            _fused(rows(slopes), samples, way, given)
-        else:
-            _project(v, given)
+        _fused(rows(slopes), samples, way, _given(direction, factor, after, out))
     return out
 
 
@@ -68,6 +59,26 @@ def fuses(way: str, slopes: torch.Tensor, direction: torch.Tensor) -> bool:
 def processors(device: torch.device) -> int:
     """How many programs a device runs at the same time, at least."""
     return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def unit_pullback(direction: torch.Tensor, v: torch.Tensor, factor: torch.Tensor | None, after: torch.Tensor | None
+                  ) -> torch.Tensor:
+    """As `Directions.unit_pullback`, where v is, if its rows are numbers next to each other."""
+    v = rows(v)
+    number, strip = rows_of_pass(v.shape[1])
+    with torch.cuda.device_of(v):  # type: ignore[no-untyped-call]
+        projected_in_place[(cdiv(len(v), number),)](
+            v, **_given(direction, factor, after, v), v_stride=v.stride(0), CLASSES=number, STRIP=strip, num_warps=4,
+            enable_fp_fusion=True)
+    return v
+
+
+def _given(direction: torch.Tensor, factor: torch.Tensor | None, after: torch.Tensor | None, out: torch.Tensor
+           ) -> dict[str, Any]:
+    (classes, dimension), direction = direction.shape, rows(direction)
+    return {"w_ptr": direction, "w_stride": direction.stride(0), "u_ptr": vector(factor, classes),
+            "after_ptr": vector(after, classes), "classes": classes, "D": dimension, "out_ptr": out,
+            "out_stride": out.stride(0)}
 
 
 def block_of(way: str, dimension: int) -> tuple[Block, int]:
@@ -93,10 +104,4 @@ def _fused(slopes: torch.Tensor, samples: torch.Tensor, way: str, given: dict[st
         x_column_stride=samples.stride(1), CLASSES=block.classes, WIDTH=width, STRIP=min(STRIP, width),
         DEPTH=block.depth, PRECISION=PRECISIONS[way], num_warps=block.warps,
         num_stages=block.stages, enable_fp_fusion=True)
-
-
-def _project(v: torch.Tensor, given: dict[str, Any]) -> None:
-    number, strip = rows_of_pass(given["D"])
-    projected_in_place[(cdiv(given["classes"], number),)](
-        v, **given, v_stride=v.stride(0), CLASSES=number, STRIP=strip, num_warps=4, enable_fp_fusion=True)
 
