@@ -91,6 +91,11 @@ def test_directions_of_any_length_in_bfloat16(kept: Loss[...], library: Library)
     test_properties.test_directions_of_any_length_in_bfloat16(kept, library)
 
 
+def test_directions_of_pairs_of_any_length_in_bfloat16(pair: Loss[...], library: Library) -> None:
+    with as_on_cuda():
+        test_properties.test_directions_of_any_length_in_bfloat16(pair, library)
+
+
 @pytest.mark.usefixtures("path")
 def test_numbers_of_heads_are_those_of_a_processor(kept: Loss[...], library: Library) -> None:
     agree(kept, library)

@@ -97,6 +97,7 @@ class _Slopes:
 
     def _beside(self, sums: dict[str, Array], scaled: Array, d_rows: Array, by_scale: Any) -> tuple[Array, Any]:
         """What vectors that are multiplied as they are have of the other way: of rows times 1 / |x| already."""
+        scaled = scaled if self.tiles.power is None else scaled * self.tiles.power
         xp, of_columns = self.backend.xp, sums.pop("others") * self.column_gs
         sums["points"] = sums["points"] + of_columns * self.scale
         if by_scale is not None:

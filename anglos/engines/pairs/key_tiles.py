@@ -18,8 +18,13 @@ class Tiles:
     def __init__(self, step: Step) -> None:
         self.step, self.backend, queries = step, step.backend, step.sides.rows
         points, a = queries.points, None
+        self.power: Array | None = None
+        """By what rows were multiplied, (B, 1), to stay in range as they are; None for 1."""
         if step.as_is:
-            points, a = step.inputs[queries.role], None if queries.inverse is None else queries.inverse[:, 0]
+            points = step.inputs[queries.role]
+        if step.as_is and queries.inverse is not None:
+            points, inverse = self.backend.scaled_rows(points, queries.inverse)
+            self.power, a = queries.inverse / self.backend.xp.where(inverse > 0.0, inverse, 1.0), inverse[:, 0]
         self.numbers = step.columns.labels if step.row.excess_over == "negatives" else None
         self.rows: Rows = (points, a, None if self.numbers is None else step.swept.labels)
         """What is multiplied by the columns, the factors of that, and which columns' number is left out."""
