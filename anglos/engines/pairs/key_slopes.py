@@ -7,6 +7,8 @@ symmetric loss g_i G_ij has ½ g_j G′_ji beside it, G′ that of the columns o
 from typing import Any
 
 from anglos.arrays.monoid import SUM
+from anglos.arrays.tile import Tile
+from anglos.engines.by_scale import label_by_scale, rest_by_scale
 from anglos.engines.numerics import Array
 from anglos.engines.pairs.columns import COLUMNS
 from anglos.engines.pairs.gradient import Gradient
@@ -34,6 +36,11 @@ class _Slopes:
             self.g = self.g * self.positives.weight
         self.of_label = self.g * self.reduction.label_slope(self.backend, self.reduction.saved(*saved.chosen), 1)
         """g_i ∂ℓ_i/∂z of the row with its positive."""
+        self.by_scale = "scale" in gradient.fields
+        self.own: Array | None = None
+        """z − b of the row with its positive, where slopes are rounded beside a learnt scale."""
+        if self.by_scale and step.as_is:
+            self.own = self.scale * self.backend.dot(step.sides.rows.points, self.positives.points)
         if gradient.column_g is None:
             return
         self.g, self.column_g = 0.5 * gradient.g, 0.5 * gradient.column_g
@@ -49,57 +56,71 @@ class _Slopes:
         """By the names of the inputs."""
         step, queries = self.step, self.step.sides.rows
         of_tile = self._one_way if not step.row.symmetric else self._as_is if step.as_is else self._as_one
-        sums, (d_rows, by_bias, *scaled) = self.backend.sweep(
-            of_tile, SUM, (*self.tiles.rows, queries.points, self.g, *self.saved.chosen), step.width)
+        sums, (d_rows, by_bias, by_scale, *scaled) = self.backend.sweep(
+            of_tile, SUM, (*self.tiles.rows, queries.points, self.g, self.own, *self.saved.chosen), step.width)
         d_rows = d_rows + self.of_label[:, None] * self.positives.points
-        by_scale = self.backend.dot(queries.points, d_rows) if "scale" in self.gradient.fields else None
+        if self.by_scale and by_scale is None:
+            by_scale = self.backend.dot(queries.points, d_rows)
         d_rows = d_rows * self.scale
         if scaled:
-            d_rows, by_scale = self._beside(sums, scaled[0], d_rows, by_scale)
+            d_rows = self._beside(sums, scaled[0], d_rows)
         elif step.as_is and step.one_set:
             d_rows = queries.scaled(d_rows)
+        if "scale" in sums:
+            by_scale = self.backend.xp.sum(by_scale) + self.backend.xp.sum(self.column_g * sums.pop("scale"))
         by_bias = None if by_bias is None else by_bias + self.of_label
         d_keys = self.positives.pull(sums, self.of_label * self.scale)
         return self.gradient.of_inputs(sums, (d_rows, d_keys, by_scale, by_bias))
 
     def _one_way(self, first: Any, *of_rows: Any) -> _OfTile:
         """The sum s Σ_i g_i G_ij x_i; and of every row g_i Σ_j G_ij k_j and g_i Σ_j G_ij."""
-        x, a, labels, points, g, *chosen = of_rows
+        x, a, labels, points, g, own, *chosen = of_rows
         tile = self.tiles.tile(first, x, a, labels)
+        by_scale = self._by_scale(self.reduction, chosen, tile, own, g)
         slopes = self.reduction.rest_slope(self.backend, self.reduction.saved(*chosen), tile, 1)
         by_bias = g * self.backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
         sums = {"points": self.tiles.product(slopes, points * (g * self.scale)[:, None])}
-        return sums, (g[:, None] * self.tiles.product(slopes.T, self.step.columns.points), by_bias)
+        return sums, (g[:, None] * self.tiles.product(slopes.T, self.step.columns.points), by_bias, by_scale)
 
     def _as_one(self, first: Any, *of_rows: Any) -> _OfTile:
         """The same both ways, with all slopes of a pair as one."""
-        backend, (x, a, _, points, g, *chosen) = self.backend, of_rows
-        slopes, others = self._both_ways(first, x, a, chosen)
+        backend, (x, a, _, points, g, _, *chosen) = self.backend, of_rows
+        slopes, others = self._both_ways(*self.tiles.both(first, x, a, None), chosen)
         others = backend.multiply(others, self.column_g, out=others)
         slopes = backend.add(backend.multiply(slopes, g, out=slopes), others.T, out=slopes)
         by_bias = backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
         sums = {"points": self.tiles.product(slopes, points * self.scale)}
-        return sums, (self.tiles.product(slopes.T, self.step.columns.points), by_bias)
+        return sums, (self.tiles.product(slopes.T, self.step.columns.points), by_bias, None)
 
     def _as_is(self, first: Any, *of_rows: Any) -> _OfTile:
         """Both ways, each with the factors of its own classes."""
-        x, a, _, points, g, *chosen = of_rows
-        slopes, others = self._both_ways(first, x, a, chosen)
+        x, a, _, points, g, own, *chosen = of_rows
+        tile, turned = self.tiles.both(first, x, a, None)
+        of_columns = None if own is None else self.saved.columns.label_logit
+        by_scale, of_columns = (self._by_scale(*one) for one in (
+            (self.reduction, chosen, tile, own, g), (COLUMNS, self.saved.columns, turned, of_columns, None)))
+        slopes, others = self._both_ways(tile, turned, chosen)
         sums = {"points": self.tiles.product(slopes, points * (g * self.scale)[:, None]),
-                "others": self.tiles.product(others.T, x)}
-        return sums, (g[:, None] * self.tiles.product(slopes.T, self.step.columns.points), None,
+                "others": self.tiles.product(others.T, x)} | ({} if of_columns is None else {"scale": of_columns})
+        return sums, (g[:, None] * self.tiles.product(slopes.T, self.step.columns.points), None, by_scale,
                       self.tiles.product(others, self.others))
 
-    def _both_ways(self, first: Any, x: Array, a: Array | None, chosen: list[Array]) -> tuple[Array, Array]:
-        tile, turned = self.tiles.both(first, x, a, None)
-        return (self.reduction.rest_slope(self.backend, self.reduction.saved(*chosen), tile, 1),
-                COLUMNS.rest_slope(self.backend, self.saved.columns, turned, 1))  # type: ignore[arg-type]
+    def _by_scale(self, reduction: Any, chosen: Any, tile: Any, own: Array | None, g: Array | None) -> Array | None:
+        """g_i ∂ℓ_i/∂s, of all but a row's own column where that adds nothing; None where slopes are not rounded."""
+        if own is None:
+            return None
+        saved, bias = reduction.saved(*chosen), self.step.row.bias
+        rest = rest_by_scale(self.backend, reduction, saved, tile, bias, own, 1)
+        rest = rest + label_by_scale(self.backend, reduction, saved, own, 1)
+        return (rest if g is None else g * rest) / self.scale
 
-    def _beside(self, sums: dict[str, Array], scaled: Array, d_rows: Array, by_scale: Any) -> tuple[Array, Any]:
+    def _both_ways(self, tile: Tile, turned: Any, chosen: list[Array]) -> tuple[Array, Array]:
+        return (self.reduction.rest_slope(self.backend, self.reduction.saved(*chosen), tile, 1),
+                COLUMNS.rest_slope(self.backend, self.saved.columns, turned, 1))
+
+    def _beside(self, sums: dict[str, Array], scaled: Array, d_rows: Array) -> Array:
         """What vectors that are multiplied as they are have of the other way: of rows times 1 / |x| already."""
         scaled = scaled if self.tiles.power is None else scaled * self.tiles.power
-        xp, of_columns = self.backend.xp, sums.pop("others") * self.column_gs
+        of_columns = sums.pop("others") * self.column_gs
         sums["points"] = sums["points"] + of_columns * self.scale
-        if by_scale is not None:
-            by_scale = xp.sum(by_scale) + xp.sum(of_columns * self.step.columns.points)
-        return self.step.sides.rows.scaled(d_rows) + scaled * self.scale, by_scale
+        return self.step.sides.rows.scaled(d_rows) + scaled * self.scale

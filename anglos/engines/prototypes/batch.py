@@ -94,9 +94,13 @@ def batch_of(backend: Backend, row: Row, inputs: dict[str, Array], directions: D
     else:
         logit = row.scale * embedding_length * weight_length * target.value
     if row.bias is not None:
-        logit = logit + (
-            backend.total(backend.of_label(row.bias, inputs["labels"])) if per_class(row.bias) else row.bias)
+        logit = logit + label_bias(backend, row, inputs["labels"])
     return Batch(points, label_points, length, embedding_length, weight_length, cos, mix, target, logit)
+
+
+def label_bias(backend: Backend, row: Row, labels: Array) -> Any:
+    """b_y, (B,), or b where all classes have the same."""
+    return backend.total(backend.of_label(row.bias, labels)) if per_class(row.bias) else row.bias
 
 
 def _of_label(backend: Backend, inputs: dict[str, Array], dtype: Any) -> Array:

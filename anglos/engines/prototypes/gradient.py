@@ -40,6 +40,8 @@ class Gradient(OfOptions):
         self.g = g if saved.passed is None else xp.where(saved.passed, g, 0.0)
         self.fields = {field for name in needs & row.names.keys() for field, _ in row.names[name]}
         """Fields of the row or its reduction in which a gradient is needed, for options behind them."""
+        self.label_product = self._label_product()
+        self.scale_by_points = "scale" in self.fields and self.label_product is None
         self.of_slopes = saved.kept is not None and reduction.keeps_slopes and not step.of_cosines
         self.product = step.slope_product
         self.joined = not step.several and not step.as_is and label_joins(backend, step.inputs) and (
@@ -92,10 +94,13 @@ class Gradient(OfOptions):
               ) -> tuple[dict[str, Array], tuple[Array | None, Array | None]]:
         """Of T classes: what is summed over the classes, and the rows of ∂w and ∂b."""
         row, made, d_bias = self.step.row, self.step.tile(first, weights, bias, kept), None
+        by_scale = self._rest_by_scale(first, weights, bias, made)  # before slopes take the place of logits
         slope_of = row.reduction.kept_slope if self.of_slopes else row.reduction.rest_slope
         slopes = slope_of(self.backend, self.saved.of_reduction, made.tile, self.step.classes)  # G
         sums = {f"by {name}": self.xp.sum(slopes * made.option_slopes[name], axis=0)
                 for name in self.needs & made.option_slopes.keys()}
+        if by_scale is not None:
+            sums["scale"] = by_scale
         if "bias" in self.fields:
             if bias is None:
                 sums["bias"] = self.xp.sum(self.xp.astype(slopes, self.g.dtype, copy=False), axis=0)
@@ -105,7 +110,7 @@ class Gradient(OfOptions):
         if (along := self._along(made, slopes, pull)) is not None:
             sums["along"] = along
         pull = self._of_prototypes(made, pull)
-        if "embeddings" in self.needs or "scale" in self.fields:
+        if "embeddings" in self.needs or self.scale_by_points:
             points, lack, factor = made.prototypes  # the slopes are already multiplied by the factor
             sums["points"] = self.product(pull.T, points) if lack is None or factor is None else (
                 self.backend.product_of_factors(self.product, pull.T, points, lack))
@@ -181,7 +186,7 @@ class Gradient(OfOptions):
         """G_iy (φ − φ′ cos θ_iy)."""
         row, batch = self.step.row, self.step.batch
         along: Any = 0.0
-        if "scale" not in self.fields and row.normalize_embeddings and row.normalize_weights:
+        if not self.scale_by_points and row.normalize_embeddings and row.normalize_weights:
             return along  # not needed
         if row.target is not unchanged:
             along = self.label_slope * (batch.target.value - batch.target.slope * batch.cos)
@@ -192,7 +197,7 @@ class Gradient(OfOptions):
 
     def _along(self, made: ClassTile, slopes: Array, pull: Array) -> Array | None:
         """Σ_j G_ij (F_ij − F′_ij cos θ_ij); None if that is 0, or is not needed."""
-        asked = "scale" in self.fields or not self.step.row.normalize_embeddings
+        asked = self.scale_by_points or not self.step.row.normalize_embeddings
         if not asked or (made.rest is None and made.mix is None):
             return None
         value = made.cos if made.rest is None else made.rest.value

@@ -3,7 +3,10 @@
 from typing import Any
 
 from anglos.arrays.backend import Backend
+from anglos.engines.by_scale import label_by_scale, rest_by_scale
 from anglos.engines.numerics import Array
+from anglos.engines.prototypes.batch import label_bias
+from anglos.engines.prototypes.class_tile import ClassTile
 from anglos.engines.prototypes.saved import Saved
 from anglos.engines.prototypes.step import Step
 
@@ -12,6 +15,12 @@ class OfOptions:
     """Of a `Gradient`, when the sums over the classes are made."""
 
     step: Step
+    fields: set[str]
+    of_slopes: bool
+    label_product: Array | None
+    """z_iy − b_y, where a scale is learnt beside slopes that are rounded."""
+    scale_by_points: bool
+    """Whether a scale learns from what is summed for the embeddings."""
     saved: Saved
     backend: Backend
     xp: Any
@@ -24,6 +33,22 @@ class OfOptions:
     sums: dict[str, Array]
     d_bias: Array | None
 
+    def _label_product(self) -> Array | None:
+        step, row = self.step, self.step.row
+        if "scale" not in self.fields or not step.rounds_slopes:
+            return None
+        product: Array = step.batch.logit
+        return product if row.bias is None else product - label_bias(self.backend, row, step.labels)
+
+    def _rest_by_scale(self, first: Any, weights: Array, bias: Array | None, made: ClassTile) -> Array | None:
+        """Σ_j G_ij (z_ij − b_j), without what has been rounded, or is about to be; None if nobody asks."""
+        if self.label_product is None:
+            return None
+        step, row = self.step, self.step.row
+        tile = step.tile(first, weights, bias).tile if self.of_slopes else made.tile
+        return rest_by_scale(self.backend, row.reduction, self.saved.of_reduction, tile,
+                             row.bias if bias is None else bias[:, None], self.label_product, step.classes)
+
     def _lengths(self) -> Any:
         """Σ_j G_ij |w_j| (F_ij − F′_ij cos θ_ij)."""
         return self.label_along * self.step.batch.weight_length + self.sums.get("along", 0.0)
@@ -31,6 +56,10 @@ class OfOptions:
     def field(self, name: str) -> Array:
         """∂(Σ g_i ℓ_i) in a field of the row or of its reduction; a scale is a normal number of its type."""
         batch = self.step.batch
+        if name == "scale" and self.label_product is not None:
+            of_label = label_by_scale(self.backend, self.step.row.reduction, self.saved.of_reduction,
+                                      self.label_product, self.step.classes)
+            return self.g * (of_label + self.sums["scale"]) / self.step.row.scale
         if name == "scale":
             return (self.backend.dot(batch.points, self.sums["points"]) / self.step.row.scale
                     + self.g * self._lengths() * batch.embedding_length)
