@@ -11,6 +11,9 @@ from typing import Any
 from anglos.arrays.library import Array, Library, largest_finite, store
 from anglos.arrays.tile import Product, Term, Tile, sum_of_rest
 
+_ROWS = 1 << 15
+"""So many prototypes are multiplied by their factor at a time."""
+
 
 class Softmax(Library):
     """Exponentials of a tile, and sums of other functions of its logits."""
@@ -114,4 +117,8 @@ class Softmax(Library):
 
     def product_of_factors(self: Any, product: Callable[..., Array], a: Array, b: Array, factor: Array) -> Array:
         """A · (factor · b), where the factor, (T, 1), is 1 for nearly all rows of b."""
-        return product(a, b * factor)
+        total: Any = None
+        for first, last in self.tiles(b.shape[0], _ROWS):
+            part = product(a[:, first:last], b[first:last, ...] * factor[first:last, ...])
+            total = part if total is None else self.add(total, part, out=total)
+        return total

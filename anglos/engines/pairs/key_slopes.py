@@ -120,7 +120,6 @@ class _Slopes:
 
     def _beside(self, sums: dict[str, Array], scaled: Array, d_rows: Array) -> Array:
         """What vectors that are multiplied as they are have of the other way: of rows times 1 / |x| already."""
-        scaled = scaled if self.tiles.power is None else scaled * self.tiles.power
         of_columns = sums.pop("others") * self.column_gs
         sums["points"] = sums["points"] + of_columns * self.scale
-        return self.step.sides.rows.scaled(d_rows) + scaled * self.scale
+        return self.step.sides.rows.scaled(d_rows) + self.tiles.scaled(scaled) * self.scale

@@ -18,13 +18,11 @@ class Tiles:
     def __init__(self, step: Step) -> None:
         self.step, self.backend, queries = step, step.backend, step.sides.rows
         points, a = queries.points, None
-        self.power: Array | None = None
-        """By what rows were multiplied, (B, 1), to stay in range as they are; None for 1."""
         if step.as_is:
             points = step.inputs[queries.role]
         if step.as_is and queries.inverse is not None:
             points, inverse = self.backend.scaled_rows(points, queries.inverse)
-            self.power, a = queries.inverse / self.backend.xp.where(inverse > 0.0, inverse, 1.0), inverse[:, 0]
+            a = inverse[:, 0]
         self.numbers = step.columns.labels if step.row.excess_over == "negatives" else None
         self.rows: Rows = (points, a, None if self.numbers is None else step.swept.labels)
         """What is multiplied by the columns, the factors of that, and which columns' number is left out."""
@@ -64,6 +62,13 @@ class Tiles:
         if self.step.as_is:
             return self.backend.slope_product(slopes, vectors, self.step.columns.points.dtype)
         return self.backend.product(slopes, vectors)
+
+    def scaled(self, d_rows: Array) -> Array:
+        """What is times 1 / |x| of the rows as they are multiplied, as times that of the rows as they were given."""
+        a, inverse = self.rows[1], self.step.sides.rows.inverse
+        if a is None or inverse is None:
+            return d_rows
+        return d_rows * (inverse / self.backend.xp.where(a > 0.0, a, 1.0)[:, None])
 
     def _of_ignored(self) -> Array | None:
         """A logit of −∞ for samples that take no part; None where it is seen that all do."""

@@ -42,14 +42,14 @@ class Gradient(OfOptions):
         """Fields of the row or its reduction in which a gradient is needed, for options behind them."""
         self.label_product = self._label_product()
         self.scale_by_points = "scale" in self.fields and self.label_product is None
-        self.of_slopes = saved.kept is not None and reduction.keeps_slopes and not step.of_cosines
+        self.kept_slopes = saved.kept is not None and reduction.keeps_slopes and not step.of_cosines
         self.product = step.slope_product
         self.joined = not step.several and not step.as_is and label_joins(backend, step.inputs) and (
             row.normalize_weights or row.target is unchanged)
         """Whether the label's slope is among the others', which saves calls; not if w_y has a slope along itself."""
         self.label_slope = reduction.label_slope(backend, saved.of_reduction, step.classes)
         """G_iy"""
-        factor = reduction.sample_factor(saved.of_reduction, self.label_slope) if self.of_slopes else None
+        factor = reduction.sample_factor(saved.of_reduction, self.label_slope) if self.kept_slopes else None
         self.gs = self.g * row.scale
         """g_i s, and for the other classes the same with the factor."""
         self.gs_rest = self.gs if factor is None else self.gs * factor
@@ -95,7 +95,7 @@ class Gradient(OfOptions):
         """Of T classes: what is summed over the classes, and the rows of ∂w and ∂b."""
         row, made, d_bias = self.step.row, self.step.tile(first, weights, bias, kept), None
         by_scale = self._rest_by_scale(first, weights, bias, made)  # before slopes take the place of logits
-        slope_of = row.reduction.kept_slope if self.of_slopes else row.reduction.rest_slope
+        slope_of = row.reduction.kept_slope if self.kept_slopes else row.reduction.rest_slope
         slopes = slope_of(self.backend, self.saved.of_reduction, made.tile, self.step.classes)  # G
         sums = {f"by {name}": self.xp.sum(slopes * made.option_slopes[name], axis=0)
                 for name in self.needs & made.option_slopes.keys()}
@@ -119,7 +119,7 @@ class Gradient(OfOptions):
 
     def _of_prototypes(self, made: ClassTile, pull: Array) -> Array:
         """K of every prototype, with the label's if that has joined, and with the factor of the prototypes."""
-        (points, lack, factor), kept = made.prototypes, self.of_slopes  # of which nothing may be changed
+        (points, lack, factor), kept = made.prototypes, self.kept_slopes  # of which nothing may be changed
         if self.joined:
             pull = self.backend.multiply(pull, self.gs_rest, out=None if kept else pull)
             pull = made.tile.with_label(pull, self.label_pull)

@@ -16,7 +16,7 @@ class OfOptions:
 
     step: Step
     fields: set[str]
-    of_slopes: bool
+    kept_slopes: bool
     label_product: Array | None
     """z_iy − b_y, where a scale is learnt beside slopes that are rounded."""
     scale_by_points: bool
@@ -45,7 +45,7 @@ class OfOptions:
         if self.label_product is None:
             return None
         step, row = self.step, self.step.row
-        tile = step.tile(first, weights, bias).tile if self.of_slopes else made.tile
+        tile = step.tile(first, weights, bias).tile if self.kept_slopes else made.tile
         return rest_by_scale(self.backend, row.reduction, self.saved.of_reduction, tile,
                              row.bias if bias is None else bias[:, None], self.label_product, step.classes)
 
