@@ -22,8 +22,10 @@ from anglos.call.plan import kept_plan
 
 blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
 choice: Any = importlib.import_module("anglos.backends.torch.triton.choice")
+labels: Any = importlib.import_module("anglos.backends.torch.triton.labels")
 lengths: Any = importlib.import_module("anglos.backends.torch.triton.lengths_of_rows")
 pullback: Any = importlib.import_module("anglos.backends.torch.triton.weights_pullback")
+turned: Any = importlib.import_module("anglos.backends.torch.triton.turned")
 rest: Any = importlib.import_module("anglos.backends.torch.triton.rest")
 BACKEND: Any = backend_of(torch.zeros(1))
 
@@ -51,8 +53,9 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.fixture(autouse=True)
 def silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of lengths, and of the prototypes' gradient, too."""
-    for module, name in ((lengths, "inverses"), (pullback, "direction_pullback")):
+    """Of rows, and of the prototypes' gradient, too."""
+    for module, name in ((lengths, "inverses"), (lengths, "units"), (lengths, "scaled"), (labels, "label_directions"),
+                         (turned, "turned"), (pullback, "unit_pullback"), (pullback, "direction_pullback")):
         monkeypatch.setattr(module, name, unwarned(getattr(module, name)))
 
 
