@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+import torch
 from libraries import Library
 from operations import as_on_cuda
 from samples import made, numbers
@@ -47,7 +48,16 @@ def error(loss: Loss[...], name: str, library: Library, **options: Any) -> float
     found, wanted = (
         float(loss.value_and_grad(*arrays, **{name: library.array(value.astype(dtype))}, **options, wrt=(name,))[1][0])
         for arrays, dtype in ((short, "float32"), (exact, "float64")))
-    return abs(found - wanted) / abs(wanted)
+    again = float(by_framework(loss, name, short, library.array(value.astype("float32")), options))
+    return max(abs(one - wanted) / abs(wanted) for one in (found, again))
+
+
+def by_framework(loss: Loss[...], name: str, arrays: list[Any], scale: Any, options: dict[str, Any]) -> Any:
+    """Its own derivative, for which the forward pass has kept what it may."""
+    if isinstance(scale, torch.Tensor):
+        (slope,) = torch.autograd.grad(loss(*arrays, **{name: scale.requires_grad_()}, **options), scale)
+        return slope
+    return jax.jit(jax.grad(lambda scale: loss(*arrays, **{name: scale}, **options)))(scale)
 
 
 @pytest.mark.parametrize("kernels", [False, True])

@@ -33,8 +33,11 @@ FEW = 1 << 18
 _OF_GROUPS = frozenset(("embeddings", "labels", "reference_embeddings", "reference_labels"))
 
 
-def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> Any:
-    """What every row is reduced by, where every column but its positives is a negative; otherwise None."""
+def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array], saved: Saved | None = None) -> Any:
+    """What every row is reduced by, where every column but its positives is a negative; otherwise None.
+
+    As in the forward pass that saved it, when the same labels might be read.
+    """
     if row.symmetric and not backend.turns_tiles:
         return None
     if row.distance is not None or row.log_noise is not None or row.choose is not None:
@@ -42,7 +45,10 @@ def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> An
     arrays = {role: array for role, array in inputs.items() if array.ndim > 0}
     if row.excess_over is not None:
         finds = hasattr(backend.xp, "searchsorted")  # MLX does not
-        return ExcludedPositive() if finds and _are_groups(row, arrays) and not _are_few(backend, arrays) else None
+        if not (finds and _are_groups(row, arrays)):
+            return None
+        are_few = _are_few(backend, arrays) if saved is None else not saved.chosen
+        return None if are_few else ExcludedPositive()
     return REDUCTIONS.get(row.terms) if "queries" in inputs and arrays.keys() <= _PLAIN else None
 
 

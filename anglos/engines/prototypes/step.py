@@ -96,7 +96,8 @@ class Step:
         length = length_of(backend, row, inputs, directions)
         if chosen is not None and length is not None:
             length = backend.same_number(chosen.length, length)
-        self._scale_rows(directions)
+        if self.as_is and (row.normalize_embeddings or self.of_cosines):
+            self.scaled = self._scaled_rows(directions)
         self.directions, self.batch = directions, batch_of(backend, row, inputs, directions, length)
         self.statistic = None if chosen is None else chosen.statistic
         if chosen is not None and (self.of_cosines or not row.reduction.keeps_slopes):
@@ -106,15 +107,14 @@ class Step:
         """Begin the backward pass, with what the forward pass saved."""
         batch, self.inverses = remembered or (None, None)
         self.directions, self.statistic = saved.directions, saved.statistic
-        if saved.kept is None:
-            self._scale_rows(saved.directions)
+        if saved.kept is None and self.as_is and (self.row.normalize_embeddings or self.of_cosines):
+            self.scaled = self._scaled_rows(saved.directions)
         self.batch = batch or batch_of(
             self.backend, self.row, self.inputs_in_type(), saved.directions, saved.length)
 
-    def _scale_rows(self, directions: Directions) -> None:
-        """Of numbers that are multiplied as they are, and must stay in range."""
-        if self.as_is and (self.row.normalize_embeddings or self.of_cosines):
-            self.scaled = self.backend.scaled_rows(self.inputs["embeddings"], directions.inverse)
+    def _scaled_rows(self, directions: Directions) -> tuple[Array, Array]:
+        """Embeddings that are multiplied as they are, and must stay in range."""
+        return self.backend.scaled_rows(self.inputs["embeddings"], directions.inverse)
 
     def remembered(self) -> Remembered:
         """Without what is an input itself: its owner keeps that, or a copy, and may see that it was changed."""
@@ -166,8 +166,9 @@ class Step:
         points, factor = self.directions.unit, None
         if not (self.row.normalize_embeddings or self.of_cosines):
             points = (self.inputs if self.as_is else self.inputs_in_type())["embeddings"]
-        elif self.scaled is not None:
-            points, factor = self.scaled[0], self.scaled[1][:, 0]
+        elif self.as_is:
+            points, inverse = self.scaled or self._scaled_rows(self.directions)
+            factor = inverse[:, 0]
         return Product(prototypes.points, points, scale, factor, prototypes.factor, bias, self.labels, first, most)
 
     def _slope_product(self) -> Callable[..., Array]:
