@@ -125,12 +125,33 @@ def test_passes_over_the_prototypes(triton: Any, arch: int, prototypes: str, tmp
     across = compiled(triton, weights.projected_in_place, arch, block, types, constants, tmp_path)
     types, constants = {"w_ptr": f"*{prototypes}", "out_ptr": "*fp32", "least": "fp32"}, {
         "D": DIMENSION, "ROWS": number, "STRIP": strip}
-    length = compiled(triton, lengths.inverse_lengths, arch, block, types, constants, tmp_path)
-    for made in (across, length):
+    length, unit = (compiled(triton, lengths.inverse_lengths, arch, block, types | more, constants | less, tmp_path)
+                    for more, less in (({}, {"unit_ptr": None}), ({"unit_ptr": "*fp32"}, {})))
+    for made in (across, length, unit):
         assert made.stack == made.spills == 0
         assert "ld.global.v4.b32" in made.ptx
         assert ".ftz" not in made.ptx
         assert made.registers <= 64  # so that there are enough threads to wait for the memory
+
+
+def test_passes_over_rows_and_numbers_of_the_batch(triton: Any, tmp_path: Path) -> None:
+    """Nothing is spilled."""
+    blocks, labels, lengths, pullback, turned = (
+        importlib.import_module(f"anglos.backends.torch.triton.{name}")
+        for name in ("blocks", "labels", "lengths", "weights_pullback", "turned"))
+    number, strip = pullback.rows_of_pass(DIMENSION)
+    of_rows, numbers = {"D": DIMENSION, "ROWS": number, "STRIP": strip}, dict.fromkeys(
+        ("cos_shift", "sin_shift", "least_sin", "start", "constant", "by_cos", "by_turned"), "fp32")
+    floats = dict.fromkeys(("inverse_ptr", "x_ptr", "out_ptr", "out_inverse_ptr", "cos_ptr", "value_ptr", "slope_ptr"),
+                           "*fp32")
+    for kernel, types, constants in (
+            (lengths.scaled_rows, {"x_ptr": "*bf16", "out_ptr": "*bf16"}, of_rows),
+            (labels.directions_of_labels, {"w_ptr": "*bf16", "labels_ptr": "*i64"}, of_rows | {"IS_UNIT": False}),
+            (labels.directions_of_labels, {"w_ptr": "*fp32", "labels_ptr": "*i64"}, of_rows | {"IS_UNIT": True}),
+            (turned.turned_cosine, numbers, {"AT_START": False, "BLOCK": 256})):
+        types = {name: kind for name, kind in (floats | types).items() if name in kernel.arg_names}
+        made = compiled(triton, kernel, 90, blocks.Block(1, number, strip, 4, 3), types, constants, tmp_path)
+        assert made.stack == made.spills == 0
 
 
 NONE = {"scale_ptr": None, "b_ptr": None, "a_ptr": None, "u_ptr": None, "shift_ptr": None, "top_ptr": None,
