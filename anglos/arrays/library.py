@@ -88,6 +88,10 @@ class Library:
         """Where the array lives; None where that is the library's own business."""
         return array_api_compat.device(array)
 
+    def empty_like(self, array: Array, dtype: Any) -> Array:
+        """Beside it an array of a type, without numbers: itself if that is its type."""
+        return array if array.dtype == dtype else self.xp.astype(array[:0, ...], dtype)
+
     def readable(self, array: Array) -> bool:
         """Whether values can be looked at for free; not so under a trace, or on another device."""
         return False

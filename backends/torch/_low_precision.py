@@ -39,6 +39,9 @@ class LowPrecision(Tensors):
         product = torch.mm(*rounded).to(dtype)
         return product if out is None else out.copy_(product)
 
+    def empty_like(self, array: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        return array if array.dtype is dtype else array.new_empty(0, dtype=dtype)
+
     def rounded_like(self, like: torch.Tensor) -> Any:
         # Not float16, in which a term that is smaller than the largest by 10⁻⁸ would vanish.
         return like.new_empty(0, dtype=torch.bfloat16) if self._is_plain(like) else like

@@ -44,8 +44,7 @@ class Step:
         self.of_slopes = row.reduction.keeps_slopes and not (
             self.of_cosines or row.reduction.smooths or (row.normalize_weights and learns_bias))
         """Whether nothing is asked of the other classes but sums, and slopes times 1 / |w|, of all of their logits."""
-        like = embeddings if embeddings.dtype == self.dtype else backend.xp.empty(
-            (0,), dtype=self.dtype, device=backend.device(embeddings))
+        like = backend.empty_like(embeddings, self.dtype)
         self.terms_like = backend.rounded_like(like) if self.of_slopes and self.rounds_slopes else like
         (_, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
         self.classes, most_classes = backend.classes(self.weights), backend.most_classes(self.weights)
