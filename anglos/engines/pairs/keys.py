@@ -47,7 +47,7 @@ def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array], saved
         finds = hasattr(backend.xp, "searchsorted")  # MLX does not
         if not (finds and _are_groups(row, arrays)):
             return None
-        are_few = _are_few(backend, arrays) if saved is None else not saved.chosen
+        are_few = _are_few(backend, arrays) if saved is None else len(saved.chosen) == 0
         return None if are_few else ExcludedPositive()
     return REDUCTIONS.get(row.terms) if "queries" in inputs and arrays.keys() <= _PLAIN else None
 
