@@ -56,7 +56,7 @@ def _are_groups(row: PairRow, inputs: dict[str, Array]) -> bool:
     """Whether samples have one label each, nothing is said of pairs, and it is known how many there are."""
     labels = [array for role, array in inputs.items() if role in ("labels", "reference_labels")]
     return (row.normalize and row.bias is None and inputs.keys() <= _OF_GROUPS
-            and bool(labels) and all(one.ndim == 1 and one.shape[0] is not None for one in labels))
+            and bool(labels) and all(one.ndim == 1 and isinstance(one.shape[0], int) for one in labels))
 
 
 def _are_few(backend: Backend, inputs: dict[str, Array]) -> bool:
