@@ -56,7 +56,8 @@ for sharded, loss, arrays in ((arcface, anglos.arcface, (embeddings, weights, la
     got, of_rows = step(sharded, *arrays)
     np.testing.assert_allclose(got, value, rtol=1e-5)
     for part in of_rows.addressable_shards:
-        np.testing.assert_allclose(part.data, gradient[part.index], rtol=0, atol=1e-5)
+        # Logits of 64 have so many digits in float32, and so has a probability.
+        np.testing.assert_allclose(part.data, gradient[part.index], rtol=0, atol=4e-6 * np.abs(gradient).max())
 print("equal", file=told_to, flush=True)
 whole = embeddings, weights, labels
 told("margin", lambda: step(arcface, *whole, margin=0.1 * (process + 1)))
