@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from anglos.arrays.library import Spec
-from anglos.engines.numerics import smallest_normal
+from anglos.engines.numerics import shortest
 
 from . import _namespace as xp
 from ._places import Places
@@ -81,7 +81,7 @@ class Tensors(Places):
             return None
         dtype = x.dtype if x.element_size() > 2 else torch.float32
         largest = torch.linalg.vector_norm(x, torch.inf, dim=-1, keepdim=True, dtype=dtype)  # no copy
-        usable = largest > 1e8 * smallest_normal(torch, dtype)
+        usable = largest > shortest(torch, dtype)
         near = x / xp.where(usable, largest, 1.0)
         inverse = torch.linalg.vector_norm(near, dim=-1, keepdim=True).reciprocal_().div_(largest)
         return xp.where(usable, inverse, 0.0)
