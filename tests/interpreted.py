@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from anglos.arrays.dispatch import backend_of
-from anglos.arrays.tile import Product
+from anglos.arrays.tile import Map, Product
 from anglos.engines.reductions import Binary, Squares
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of what is infinite
 
+sphereface2: Any = importlib.import_module("anglos.losses.sphereface2")
 blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
 rest: Any = importlib.import_module("anglos.backends.torch.triton.rest")
 BACKEND: Any = backend_of(torch.zeros(1))
@@ -59,7 +60,8 @@ def tile_of(product: Product, dtype: torch.dtype | None = torch.float32) -> Any:
 
 def composed(product: Product) -> Any:
     """The same in float64, of which no kernel is made: by operations of the library."""
-    wide = (part.double() if isinstance(part, torch.Tensor) and part.is_floating_point() else part for part in product)
+    wide: Any = (part.double() if isinstance(part, torch.Tensor) and part.is_floating_point() else part
+                 for part in product)
     return tile_of(Product(*wide), torch.float64)
 
 
@@ -87,7 +89,8 @@ def test_terms_by_the_largest_logit(size: Any, way: Any, stored: torch.dtype | N
     agree(product, way[0], None, stored)
 
 
-def agree(product: Product, way: str, given: torch.Tensor | None, stored: torch.dtype | None = torch.float32) -> None:
+def agree(product: Product, way: str, given: torch.Tensor | None, stored: torch.dtype | None = torch.float32,
+          least: float = 1e-30) -> None:
     """The shift, the sum, and the terms if they are stored: with those of the composition by the same shift."""
     tile, reference = tile_of(product, stored), composed(product)
     shift, total = rest.rest_terms(tile, way, given)
@@ -101,7 +104,7 @@ def agree(product: Product, way: str, given: torch.Tensor | None, stored: torch.
     _, expected = BACKEND.rest_terms(reference, shift.double())
     assert_near(total, expected)
     if stored is not None:
-        assert_near(tile.kept, reference.kept)
+        assert_near(tile.kept, reference.kept, least)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -135,12 +138,15 @@ def agree_in_sums(product: Product, way: str, term: Any, stored: torch.dtype | N
     tile, reference = tile_of(product, stored), composed(product)
     assert_near(rest.rest_sums(tile, way, term.name), BACKEND.rest_sums(reference, term))
     if stored is not None:
-        assert_near(tile.kept, reference.kept, least_of(term))
+        assert_near(tile.kept, reference.kept, least_of(term) if product.map is None else LEAST_OF_SUM)
+
+
+LEAST_OF_SUM = 3e-7
+"""Of a slope that may be nearer to 0 than the digits of what it is the sum of."""
 
 
 def least_of(term: Any) -> float:
-    """A slope that is a logit may be nearer to 0 than the digits of what it is the sum of."""
-    return 3e-7 if term is Squares.term else 1e-30
+    return LEAST_OF_SUM if term is Squares.term else 1e-30
 
 
 @each_kernel
@@ -182,6 +188,26 @@ def test_factors_and_biases(form: str, way: Any) -> None:
     agree(product, way[0], torch.zeros(SIZES[0][0]))
     agree(product, way[0], None)
     agree_in_sums(product, way[0], TERMS["softplus"])
+
+
+MAPS = {"power": Map("power", (2.5, torch.tensor(0.375)), lambda backend, cos: sphereface2._rest(
+    backend, cos, None, variant="C", margin=0.375, t=2.5))}
+
+
+@each_kernel
+@pytest.mark.parametrize("of", MAPS)
+def test_functions_of_cosines(of: str, way: Any) -> None:
+    """Beyond ±1 too; their slopes multiply all that is kept, or returned."""
+    product = product_of(SIZES[0], way[1], bias=-0.75, map=MAPS[of])
+    reference = composed(product)
+    agree(product, way[0], torch.zeros(SIZES[0][0]), least=LEAST_OF_SUM)
+    agree(product, way[0], None, least=LEAST_OF_SUM)
+    agree_in_sums(product, way[0], TERMS["softplus"])
+    total = torch.full((SIZES[0][0],), 0.5)
+    assert_near(rest.rest_shares(tile_of(product), way[0], total), BACKEND.rest_shares(reference, total.double()),
+                LEAST_OF_SUM)
+    assert_near(rest.rest_slopes(tile_of(product), way[0], "softplus", 0.75),
+                BACKEND.rest_slopes(reference, TERMS["softplus"], 0.75), LEAST_OF_SUM)
 
 
 HARD = {"zero": (0.0, 0.0), "infinite": (math.inf, 1.0), "not a number": (math.nan, 1.0),

@@ -73,8 +73,7 @@ def _rest_shares(backend: Any, tile: Any, total: torch.Tensor) -> Any:
         return super(Kernels, backend).rest_shares(tile, total)
     _one_launch(tile, stores=1)
     with counted_already():
-        shares = super(Kernels, backend).rest_shares(tile, total)
-        return shares.to(torch.bfloat16) if tile.product.points.element_size() == 2 else shares
+        return _rounded(tile, super(Kernels, backend).rest_shares(tile, total))
 
 
 def _rest_sums(backend: Any, tile: Any, term: Any) -> Any:
@@ -87,12 +86,17 @@ def _rest_sums(backend: Any, tile: Any, term: Any) -> Any:
 
 
 def _rest_slopes(backend: Any, tile: Any, term: Any, factor: Any = None) -> Any:
+    """A factor is one for each sample."""
     if tile.product is None or tile.logits is not None:
         return super(Kernels, backend).rest_slopes(tile, term, factor)
+    _operations(*() if factor is None else ("full", "clone"))
     _one_launch(tile, stores=1)
     with counted_already():
-        slopes = super(Kernels, backend).rest_slopes(tile, term, factor)
-        return slopes.to(torch.bfloat16) if tile.product.points.element_size() == 2 else slopes
+        return _rounded(tile, super(Kernels, backend).rest_slopes(tile, term, factor))
+
+
+def _rounded(tile: Any, terms: torch.Tensor) -> torch.Tensor:
+    return terms.to(torch.bfloat16) if tile.product.points.element_size() == 2 else terms
 
 
 def _both_ways(backend: Any, tile: Any, turned: Any) -> Any:

@@ -155,7 +155,7 @@ def test_passes_over_rows_and_numbers_of_the_batch(triton: Any, tmp_path: Path) 
 
 
 NONE = {"scale_ptr": None, "b_ptr": None, "a_ptr": None, "u_ptr": None, "shift_ptr": None, "top_ptr": None,
-        "total_ptr": None, "out_ptr": None, "factor_ptr": None, "numbers_ptr": None}
+        "total_ptr": None, "out_ptr": None, "factor_ptr": None, "numbers_ptr": None, "p_ptr": None, "q_ptr": None}
 FORMS: dict[str, tuple[str, ...]] = {
     "sums": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr"), "running": ("u_ptr", "a_ptr", "top_ptr", "total_ptr"),
     "kept": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr", "out_ptr"),
@@ -164,7 +164,9 @@ FORMS: dict[str, tuple[str, ...]] = {
     "softplus": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
     "softplus, slopes": ("u_ptr", "a_ptr", "scale_ptr", "b_ptr", "factor_ptr", "out_ptr"),
     "half square": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
-    "half square, slopes": ("u_ptr", "a_ptr", "factor_ptr", "out_ptr")}
+    "half square, slopes": ("u_ptr", "a_ptr", "factor_ptr", "out_ptr"),
+    "softplus, power": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
+    "softplus, power, slopes": ("u_ptr", "a_ptr", "factor_ptr", "out_ptr")}
 """The arrays that a launch has, of those that it may have; of exponentials where no other term is named."""
 
 
@@ -179,8 +181,9 @@ def of_form(form: str, dtype: str, out: str) -> tuple[dict[str, str], dict[str, 
     if "out_ptr" in FORMS[form]:
         types["out_ptr"] = f"*{out}"
     missing: dict[str, Any] = {name: value for name, value in NONE.items() if name not in types}
-    missing |= {"CLIP": "total_ptr" not in FORMS[form], "OF": of}
-    return types | {"scale": "fp32", "b": "fp32", "most": "fp32"}, missing
+    missing |= {"CLIP": "total_ptr" not in FORMS[form], "OF": of,
+                "MAP": "power" if "power" in form else None}
+    return types | dict.fromkeys(("scale", "b", "p", "q", "most"), "fp32"), missing
 
 
 WAYS = {"half": ("bf16", "bf16"), "tf32": ("fp32", "fp32"), "tf32x3": ("fp32", "fp32")}
@@ -205,8 +208,9 @@ def test_products_with_their_terms(triton: Any, arch: int, dimension: int, sampl
                                    form: str, tmp_path: Path) -> None:
     blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
     terms: Any = importlib.import_module("anglos.backends.torch.triton.terms")
-    block = blocks.of_terms((arch // 10, 0), way, dimension, samples, form.partition(",")[0])
     types, constants = of_form(form, dtype, out)
+    of = form.partition(",")[0] if constants["MAP"] is None else "mapped"
+    block = blocks.of_terms((arch // 10, 0), way, dimension, samples, of)
     constants |= {"D": dimension, "SAMPLES": block.samples, "CLASSES": block.classes, "DEPTH": block.depth,
                   "PRECISION": blocks.PRECISIONS[way]}
     made = compiled(triton, terms.terms_of_product, arch, block, types, constants, tmp_path)
@@ -221,8 +225,9 @@ def test_terms_of_products_that_are_there(triton: Any, arch: int, form: str, tmp
     blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
     in_place: Any = importlib.import_module("anglos.backends.torch.triton.in_place")
     types, constants = of_form(form, "fp32", "fp32")
-    constants |= {"SAMPLES": blocks.IN_PLACE.samples, "CLASSES": blocks.IN_PLACE.classes}
-    made = compiled(triton, in_place.terms_in_place, arch, blocks.IN_PLACE, types, constants, tmp_path)
+    block = blocks.IN_PLACE if constants["MAP"] is None else blocks.IN_PLACE_MAPPED
+    constants |= {"SAMPLES": block.samples, "CLASSES": block.classes}
+    made = compiled(triton, in_place.terms_in_place, arch, block, types, constants, tmp_path)
     assert made.stack == made.spills == 0
 
 

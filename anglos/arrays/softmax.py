@@ -39,11 +39,26 @@ class Softmax(Library):
         return terms
 
     def logits(self: Any, tile: Tile) -> Array:
-        """z_ji = s a_i u_j (w_j · x_i) + b_j, (T, B), computed if they are not yet; the scratch array may hold it."""
+        """z_ji = s η(a_i u_j (w_j · x_i)) + b_j, (T, B), computed if they are not yet; in the scratch array, or not."""
+        logits: Array = self._curved(tile)[0]
+        return logits
+
+    def _curved(self: Any, tile: Tile) -> tuple[Array, Any]:
+        """The logits, and η′, which is None for 1."""
         if tile.logits is not None:
-            return tile.logits
+            return tile.logits, None
         assert tile.product is not None
-        (w, x, s, a, u, b, *_), out = tile.product, tile.scratch
+        product, out = tile.product, tile.scratch
+        if product.map is None:
+            return self._linear(product, out), None
+        cos = self.clip(self._linear(product._replace(scale=1.0, bias=None), out), -1.0, 1.0)
+        curve, b = product.map.curve(self, cos), product.bias
+        logits = product.scale * curve.value
+        return logits if b is None else self.add(logits, b, out=logits), curve.slope
+
+    def _linear(self: Any, product: Product, out: Array | None) -> Array:
+        """Of a product as it is, s a_i u_j (w_j · x_i) + b_j."""
+        w, x, s, a, u, b, *_ = product
         if a is None and u is None and not self.multiplies_as_is(w, x):
             logits = self.product(w, (s * x).T, out=out)
         else:  # also where x would be rounded
@@ -68,52 +83,63 @@ class Softmax(Library):
     def rest_terms(self: Any, tile: Tile, shift: Array | None = None) -> tuple[Array, Array]:
         """A shift, by default the largest logit of the rest, and Σ_{j≠y} e^(z_j − shift), (B,).
 
-        Where the tile keeps terms there go these times their factor, 0 at the label's class: what both products of the
-        gradient multiply.
+        Where the tile keeps terms there go these times η′ and their factor, 0 at the label's class: what both products
+        of the gradient multiply.
         """
-        xp, rest = self.xp, tile.with_label(self.logits(tile), -math.inf)
+        xp, (logits, slope) = self.xp, self._curved(tile)
+        rest = tile.with_label(logits, -math.inf)
         if shift is None:
             # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
             shift = self.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
         terms = self.exponential(rest, shift)
         total = xp.sum(terms, axis=0)  # not of what is kept, whose terms may be rounded
         if tile.kept is not None:
-            store(tile.kept, self._by_class(tile, terms, limits=True))
+            store(tile.kept, self._times(terms, slope, self.term_factor(tile.product)))
         return shift, total
 
     def rest_shares(self: Any, tile: Tile, total: Array) -> Array:
-        """u_j e^(z_j − total), 0 at the label's class.
+        """u_j η′ e^(z_j − total), 0 at the label's class.
 
         From the same masked logits as in `rest_terms`: a compiler need not keep others.
         """
-        rest = tile.with_label(self.logits(tile), -math.inf)
+        logits, slope = self._curved(tile)
+        rest = tile.with_label(logits, -math.inf)
         shares = self.probability(rest, total, out=rest if tile.logits is None else tile.scratch)
-        return self._by_class(tile, shares)
+        return self._times(shares, slope, self._class_factor(tile))
 
     def rest_sums(self: Any, tile: Tile, term: Term) -> Array:
         """Σ_{j≠y} f(z_j), (B,).
 
-        Where the tile keeps terms there go u_j f′(z_j), 0 at the label's class.
+        Where the tile keeps terms there go u_j η′ f′(z_j), 0 at the label's class.
         """
-        logits = self.logits(tile)
+        logits, slope = self._curved(tile)
         total = sum_of_rest(self.xp, tile, term.value(self, logits))
         if tile.kept is not None:
-            store(tile.kept, self._by_class(tile, tile.with_label(term.slope(self, logits), 0.0)))
+            slopes = tile.with_label(term.slope(self, logits), 0.0)
+            store(tile.kept, self._times(slopes, slope, self._class_factor(tile)))
         return total
 
     def rest_slopes(self: Any, tile: Tile, term: Term, factor: Any = None) -> Array:
-        """u_j f′(z_j), 0 at the label's class, times the factor: a number, or an array of one, or of one per sample."""
-        slopes = tile.with_label(term.slope(self, self.logits(tile)), 0.0)
-        return self._by_class(tile, slopes if factor is None else self.multiply(slopes, factor, out=slopes))
+        """u_j η′ f′(z_j), 0 at the label's class, times the factor: a number, or an array of one or (B,)."""
+        logits, slope = self._curved(tile)
+        return self._times(tile.with_label(term.slope(self, logits), 0.0), factor, slope, self._class_factor(tile))
 
-    def _by_class(self: Any, tile: Tile, terms: Array, limits: bool = False) -> Array:
-        """The terms times u, or what is allowed of it, where they will be multiplied by prototypes that are not."""
-        if tile.product is None or tile.product.class_factor is None:
-            return terms
-        factor, most = tile.product.class_factor, tile.product.largest_factor
-        if limits and most != math.inf:
-            factor = self.clip(factor, None, most)
-        return self.multiply(terms, factor, out=terms)
+    def term_factor(self: Any, product: Product | None) -> Array | None:
+        """By what exponentials that are kept are multiplied; None for 1."""
+        if product is None or product.class_factor is None or product.largest_factor == math.inf:
+            return None if product is None else product.class_factor
+        factor: Array = self.clip(product.class_factor, None, product.largest_factor)
+        return factor
+
+    def _class_factor(self, tile: Tile) -> Array | None:
+        """u, where terms will be multiplied by prototypes that are not."""
+        return None if tile.product is None else tile.product.class_factor
+
+    def _times(self: Any, terms: Array, *factors: Any) -> Array:
+        """The terms, in their place, times factors; None for 1."""
+        for factor in factors:
+            terms = terms if factor is None else self.multiply(terms, factor, out=terms)
+        return terms
 
     def product_of_factors(self: Any, product: Callable[..., Array], a: Array, b: Array, factor: Array) -> Array:
         """A · (factor · b), where the factor, (T, 1), is 1 for nearly all rows of b."""

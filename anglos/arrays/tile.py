@@ -7,8 +7,18 @@ from typing import Any, NamedTuple
 from anglos.arrays.library import Array
 
 
+class Map(NamedTuple):
+    """A function η of a cosine, by which a backend may know it, and how it is made of operations."""
+
+    name: str
+    numbers: tuple[Any, ...]
+    """What it depends on: numbers, or arrays of one, or of one per sample."""
+    curve: Callable[[Any, Array], Any]
+    """(backend, c) -> η(c) as its `value`, and its `slope`."""
+
+
 class Product(NamedTuple):
-    """Logits of T classes and B samples that are not computed yet: z_ji = s a_i u_j (w_j · x_i) + b_j."""
+    """Logits of T classes and B samples that are not computed yet: z_ji = s η(a_i u_j (w_j · x_i)) + b_j."""
 
     prototypes: Array
     """w, (T, D), in one type with x: the type of the arithmetic, or one that `Backend.multiplies_as_is`."""
@@ -30,6 +40,8 @@ class Product(NamedTuple):
     """By which exponentials that are kept may be multiplied: what a larger u is beyond that they lack."""
     numbers: Array | None = None
     """Those of the classes, (T,), of which several may be the label's; None for first, first + 1, …"""
+    map: Map | None = None
+    """η, of a cosine, whose slope multiplies all slopes in logits; None for what is as it is."""
 
 
 class Tile(NamedTuple):

@@ -67,8 +67,9 @@ def sphereface2(
         else:
             bias, by_bias = _bias_of_arrays(weights.shape[0], variant, **options)
     binary, names = _weighted(balance, scale, by_bias)
+    known = ("power", t, margin if variant == "C" else 0.0) if all(map(define.is_number, (t, margin))) else ()
     return define.Row(scale, partial(_target, variant=variant, margin=margin, t=t, exact=gradient == "exact"), binary,
-                      bias, rest=partial(_rest, variant=variant, margin=margin, t=t), names=names,
+                      bias, rest=partial(_rest, variant=variant, margin=margin, t=t), known=known, names=names,
                       straight_through=gradient == "straight_through")
 
 
@@ -105,8 +106,7 @@ def _target(backend: define.Backend, cos: Any, length: Any, *, variant: str, mar
         value, slope, by_t = _g(xp, cos, t)
         return define.Curve(value - margin, slope, {"margin": -1.0, **by_t})
     fixed = cos if exact else backend.stop_gradient(cos)
-    angle = {"shift": margin} if variant == "A" else {"factor": margin}
-    turned = define.turned_cosine(backend, fixed, past_pi="clamp", **angle)
+    turned = define.turned_cosine(backend, fixed, past_pi="clamp", **{"shift" if variant == "A" else "factor": margin})
     value, slope, by_t = _g(xp, turned.value, t)
     by_margin = {"margin": slope * (turned.by_shift if variant == "A" else turned.by_factor)}
     if exact:

@@ -97,7 +97,8 @@ class Softmax(Backend):
     def _multiplied(self, tile: Tile) -> Product | None:
         """What the kernel starts from."""
         product = tile.product
-        return product if tile.logits is None and product and product.points.dtype.name in _MULTIPLIED else None
+        served = tile.logits is None and product and not product.map and product.points.dtype.name in _MULTIPLIED
+        return product if served else None
 
 
 def _softmaxed(products: Any, product: Product, shift: Any = None, terms: Any = None, *, partial: bool = True,

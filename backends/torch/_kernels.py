@@ -10,6 +10,7 @@ from ._row_kernels import RowKernels
 from ._seen import graph_is_made, seen_by_dynamo_alone
 
 _TERMS = frozenset(("softplus", "half square"))
+_MAPS = frozenset(("power",))
 """That kernels have."""
 
 
@@ -20,6 +21,8 @@ class Kernels(RowKernels):
         """How kernels make the products of a tile; None where they do not."""
         product = tile.product
         if tile.logits is not None or product is None or not self.on_cuda(product.points):
+            return None
+        if product.map is not None and product.map.name not in _MAPS:
             return None
         if seen_by_dynamo_alone():
             from .triton.operations import way_of

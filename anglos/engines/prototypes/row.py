@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
+from anglos.arrays.tile import Map
 from anglos.engines.numerics import Array, is_number, is_one
 from anglos.engines.reductions import CrossEntropy
 
@@ -43,6 +44,8 @@ class Row(NamedTuple):
     """Whether φ or the regulariser depends on |x|."""
     rest: Callable[[Backend, Array, Any], Curve] | None = None
     """η, if it is not cos θ: (backend, cos θ of a tile, the statistic)."""
+    known: tuple[Any, ...] = ()
+    """By what a backend may know a smooth η that has no slope in an option: a name, and its numbers."""
     statistic: Callable[[Backend, Array], Any] | None = None
     """What η compares cosines with: (backend, cos θ_y); a constant to the gradient."""
     nearest: int | None = None
@@ -82,6 +85,18 @@ class Row(NamedTuple):
         """Whether an option is a field of its own name, and nothing else."""
         (field, slope), *others = self.names.get(name, ((None, None),))
         return field == name and not others and is_one(slope)
+
+    @property
+    def maps(self) -> bool:
+        """Whether nothing but η, which a backend may know, is between cosines and logits."""
+        return bool(self.known and self.normalize_embeddings and is_number(self.scale) and not self.straight_through
+                    and self.merge is None and not self.has_statistic)
+
+    @property
+    def map(self) -> Map:
+        """Of η."""
+        name, *numbers = self.known
+        return Map(name, tuple(numbers), lambda backend, cos: curve_of(backend, self, self.rest, cos, None))
 
     @property
     def starts_from_cosines(self) -> bool:

@@ -39,11 +39,13 @@ class Step:
         self.rounds_slopes = self.as_is or gradient_products == "bfloat16"
         self.slope_product = self._slope_product() if self.rounds_slopes else backend.product
         """A matrix product of the gradient."""
-        self.of_cosines = row.starts_from_cosines
         learns_bias = row.bias is not None and not is_number(row.bias)
-        self.of_slopes = row.reduction.keeps_slopes and not (
-            self.of_cosines or row.reduction.smooths or (row.normalize_weights and learns_bias))
+        self.of_slopes = row.reduction.keeps_slopes and not row.reduction.smooths and not (
+            (row.starts_from_cosines and not row.maps) or (row.normalize_weights and learns_bias))
         """Whether nothing is asked of the other classes but sums, and slopes times 1 / |w|, of all of their logits."""
+        self.of_cosines = row.starts_from_cosines and not self.of_slopes
+        self.of_directions = row.normalize_embeddings or self.of_cosines
+        """Whether prototypes are compared with nothing but the directions of embeddings."""
         like = backend.empty_like(embeddings, self.dtype)
         self.terms_like = backend.rounded_like(like) if self.of_slopes and self.rounds_slopes else like
         (_, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
@@ -95,7 +97,7 @@ class Step:
         length = length_of(backend, row, inputs, directions)
         if chosen is not None and length is not None:
             length = backend.same_number(chosen.length, length)
-        if self.as_is and (row.normalize_embeddings or self.of_cosines):
+        if self.as_is and self.of_directions:
             self.scaled = self._scaled_rows(directions)
         self.directions, self.batch = directions, batch_of(backend, row, inputs, directions, length)
         self.statistic = None if chosen is None else chosen.statistic
@@ -106,7 +108,7 @@ class Step:
         """Begin the backward pass, with what the forward pass saved."""
         batch, self.inverses = remembered or (None, None)
         self.directions, self.statistic = saved.directions, saved.statistic
-        if saved.kept is None and self.as_is and (self.row.normalize_embeddings or self.of_cosines):
+        if saved.kept is None and self.as_is and self.of_directions:
             self.scaled = self._scaled_rows(saved.directions)
         self.batch = batch or batch_of(
             self.backend, self.row, self.inputs_in_type(), saved.directions, saved.length)
@@ -163,12 +165,13 @@ class Step:
                 ) -> Product:
         """What the loss compares, multiplied by the prototypes; cosines where curves start from these."""
         points, factor = self.directions.unit, None
-        if not (self.row.normalize_embeddings or self.of_cosines):
+        if not self.of_directions:
             points = (self.inputs if self.as_is else self.inputs_in_type())["embeddings"]
         elif self.as_is:
             points, inverse = self.scaled or self._scaled_rows(self.directions)
             factor = inverse[:, 0]
-        return Product(prototypes.points, points, scale, factor, prototypes.factor, bias, self.labels, first, most)
+        return Product(prototypes.points, points, scale, factor, prototypes.factor, bias, self.labels, first, most,
+                       map=self.row.map if self.of_slopes and self.row.maps else None)
 
     def _slope_product(self) -> Callable[..., Array]:
         """One that may round its operands."""

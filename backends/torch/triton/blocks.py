@@ -26,6 +26,8 @@ class Block(NamedTuple):
 
 IN_PLACE = Block(128, 32, 1, 4, 1)
 """Where products are only read: along the samples, which are next to each other."""
+IN_PLACE_MAPPED = Block(128, 16, 1, 4, 1)
+"""The same of cosines, which take more registers."""
 
 _AMPERE = {HALF: Block(128, 128, 64, 8, 3), TF32: Block(128, 128, 32, 8, 3), TF32X3: Block(64, 64, 32, 4, 3)}
 _HOPPER = {HALF: Block(128, 256, 64, 8, 3), TF32: Block(128, 256, 32, 8, 3), TF32X3: Block(128, 128, 32, 8, 3)}
@@ -34,12 +36,12 @@ _TERMS = {9: _HOPPER, 10: _BLACKWELL}
 """By the first number of the capability; others, some of them with less memory near their processors, as an Ampere."""
 
 
-_MOST_CLASSES = {"running": 128, "softplus": 64}
+_MOST_CLASSES = {"running": 128, "softplus": 64, "mapped": 64}
 """Of what takes more registers: exponentials with the largest logit too, and a value with its slope."""
 
 
 def of_terms(capability: tuple[int, int], way: str, dimension: int, samples: int, of: str) -> Block:
-    """For products with the terms of their logits, by the name of these; of "running" exponentials too."""
+    """For products with the terms of their logits, by their name; "running" are exponentials too, "mapped" cosines."""
     block = _TERMS.get(capability[0], _AMPERE)[way]
     block = block._replace(classes=min(block.classes, _MOST_CLASSES.get(of, block.classes)))
     if samples <= 64:

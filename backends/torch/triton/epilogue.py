@@ -9,13 +9,35 @@ import triton.language as tl
 COUNTS = ("first", "classes", "samples")
 """For whose divisors no kernel is compiled by itself: they are another in the last tile, and in the last batch."""
 
+LEAST = tl.constexpr(2.0**-126)
+"""The smallest normal number."""
+
 
 @triton.jit
-def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, numbers_ptr, first, samples,
-              classes, OF: tl.constexpr):
-    """The logits s a u (x · w) + b; those of the label's number, or beyond the last, are such that nothing is left."""
+def put_rest(products, i, j, strip, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr,
+             numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples, out_stride,
+             OF: tl.constexpr, MAP: tl.constexpr, CLIP: tl.constexpr):
+    """All that there is to do with a block of products."""
+    z, slope = logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr,
+                         numbers_ptr, first, samples, classes, OF, MAP)
+    if OF == "exponential":
+        put_terms(z, slope, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples,
+                  classes, CLIP)
+    else:
+        put_sums(z, slope, i, j, strip, u_ptr, most, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes, OF)
+
+
+@triton.jit
+def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr, numbers_ptr,
+              first, samples, classes, OF: tl.constexpr, MAP: tl.constexpr):
+    """The logits s η(a u (x · w)) + b; those of the label's number, or beyond the last, are such that nothing is left.
+
+    And η′, which is None for 1.
+    """
     if scale_ptr is not None:
         scale = tl.load(scale_ptr)
+    if MAP is not None:
+        of_map, scale = scale, 1.0
     if u_ptr is not None:
         products = products * (scale * tl.load(u_ptr + j, mask=j < classes, other=0.0))[None, :]
         if a_ptr is not None:
@@ -24,6 +46,11 @@ def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_p
         products = products * (scale * tl.load(a_ptr + i, mask=i < samples, other=0.0))[:, None]
     else:
         products = products * scale
+    slope = None
+    if MAP is not None:
+        p, q = of_samples(p_ptr, p, i, samples), of_samples(q_ptr, q, i, samples)
+        products, slope = mapped(products, p, q, MAP)
+        products = products * of_map
     if b_ptr is not None:
         products = products + tl.load(b_ptr + j, mask=j < classes, other=0.0)[None, :]
     else:
@@ -31,13 +58,30 @@ def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_p
     labels = tl.load(labels_ptr + i, mask=i < samples, other=-1)
     numbers = first + j if numbers_ptr is None else tl.load(numbers_ptr + j, mask=j < classes, other=0)
     left_out = (labels[:, None] == numbers[None, :]) | (j >= classes)[None, :]
-    return tl.where(left_out, 0.0 if OF == "half square" else float("-inf"), products)
+    return tl.where(left_out, 0.0 if OF == "half square" else float("-inf"), products), slope
 
 
 @triton.jit
-def put_terms(z, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_ptr,
+def of_samples(ptr, number, i, samples):
+    """One number for each sample of the block, or for all."""
+    return number if ptr is None else tl.load(ptr + i, mask=i < samples, other=0.0)[:, None]
+
+
+@triton.jit
+def mapped(cos, p, q, MAP: tl.constexpr):
+    """Of cosines η, and η′: of a power 2 ((c + 1)/2)ᵖ − 1 + q."""
+    tl.static_assert(MAP == "power")
+    # Not by minimum() and maximum(), which would make a number of NaN.
+    cos = tl.where(cos > 1.0, 1.0, tl.where(cos < -1.0, -1.0, cos))
+    half = tl.where(cos > -1.0, (cos + 1.0) / 2.0, cos * 0.0 + LEAST)
+    power = tl.exp2((p - 1.0) * tl.log2(half))
+    return 2.0 * power * half - 1.0 + q, p * power
+
+
+@triton.jit
+def put_terms(z, slope, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_ptr,
               out_stride, samples, classes, CLIP: tl.constexpr):
-    """Terms e^(z − shift), times u to `out`, and their sum over the classes of the block.
+    """Terms e^(z − shift), times η′ and u to `out`, and their sum over the classes of the block.
 
     By the largest logit if no shift is given: that goes to `top`, and is NaN if a logit is.
     """
@@ -57,13 +101,15 @@ def put_terms(z, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_pt
         if top_ptr is not None:
             tl.store(top_ptr + at, tl.where(total == total, shift, total), mask=i < samples)
     if out_ptr is not None:
+        if slope is not None:
+            terms = terms * slope
         put(terms, i, j, u_ptr, most, out_ptr, out_stride, samples, classes)
 
 
 @triton.jit
-def put_sums(z, i, j, strip, u_ptr, most, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes,
+def put_sums(z, by_cos, i, j, strip, u_ptr, most, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes,
              OF: tl.constexpr):
-    """Slopes f′(z), times u and the factor of the sample to `out`, and Σ f(z) over the block's classes."""
+    """Slopes f′(z), times η′, u and the factor of the sample to `out`, and Σ f(z) over the block's classes."""
     if OF == "softplus":
         value, slope = softplus_of(z)
     else:
@@ -72,6 +118,8 @@ def put_sums(z, i, j, strip, u_ptr, most, factor_ptr, total_ptr, out_ptr, out_st
     if total_ptr is not None:
         tl.store(total_ptr + strip.to(tl.int64) * samples + i, tl.sum(value, axis=1), mask=i < samples)
     if out_ptr is not None:
+        if by_cos is not None:
+            slope = slope * by_cos
         if factor_ptr is not None:
             slope = slope * tl.load(factor_ptr + i, mask=i < samples, other=0.0)[:, None]
         put(slope, i, j, u_ptr, most, out_ptr, out_stride, samples, classes)

@@ -3,13 +3,14 @@
 import triton
 import triton.language as tl
 
-from .epilogue import COUNTS, logits_of, put_sums, put_terms
+from .epilogue import COUNTS, put_rest
 
 
 @triton.jit(do_not_specialize=COUNTS)
-def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, labels_ptr, numbers_ptr, shift_ptr,
-                   factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples, products_stride, out_stride,
-                   SAMPLES: tl.constexpr, CLASSES: tl.constexpr, OF: tl.constexpr, CLIP: tl.constexpr):
+def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr,
+                   numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples,
+                   products_stride, out_stride, SAMPLES: tl.constexpr, CLASSES: tl.constexpr, OF: tl.constexpr,
+                   MAP: tl.constexpr, CLIP: tl.constexpr):
     """One block of products, (classes, samples), whose terms may go where it was."""
     blocks = tl.cdiv(samples, SAMPLES)
     strip, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
@@ -17,10 +18,6 @@ def terms_in_place(products_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b,
     at = j.to(tl.int64)[None, :] * products_stride + i[:, None]
     inside = (i < samples)[:, None] & (j < classes)[None, :]
     products = tl.load(products_ptr + at, mask=inside, other=0.0)
-    z = logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, numbers_ptr, first, samples,
-                  classes, OF)
-    if OF == "exponential":
-        put_terms(z, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes,
-                  CLIP)
-    else:
-        put_sums(z, i, j, strip, u_ptr, most, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes, OF)
+    put_rest(products, i, j, strip, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr,
+             numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples, out_stride, OF,
+             MAP, CLIP)

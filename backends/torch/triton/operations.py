@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from anglos.arrays.library import store
-from anglos.arrays.tile import Product, Tile
+from anglos.arrays.tile import Map, Product, Tile
 
 from . import blocks, choice
 
 _PRODUCT = ("Tensor prototypes, Tensor points, Tensor scale, Tensor? sample_factor, Tensor? class_factor, "
-            "Tensor? bias, Tensor labels, SymInt first, float largest_factor, Tensor? numbers")
+            "Tensor? bias, Tensor labels, SymInt first, float largest_factor, Tensor? numbers, str? map, "
+            "Tensor[] of_map")
 
 _fixed: Any = torch.compiler.assume_constant_result
 way_on = _fixed(choice.way_on)
@@ -60,11 +61,19 @@ def _type_kept(tile: Tile) -> torch.dtype | None:
     return None if tile.kept is None else tile.kept.dtype
 
 
-def _arrays(tile: Tile) -> Product:
-    """The product without numbers but for that of the first class."""
+def _arrays(tile: Tile) -> tuple[Any, ...]:
+    """The product without numbers but for that of the first class, and of its map the name and the numbers."""
     product = tile.product
     assert product is not None
-    return product._replace(scale=_array(tile, product.scale), bias=_array(tile, product.bias))
+    *arrays, of = product._replace(scale=_array(tile, product.scale), bias=_array(tile, product.bias))
+    return (*arrays, None, []) if of is None else (*arrays, of.name, [_array(tile, one) for one in of.numbers])
+
+
+def _product(arrays: Any) -> Product:
+    """What they were made of."""
+    name, numbers = arrays[-2:]
+    of = None if name is None else Map(name, tuple(numbers), lambda backend, cos: None)
+    return Product(*(*arrays[:-2], of))
 
 
 def _array(tile: Tile, number: Any) -> Any:
@@ -130,7 +139,7 @@ def _(_: torch.Tensor | None, *arrays: Any, way: str, of: str = "") -> torch.Ten
 
 
 def _sums(arrays: Any) -> torch.Tensor:
-    points = Product(*arrays).points
+    points = _product(arrays).points
     return torch.empty(points.shape[0], dtype=torch.float32, device=points.device)
 
 
@@ -141,10 +150,10 @@ def _made(tile: Tile, *sums: torch.Tensor) -> list[torch.Tensor]:
 def _tile(arrays: Any, kept: torch.dtype | None = None) -> Tile:
     """What kernels ask of one."""
     room = None if kept is None else _room(arrays, kept)
-    return Tile(None, lambda terms, value: terms, lambda: None, room, room, Product(*arrays))
+    return Tile(None, lambda terms, value: terms, lambda: None, room, room, _product(arrays))
 
 
 def _room(arrays: Any, dtype: torch.dtype) -> torch.Tensor:
-    product = Product(*arrays)
+    product = _product(arrays)
     shape = product.prototypes.shape[0], product.points.shape[0]
     return torch.empty(shape, dtype=dtype, device=product.points.device)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from triton import cdiv
 
-from anglos.arrays.tile import Product, Tile
+from anglos.arrays.tile import Map, Product, Tile
 
 from . import blocks
 from .in_place import terms_in_place
@@ -85,7 +85,8 @@ class Terms:
             "scale_ptr": vector(z.scale, 1), "scale": number(z.scale), "b_ptr": vector(z.bias, self.classes),
             "b": number(z.bias), "labels_ptr": z.labels.contiguous(),
             "numbers_ptr": None if z.numbers is None else z.numbers.contiguous(), "first": z.first,
-            "classes": self.classes, "samples": self.samples, "OF": of, "factor_ptr": vector(factor, self.samples)}
+            "classes": self.classes, "samples": self.samples, "OF": of, "factor_ptr": vector(factor, self.samples),
+            **self._of_map(z.map)}
         self.kernel: Any = terms_of_product
         if way == blocks.IEEE:
             self.kernel = terms_in_place
@@ -96,6 +97,12 @@ class Terms:
             self.given |= {"w_ptr": prototypes, "w_stride": prototypes.stride(0), "x_ptr": self.points,
                            "x_stride": self.points.stride(0), "D": self.dimension,
                            "PRECISION": blocks.PRECISIONS[way]}
+
+    def _of_map(self, of: Map | None) -> dict[str, Any]:
+        """Its name and its two numbers."""
+        p, q = (None, None) if of is None else of.numbers
+        return {"MAP": None if of is None else of.name, "p_ptr": vector(p, self.samples), "p": number(p),
+                "q_ptr": vector(q, self.samples), "q": number(q)}
 
     def made(self, shift: torch.Tensor | None, out: torch.Tensor | None, shares: bool = False) -> Any:
         """Terms e^(z − shift), times u to `out`, and their sums over strips, (strips, B), unless they are shares.
@@ -119,10 +126,12 @@ class Terms:
         return largest, totals
 
     def _block(self, running: bool) -> blocks.Block:
+        mapped = self.given["MAP"] is not None
         if self.way == blocks.IEEE:
-            return blocks.IN_PLACE
+            return blocks.IN_PLACE_MAPPED if mapped else blocks.IN_PLACE
         capability = torch.cuda.get_device_capability(self.points.device)
-        return blocks.of_terms(capability, self.way, self.dimension, self.samples, "running" if running else self.of)
+        of = "mapped" if mapped else "running" if running else self.of
+        return blocks.of_terms(capability, self.way, self.dimension, self.samples, of)
 
 
 def rows(vectors: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from .epilogue import COUNTS, logits_of, put_sums, put_terms
+from .epilogue import COUNTS, put_rest
 
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 """There a number of 16 bits is multiplied as an integer, or summed in its own type, unless it is widened."""
@@ -22,10 +22,11 @@ def block_of_rows(rows, k, D: tl.constexpr, DEPTH: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=COUNTS)
-def terms_of_product(w_ptr, x_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, labels_ptr, numbers_ptr, shift_ptr,
-                     factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples, w_stride, x_stride, out_stride,
-                     D: tl.constexpr, SAMPLES: tl.constexpr, CLASSES: tl.constexpr, DEPTH: tl.constexpr,
-                     PRECISION: tl.constexpr, OF: tl.constexpr, CLIP: tl.constexpr):
+def terms_of_product(w_ptr, x_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr,
+                     numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples, w_stride,
+                     x_stride, out_stride, D: tl.constexpr, SAMPLES: tl.constexpr, CLASSES: tl.constexpr,
+                     DEPTH: tl.constexpr, PRECISION: tl.constexpr, OF: tl.constexpr, MAP: tl.constexpr,
+                     CLIP: tl.constexpr):
     """One block, (SAMPLES, CLASSES): blocks of samples come first, so that all of them use the same prototypes."""
     blocks = tl.cdiv(samples, SAMPLES)
     strip, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
@@ -38,10 +39,6 @@ def terms_of_product(w_ptr, x_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, 
         k = start + tl.arange(0, DEPTH)
         x, w = block_of_rows(x_rows, k, D, DEPTH), block_of_rows(w_rows, k, D, DEPTH)
         products = tl.dot(x, tl.trans(w), products, input_precision=PRECISION)
-    z = logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, labels_ptr, numbers_ptr, first, samples,
-                  classes, OF)
-    if OF == "exponential":
-        put_terms(z, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples, classes,
-                  CLIP)
-    else:
-        put_sums(z, i, j, strip, u_ptr, most, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes, OF)
+    put_rest(products, i, j, strip, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr,
+             numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples, out_stride, OF,
+             MAP, CLIP)
