@@ -13,6 +13,7 @@ from anglos.engines.reductions import Binary, Squares
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of what is infinite
 
+curricularface: Any = importlib.import_module("anglos.losses.curricularface")
 sphereface2: Any = importlib.import_module("anglos.losses.sphereface2")
 blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
 rest: Any = importlib.import_module("anglos.backends.torch.triton.rest")
@@ -190,8 +191,12 @@ def test_factors_and_biases(form: str, way: Any) -> None:
     agree_in_sums(product, way[0], TERMS["softplus"])
 
 
-MAPS = {"power": Map("power", (2.5, torch.tensor(0.375)), lambda backend, cos: sphereface2._rest(
-    backend, cos, None, variant="C", margin=0.375, t=2.5))}
+MAPS = {
+    "power": Map("power", (2.5, 0.375), lambda backend, cos: sphereface2._rest(
+        backend, cos, None, variant="C", margin=0.375, t=2.5)),
+    "above a threshold": Map("above a threshold", (torch.tensor(0.25), torch.linspace(-0.5, 0.5, SIZES[0][0])),
+                             lambda backend, cos: curricularface._rest(
+                                 backend, cos, torch.linspace(-0.5, 0.5, SIZES[0][0]), t=0.25))}
 
 
 @each_kernel

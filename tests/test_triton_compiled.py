@@ -156,6 +156,7 @@ def test_passes_over_rows_and_numbers_of_the_batch(triton: Any, tmp_path: Path) 
 
 NONE = {"scale_ptr": None, "b_ptr": None, "a_ptr": None, "u_ptr": None, "shift_ptr": None, "top_ptr": None,
         "total_ptr": None, "out_ptr": None, "factor_ptr": None, "numbers_ptr": None, "p_ptr": None, "q_ptr": None}
+MAPS = ("power", "above a threshold")
 FORMS: dict[str, tuple[str, ...]] = {
     "sums": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr"), "running": ("u_ptr", "a_ptr", "top_ptr", "total_ptr"),
     "kept": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr", "out_ptr"),
@@ -166,7 +167,8 @@ FORMS: dict[str, tuple[str, ...]] = {
     "half square": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
     "half square, slopes": ("u_ptr", "a_ptr", "factor_ptr", "out_ptr"),
     "softplus, power": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
-    "softplus, power, slopes": ("u_ptr", "a_ptr", "factor_ptr", "out_ptr")}
+    "softplus, power, slopes": ("u_ptr", "a_ptr", "factor_ptr", "out_ptr"),
+    "running, above a threshold": ("u_ptr", "a_ptr", "p_ptr", "q_ptr", "top_ptr", "total_ptr", "out_ptr")}
 """The arrays that a launch has, of those that it may have; of exponentials where no other term is named."""
 
 
@@ -182,7 +184,7 @@ def of_form(form: str, dtype: str, out: str) -> tuple[dict[str, str], dict[str, 
         types["out_ptr"] = f"*{out}"
     missing: dict[str, Any] = {name: value for name, value in NONE.items() if name not in types}
     missing |= {"CLIP": "total_ptr" not in FORMS[form], "OF": of,
-                "MAP": "power" if "power" in form else None}
+                "MAP": next((of for of in MAPS if of in form), None)}
     return types | dict.fromkeys(("scale", "b", "p", "q", "most"), "fp32"), missing
 
 

@@ -16,8 +16,8 @@ def curricularface(
 
     A class j is hard where cos θ_j > cos(θ_y + m): there η = cos θ_j (t + cos θ_j), else cos θ_j. t follows the
     mean of cos θ_y, from 0: `t = anglos.curricularface_update(t, embeddings, weights, labels)` before each step.
-    Where the gradient computes the logits again (see `keep_bytes`), a class whose cosine is the threshold, to rounding,
-    may be hard for the loss and not for its gradient, or the other way round.
+    Where the logits are computed again, for the gradient (see `keep_bytes`) or for second derivatives, a class whose
+    cosine is the threshold, to rounding, may be hard for the loss and not for these, or the other way round.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def curricularface(
     (0.313262, 0.313262)
     """
     return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi), rest=partial(_rest, t=t),
-                      statistic=partial(_threshold, margin=margin))
+                      known=("above a threshold", t), statistic=partial(_threshold, margin=margin))
 
 
 def _threshold(backend: define.Backend, cos: Any, *, margin: Any) -> Any:

@@ -10,7 +10,7 @@ from ._row_kernels import RowKernels
 from ._seen import graph_is_made, seen_by_dynamo_alone
 
 _TERMS = frozenset(("softplus", "half square"))
-_MAPS = frozenset(("power",))
+_MAPS = frozenset(("power", "above a threshold"))
 """That kernels have."""
 
 

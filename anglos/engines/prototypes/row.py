@@ -45,7 +45,7 @@ class Row(NamedTuple):
     rest: Callable[[Backend, Array, Any], Curve] | None = None
     """η, if it is not cos θ: (backend, cos θ of a tile, the statistic)."""
     known: tuple[Any, ...] = ()
-    """By what a backend may know a smooth η that has no slope in an option: a name, and its numbers."""
+    """By what a backend may know η, if it has no slope in an option: a name, and its numbers, a statistic the last."""
     statistic: Callable[[Backend, Array], Any] | None = None
     """What η compares cosines with: (backend, cos θ_y); a constant to the gradient."""
     nearest: int | None = None
@@ -90,13 +90,20 @@ class Row(NamedTuple):
     def maps(self) -> bool:
         """Whether nothing but η, which a backend may know, is between cosines and logits."""
         return bool(self.known and self.normalize_embeddings and is_number(self.scale) and not self.straight_through
-                    and self.merge is None and not self.has_statistic)
+                    and self.merge is None)
 
     @property
-    def map(self) -> Map:
+    def of_slopes(self) -> bool:
+        """Whether nothing is asked of the other classes but sums, and slopes times 1 / |w|, of all of their logits."""
+        learns_bias = self.bias is not None and not is_number(self.bias)
+        return self.reduction.keeps_slopes and not self.reduction.smooths and not (
+            (self.starts_from_cosines and not self.maps) or (self.normalize_weights and learns_bias))
+
+    def map(self, statistic: Any) -> Map:
         """Of η."""
         name, *numbers = self.known
-        return Map(name, tuple(numbers), lambda backend, cos: curve_of(backend, self, self.rest, cos, None))
+        numbers = [*numbers, statistic] if self.has_statistic else numbers
+        return Map(name, tuple(numbers), lambda backend, cos: curve_of(backend, self, self.rest, cos, statistic))
 
     @property
     def starts_from_cosines(self) -> bool:

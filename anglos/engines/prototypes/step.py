@@ -11,7 +11,7 @@ from anglos.arrays.library import store
 from anglos.arrays.scratch import Scratch
 from anglos.arrays.tile import Product, Tile
 from anglos.engines.exponentials import largest_factor
-from anglos.engines.numerics import Array, float_type, is_number
+from anglos.engines.numerics import Array, float_type
 from anglos.engines.prototypes.batch import Directions, batch_of, class_bias, directions_of, in_type, length_of
 from anglos.engines.prototypes.class_tile import ClassTile
 from anglos.engines.prototypes.directions import Prototypes, of_kept_terms, unit_prototypes
@@ -39,10 +39,7 @@ class Step:
         self.rounds_slopes = self.as_is or gradient_products == "bfloat16"
         self.slope_product = self._slope_product() if self.rounds_slopes else backend.product
         """A matrix product of the gradient."""
-        learns_bias = row.bias is not None and not is_number(row.bias)
-        self.of_slopes = row.reduction.keeps_slopes and not row.reduction.smooths and not (
-            (row.starts_from_cosines and not row.maps) or (row.normalize_weights and learns_bias))
-        """Whether nothing is asked of the other classes but sums, and slopes times 1 / |w|, of all of their logits."""
+        self.of_slopes = row.of_slopes
         self.of_cosines = row.starts_from_cosines and not self.of_slopes
         self.of_directions = row.normalize_embeddings or self.of_cosines
         """Whether prototypes are compared with nothing but the directions of embeddings."""
@@ -171,7 +168,7 @@ class Step:
             points, inverse = self.scaled or self._scaled_rows(self.directions)
             factor = inverse[:, 0]
         return Product(prototypes.points, points, scale, factor, prototypes.factor, bias, self.labels, first, most,
-                       map=self.row.map if self.of_slopes and self.row.maps else None)
+                       map=self.row.map(self.statistic) if self.of_slopes and self.row.maps else None)
 
     def _slope_product(self) -> Callable[..., Array]:
         """One that may round its operands."""

@@ -69,13 +69,16 @@ def of_samples(ptr, number, i, samples):
 
 @triton.jit
 def mapped(cos, p, q, MAP: tl.constexpr):
-    """Of cosines η, and η′: of a power 2 ((c + 1)/2)ᵖ − 1 + q."""
-    tl.static_assert(MAP == "power")
+    """Of cosines η, and η′: of a power 2 ((c + 1)/2)ᵖ − 1 + q; or c (p + c) where c > q, and c elsewhere."""
     # Not by minimum() and maximum(), which would make a number of NaN.
     cos = tl.where(cos > 1.0, 1.0, tl.where(cos < -1.0, -1.0, cos))
-    half = tl.where(cos > -1.0, (cos + 1.0) / 2.0, cos * 0.0 + LEAST)
-    power = tl.exp2((p - 1.0) * tl.log2(half))
-    return 2.0 * power * half - 1.0 + q, p * power
+    if MAP == "power":
+        half = tl.where(cos > -1.0, (cos + 1.0) / 2.0, cos * 0.0 + LEAST)
+        power = tl.exp2((p - 1.0) * tl.log2(half))
+        return 2.0 * power * half - 1.0 + q, p * power
+    else:
+        tl.static_assert(MAP == "above a threshold")
+        return tl.where(cos > q, cos * (p + cos), cos), tl.where(cos > q, p + 2.0 * cos, 1.0)
 
 
 @triton.jit
