@@ -17,7 +17,7 @@ import anglos
 from anglos import Loss
 from anglos.arrays.dispatch import backend_of
 from anglos.arrays.softmax import Softmax
-from anglos.arrays.tile import Product, Tile
+from anglos.arrays.tile import Map, Product, Tile
 from anglos.engines.reductions import Binary, Squares
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # Dynamo's own
@@ -27,6 +27,8 @@ common: Any = importlib.import_module("torch._dynamo.backends.common")
 partitioners: Any = importlib.import_module("functorch.compile")
 choice: Any = importlib.import_module("anglos.backends.torch.triton.choice")
 kernels: Any = importlib.import_module("anglos.backends.torch.triton.operations")
+sphereface2: Any = importlib.import_module("anglos.losses.sphereface2")
+curricularface: Any = importlib.import_module("anglos.losses.curricularface")
 BACKEND: Any = backend_of(torch.zeros(1))
 
 
@@ -53,12 +55,18 @@ def _(factor: torch.Tensor | None, *arrays: Any, way: str, of: str) -> torch.Ten
 
 
 TERMS = {term.name: term for term in (Binary.term, Squares.term)}
+CURVES: dict[str, Any] = {
+    "power": lambda backend, cos, p, q: sphereface2._rest(backend, cos, None, variant="C", margin=q, t=p),
+    "above a threshold": lambda backend, cos, p, q: curricularface._rest(backend, cos, q, t=p)}
 
 
 def composed(arrays: tuple[Any, ...], kept: torch.dtype | None = None) -> Tile:
     """The tile of which PyTorch's own operations make the same, in float32."""
-    product = Product(*arrays)
+    product: Product = kernels._product(arrays)
     product = product._replace(prototypes=product.prototypes.float(), points=product.points.float())
+    if product.map is not None:
+        numbers, curve = product.map.numbers, CURVES[product.map.name]
+        product = product._replace(map=product.map._replace(curve=lambda backend, cos: curve(backend, cos, *numbers)))
     shape = len(product.prototypes), len(product.points)
     room = None if kept is None else torch.empty(shape, dtype=kept)
     tile: Tile = BACKEND.tile_of(None, product.labels, product.first, kept=room, product=product)
@@ -137,7 +145,7 @@ def test_a_graph_has_kernels_where_an_uncompiled_call_has(head: Loss[...], monke
         assert 0 < max(graphs.saved) <= max(array.numel() for array in batch(head, BATCH)[0])
 
 
-@pytest.mark.parametrize("name", ["arcface", "linear_cross_entropy", "uniface", "p2sgrad"])
+@pytest.mark.parametrize("name", ["arcface", "linear_cross_entropy", "uniface", "p2sgrad", "curricularface", "sphereface2"])
 def test_terms_that_are_kept_are_not_made_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loss = anglos.LOSSES[name]
     graphs, hooks = Graphs(), served(loss, monkeypatch)
@@ -254,7 +262,8 @@ def test_what_has_no_kernels_is_composed(reason: str, monkeypatch: pytest.Monkey
 FORMS: dict[str, dict[str, Any]] = {
     "all factors": {"sample_factor": torch.rand(5) + 0.5, "class_factor": torch.rand(7, 1), "bias": torch.rand(7, 1)},
     "none": {}, "a later tile": {"first": 2},
-    "several classes of a number": {"numbers": torch.arange(7) // 2}}
+    "several classes of a number": {"numbers": torch.arange(7) // 2},
+    "a function of cosines": {"map": Map("above a threshold", (0.25, torch.rand(5)), lambda backend, cos: None)}}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -263,7 +272,8 @@ def test_operations_are_what_they_say(form: str) -> None:
     some: dict[str, Any] = {
         "prototypes": torch.randn(7, 4), "points": torch.randn(5, 4), "scale": torch.tensor(2.0),
         "sample_factor": None, "class_factor": None, "bias": None, "labels": torch.arange(5), "first": 0}
-    arrays, shift = tuple(Product(**some | FORMS[form])), torch.rand(5)
+    product, shift = Product(**some | FORMS[form]), torch.rand(5)
+    arrays = kernels._arrays(BACKEND.tile_of(None, product.labels, product=product))
     for given in (None, shift):
         for kept in (None, torch.float32, torch.bfloat16):
             torch.library.opcheck(kernels.rest_terms_of, (given, *arrays), {"way": "ieee", "kept": kept})

@@ -18,8 +18,16 @@ def put_rest(products, i, j, strip, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr,
              numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples, out_stride,
              OF: tl.constexpr, MAP: tl.constexpr, CLIP: tl.constexpr):
     """All that there is to do with a block of products."""
-    z, slope = logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr,
-                         numbers_ptr, first, samples, classes, OF, MAP)
+    if scale_ptr is not None:
+        scale = tl.load(scale_ptr)
+    slope = None
+    if MAP is None:
+        z = multiplied(products, i, j, scale, a_ptr, u_ptr, samples, classes)
+    else:
+        cos = multiplied(products, i, j, 1.0, a_ptr, u_ptr, samples, classes)
+        z, slope = mapped(cos, of_samples(p_ptr, p, i, samples), of_samples(q_ptr, q, i, samples), MAP)
+        z = z * scale
+    z = logits_of(z, i, j, b_ptr, b, labels_ptr, numbers_ptr, first, samples, classes, OF)
     if OF == "exponential":
         put_terms(z, slope, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples,
                   classes, CLIP)
@@ -28,16 +36,8 @@ def put_rest(products, i, j, strip, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr,
 
 
 @triton.jit
-def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr, numbers_ptr,
-              first, samples, classes, OF: tl.constexpr, MAP: tl.constexpr):
-    """The logits s η(a u (x · w)) + b; those of the label's number, or beyond the last, are such that nothing is left.
-
-    And η′, which is None for 1.
-    """
-    if scale_ptr is not None:
-        scale = tl.load(scale_ptr)
-    if MAP is not None:
-        of_map, scale = scale, 1.0
+def multiplied(products, i, j, scale, a_ptr, u_ptr, samples, classes):
+    """The products by their factors, s a u (x · w)."""
     if u_ptr is not None:
         products = products * (scale * tl.load(u_ptr + j, mask=j < classes, other=0.0))[None, :]
         if a_ptr is not None:
@@ -46,19 +46,17 @@ def logits_of(products, i, j, scale_ptr, scale, a_ptr, u_ptr, b_ptr, b, p_ptr, p
         products = products * (scale * tl.load(a_ptr + i, mask=i < samples, other=0.0))[:, None]
     else:
         products = products * scale
-    slope = None
-    if MAP is not None:
-        p, q = of_samples(p_ptr, p, i, samples), of_samples(q_ptr, q, i, samples)
-        products, slope = mapped(products, p, q, MAP)
-        products = products * of_map
-    if b_ptr is not None:
-        products = products + tl.load(b_ptr + j, mask=j < classes, other=0.0)[None, :]
-    else:
-        products = products + b
+    return products
+
+
+@triton.jit
+def logits_of(z, i, j, b_ptr, b, labels_ptr, numbers_ptr, first, samples, classes, OF: tl.constexpr):
+    """With the bias; those of the label's number, or beyond the last, are such that nothing is left."""
+    z = z + (b if b_ptr is None else tl.load(b_ptr + j, mask=j < classes, other=0.0)[None, :])
     labels = tl.load(labels_ptr + i, mask=i < samples, other=-1)
     numbers = first + j if numbers_ptr is None else tl.load(numbers_ptr + j, mask=j < classes, other=0)
     left_out = (labels[:, None] == numbers[None, :]) | (j >= classes)[None, :]
-    return tl.where(left_out, 0.0 if OF == "half square" else float("-inf"), products), slope
+    return tl.where(left_out, 0.0 if OF == "half square" else float("-inf"), z)
 
 
 @triton.jit
