@@ -145,7 +145,8 @@ def test_a_graph_has_kernels_where_an_uncompiled_call_has(head: Loss[...], monke
         assert 0 < max(graphs.saved) <= max(array.numel() for array in batch(head, BATCH)[0])
 
 
-@pytest.mark.parametrize("name", ["arcface", "linear_cross_entropy", "uniface", "p2sgrad", "curricularface", "sphereface2"])
+@pytest.mark.parametrize("name", [
+    "arcface", "linear_cross_entropy", "uniface", "p2sgrad", "curricularface", "sphereface2"])
 def test_terms_that_are_kept_are_not_made_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loss = anglos.LOSSES[name]
     graphs, hooks = Graphs(), served(loss, monkeypatch)

@@ -99,7 +99,7 @@ def _without_margin(backend: Backend, row: Any, inputs: dict[str, Array]) -> Row
     −½ |x − c|² is x·c − ½ |c|² up to a number that all classes share.
     """
     if isinstance(row, Row):
-        return row._replace(target=unchanged, rest=None, statistic=None, nearest=None, straight_through=False)
+        return row._replace(target=unchanged, rest=None, known=(), statistic=None, nearest=None, straight_through=False)
     if isinstance(row, PairRow):
         return Row(row.scale)
     weights = inputs["weights"]
