@@ -16,6 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of
 curricularface: Any = importlib.import_module("anglos.losses.curricularface")
 sphereface2: Any = importlib.import_module("anglos.losses.sphereface2")
 blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
+both_ways: Any = importlib.import_module("anglos.backends.torch.triton.both_ways")
 rest: Any = importlib.import_module("anglos.backends.torch.triton.rest")
 BACKEND: Any = backend_of(torch.zeros(1))
 
@@ -189,6 +190,22 @@ def test_factors_and_biases(form: str, way: Any) -> None:
     agree(product, way[0], torch.zeros(SIZES[0][0]))
     agree(product, way[0], None)
     agree_in_sums(product, way[0], TERMS["softplus"])
+
+
+@each_kernel
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("certain", [False, True], ids=["by the largest", "certain shift"])
+def test_both_ways(size: Any, certain: bool, way: Any) -> None:
+    """Of samples over classes, and of classes over samples; and slopes of both as one."""
+    product = product_of(size, way[1])
+    shifts = [torch.full((many,), 2.0) if certain else None for many in size[:2]]
+    found = both_ways.terms_both_ways(tile_of(product), way[0], *shifts)
+    wanted = BACKEND.terms_both_ways(composed(product), *[None if one is None else one.double() for one in shifts])
+    for (shift, total), (of_reference, expected) in zip(found, wanted, strict=True):
+        assert_near(total.double() * (shift.double() - of_reference).exp(), expected)
+    by = [torch.rand(many) + offset for many in size[:2] for offset in (1.0, -0.25)]
+    assert_near(both_ways.shares_both_ways(tile_of(product), way[0], *by), BACKEND.shares_both_ways(
+        composed(product), *[one.double() for one in by]), LEAST_OF_SUM)
 
 
 MAPS = {

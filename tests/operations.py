@@ -99,8 +99,22 @@ def _rounded(tile: Any, terms: torch.Tensor) -> torch.Tensor:
     return terms.to(torch.bfloat16) if tile.product.points.element_size() == 2 else terms
 
 
-def _both_ways(backend: Any, tile: Any, turned: Any) -> Any:
-    return tile, turned
+def _terms_both_ways(backend: Any, tile: Any, *shifts: Any) -> Any:
+    if tile.product is None or tile.logits is not None:
+        return super(Kernels, backend).terms_both_ways(tile, *shifts)
+    _one_launch(tile, stores=0)
+    for shift in shifts:
+        _operations("sum", *() if shift is not None else ("amax", "clamp_", "sub_", "exp_", "mul_"))
+    with counted_already():
+        return super(Kernels, backend).terms_both_ways(tile, *shifts)
+
+
+def _shares_both_ways(backend: Any, tile: Any, *by: torch.Tensor) -> Any:
+    if tile.product is None or tile.logits is not None:
+        return super(Kernels, backend).shares_both_ways(tile, *by)
+    _one_launch(tile, stores=1)
+    with counted_already():
+        return _rounded(tile, super(Kernels, backend).shares_both_ways(tile, *by))
 
 
 def _makes_unit(backend: Any, w: torch.Tensor, samples: int) -> bool:
@@ -187,7 +201,8 @@ def _one_launch(tile: Any, stores: int, again: bool = False) -> None:
 
 _KERNELS: dict[str, Any] = {
     "rest_terms": _rest_terms, "rest_shares": _rest_shares, "rest_sums": _rest_sums, "rest_slopes": _rest_slopes,
-    "both_ways": _both_ways, "makes_unit": _makes_unit, "inverse_lengths": _inverse_lengths, "unit_rows": _unit_rows,
+    "terms_both_ways": _terms_both_ways, "shares_both_ways": _shares_both_ways,
+    "makes_unit": _makes_unit, "inverse_lengths": _inverse_lengths, "unit_rows": _unit_rows,
     "scaled_rows": _scaled_rows, "label_directions": _label_directions, "turned_cosine": _turned_cosine,
     "product_of_factors": _product_of_factors, "unit_pullback": _unit_pullback,
     "direction_pullback": _direction_pullback}

@@ -26,6 +26,7 @@ dynamo: Any = importlib.import_module("torch._dynamo")
 common: Any = importlib.import_module("torch._dynamo.backends.common")
 partitioners: Any = importlib.import_module("functorch.compile")
 choice: Any = importlib.import_module("anglos.backends.torch.triton.choice")
+operands: Any = importlib.import_module("anglos.backends.torch.triton.operands")
 kernels: Any = importlib.import_module("anglos.backends.torch.triton.operations")
 sphereface2: Any = importlib.import_module("anglos.losses.sphereface2")
 curricularface: Any = importlib.import_module("anglos.losses.curricularface")
@@ -41,6 +42,17 @@ def _(shift: torch.Tensor | None, *arrays: Any, way: str, kept: torch.dtype | No
 @kernels.rest_shares_of.register_kernel("cpu")  # type: ignore[untyped-decorator]
 def _(total: torch.Tensor, *arrays: Any, way: str) -> torch.Tensor:
     return stored(Softmax.rest_shares(BACKEND, composed(arrays), total), way)
+
+
+@kernels.terms_both_ways_of.register_kernel("cpu")  # type: ignore[untyped-decorator]
+def _(shift: torch.Tensor | None, of_classes: torch.Tensor | None, *arrays: Any, way: str) -> list[torch.Tensor]:
+    own, others = Softmax.terms_both_ways(BACKEND, composed(arrays), shift, of_classes)
+    return [*own[shift is not None:], *others[of_classes is not None:]]
+
+
+@kernels.shares_both_ways_of.register_kernel("cpu")  # type: ignore[untyped-decorator]
+def _(*arrays: Any, way: str) -> torch.Tensor:
+    return stored(Softmax.shares_both_ways(BACKEND, composed(arrays[4:]), *arrays[:4]), way)
 
 
 @kernels.rest_sums_of.register_kernel("cpu")  # type: ignore[untyped-decorator]
@@ -62,7 +74,7 @@ CURVES: dict[str, Any] = {
 
 def composed(arrays: tuple[Any, ...], kept: torch.dtype | None = None) -> Tile:
     """The tile of which PyTorch's own operations make the same, in float32."""
-    product: Product = kernels._product(arrays)
+    product: Product = operands.product_of(arrays)
     product = product._replace(prototypes=product.prototypes.float(), points=product.points.float())
     if product.map is not None:
         numbers, curve = product.map.numbers, CURVES[product.map.name]
@@ -192,6 +204,7 @@ def test_numbers_of_16_bits(name: str, dtype: torch.dtype, keeps: bool) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(("name", "hooks"), [("info_nce", ("rest_terms", "rest_shares")),
+                                             ("clip", ("terms_both_ways", "shares_both_ways")),
                                              ("siglip", ("rest_sums", "rest_slopes"))])
 def test_pairs(name: str, hooks: tuple[str, str], dtype: torch.dtype) -> None:
     """Keys are classes; both passes have a kernel, as nothing is kept."""
@@ -274,8 +287,12 @@ def test_operations_are_what_they_say(form: str) -> None:
         "prototypes": torch.randn(7, 4), "points": torch.randn(5, 4), "scale": torch.tensor(2.0),
         "sample_factor": None, "class_factor": None, "bias": None, "labels": torch.arange(5), "first": 0}
     product, shift = Product(**some | FORMS[form]), torch.rand(5)
-    arrays = kernels._arrays(BACKEND.tile_of(None, product.labels, product=product))
+    arrays = operands.arrays_of(BACKEND.tile_of(None, product.labels, product=product))
     for given in (None, shift):
         for kept in (None, torch.float32, torch.bfloat16):
             torch.library.opcheck(kernels.rest_terms_of, (given, *arrays), {"way": "ieee", "kept": kept})
     torch.library.opcheck(kernels.rest_shares_of, (shift, *arrays), {"way": "ieee"})
+    for shifts in ((None, None), (shift, torch.rand(7))):
+        torch.library.opcheck(kernels.terms_both_ways_of, (*shifts, *arrays), {"way": "ieee"})
+    factors = (torch.rand(5), torch.rand(5), torch.rand(7), torch.rand(7))
+    torch.library.opcheck(kernels.shares_both_ways_of, (*factors, *arrays), {"way": "ieee"})

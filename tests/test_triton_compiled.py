@@ -154,8 +154,10 @@ def test_passes_over_rows_and_numbers_of_the_batch(triton: Any, tmp_path: Path) 
         assert made.stack == made.spills == 0
 
 
+CLASSES = ("class_shift_ptr", "class_factor_ptr", "class_top_ptr", "class_total_ptr")
 NONE = {"scale_ptr": None, "b_ptr": None, "a_ptr": None, "u_ptr": None, "shift_ptr": None, "top_ptr": None,
-        "total_ptr": None, "out_ptr": None, "factor_ptr": None, "numbers_ptr": None, "p_ptr": None, "q_ptr": None}
+        "total_ptr": None, "out_ptr": None, "factor_ptr": None, "numbers_ptr": None, "p_ptr": None, "q_ptr": None,
+        **dict.fromkeys(CLASSES)}
 MAPS = ("power", "above a threshold")
 FORMS: dict[str, tuple[str, ...]] = {
     "sums": ("u_ptr", "a_ptr", "shift_ptr", "total_ptr"), "running": ("u_ptr", "a_ptr", "top_ptr", "total_ptr"),
@@ -168,6 +170,10 @@ FORMS: dict[str, tuple[str, ...]] = {
     "half square, slopes": ("u_ptr", "a_ptr", "factor_ptr", "out_ptr"),
     "softplus, power": ("u_ptr", "a_ptr", "total_ptr", "out_ptr"),
     "softplus, power, slopes": ("u_ptr", "a_ptr", "factor_ptr", "out_ptr"),
+    "both ways": ("u_ptr", "a_ptr", "scale_ptr", "shift_ptr", "total_ptr", "class_shift_ptr", "class_total_ptr"),
+    "both ways, running": ("u_ptr", "a_ptr", "scale_ptr", "top_ptr", "total_ptr", "class_top_ptr", "class_total_ptr"),
+    "both ways, shares": ("u_ptr", "a_ptr", "scale_ptr", "shift_ptr", "factor_ptr", "class_shift_ptr",
+                          "class_factor_ptr", "out_ptr"),
     "running, above a threshold": ("u_ptr", "a_ptr", "p_ptr", "q_ptr", "top_ptr", "total_ptr", "out_ptr")}
 """The arrays that a launch has, of those that it may have; of exponentials where no other term is named."""
 
@@ -175,7 +181,7 @@ FORMS: dict[str, tuple[str, ...]] = {
 def of_form(form: str, dtype: str, out: str) -> tuple[dict[str, str], dict[str, Any]]:
     """The types of what is there, and what is not."""
     term = form.partition(",")[0]
-    of = term if term in ("softplus", "half square") else "exponential"
+    of = term if term in ("softplus", "half square", "both ways") else "exponential"
     types = dict.fromkeys(FORMS[form], "*fp32") | {"w_ptr": f"*{dtype}", "x_ptr": f"*{dtype}",
                                                    "products_ptr": "*fp32", "labels_ptr": "*i64"}
     if "numbers_ptr" in FORMS[form]:
@@ -191,7 +197,7 @@ def of_form(form: str, dtype: str, out: str) -> tuple[dict[str, str], dict[str, 
 WAYS = {"half": ("bf16", "bf16"), "tf32": ("fp32", "fp32"), "tf32x3": ("fp32", "fp32")}
 """With the types of what is multiplied, and of what is stored."""
 
-LARGEST = ("running", "kept", "with a bias", "softplus", "softplus, slopes")
+LARGEST = ("running", "kept", "with a bias", "softplus", "softplus, slopes", "both ways, running", "both ways, shares")
 """Of the forms that share a block those with most in registers at a time."""
 
 OF_TERMS = [

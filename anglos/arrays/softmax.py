@@ -67,15 +67,6 @@ class Softmax(Library):
                 logits = logits if factor is None else self.multiply(logits, factor, out=logits)
         return logits if b is None else self.add(logits, b, out=logits)
 
-    def both_ways(self: Any, tile: Tile, turned: Tile) -> tuple[Tile, Tile]:
-        """A tile, and the same with its classes as samples and its samples as classes, of which both are wanted.
-
-        With logits that are made once, unless it is as good to make them with what follows, twice.
-        """
-        logits = self.logits(tile)
-        others = self.xp.asarray(logits.T, copy=True) if self.changes_arrays() else logits.T  # both will be changed
-        return tile._replace(logits=logits, scratch=logits), turned._replace(logits=others, scratch=others)
-
     def rounded_like(self, like: Array) -> Array:
         """An array of the type of terms that are kept, and will be multiplied as bfloat16."""
         return like
@@ -106,6 +97,25 @@ class Softmax(Library):
         rest = tile.with_label(logits, -math.inf)
         shares = self.probability(rest, total, out=rest if tile.logits is None else tile.scratch)
         return self._times(shares, slope, self._class_factor(tile))
+
+    def terms_both_ways(self: Any, tile: Tile, shift: Array | None = None, of_classes: Array | None = None
+                        ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """`rest_terms`, and of every class the same over the samples, (T,). Shifts that are given are one number."""
+        xp, rest = self.xp, tile.with_label(self.logits(tile), -math.inf)
+        if shift is not None and of_classes is not None:
+            terms = self.exponential(rest, shift)
+            return (shift, xp.sum(terms, axis=0)), (of_classes, xp.sum(terms, axis=1))
+        turned = xp.asarray(rest.T, copy=True) if self.changes_arrays() else rest.T  # both will be changed
+        own, others = (self.rest_terms(Tile(one, lambda terms, value: terms, tile.classes)) for one in (rest, turned))
+        return own, others
+
+    def shares_both_ways(self: Any, tile: Tile, total: Array, factor: Array, of_classes: Array, class_factor: Array
+                         ) -> Array:
+        """u_j (f_i e^(z_ji − total_i) + h_j e^(z_ji − t_j)), with t and the factor h of classes; 0 at the label's."""
+        rest = tile.with_label(self.logits(tile), -math.inf)
+        others = self._times(self.probability(rest, of_classes[:, None]), class_factor[:, None])
+        shares = self._times(self.probability(rest, total, out=rest), factor)
+        return self._times(self.add(shares, others, out=shares), self._class_factor(tile))
 
     def rest_sums(self: Any, tile: Tile, term: Term) -> Array:
         """Σ_{j≠y} f(z_j), (B,).

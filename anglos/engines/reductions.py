@@ -79,10 +79,13 @@ class CrossEntropy(Exponentials):
         slope = backend.xp.expm1(-saved.surprise)
         return slope if saved.above_mean is None else slope + self.label_smoothing * (1.0 - 1.0 / classes)
 
+    def total(self, backend: Backend, saved: _OfCrossEntropy) -> Array:
+        """lse_j z_j."""
+        return log_add_exp(backend, saved.rest, saved.label_logit)
+
     def rest_slope(self, backend: Backend, saved: _OfCrossEntropy, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = p_j − ε/C."""
-        rest, label_logit = saved.rest, saved.label_logit
-        shares = backend.rest_shares(tile, log_add_exp(backend, rest, label_logit))
+        shares = backend.rest_shares(tile, self.total(backend, saved))
         return shares if saved.above_mean is None else self._smoothed(shares, tile, classes)
 
     def kept_slope(self, backend: Backend, saved: _OfCrossEntropy, tile: Tile, classes: int) -> Array:

@@ -68,9 +68,6 @@ _MISSING = cupy.uint64(0)
 class Softmax(Backend):
     """Terms and shares of products, in their place."""
 
-    def both_ways(self, tile: Tile, turned: Tile) -> tuple[Tile, Tile]:
-        return super().both_ways(tile, turned) if self._multiplied(tile) is None else (tile, turned)
-
     def rest_terms(self, tile: Tile, shift: Any = None) -> tuple[Any, Any]:
         product, kept = tile.product, tile.kept
         products = self._products(tile, tile.scratch if kept is None else kept)

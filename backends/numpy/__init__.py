@@ -130,8 +130,9 @@ class NumPy(Backend):
 
     def probability(self, logits: Any, total: Any, out: Any = None) -> Any:
         p = np.empty_like(logits) if out is None else out
-        for z, part in zip(blocks(logits), blocks(p), strict=True):
-            np.exp(np.minimum(np.subtract(z, total, out=part), 0.0, out=part), out=part)
+        totals = blocks(total, logits) if total.ndim == 2 else itertools.repeat(total)  # of classes, or of samples
+        for z, part, of_part in zip(blocks(logits), blocks(p), totals, strict=False):
+            np.exp(np.minimum(np.subtract(z, of_part, out=part), 0.0, out=part), out=part)
         return p
 
     def sweep(self, tile: Callable[..., tuple[Any, tuple[Any, ...]]], monoid: Monoid,

@@ -1,5 +1,6 @@
 """Kernels in the place of the operations that they fuse, where they serve. None is imported before they do."""
 
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -47,9 +48,6 @@ class Kernels(RowKernels):
             return like.new_empty(shape)
         return super().kept_terms(like, fused, *shape)
 
-    def both_ways(self, tile: Tile, turned: Tile) -> tuple[Tile, Tile]:
-        return super().both_ways(tile, turned) if self.way_of_kernels(tile) is None else (tile, turned)
-
     def rest_terms(self, tile: Tile, shift: torch.Tensor | None = None) -> Any:
         way = self.way_of_kernels(tile)
         if way is None:
@@ -61,6 +59,19 @@ class Kernels(RowKernels):
         if way is None:
             return super().rest_shares(tile, total)
         return _kernels().rest_shares(tile, way, total)
+
+    def terms_both_ways(self, tile: Tile, shift: torch.Tensor | None = None, of_classes: torch.Tensor | None = None
+                        ) -> Any:
+        way = self.way_of_kernels(tile)
+        if way is None:
+            return super().terms_both_ways(tile, shift, of_classes)
+        return _kernels("both_ways").terms_both_ways(tile, way, shift, of_classes)
+
+    def shares_both_ways(self, tile: Tile, *by: torch.Tensor) -> Any:
+        way = self.way_of_kernels(tile)
+        if way is None:
+            return super().shares_both_ways(tile, *by)
+        return _kernels("both_ways").shares_both_ways(tile, way, *by)
 
     def rest_sums(self, tile: Tile, term: Term) -> Any:
         way = self.way_of_kernels(tile) if term.name in _TERMS else None
@@ -75,12 +86,10 @@ class Kernels(RowKernels):
         return _kernels().rest_slopes(tile, way, term.name, factor)
 
 
-def _kernels() -> Any:
+def _kernels(module: str = "rest") -> Any:
     """Themselves, or as operations of a graph."""
     if graph_is_made():
         from .triton import operations
 
         return operations
-    from .triton import rest
-
-    return rest
+    return import_module(f".triton.{module}", __package__)

@@ -110,7 +110,7 @@ class Gradient:
         if self.step.one_set:
             of_sides = [(rows, d_rows + d_columns)]
         as_is = self.step.as_is
-        of_classes = as_is and (row.symmetric or self.step.one_set), as_is, False  # whose slopes are scaled
+        of_classes = as_is and self.step.one_set, as_is, False  # whose slopes are scaled
         return {side.role: side.pullback(self.step.backend, d_points, scaled)
                 for (side, d_points), scaled in zip(of_sides, of_classes, strict=False)
                 if side is not None and side.role in self.needs}

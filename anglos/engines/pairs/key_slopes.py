@@ -7,7 +7,6 @@ symmetric loss g_i G_ij has ½ g_j G′_ji beside it, G′ that of the columns o
 from typing import Any
 
 from anglos.arrays.monoid import SUM
-from anglos.arrays.tile import Tile
 from anglos.engines.by_scale import label_by_scale, rest_by_scale
 from anglos.engines.numerics import Array
 from anglos.engines.pairs.columns import COLUMNS
@@ -46,25 +45,18 @@ class _Slopes:
         self.g, self.column_g = 0.5 * gradient.g, 0.5 * gradient.column_g
         of_columns = self.column_g * COLUMNS.label_slope(self.backend, saved.columns, 1)
         self.of_label = 0.5 * self.of_label + self.backend.own_columns(of_columns)
-        if step.as_is:
-            factor = step.columns.factor
-            self.column_gs = self.column_g[:, None] if factor is None else self.column_g[:, None] * factor
-            """½ g_j / |k_j|"""
-            self.others = self.column_gs * step.columns.points
 
     def of_inputs(self) -> dict[str, Array]:
         """By the names of the inputs."""
         step, queries = self.step, self.step.sides.rows
-        of_tile = self._one_way if not step.row.symmetric else self._as_is if step.as_is else self._as_one
-        sums, (d_rows, by_bias, by_scale, *scaled) = self.backend.sweep(
+        of_tile = self._both_ways if step.row.symmetric else self._one_way
+        sums, (d_rows, by_bias, by_scale) = self.backend.sweep(
             of_tile, SUM, (*self.tiles.rows, queries.points, self.g, self.own, *self.saved.chosen), step.width)
         d_rows = d_rows + self.of_label[:, None] * self.positives.points
         if self.by_scale and by_scale is None:
             by_scale = self.backend.dot(queries.points, d_rows)
         d_rows = d_rows * self.scale
-        if scaled:
-            d_rows = self._beside(sums, scaled[0], d_rows)
-        elif step.as_is and step.one_set:
+        if step.as_is and step.one_set:
             d_rows = queries.scaled(d_rows)
         if "scale" in sums:
             by_scale = self.backend.xp.sum(by_scale) + self.backend.xp.sum(self.column_g * sums.pop("scale"))
@@ -82,28 +74,18 @@ class _Slopes:
         sums = {"points": self.tiles.product(slopes, points * (g * self.scale)[:, None])}
         return sums, (g[:, None] * self.tiles.product(slopes.T, self.step.columns.points), by_bias, by_scale)
 
-    def _as_one(self, first: Any, *of_rows: Any) -> _OfTile:
-        """The same both ways, with all slopes of a pair as one."""
-        backend, (x, a, _, points, g, _, *chosen) = self.backend, of_rows
-        slopes, others = self._both_ways(*self.tiles.both(first, x, a, None), chosen)
-        others = backend.multiply(others, self.column_g, out=others)
-        slopes = backend.add(backend.multiply(slopes, g, out=slopes), others.T, out=slopes)
-        by_bias = backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
-        sums = {"points": self.tiles.product(slopes, points * self.scale)}
-        return sums, (self.tiles.product(slopes.T, self.step.columns.points), by_bias, None)
-
-    def _as_is(self, first: Any, *of_rows: Any) -> _OfTile:
-        """Both ways, each with the factors of its own classes."""
-        x, a, _, points, g, own, *chosen = of_rows
-        tile, turned = self.tiles.both(first, x, a, None)
-        of_columns = None if own is None else self.saved.columns.label_logit
-        by_scale, of_columns = (self._by_scale(*one) for one in (
-            (self.reduction, chosen, tile, own, g), (COLUMNS, self.saved.columns, turned, of_columns, None)))
-        slopes, others = self._both_ways(tile, turned, chosen)
-        sums = {"points": self.tiles.product(slopes, points * (g * self.scale)[:, None]),
-                "others": self.tiles.product(others.T, x)} | ({} if of_columns is None else {"scale": of_columns})
-        return sums, (g[:, None] * self.tiles.product(slopes.T, self.step.columns.points), None, by_scale,
-                      self.tiles.product(others, self.others))
+    def _both_ways(self, first: Any, *of_rows: Any) -> _OfTile:
+        """The same of a symmetric loss, with both slopes of a pair as one."""
+        x, a, labels, points, g, own, *chosen = of_rows
+        tile, columns, sums = self.tiles.tile(first, x, a, labels), self.saved.columns, {}
+        by_scale = self._by_scale(self.reduction, chosen, tile, own, g)
+        if own is not None:
+            sums["scale"] = self._by_scale(COLUMNS, columns, self.tiles.turned(first, x, a), columns.label_logit, None)
+        total = self.reduction.total(self.backend, self.reduction.saved(*chosen))
+        slopes = self.backend.shares_both_ways(tile, total, g, COLUMNS.total(self.backend, columns), self.column_g)
+        by_bias = self.backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
+        sums["points"] = self.tiles.product(slopes, points * self.scale)
+        return sums, (self.tiles.product(slopes.T, self.step.columns.points), by_bias, by_scale)
 
     def _by_scale(self, reduction: Any, chosen: Any, tile: Any, own: Array | None, g: Array | None) -> Array | None:
         """g_i ∂ℓ_i/∂s, of all but a row's own column where that adds nothing; None where slopes are not rounded."""
@@ -113,13 +95,3 @@ class _Slopes:
         rest = rest_by_scale(self.backend, reduction, saved, tile, bias, own, 1)
         rest = rest + label_by_scale(self.backend, reduction, saved, own, 1)
         return (rest if g is None else g * rest) / self.scale
-
-    def _both_ways(self, tile: Tile, turned: Any, chosen: list[Array]) -> tuple[Array, Array]:
-        return (self.reduction.rest_slope(self.backend, self.reduction.saved(*chosen), tile, 1),
-                COLUMNS.rest_slope(self.backend, self.saved.columns, turned, 1))
-
-    def _beside(self, sums: dict[str, Array], scaled: Array, d_rows: Array) -> Array:
-        """What vectors that are multiplied as they are have of the other way: of rows times 1 / |x| already."""
-        of_columns = sums.pop("others") * self.column_gs
-        sums["points"] = sums["points"] + of_columns * self.scale
-        return self.step.sides.rows.scaled(d_rows) + self.tiles.scaled(scaled) * self.scale

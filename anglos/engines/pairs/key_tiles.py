@@ -45,30 +45,20 @@ class Tiles:
                           numbers=self.numbers)
         return backend.tile_of(None, labels, whole=has_own, scratch=self._room(x), product=product)
 
-    def both(self, first: Any, x: Array, a: Array | None, labels: Array | None) -> tuple[Tile, Tile | None]:
-        """The same; and if it is asked for, with the rows as classes and the columns as samples."""
-        step, backend, columns, tile = self.step, self.backend, self.step.columns, self.tile(first, x, a, labels)
-        if not step.row.symmetric:
-            return tile, None
+    def turned(self, first: Any, x: Array, a: Array | None) -> Tile:
+        """The same with the rows as classes and the columns as samples."""
+        step, backend, columns = self.step, self.backend, self.step.columns
         of_samples = None if columns.factor is None else columns.factor[:, 0]
         of_classes = None if a is None else a[:, None]
         first = step.first_row + first
         turned = Product(x, columns.points, step.row.scale, of_samples, of_classes, step.row.bias, step.numbers, first)
-        both: tuple[Tile, Tile] = backend.both_ways(tile, backend.tile_of(None, step.numbers, first, product=turned))
-        return both
+        return backend.tile_of(None, step.numbers, first, product=turned)
 
     def product(self, slopes: Array, vectors: Array) -> Array:
         """A matrix product of the gradient."""
         if self.step.as_is:
             return self.backend.slope_product(slopes, vectors, self.step.columns.points.dtype)
         return self.backend.product(slopes, vectors)
-
-    def scaled(self, d_rows: Array) -> Array:
-        """What is times 1 / |x| of the rows as they are multiplied, as times that of the rows as they were given."""
-        a, inverse = self.rows[1], self.step.sides.rows.inverse
-        if a is None or inverse is None:
-            return d_rows
-        return d_rows * (inverse / self.backend.xp.where(a > 0.0, a, 1.0)[:, None])
 
     def _of_ignored(self) -> Array | None:
         """A logit of −∞ for samples that take no part; None where it is seen that all do."""

@@ -38,7 +38,7 @@ def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array], saved
 
     As in the forward pass that saved it, when the same labels might be read.
     """
-    if row.symmetric and not backend.turns_tiles:
+    if row.symmetric and not (backend.turns_tiles and row.terms is one_of_many):
         return None
     if row.distance is not None or row.log_noise is not None or row.choose is not None:
         return None
@@ -73,13 +73,13 @@ def forward(step: Step) -> tuple[Array, Saved]:
     of_columns = _certain_shift(step, tiles.like_columns()) if step.row.symmetric else None
 
     def of_tile(first: Any, x: Array, a: Any, labels: Any, shift: Any) -> tuple[Any, tuple[Array, ...]]:
-        tile, turned = tiles.both(first, x, a, labels)
+        tile = tiles.tile(first, x, a, labels)
+        if step.row.symmetric:
+            state, others = backend.terms_both_ways(tile, shift, of_columns)
+            return LogSumExp(*others) if of_columns is None else LogSumExp(None, others[1]), state
         known = {} if shift is None else {"shift": shift}
         state = reduction.gather(backend, tile, of_label, **known)
-        columns: Any = {} if turned is None else COLUMNS.gather(backend, turned, of_label, of_columns)
-        if of_columns is not None:  # of all tiles
-            columns = columns._replace(shift=None)
-        return columns, tuple(state[:2]) if reduction.of_exponentials else (state,)
+        return {}, tuple(state[:2]) if reduction.of_exponentials else (state,)
 
     monoid = COLUMNS if step.row.symmetric else SUM
     columns, found = backend.sweep(of_tile, monoid, (*tiles.rows, shift), step.width)

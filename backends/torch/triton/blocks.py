@@ -36,8 +36,8 @@ _TERMS = {9: _HOPPER, 10: _BLACKWELL}
 """By the first number of the capability; others, some of them with less memory near their processors, as an Ampere."""
 
 
-_MOST_CLASSES = {"running": 128, "softplus": 64, "mapped": 64}
-"""Of what takes more registers: exponentials with the largest logit too, and a value with its slope."""
+_MOST_CLASSES = {"running": 128, "softplus": 64, "mapped": 64, "both ways": 128}
+"""Of what takes more registers: exponentials with the largest logit, or along both axes, and values with slopes."""
 
 
 def of_terms(capability: tuple[int, int], way: str, dimension: int, samples: int, of: str) -> Block:

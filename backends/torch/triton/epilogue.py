@@ -14,9 +14,10 @@ LEAST = tl.constexpr(2.0**-126)
 
 
 @triton.jit
-def put_rest(products, i, j, strip, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr,
-             numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples, out_stride,
-             OF: tl.constexpr, MAP: tl.constexpr, CLIP: tl.constexpr):
+def put_rest(products, i, j, strip, block, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, p_ptr, p, q_ptr, q,
+             labels_ptr, numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, class_shift_ptr, class_factor_ptr,
+             class_top_ptr, class_total_ptr, out_ptr, first, classes, samples, out_stride, OF: tl.constexpr,
+             MAP: tl.constexpr, CLIP: tl.constexpr):
     """All that there is to do with a block of products."""
     if scale_ptr is not None:
         scale = tl.load(scale_ptr)
@@ -31,6 +32,16 @@ def put_rest(products, i, j, strip, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr,
     if OF == "exponential":
         put_terms(z, slope, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr, out_ptr, out_stride, samples,
                   classes, CLIP)
+    elif OF == "both ways":
+        z = tl.where((i < samples)[:, None], z, float("-inf"))
+        if out_ptr is None:
+            put_terms(z, None, i, j, strip, None, most, shift_ptr, top_ptr, total_ptr, None, 0, samples, classes, False)
+            put_terms(tl.trans(z), None, j, i, block, None, most, class_shift_ptr, class_top_ptr, class_total_ptr, None,
+                      0, classes, samples, False)
+        else:
+            shares = shares_of(z, i, shift_ptr, factor_ptr, samples)
+            shares += tl.trans(shares_of(tl.trans(z), j, class_shift_ptr, class_factor_ptr, classes))
+            put(shares, i, j, u_ptr, most, out_ptr, out_stride, samples, classes)
     else:
         put_sums(z, slope, i, j, strip, u_ptr, most, factor_ptr, total_ptr, out_ptr, out_stride, samples, classes, OF)
 
@@ -105,6 +116,14 @@ def put_terms(z, slope, i, j, strip, u_ptr, most, shift_ptr, top_ptr, total_ptr,
         if slope is not None:
             terms = terms * slope
         put(terms, i, j, u_ptr, most, out_ptr, out_stride, samples, classes)
+
+
+@triton.jit
+def shares_of(z, i, total_ptr, factor_ptr, samples):
+    """A factor times e^(z − total), of every sample."""
+    z = z - tl.load(total_ptr + i, mask=i < samples, other=0.0)[:, None]
+    z = tl.where(z > 0.0, 0.0, z)
+    return tl.exp(z) * tl.load(factor_ptr + i, mask=i < samples, other=0.0)[:, None]
 
 
 @triton.jit

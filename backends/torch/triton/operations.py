@@ -9,13 +9,10 @@ from typing import Any
 import torch
 
 from anglos.arrays.library import store
-from anglos.arrays.tile import Map, Product, Tile
+from anglos.arrays.tile import Product, Tile
 
 from . import blocks, choice
-
-_PRODUCT = ("Tensor prototypes, Tensor points, Tensor scale, Tensor? sample_factor, Tensor? class_factor, "
-            "Tensor? bias, Tensor labels, SymInt first, float largest_factor, Tensor? numbers, str? map, "
-            "Tensor[] of_map")
+from .operands import PRODUCT, array_of, arrays_of, room_of, sums_of, tile_of
 
 _fixed: Any = torch.compiler.assume_constant_result
 way_on = _fixed(choice.way_on)
@@ -30,23 +27,35 @@ def way_of(product: Product) -> str | None:
 
 def rest_terms(tile: Tile, way: str, shift: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """As `rest.rest_terms`."""
-    made = _kept(tile, rest_terms_of(shift, *_arrays(tile), way=way, kept=_type_kept(tile)))
+    made = _kept(tile, rest_terms_of(shift, *arrays_of(tile), way=way, kept=_type_kept(tile)))
     return made[0] if shift is None else shift, made[-1]
 
 
 def rest_shares(tile: Tile, way: str, total: torch.Tensor) -> Any:
     """As `rest.rest_shares`."""
-    return rest_shares_of(total, *_arrays(tile), way=way)
+    return rest_shares_of(total, *arrays_of(tile), way=way)
+
+
+def terms_both_ways(tile: Tile, way: str, shift: torch.Tensor | None, of_classes: torch.Tensor | None) -> Any:
+    """As `both_ways.terms_both_ways`."""
+    made = terms_both_ways_of(shift, of_classes, *arrays_of(tile), way=way)
+    own, others = (made[:-2], made[-2:]) if of_classes is None else (made[:-1], [of_classes, made[-1]])
+    return own if shift is None else [shift, *own], others
+
+
+def shares_both_ways(tile: Tile, way: str, *by: torch.Tensor) -> Any:
+    """As `both_ways.shares_both_ways`."""
+    return shares_both_ways_of(*by, *arrays_of(tile), way=way)
 
 
 def rest_sums(tile: Tile, way: str, of: str) -> torch.Tensor:
     """As `rest.rest_sums`."""
-    return _kept(tile, rest_sums_of(*_arrays(tile), way=way, of=of, kept=_type_kept(tile)))[0]
+    return _kept(tile, rest_sums_of(*arrays_of(tile), way=way, of=of, kept=_type_kept(tile)))[0]
 
 
 def rest_slopes(tile: Tile, way: str, of: str, factor: Any) -> Any:
     """As `rest.rest_slopes`."""
-    return rest_slopes_of(_array(tile, factor), *_arrays(tile), way=way, of=of)
+    return rest_slopes_of(array_of(tile, factor), *arrays_of(tile), way=way, of=of)
 
 
 def _kept(tile: Tile, made: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -61,99 +70,90 @@ def _type_kept(tile: Tile) -> torch.dtype | None:
     return None if tile.kept is None else tile.kept.dtype
 
 
-def _arrays(tile: Tile) -> tuple[Any, ...]:
-    """The product without numbers but for that of the first class, and of its map the name and the numbers."""
-    product = tile.product
-    assert product is not None
-    *arrays, of = product._replace(scale=_array(tile, product.scale), bias=_array(tile, product.bias))
-    return (*arrays, None, []) if of is None else (*arrays, of.name, [_array(tile, one) for one in of.numbers])
-
-
-def _product(arrays: Any) -> Product:
-    """What they were made of."""
-    name, numbers = arrays[-2:]
-    of = None if name is None else Map(name, tuple(numbers), lambda backend, cos: None)
-    return Product(*(*arrays[:-2], of))
-
-
-def _array(tile: Tile, number: Any) -> Any:
-    assert tile.product is not None
-    if number is None or isinstance(number, torch.Tensor):
-        return number
-    return tile.product.labels.new_ones((), dtype=torch.float32) * number  # not full(), which would fix it
-
-
 def _operation(name: str, schema: str) -> Any:
     """The decorator of what becomes one, which changes nothing that it is given."""
     return torch.library.custom_op(f"anglos::{name}", mutates_args=(), schema=schema)
 
 
-@_operation("rest_terms", f"(Tensor? shift, {_PRODUCT}, *, str way, ScalarType? kept) -> Tensor[]")
+@_operation("rest_terms", f"(Tensor? shift, {PRODUCT}, *, str way, ScalarType? kept) -> Tensor[]")
 def rest_terms_of(shift: torch.Tensor | None, *arrays: Any, way: str, kept: torch.dtype | None) -> list[torch.Tensor]:
     """The shift unless it is given; the sums; and the terms of a type, if they are asked for."""
     from . import rest
 
-    tile = _tile(arrays, kept)
+    tile = tile_of(arrays, kept)
     return _made(tile, *rest.rest_terms(tile, way, shift)[shift is not None:])
 
 
-@_operation("rest_shares", f"(Tensor total, {_PRODUCT}, *, str way) -> Tensor")
+@_operation("rest_shares", f"(Tensor total, {PRODUCT}, *, str way) -> Tensor")
 def rest_shares_of(total: torch.Tensor, *arrays: Any, way: str) -> torch.Tensor:
     """The shares."""
     from . import rest
 
-    return rest.rest_shares(_tile(arrays), way, total)
+    return rest.rest_shares(tile_of(arrays), way, total)
 
 
-@_operation("rest_sums", f"({_PRODUCT}, *, str way, str of, ScalarType? kept) -> Tensor[]")
+@_operation("terms_both_ways", f"(Tensor? shift, Tensor? of_classes, {PRODUCT}, *, str way) -> Tensor[]")
+def terms_both_ways_of(shift: torch.Tensor | None, of_classes: torch.Tensor | None, *arrays: Any, way: str
+                       ) -> list[torch.Tensor]:
+    """Shifts unless they are given, and sums."""
+    from .both_ways import terms_both_ways
+
+    own, others = terms_both_ways(tile_of(arrays), way, shift, of_classes)
+    return [*own[shift is not None:], *others[of_classes is not None:]]
+
+
+@_operation("shares_both_ways", f"(Tensor total, Tensor factor, Tensor of_classes, Tensor by_class, {PRODUCT}, "
+                                "*, str way) -> Tensor")
+def shares_both_ways_of(*arrays: Any, way: str) -> torch.Tensor:
+    """The shares."""
+    from .both_ways import shares_both_ways
+
+    return shares_both_ways(tile_of(arrays[4:]), way, *arrays[:4])
+
+
+@_operation("rest_sums", f"({PRODUCT}, *, str way, str of, ScalarType? kept) -> Tensor[]")
 def rest_sums_of(*arrays: Any, way: str, of: str, kept: torch.dtype | None) -> list[torch.Tensor]:
     """The sums; and the slopes in a type, if they are asked for."""
     from . import rest
 
-    tile = _tile(arrays, kept)
+    tile = tile_of(arrays, kept)
     return _made(tile, rest.rest_sums(tile, way, of))
 
 
-@_operation("rest_slopes", f"(Tensor? factor, {_PRODUCT}, *, str way, str of) -> Tensor")
+@_operation("rest_slopes", f"(Tensor? factor, {PRODUCT}, *, str way, str of) -> Tensor")
 def rest_slopes_of(factor: torch.Tensor | None, *arrays: Any, way: str, of: str) -> torch.Tensor:
     """The slopes."""
     from . import rest
 
-    return rest.rest_slopes(_tile(arrays), way, of, factor)
+    return rest.rest_slopes(tile_of(arrays), way, of, factor)
 
 
 @rest_terms_of.register_fake
 def _(shift: torch.Tensor | None, *arrays: Any, way: str, kept: torch.dtype | None) -> list[torch.Tensor]:
-    return _made(_tile(arrays, kept), *[_sums(arrays) for _ in range(1 + (shift is None))])
+    return _made(tile_of(arrays, kept), *[sums_of(arrays) for _ in range(1 + (shift is None))])
+
+
+@terms_both_ways_of.register_fake
+def _(shift: torch.Tensor | None, of_classes: torch.Tensor | None, *arrays: Any, way: str) -> list[torch.Tensor]:
+    return [*[sums_of(arrays) for _ in range(1 + (shift is None))],
+            *[sums_of(arrays, "prototypes") for _ in range(1 + (of_classes is None))]]
+
+
+@shares_both_ways_of.register_fake
+def _(*arrays: Any, way: str) -> torch.Tensor:
+    return room_of(arrays[4:], torch.bfloat16 if way == blocks.HALF else torch.float32)
 
 
 @rest_sums_of.register_fake
 def _(*arrays: Any, way: str, of: str, kept: torch.dtype | None) -> list[torch.Tensor]:
-    return _made(_tile(arrays, kept), _sums(arrays))
+    return _made(tile_of(arrays, kept), sums_of(arrays))
 
 
 @rest_shares_of.register_fake
 @rest_slopes_of.register_fake
 def _(_: torch.Tensor | None, *arrays: Any, way: str, of: str = "") -> torch.Tensor:
-    return _room(arrays, torch.bfloat16 if way == blocks.HALF else torch.float32)
-
-
-def _sums(arrays: Any) -> torch.Tensor:
-    points = _product(arrays).points
-    return torch.empty(points.shape[0], dtype=torch.float32, device=points.device)
+    return room_of(arrays, torch.bfloat16 if way == blocks.HALF else torch.float32)
 
 
 def _made(tile: Tile, *sums: torch.Tensor) -> list[torch.Tensor]:
     return [*sums] if tile.kept is None else [*sums, tile.kept]
-
-
-def _tile(arrays: Any, kept: torch.dtype | None = None) -> Tile:
-    """What kernels ask of one."""
-    room = None if kept is None else _room(arrays, kept)
-    return Tile(None, lambda terms, value: terms, lambda: None, room, room, _product(arrays))
-
-
-def _room(arrays: Any, dtype: torch.dtype) -> torch.Tensor:
-    product = _product(arrays)
-    shape = product.prototypes.shape[0], product.points.shape[0]
-    return torch.empty(shape, dtype=dtype, device=product.points.device)

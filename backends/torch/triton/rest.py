@@ -86,7 +86,8 @@ class Terms:
             "b": number(z.bias), "labels_ptr": z.labels.contiguous(),
             "numbers_ptr": None if z.numbers is None else z.numbers.contiguous(), "first": z.first,
             "classes": self.classes, "samples": self.samples, "OF": of, "factor_ptr": vector(factor, self.samples),
-            **self._of_map(z.map)}
+            **self._of_map(z.map),
+            **dict.fromkeys(("class_shift_ptr", "class_factor_ptr", "class_top_ptr", "class_total_ptr"))}
         self.kernel: Any = terms_of_product
         if way == blocks.IEEE:
             self.kernel = terms_in_place
@@ -104,13 +105,14 @@ class Terms:
         return {"MAP": None if of is None else of.name, "p_ptr": vector(p, self.samples), "p": number(p),
                 "q_ptr": vector(q, self.samples), "q": number(q)}
 
-    def made(self, shift: torch.Tensor | None, out: torch.Tensor | None, shares: bool = False) -> Any:
+    def made(self, shift: torch.Tensor | None, out: torch.Tensor | None, shares: bool = False, **of_classes: Any
+             ) -> Any:
         """Terms e^(z − shift), times u to `out`, and their sums over strips, (strips, B), unless they are shares.
 
         Without a shift by the largest logit of a strip, (strips, B), which comes first.
         """
-        running = shift is None and self.of == "exponential"
-        block = self._block(running)
+        running = shift is None and self.of in ("exponential", "both ways")
+        block = self.block(running)
         shape = cdiv(self.classes, block.classes), self.samples
         largest, totals = (
             torch.empty(shape, dtype=torch.float32, device=self.points.device) if wanted else None
@@ -118,19 +120,20 @@ class Terms:
         sizes = {"DEPTH": block.depth} if self.way != blocks.IEEE else {}
         with torch.cuda.device_of(self.points):  # type: ignore[no-untyped-call]
             self.kernel[(shape[0] * cdiv(self.samples, block.samples),)](
-                **self.given, shift_ptr=None if shift is None else shift.contiguous(), top_ptr=largest,
+                **self.given | of_classes, shift_ptr=None if shift is None else shift.contiguous(), top_ptr=largest,
                 most=math.inf if shares else self.most,
                 total_ptr=totals, out_ptr=out, out_stride=0 if out is None else out.stride(0), CLIP=shares,
                 SAMPLES=block.samples, CLASSES=block.classes, **sizes, num_warps=block.warps,
                 num_stages=block.stages, enable_fp_fusion=True)
         return largest, totals
 
-    def _block(self, running: bool) -> blocks.Block:
+    def block(self, running: bool) -> blocks.Block:
+        """In which the kernel works."""
         mapped = self.given["MAP"] is not None
         if self.way == blocks.IEEE:
             return blocks.IN_PLACE_MAPPED if mapped else blocks.IN_PLACE
         capability = torch.cuda.get_device_capability(self.points.device)
-        of = "mapped" if mapped else "running" if running else self.of
+        of = "mapped" if mapped else "running" if running and self.of == "exponential" else self.of
         return blocks.of_terms(capability, self.way, self.dimension, self.samples, of)
 
 

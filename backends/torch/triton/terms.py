@@ -23,8 +23,9 @@ def block_of_rows(rows, k, D: tl.constexpr, DEPTH: tl.constexpr):
 
 @triton.jit(do_not_specialize=COUNTS)
 def terms_of_product(w_ptr, x_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr,
-                     numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples, w_stride,
-                     x_stride, out_stride, D: tl.constexpr, SAMPLES: tl.constexpr, CLASSES: tl.constexpr,
+                     numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, class_shift_ptr, class_factor_ptr,
+                     class_top_ptr, class_total_ptr, out_ptr, first, classes, samples, w_stride, x_stride, out_stride,
+                     D: tl.constexpr, SAMPLES: tl.constexpr, CLASSES: tl.constexpr,
                      DEPTH: tl.constexpr, PRECISION: tl.constexpr, OF: tl.constexpr, MAP: tl.constexpr,
                      CLIP: tl.constexpr):
     """One block, (SAMPLES, CLASSES): blocks of samples come first, so that all of them use the same prototypes."""
@@ -39,6 +40,6 @@ def terms_of_product(w_ptr, x_ptr, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, 
         k = start + tl.arange(0, DEPTH)
         x, w = block_of_rows(x_rows, k, D, DEPTH), block_of_rows(w_rows, k, D, DEPTH)
         products = tl.dot(x, tl.trans(w), products, input_precision=PRECISION)
-    put_rest(products, i, j, strip, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, p_ptr, p, q_ptr, q, labels_ptr,
-             numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, out_ptr, first, classes, samples, out_stride, OF,
-             MAP, CLIP)
+    put_rest(products, i, j, strip, block, scale_ptr, scale, a_ptr, u_ptr, most, b_ptr, b, p_ptr, p, q_ptr, q,
+             labels_ptr, numbers_ptr, shift_ptr, factor_ptr, top_ptr, total_ptr, class_shift_ptr, class_factor_ptr,
+             class_top_ptr, class_total_ptr, out_ptr, first, classes, samples, out_stride, OF, MAP, CLIP)
