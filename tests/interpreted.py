@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of
 curricularface: Any = importlib.import_module("anglos.losses.curricularface")
 sphereface2: Any = importlib.import_module("anglos.losses.sphereface2")
 blocks: Any = importlib.import_module("anglos.backends.torch.triton.blocks")
-both_ways: Any = importlib.import_module("anglos.backends.torch.triton.both_ways")
+arguments: Any = importlib.import_module("anglos.backends.torch.triton.arguments")
 rest: Any = importlib.import_module("anglos.backends.torch.triton.rest")
 BACKEND: Any = backend_of(torch.zeros(1))
 
@@ -199,12 +199,12 @@ def test_both_ways(size: Any, certain: bool, way: Any) -> None:
     """Of samples over classes, and of classes over samples; and slopes of both as one."""
     product = product_of(size, way[1])
     shifts = [torch.full((many,), 2.0) if certain else None for many in size[:2]]
-    found = both_ways.terms_both_ways(tile_of(product), way[0], *shifts)
+    found = rest.terms_both_ways(tile_of(product), way[0], *shifts)
     wanted = BACKEND.terms_both_ways(composed(product), *[None if one is None else one.double() for one in shifts])
     for (shift, total), (of_reference, expected) in zip(found, wanted, strict=True):
         assert_near(total.double() * (shift.double() - of_reference).exp(), expected)
     by = [torch.rand(many) + offset for many in size[:2] for offset in (1.0, -0.25)]
-    assert_near(both_ways.shares_both_ways(tile_of(product), way[0], *by), BACKEND.shares_both_ways(
+    assert_near(rest.shares_both_ways(tile_of(product), way[0], *by), BACKEND.shares_both_ways(
         composed(product), *[one.double() for one in by]), LEAST_OF_SUM)
 
 
@@ -269,7 +269,7 @@ def test_arrays_whose_rows_are_not_dense(way: Any) -> None:
 
 def test_rows_begin_where_a_kernel_reads_many_numbers_at_a_time() -> None:
     for vectors in (torch.randn(5, 7), torch.randn(32, 3).T, torch.randn(5, 48)[:, :33]):
-        found = rest.aligned(vectors)
+        found = arguments.aligned(vectors)
         assert torch.equal(found, vectors)
         assert found.stride(1) == 1
         assert found.stride(0) % 16 == 0

@@ -208,7 +208,7 @@ OF_TERMS = [
     *((80, DIMENSION, samples, way, *types, "kept") for samples in (64, 1024) for way, types in WAYS.items()),
     *((100, DIMENSION, 1024, way, *types, "kept") for way, types in WAYS.items()),
     *((90, 100, 1024, way, *WAYS[way], form) for way in ("half", "tf32") for form in ("kept", "shares"))]
-"""The last, of which a block has columns beyond a row, still read 8 bytes at a time: `rest.aligned` sees to that."""
+"""The last, of which a block has columns beyond a row, still read 8 bytes at a time: by `arguments.aligned`."""
 
 
 @pytest.mark.parametrize(("arch", "dimension", "samples", "way", "dtype", "out", "form"), OF_TERMS)

@@ -1,6 +1,5 @@
 """Kernels in the place of the operations that they fuse, where they serve. None is imported before they do."""
 
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -65,13 +64,13 @@ class Kernels(RowKernels):
         way = self.way_of_kernels(tile)
         if way is None:
             return super().terms_both_ways(tile, shift, of_classes)
-        return _kernels("both_ways").terms_both_ways(tile, way, shift, of_classes)
+        return _kernels().terms_both_ways(tile, way, shift, of_classes)
 
     def shares_both_ways(self, tile: Tile, *by: torch.Tensor) -> Any:
         way = self.way_of_kernels(tile)
         if way is None:
             return super().shares_both_ways(tile, *by)
-        return _kernels("both_ways").shares_both_ways(tile, way, *by)
+        return _kernels().shares_both_ways(tile, way, *by)
 
     def rest_sums(self, tile: Tile, term: Term) -> Any:
         way = self.way_of_kernels(tile) if term.name in _TERMS else None
@@ -86,10 +85,12 @@ class Kernels(RowKernels):
         return _kernels().rest_slopes(tile, way, term.name, factor)
 
 
-def _kernels(module: str = "rest") -> Any:
+def _kernels() -> Any:
     """Themselves, or as operations of a graph."""
     if graph_is_made():
         from .triton import operations
 
         return operations
-    return import_module(f".triton.{module}", __package__)
+    from .triton import rest
+
+    return rest

@@ -13,7 +13,7 @@ Rows = tuple[Array, Array | None, Array | None]
 
 
 class Tiles:
-    """Tiles of a step, one after the other in the same room."""
+    """Tiles of a step, one after the other in the same scratch."""
 
     def __init__(self, step: Step) -> None:
         self.step, self.backend, queries = step, step.backend, step.sides.rows
@@ -43,7 +43,7 @@ class Tiles:
             labels = labels + (step.first_row + first) if has_own else backend.xp.full_like(labels, -1)
         product = Product(columns.points, x, step.row.scale, a, columns.factor, self.bias, labels, 0,
                           numbers=self.numbers)
-        return backend.tile_of(None, labels, whole=has_own, scratch=self._room(x), product=product)
+        return backend.tile_of(None, labels, whole=has_own, scratch=self._scratch(x), product=product)
 
     def turned(self, first: Any, x: Array, a: Array | None) -> Tile:
         """The same with the rows as classes and the columns as samples."""
@@ -68,9 +68,9 @@ class Tiles:
             return None
         return xp.where(part, xp.zeros_like(part, dtype=dtype), -math.inf)[:, None]
 
-    def _room(self, x: Array) -> Array | None:
+    def _scratch(self, x: Array) -> Array | None:
         if not self.scratch.several:
             return None
         shape = self.step.columns.points.shape[0], x.shape[0]
-        room: Any = self.scratch.take("product", self.step.sides.rows.points, shape[0] * shape[1])
-        return self.backend.xp.reshape(room, shape)
+        scratch: Any = self.scratch.take("product", self.step.sides.rows.points, shape[0] * shape[1])
+        return self.backend.xp.reshape(scratch, shape)

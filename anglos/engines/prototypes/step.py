@@ -139,19 +139,19 @@ class Step:
         out = out if out is None or out.ndim == 2 else backend.xp.reshape(out, shape)
         again = kept is not None and self.chosen_products is not None
         computes = out is not None and out.dtype == self.dtype
-        room = out if computes else self.scratch.take("product", self.directions.unit, *shape)
+        scratch = out if computes else self.scratch.take("product", self.directions.unit, *shape)
         if self.of_cosines:
             if kept is None or again:
-                tile = self._tile(first, None, room, product=self.product(first, prototypes))
+                tile = self._tile(first, None, scratch, product=self.product(first, prototypes))
                 cos = backend.logits(tile)
                 kept = backend.same_number(kept, cos) if again else store(out, cos)
             return self._curved(first, weights, bias, prototypes, kept)
         if kept is not None and not again:
             prototypes = prototypes if self.most == math.inf else of_kept_terms(self, prototypes)
-            return ClassTile(prototypes, self._tile(first, kept, room))
+            return ClassTile(prototypes, self._tile(first, kept, scratch))
         product = self.product(
             first, prototypes, self.row.scale, self.row.bias if bias is None else bias[:, None], self.most)
-        tile = self._tile(first, None, room, out, product)
+        tile = self._tile(first, None, scratch, out, product)
         if self.of_slopes:
             return ClassTile(prototypes, tile)
         logits = backend.logits(tile)

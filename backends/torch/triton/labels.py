@@ -4,7 +4,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .rest import rows, vector
+from .arguments import rows, vector
 from .weights_pullback import rows_of_pass
 
 

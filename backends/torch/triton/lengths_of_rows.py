@@ -3,8 +3,8 @@
 import torch
 from triton import cdiv
 
+from .arguments import rows
 from .lengths import inverse_lengths, scaled_rows
-from .rest import rows
 from .weights_pullback import rows_of_pass
 
 

@@ -37,11 +37,11 @@ def array_of(tile: Tile, number: Any) -> Any:
 
 def tile_of(arrays: Any, kept: torch.dtype | None = None) -> Tile:
     """What kernels ask of one."""
-    room = None if kept is None else room_of(arrays, kept)
-    return Tile(None, lambda terms, value: terms, lambda: None, room, room, product_of(arrays))
+    scratch = None if kept is None else scratch_for(arrays, kept)
+    return Tile(None, lambda terms, value: terms, lambda: None, scratch, scratch, product_of(arrays))
 
 
-def room_of(arrays: Any, dtype: torch.dtype) -> torch.Tensor:
+def scratch_for(arrays: Any, dtype: torch.dtype) -> torch.Tensor:
     """For a number of every class and sample."""
     product = product_of(arrays)
     shape = product.prototypes.shape[0], product.points.shape[0]

@@ -12,7 +12,7 @@ from anglos.arrays.library import store
 from anglos.arrays.tile import Product, Tile
 
 from . import blocks, choice
-from .operands import PRODUCT, array_of, arrays_of, room_of, sums_of, tile_of
+from .operands import PRODUCT, array_of, arrays_of, scratch_for, sums_of, tile_of
 
 _fixed: Any = torch.compiler.assume_constant_result
 way_on = _fixed(choice.way_on)
@@ -37,14 +37,14 @@ def rest_shares(tile: Tile, way: str, total: torch.Tensor) -> Any:
 
 
 def terms_both_ways(tile: Tile, way: str, shift: torch.Tensor | None, of_classes: torch.Tensor | None) -> Any:
-    """As `both_ways.terms_both_ways`."""
+    """As `rest.terms_both_ways`."""
     made = terms_both_ways_of(shift, of_classes, *arrays_of(tile), way=way)
     own, others = (made[:-2], made[-2:]) if of_classes is None else (made[:-1], [of_classes, made[-1]])
     return own if shift is None else [shift, *own], others
 
 
 def shares_both_ways(tile: Tile, way: str, *by: torch.Tensor) -> Any:
-    """As `both_ways.shares_both_ways`."""
+    """As `rest.shares_both_ways`."""
     return shares_both_ways_of(*by, *arrays_of(tile), way=way)
 
 
@@ -96,9 +96,9 @@ def rest_shares_of(total: torch.Tensor, *arrays: Any, way: str) -> torch.Tensor:
 def terms_both_ways_of(shift: torch.Tensor | None, of_classes: torch.Tensor | None, *arrays: Any, way: str
                        ) -> list[torch.Tensor]:
     """Shifts unless they are given, and sums."""
-    from .both_ways import terms_both_ways
+    from . import rest
 
-    own, others = terms_both_ways(tile_of(arrays), way, shift, of_classes)
+    own, others = rest.terms_both_ways(tile_of(arrays), way, shift, of_classes)
     return [*own[shift is not None:], *others[of_classes is not None:]]
 
 
@@ -106,9 +106,9 @@ def terms_both_ways_of(shift: torch.Tensor | None, of_classes: torch.Tensor | No
                                 "*, str way) -> Tensor")
 def shares_both_ways_of(*arrays: Any, way: str) -> torch.Tensor:
     """The shares."""
-    from .both_ways import shares_both_ways
+    from . import rest
 
-    return shares_both_ways(tile_of(arrays[4:]), way, *arrays[:4])
+    return rest.shares_both_ways(tile_of(arrays[4:]), way, *arrays[:4])
 
 
 @_operation("rest_sums", f"({PRODUCT}, *, str way, str of, ScalarType? kept) -> Tensor[]")
@@ -141,7 +141,7 @@ def _(shift: torch.Tensor | None, of_classes: torch.Tensor | None, *arrays: Any,
 
 @shares_both_ways_of.register_fake
 def _(*arrays: Any, way: str) -> torch.Tensor:
-    return room_of(arrays[4:], torch.bfloat16 if way == blocks.HALF else torch.float32)
+    return scratch_for(arrays[4:], torch.bfloat16 if way == blocks.HALF else torch.float32)
 
 
 @rest_sums_of.register_fake
@@ -152,7 +152,7 @@ def _(*arrays: Any, way: str, of: str, kept: torch.dtype | None) -> list[torch.T
 @rest_shares_of.register_fake
 @rest_slopes_of.register_fake
 def _(_: torch.Tensor | None, *arrays: Any, way: str, of: str = "") -> torch.Tensor:
-    return room_of(arrays, torch.bfloat16 if way == blocks.HALF else torch.float32)
+    return scratch_for(arrays, torch.bfloat16 if way == blocks.HALF else torch.float32)
 
 
 def _made(tile: Tile, *sums: torch.Tensor) -> list[torch.Tensor]:

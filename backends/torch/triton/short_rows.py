@@ -4,7 +4,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .rest import rows, vector
+from .arguments import rows, vector
 
 
 @triton.jit(do_not_specialize=("classes", "samples"))

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from triton import cdiv, next_power_of_2
 
+from .arguments import rows, vector
 from .blocks import HALF, PRECISIONS, TF32, Block
-from .rest import rows, vector
 from .weights import projected_in_place, weights_of_product
 
 LONGEST = 512
