@@ -114,11 +114,11 @@ class Plan:
     def gradients(self, step: Any, saved: Any, g: Array, arrays: tuple[Array, ...], needs: frozenset[str]
                   ) -> dict[str, Array]:
         """The same by the step and the record of the forward pass, for who could keep them."""
-        role_of = dict(zip(self.names, self.roles, strict=True))
-        found = self.loss.engine.backward(step, saved, g, frozenset([role_of[name] for name in needs]))
-        check_slopes(self.loss.name, needs, role_of, found)
+        role_of = {name: role for name, role in zip(self.names, self.roles, strict=True) if name in needs}
+        found = self.loss.engine.backward(step, saved, g, frozenset(role_of.values()))
+        check_slopes(self.loss.name, role_of, found)
         return {name: self.of_input(name, array, found[role_of[name]])
-                for name, array in zip(self.names, arrays, strict=True) if name in needs}
+                for name, array in zip(self.names, arrays, strict=True) if name in role_of}
 
     def of_input(self, name: str, array: Array, gradient: Array) -> Array:
         """A gradient in the shape and dtype of its input."""

@@ -28,16 +28,15 @@ def in_type(backend: Backend, inputs: dict[str, Array], dtype: Any) -> dict[str,
 def directions_of(backend: Backend, inputs: dict[str, Array], prototypes: Prototypes | None = None) -> Directions:
     """Of the embeddings, and of the prototypes of their label's class: out of all, where these are given."""
     unit, inverse = unit_rows(backend, inputs["embeddings"])
-    if prototypes is None or not (prototypes.are_unit or prototypes.factor is not None):
+    points, lengths, factor = prototypes or (None, None, None)
+    are_unit = factor is None
+    lengths = lengths if are_unit else factor
+    if lengths is None:
         label_unit, label_inverse = unit_rows(backend, _of_label(backend, inputs, unit.dtype))
         return Directions(unit, inverse, label_unit, label_inverse, backend.cosines(unit, label_unit))
-    lengths = prototypes.pullback_factor if prototypes.are_unit else prototypes.factor
-    if prototypes.are_unit and label_joins(backend, inputs):
-        lengths = None
-    points = _of_classes(backend, inputs, prototypes.points)
-    lengths = None if lengths is None else _of_classes(backend, inputs, lengths)
-    return Directions(
-        unit, inverse, *backend.label_directions(inputs["labels"], points, lengths, unit, prototypes.are_unit))
+    points = _of_classes(backend, inputs, points)
+    lengths = None if are_unit and label_joins(backend, inputs) else _of_classes(backend, inputs, lengths)
+    return Directions(unit, inverse, *backend.label_directions(inputs["labels"], points, lengths, unit, are_unit))
 
 
 def label_joins(backend: Backend, inputs: dict[str, Array]) -> bool:

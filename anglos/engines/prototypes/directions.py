@@ -12,14 +12,9 @@ class Prototypes(NamedTuple):
 
     points: Array
     pullback_factor: Array | None = None
-    """(T, 1): the part of 1 / |w| that the gradient still lacks after the factor; None for 1."""
+    """(T, 1): the part of 1 / |w| that the gradient still lacks after the factor, of ŵ all of it; None for 1."""
     factor: Array | None = None
     """(T, 1), or None for 1."""
-
-    @property
-    def are_unit(self) -> bool:
-        """Whether the points are ŵ, and the pullback factor 1 / |w|."""
-        return self.factor is None and self.pullback_factor is not None
 
 
 def unit_prototypes(backend: Backend, w: Array, samples: int, scratch: Scratch, first: Any = 0,

@@ -25,19 +25,18 @@ _PILOTS = 256
 class Step:
     """One batch against all classes."""
 
-    in_type: dict[str, Array] | None = None
     scaled: tuple[Array, Array] | None = None
     """Embeddings that are multiplied as they are, with 1 / |x|, (B, 1)."""
 
     def __init__(self, backend: Backend, row: Row, inputs: dict[str, Array], keep_bytes: int, gradient_products: str
                  ) -> None:
-        self.backend, self.row, self.inputs, self.gradient_products = backend, row, inputs, gradient_products
+        self.backend, self.row, self.inputs = backend, row, inputs
         self.labels, self.weights, self.bias = inputs["labels"], inputs["weights"], class_bias(row)
         self.dtype = float_type(backend.xp, embeddings := inputs["embeddings"], self.weights)
         self.as_is = backend.multiplies_as_is(inputs["embeddings"], self.weights)
         """Whether embeddings and weights are multiplied as they are, and their lengths multiply the sums."""
         self.rounds_slopes = self.as_is or gradient_products == "bfloat16"
-        self.slope_product = self._slope_product() if self.rounds_slopes else backend.product
+        self.slope_product = self._slope_product(gradient_products) if self.rounds_slopes else backend.product
         """A matrix product of the gradient."""
         self.of_slopes = row.of_slopes
         self.of_cosines = row.starts_from_cosines and not self.of_slopes
@@ -75,9 +74,7 @@ class Step:
         """The inputs with the embeddings in the type of the arithmetic, unless only their directions are asked for."""
         if self.as_is and not self.row.asks_for_length:
             return self.inputs
-        if self.in_type is None:
-            self.in_type = in_type(self.backend, self.inputs, self.dtype)
-        return self.in_type
+        return in_type(self.backend, self.inputs, self.dtype)
 
     def start(self, chosen: Saved | None) -> None:
         """Begin the forward pass; or begin it again for its derivatives, with what was chosen."""
@@ -163,16 +160,16 @@ class Step:
         """What the loss compares, multiplied by the prototypes; cosines where curves start from these."""
         points, factor = self.directions.unit, None
         if not self.of_directions:
-            points = (self.inputs if self.as_is else self.inputs_in_type())["embeddings"]
+            points = self.inputs["embeddings"] if self.as_is else self.batch.points
         elif self.as_is:
             points, inverse = self.scaled or self._scaled_rows(self.directions)
             factor = inverse[:, 0]
         return Product(prototypes.points, points, scale, factor, prototypes.factor, bias, self.labels, first, most,
-                       map=self.row.map(self.statistic) if self.of_slopes and self.row.maps else None)
+                       map=self.row.map(self.statistic) if self.of_slopes and self.row.rest is not None else None)
 
-    def _slope_product(self) -> Callable[..., Array]:
+    def _slope_product(self, gradient_products: str) -> Callable[..., Array]:
         """One that may round its operands."""
-        if self.gradient_products == "bfloat16":
+        if gradient_products == "bfloat16":
             return self.backend.bfloat16_product
         return partial(self.backend.slope_product, dtype=self.weights.dtype)
 
