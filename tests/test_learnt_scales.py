@@ -20,7 +20,7 @@ from anglos.engines.prototypes import engine as prototypes
 
 SCALES = ("scale", "temperature", "log_scale", "concentration")
 ROUNDED = ("clip", "dcl", "info_nce", "siglip", "supcon")
-"""Of losses over pairs those that multiply 16 bits as they are."""
+"""Of losses over pairs those that take 16 bits as they are, and supcon, which does not."""
 
 LEARNT = [(loss, name) for loss in anglos.LOSSES.values() for name in SCALES if name in numbers(loss)
           and (loss.engine is prototypes or loss.name in ROUNDED)]

@@ -163,6 +163,24 @@ def test_a_label_that_is_no_class_is_not_refused_but_seen(head: Loss[...], libra
     np.testing.assert_array_equal(torch.isnan(losses).numpy(), wrong.numpy())
 
 
+@pytest.mark.parametrize("kernels", [False, True])
+@pytest.mark.parametrize("name", ["arcface", "clip", "dcl", "info_nce", "normface", "nt_xent", "siglip", "supcon"])
+def test_bfloat16_keeps_the_gradient_of_what_is_learnt(name: str, kernels: bool) -> None:
+    """Of vectors near their positives, whose pull is nearly cancelled: within two roundings of that gradient."""
+    loss, random = anglos.LOSSES[name], torch.Generator().manual_seed(0)
+    labels, centres = torch.arange(96) // 4, torch.randn(24, 32, generator=random)
+    x, k = (centres[labels] + 0.1 * torch.randn(96, 32, generator=random) for _ in range(2))
+    by_name: dict[str, list[torch.Tensor]] = {"arcface": [x, centres], "normface": [x, centres]}
+    vectors = by_name.get(name, [x] if "labels" in loss.arrays else [x[::4], k[::4]])
+    shorts = [one.bfloat16().requires_grad_() for one in vectors]
+    exact = [one.detach().double().requires_grad_() for one in shorts]
+    groups = [labels] * ("labels" in loss.arrays)
+    with as_on_cuda(kernels=kernels):
+        found = torch.autograd.grad(loss(*shorts, *groups), shorts)
+    for one, wanted in zip(found, torch.autograd.grad(loss(*exact, *groups), exact), strict=True):
+        assert float((one.double() - wanted).norm()) <= 2.0**-7 * float(wanted.norm())
+
+
 READING: dict[str, Callable[[torch.Tensor], Any]] = {
     "item": lambda x: x.sum().item(),
     "bool": lambda x: bool((x > 0.0).all()),

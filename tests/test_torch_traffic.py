@@ -85,7 +85,7 @@ def moved_by_pairs(name: str, dtype: str) -> Moved:
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_step_over_pairs_moves_no_more(name: str, dtype: str) -> None:
     found, (per_logit, operations, products) = moved_by_pairs(name, dtype), PAIRS[name]
-    assert found.per_logit <= (0 if dtype == "bfloat16" else per_logit)
+    assert found.per_logit <= (0 if dtype == "bfloat16" and name != "supcon" else per_logit)
     assert found.operations <= operations
     assert found.products <= products
 
