@@ -14,7 +14,7 @@ import anglos
 from anglos import Loss
 
 FIXTURES = (launches, silent)
-SERVED = [anglos.LOSSES[name] for name in ("clip", "dcl", "info_nce", "n_pair", "siglip", "supcon")]
+SERVED = [anglos.LOSSES[name] for name in ("clip", "dcl", "info_nce", "n_pair", "nt_xent", "siglip", "supcon")]
 """Those that ask of a row's other keys for nothing but sums of terms, and slopes."""
 
 each_served = pytest.mark.parametrize("served", SERVED, ids=[loss.name for loss in SERVED])
@@ -69,6 +69,22 @@ def test_a_queue_of_negatives(dtype: torch.dtype, place: int, launches: list[str
     found, wanted = (gradients(anglos.info_nce, vectors, like, {}) for like in (dtype, torch.float64))
     close(found, wanted, dtype)
     assert set(launches) == {TYPES[dtype]}
+
+
+@pytest.mark.parametrize(("called", "options"), [(anglos.dcl, {}), (anglos.nt_xent, {}),
+                                                 (anglos.supcon, {"form": "in"})], ids=str)
+def test_what_is_differentiated_again_is_made_of_operations(called: Any, options: dict[str, Any], launches: list[str]
+                                                            ) -> None:
+    """Also where the first time partners were gathered."""
+    x, labels = torch.randn(20, 6, requires_grad=True), torch.arange(20) % 7
+    (once,) = torch.autograd.grad(called(x, labels, **options), x)
+    assert len(launches) == 2
+    (same,) = torch.autograd.grad(called(x, labels, **options), x, create_graph=True)
+    torch.testing.assert_close(same, once, rtol=1e-5, atol=1e-7)
+    (twice,) = torch.autograd.grad(same.square().sum(), x)
+    assert len(launches) == 3
+    again = torch.func.grad(lambda x: torch.func.grad(lambda x: called(x, labels, **options))(x).square().sum())(x)
+    torch.testing.assert_close(twice, again, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.usefixtures("width")

@@ -188,6 +188,15 @@ def _direction_pullback(backend: Any, product: Any, slopes: torch.Tensor, sample
         return found.to(direction.dtype) if out is None else out.copy_(found)
 
 
+def _of_partners(name: str) -> Any:
+    """One pass over the rows and their partners."""
+    def stand_in(backend: Any, *given: Any) -> Any:
+        with one_operation("over_partners"):
+            return getattr(super(Kernels, backend), name)(*given)
+
+    return stand_in
+
+
 def _one_launch(tile: Any, stores: int, again: bool = False) -> None:
     """Of 16 bits a kernel makes the products too, and what it stores is theirs; else it passes over those of cuBLAS."""
     if tile.product.points.element_size() == 2:
@@ -205,7 +214,8 @@ _KERNELS: dict[str, Any] = {
     "makes_unit": _makes_unit, "inverse_lengths": _inverse_lengths, "unit_rows": _unit_rows,
     "scaled_rows": _scaled_rows, "label_directions": _label_directions, "turned_cosine": _turned_cosine,
     "product_of_factors": _product_of_factors, "unit_pullback": _unit_pullback,
-    "direction_pullback": _direction_pullback}
+    "direction_pullback": _direction_pullback, "meets_partners": lambda *_: True,
+    **{name: _of_partners(name) for name in ("partner_terms", "partner_sums", "partner_pull")}}
 
 
 def _operations(*names: str) -> None:

@@ -69,6 +69,13 @@ def test_in_pytorch_as_on_cuda(learnt: Loss[...], name: str, kernels: bool, torc
             assert error(learnt, name, torch_library, keep_bytes=0) <= BOUND
 
 
+@pytest.mark.parametrize(("called", "options"), [(anglos.nt_xent, {}), (anglos.supcon, {"form": "in"})], ids=str)
+def test_of_partners_by_kernels(called: Loss[...], options: dict[str, Any], torch_library: Library) -> None:
+    """Which have no others on CUDA."""
+    with as_on_cuda(kernels=True):
+        assert error(called, "temperature", torch_library, **options) <= BOUND
+
+
 def test_of_some_classes_at_a_time(torch_library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all slopes are kept logits are made again, and not all at once."""
     widths: list[int] = []

@@ -12,6 +12,7 @@ from samples import array_options
 import anglos
 from anglos import Loss
 from anglos.arrays.dispatch import backend_of
+from anglos.arrays.partners import OfPartners
 from anglos.engines.pairs import keys
 
 BATCH, DIMENSION, COLUMNS = 7, 3, 9
@@ -266,8 +267,9 @@ def test_one_label_in_every_form(called: Any, options: dict[str, Any], library: 
 
 
 @pytest.mark.parametrize("width", [None, 3])
-@pytest.mark.parametrize("called", [anglos.dcl, anglos.supcon], ids=str)
-def test_classes_are_compared_as_their_samples_are(called: Any, width: int | None, library: Library,
+@pytest.mark.parametrize(("called", "options"), [(anglos.dcl, {}), (anglos.nt_xent, {}), (anglos.supcon, {}),
+                                                 (anglos.supcon, {"form": "in"})], ids=str)
+def test_classes_are_compared_as_their_samples_are(called: Any, options: Any, width: int | None, library: Library,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """However few they are: classes of several samples, of one, of none among the others, and samples ignored."""
     pairs, random = Pairs("labels", references=True, excluded=False), np.random.default_rng(0)
@@ -276,20 +278,49 @@ def test_classes_are_compared_as_their_samples_are(called: Any, width: int | Non
     for labels, others in (([1, far, 1, NONE, 3, 1, NONE], [far, 1, NONE, 5, 1, 1, 3, NONE, -7]), ([2] * 7, [2] * 9),
                            (random.permutation(7), random.permutation(9))):
         labels, others = library.array(np.asarray(labels)), library.array(np.asarray(others))
-        for given in ({}, {"reference_embeddings": references, "reference_labels": others}):
+        for given in (options, {**options, "reference_embeddings": references, "reference_labels": others}):
             found = []
             for few in (0, keys.FEW):
                 with monkeypatch.context() as patch:
                     patch.setattr(keys, "FEW", few)
+                    patch.setattr(OfPartners, "meets_partners", lambda backend, *_: backend.changes_arrays())
                     if few:
                         patch.setattr(keys, "reduction_of", lambda *_: None)
                     elif width is not None:
                         patch.setattr(backend_of(x), "tile_width", lambda *_: width)
-                    value, gradients = called.value_and_grad(x, labels, **given, wrt=BOTH[:1 + bool(given)])
+                    wrt = BOTH[:1 + ("reference_labels" in given)]
+                    value, gradients = called.value_and_grad(x, labels, **given, wrt=wrt)
                     each = called(x, labels, **given, reduction="none")
                 found.append([library.numpy(one) for one in (value, each, *gradients)])
             for got, want in zip(*found, strict=True):
                 np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize(("called", "options"), [(anglos.nt_xent, {}), (anglos.supcon, {"form": "in"})], ids=str)
+def test_partners_are_gathered_where_they_are_few(called: Any, options: Any, name: str, monkeypatch: pytest.MonkeyPatch
+                                                  ) -> None:
+    """Of many samples; and all pairs are compared where they are not."""
+    library, random, reduction_of = LIBRARIES[name](), np.random.default_rng(0), keys.reduction_of
+    x = library.array(random.normal(size=(600, 40)))
+    made: list[Any] = []
+
+    def watched(*given: Any) -> Any:
+        made.append(reduction_of(*given))
+        return made[-1]
+
+    for size, are_few in ((3, True), (200, False)):
+        labels, found = library.array(random.permutation(600) // size), []
+        for gathers in (True, False):
+            with monkeypatch.context() as patch:
+                patch.setattr(keys, "reduction_of", watched)
+                if not gathers:
+                    patch.setattr(keys, "FEW", math.inf)
+                found.append(called.value_and_grad(x, labels, **options))
+            assert (made.pop() is not None) == (gathers and are_few)
+        (value, (gradient,)), (wanted, (slope,)) = found
+        assert float(value) == pytest.approx(float(wanted), rel=1e-13)
+        np.testing.assert_allclose(library.numpy(gradient), library.numpy(slope), rtol=1e-11, atol=1e-16)
 
 
 def test_padding_may_repeat_itself(library: Library) -> None:

@@ -15,7 +15,9 @@ from samples import other_options
 
 import anglos
 from anglos import Loss
+from anglos.arrays.partners import OfPartners
 from anglos.checks.samples import learnt
+from anglos.engines.pairs import keys
 
 torch: Any = import_module("torch")
 backend: Any = import_module("anglos.backends.torch")
@@ -225,15 +227,14 @@ def errors(rank: int, setting: Setting, values: list[Any], free: dict[str, Any],
 
 @contextmanager
 def tiles_of(width: int | None) -> Iterator[None]:
-    """Rows of a tile of pairs."""
+    """Rows of a tile of pairs. With some, classes and partners are found as in large batches."""
     tensors: Any = import_module("anglos.backends.torch._tensors").Tensors
-    try:
+    with pytest.MonkeyPatch.context() as patch:
         if width is not None:
-            tensors.tile_width = lambda self, *columns: width
+            patch.setattr(tensors, "tile_width", lambda self, *columns: width)
+            patch.setattr(keys, "FEW", 0)
+            patch.setattr(OfPartners, "meets_partners", lambda self, *_: self.changes_arrays())
         yield
-    finally:
-        if width is not None:
-            del tensors.tile_width
 
 
 def gradients(value: Any, free: dict[str, Any], **how: Any) -> dict[str, Any]:

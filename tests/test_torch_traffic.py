@@ -62,22 +62,23 @@ def moved(name: str, path: str, size: str, dtype: str, kernels: bool) -> Moved:
 # Bytes for every logit, operations and products of losses over pairs, as by kernels: logits are made again for the
 # gradient.
 PAIRS: dict[str, tuple[float, int, int]] = {
-    "clip": (12, 86, 4), "dcl": (12, 171, 4), "info_nce": (12, 63, 4), "n_pair": (12, 69, 4), "siglip": (12, 61, 4),
-    "supcon": (12, 177, 4),
+    "clip": (12, 86, 4), "dcl": (12, 153, 4), "info_nce": (12, 63, 4), "n_pair": (12, 69, 4), "nt_xent": (12, 106, 4),
+    "siglip": (12, 61, 4), "supcon": (12, 159, 4), "supcon, in": (12, 116, 4),
 }
 
 
 def moved_by_pairs(name: str, dtype: str) -> Moved:
     """Of a step over pairs, by kernels."""
-    many, dimension = 480, 64
+    (name, _, form), many, dimension = name.partition(", "), 480, 64
     loss: Any = anglos.LOSSES[name]
+    options = {"form": form} if form else {}
     groups = "labels" in loss.arrays
     vectors = [torch.randn(many, dimension, dtype=TYPES[dtype], requires_grad=True) for _ in range(2 - groups)]
     labels = [torch.arange(many) % (many // 2)] * groups
     with as_on_cuda(kernels=True):
-        torch.autograd.grad(loss(*vectors, *labels), vectors)
+        torch.autograd.grad(loss(*vectors, *labels, **options), vectors)
         with watched(Traffic(many, dimension, many)) as traffic:
-            torch.autograd.grad(loss(*vectors, *labels), vectors)
+            torch.autograd.grad(loss(*vectors, *labels, **options), vectors)
     return Moved(traffic.per_logit, 0.0, traffic.operations.total(), traffic.products)
 
 

@@ -249,3 +249,22 @@ def test_what_short_rows_add(triton: Any, arch: int, dtype: str, tmp_path: Path)
     block = blocks.Block(64, 1024, 64, 4, 3)
     made = compiled(triton, short_rows.add_short_rows, arch, block, types, constants, tmp_path)
     assert made.stack == made.spills == 0
+
+
+@pytest.mark.parametrize(("arch", "dimension"), [*((arch, DIMENSION) for arch in ARCHS), (90, 100), (90, 8192)])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_passes_over_partners(triton: Any, arch: int, dimension: int, dtype: str, tmp_path: Path) -> None:
+    """What is asked of their logits, and the way back from rows and from others: nothing is spilled."""
+    blocks, partners = (importlib.import_module(f"anglos.backends.torch.triton.{name}")
+                        for name in ("blocks", "partners"))
+    width, count, warps = partners.block_of(dimension)
+    sizes = {"HAS_OWN": True, "D": dimension, "ROWS": count, "WIDTH": width}
+    places = dict.fromkeys(("order_ptr", "first_ptr", "number_ptr"), "*i64")
+    for kernel, missing in (("sums", "above_ptr"), ("sums", ""), ("pull", "weight_ptr"), ("pull", "")):
+        of, form = getattr(partners, f"{kernel}_of_partners"), {missing: None} if missing else {}
+        types = {name: "*fp32" for name in of.arg_names if name.endswith("_ptr")} | places | {
+            "x_ptr": f"*{dtype}", "v_ptr": f"*{dtype}", "scale": "fp32"}
+        constants = sizes | form | ({"OF": "softplus"} if kernel == "pull" else {})
+        made = compiled(triton, of, arch, blocks.Block(1, count, width, warps, 3), types, constants, tmp_path)
+        assert made.stack == made.spills == 0
+        assert ".v4.b32" in made.ptx or dimension % 8

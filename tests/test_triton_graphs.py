@@ -16,8 +16,10 @@ from test_torch_compile import agree, batch, margins
 import anglos
 from anglos import Loss
 from anglos.arrays.dispatch import backend_of
+from anglos.arrays.partners import OfPartners, Partners, Runs
 from anglos.arrays.softmax import Softmax
 from anglos.arrays.tile import Map, Product, Tile
+from anglos.engines.pairs.partners import ShareOfPositives
 from anglos.engines.reductions import Binary, Squares
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # Dynamo's own
@@ -30,6 +32,7 @@ operands: Any = importlib.import_module("anglos.backends.torch.triton.operands")
 kernels: Any = importlib.import_module("anglos.backends.torch.triton.operations")
 sphereface2: Any = importlib.import_module("anglos.losses.sphereface2")
 curricularface: Any = importlib.import_module("anglos.losses.curricularface")
+partners: Any = importlib.import_module("anglos.backends.torch.triton.partner_operations")
 BACKEND: Any = backend_of(torch.zeros(1))
 
 
@@ -66,10 +69,32 @@ def _(factor: torch.Tensor | None, *arrays: Any, way: str, of: str) -> torch.Ten
     return stored(Softmax.rest_slopes(BACKEND, composed(arrays), TERMS[of], factor), way)
 
 
-TERMS = {term.name: term for term in (Binary.term, Squares.term)}
 CURVES: dict[str, Any] = {
     "power": lambda backend, cos, p, q: sphereface2._rest(backend, cos, None, variant="C", margin=q, t=p),
     "above a threshold": lambda backend, cos, p, q: curricularface._rest(backend, cos, q, t=p)}
+
+
+@partners.partner_terms_of.register_kernel("cpu")  # type: ignore[untyped-decorator]
+def _(*arrays: Any) -> list[torch.Tensor]:
+    return [*OfPartners.partner_terms(BACKEND, gathered(arrays))]
+
+
+@partners.partner_sums_of.register_kernel("cpu")  # type: ignore[untyped-decorator]
+def _(above: torch.Tensor, *arrays: Any, of: str) -> list[torch.Tensor]:
+    return [*OfPartners.partner_sums(BACKEND, gathered(arrays), TERMS[of], above)]
+
+
+@partners.partner_pull_of.register_kernel("cpu")  # type: ignore[untyped-decorator]
+def _(above: torch.Tensor, weight: torch.Tensor | None, *arrays: Any, of: str) -> torch.Tensor:
+    return OfPartners.partner_pull(BACKEND, gathered(arrays), TERMS[of], above, weight)  # type: ignore[no-any-return]
+
+
+def gathered(arrays: tuple[Any, ...]) -> Partners:
+    """The partners of which PyTorch's own operations make the same."""
+    return Partners._make((*arrays[:5], Runs._make(arrays[5:])))
+
+
+TERMS = {term.name: term for term in (Binary.term, Squares.term, ShareOfPositives.term)}
 
 
 def composed(arrays: tuple[Any, ...], kept: torch.dtype | None = None) -> Tile:
@@ -203,19 +228,23 @@ def test_numbers_of_16_bits(name: str, dtype: torch.dtype, keeps: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize(("name", "hooks"), [("info_nce", ("rest_terms", "rest_shares")),
-                                             ("clip", ("terms_both_ways", "shares_both_ways")),
-                                             ("siglip", ("rest_sums", "rest_slopes"))])
-def test_pairs(name: str, hooks: tuple[str, str], dtype: torch.dtype) -> None:
-    """Keys are classes; both passes have a kernel, as nothing is kept."""
+@pytest.mark.parametrize(("name", "options", "hooks"), [
+    ("info_nce", {}, ({"rest_terms": 1}, {"rest_shares": 1})), ("siglip", {}, ({"rest_sums": 1}, {"rest_slopes": 1})),
+    ("clip", {}, ({"terms_both_ways": 1}, {"shares_both_ways": 1})),
+    ("nt_xent", {}, ({"rest_terms": 1, "partner_sums": 1}, {"rest_shares": 1, "partner_pull": 2})),
+    ("supcon", {"form": "in"}, ({"rest_terms": 1, "partner_terms": 1}, {"rest_shares": 1, "partner_pull": 2}))])
+def test_pairs(name: str, options: dict[str, Any], hooks: tuple[dict[str, int], ...], dtype: torch.dtype) -> None:
+    """Keys, or samples, are classes; both passes have a kernel, as nothing is kept."""
     loss, graphs = anglos.LOSSES[name], Graphs()
-    inputs = [one.detach().to(dtype).requires_grad_() for one in batch(loss, BATCH)[0]]
-    value, wanted = compiled(loss, graphs.compiler)({}, *inputs), loss(*inputs)
+    inputs = [one.detach().to(dtype).requires_grad_() if one.is_floating_point() else one
+              for one in batch(loss, BATCH)[0]]
+    tensors = [one for one in inputs if one.is_floating_point()]
+    value, wanted = compiled(loss, graphs.compiler)(options, *inputs), loss(*inputs, **options)
     torch.testing.assert_close(value, wanted, rtol=2e-5, atol=1e-6)
     digits = 2e-5 if dtype is torch.float32 else 2.0**-7
-    for one, want in zip(*(torch.autograd.grad(some, inputs) for some in (value, wanted)), strict=True):
+    for one, want in zip(*(torch.autograd.grad(some, tensors) for some in (value, wanted)), strict=True):
         torch.testing.assert_close(one, want, rtol=digits, atol=digits * max(1.0, float(want.abs().max())))
-    assert graphs.operations == [{hook: 1} for hook in hooks]
+    assert graphs.operations == [*hooks]
 
 
 def test_several_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,3 +325,15 @@ def test_operations_are_what_they_say(form: str) -> None:
         torch.library.opcheck(kernels.terms_both_ways_of, (*shifts, *arrays), {"way": "ieee"})
     factors = (torch.rand(5), torch.rand(5), torch.rand(7), torch.rand(7))
     torch.library.opcheck(kernels.shares_both_ways_of, (*factors, *arrays), {"way": "ieee"})
+
+
+@pytest.mark.parametrize("own", [None, 0])
+def test_operations_of_partners_are_what_they_say(own: int | None) -> None:
+    of_rows, others = torch.arange(6) // 2, torch.arange(6) // 3
+    runs = Runs(others, of_rows, of_rows + 1, own)
+    arrays = (torch.randn(6, 4), None, torch.randn(6, 4), torch.rand(6, 1), torch.tensor(2.0), *runs)
+    above, weight = torch.rand(2, 6)
+    torch.library.opcheck(partners.partner_terms_of, arrays)
+    torch.library.opcheck(partners.partner_sums_of, (above, *arrays), {"of": "softplus"})
+    for one in (None, weight):
+        torch.library.opcheck(partners.partner_pull_of, (above, one, *arrays), {"of": "exponential"})

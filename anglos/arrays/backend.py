@@ -13,6 +13,7 @@ from anglos.arrays.batches import Batches
 from anglos.arrays.directions import Directions
 from anglos.arrays.library import Array
 from anglos.arrays.monoid import Monoid
+from anglos.arrays.partners import OfPartners
 from anglos.arrays.sharing import Sharing
 from anglos.arrays.softmax import Softmax
 
@@ -43,7 +44,7 @@ class Computation(Protocol):
         """∂(Σ g_i ℓ_i) by name; anew: without residuals, to be differentiated again."""
 
 
-class Backend(Sharing, Batches, Softmax, Directions, AtOnce):
+class Backend(Sharing, Batches, Softmax, OfPartners, Directions, AtOnce):
     """An array library, and the arithmetic that engines ask of it."""
 
     tile_elements = 1 << 20

@@ -115,7 +115,7 @@ class _OfExcludedPositive(NamedTuple):
 class ExcludedPositive(Exponentials):
     """ℓ = L − z_y: cross entropy whose denominator leaves the label's class out. Unbounded below."""
 
-    saved: ClassVar = _OfExcludedPositive
+    saved: ClassVar[Any] = _OfExcludedPositive
     smooths: ClassVar[bool] = False
 
     def gather(self, backend: Backend, tile: Tile, label_logit: Array, shift: Array | None = None) -> LogSumExp:

@@ -43,7 +43,7 @@ def nt_xent(
     >>> round(float(loss), 6), round(math.log(1 + 2 / math.e), 6)
     (0.551445, 0.551445)
     """
-    return define.PairRow(_terms, 1.0 / temperature, names=define.by_temperature(temperature))
+    return define.PairRow(_terms, 1.0 / temperature, partners="each", names=define.by_temperature(temperature))
 
 
 def _terms(backend: define.Backend, tile: define.PairTile) -> define.Terms:

@@ -42,7 +42,10 @@ def supcon(
     (0.551445, 0.551445)
     """
     return define.PairRow(partial(_terms, form=form), 1.0 / temperature, names=define.by_temperature(temperature),
-                          excess_over="others" if form == "out" else None)
+                          **_OF_FORMS[form])
+
+
+_OF_FORMS: dict[str, Any] = {"out": {"excess_over": "others"}, "in": {"partners": "share"}}
 
 
 def _terms(backend: define.Backend, tile: define.PairTile, *, form: str) -> define.Terms:

@@ -6,7 +6,7 @@ import torch
 
 from anglos.arrays.tile import Term, Tile
 
-from ._row_kernels import RowKernels
+from ._partners import PartnerKernels
 from ._seen import graph_is_made, seen_by_dynamo_alone
 
 _TERMS = frozenset(("softplus", "half square"))
@@ -14,7 +14,7 @@ _MAPS = frozenset(("power", "above a threshold"))
 """That kernels have."""
 
 
-class Kernels(RowKernels):
+class Kernels(PartnerKernels):
     """Exponentials of a tile, and sums of other terms, of a product that nobody has made yet."""
 
     def way_of_kernels(self, tile: Tile) -> str | None:
@@ -32,14 +32,6 @@ class Kernels(RowKernels):
             from .triton.choice import way_of
 
         return way_of(product)
-
-    def makes_operations(self, like: torch.Tensor) -> bool:
-        """Whether a graph may have some of such arrays."""
-        if not self.on_cuda(like) or like.dtype is torch.float64:
-            return False
-        from .triton.operations import way_on
-
-        return way_on(like.dtype, like.device, None) is not None
 
     def kept_terms(self, like: torch.Tensor, fused: bool, *shape: int) -> torch.Tensor | None:
         # What an operation makes a compiler keeps only if it is told to.

@@ -30,8 +30,8 @@ def prepare(backend: Backend, row: PairRow, inputs: dict[str, Array], *, keep_by
             gradient_products: str = "full", saved: Saved | None = None, chosen: Saved | None = None,
             remembered: Any = None) -> Step:
     """The step that both passes start from."""
-    reduction = keys.reduction_of(backend, row, inputs, chosen if saved is None else saved)
-    before = () if chosen is None or reduction is not None else chosen.chosen
+    reduction = keys.reduction_of(backend, row, inputs, chosen if saved is None else saved, chosen is not None)
+    before = () if chosen is None or row.choose is None else chosen.chosen
     return step_of(backend, row, inputs, before, remembered, reduction)
 
 

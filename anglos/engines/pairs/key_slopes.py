@@ -12,7 +12,7 @@ from anglos.engines.numerics import Array
 from anglos.engines.pairs.columns import COLUMNS
 from anglos.engines.pairs.gradient import Gradient
 from anglos.engines.pairs.key_tiles import Tiles
-from anglos.engines.pairs.positives import positives_of
+from anglos.engines.pairs.partners import positives_of
 from anglos.engines.pairs.saved import Saved
 from anglos.engines.pairs.step import Step
 
@@ -30,7 +30,7 @@ class _Slopes:
     def __init__(self, step: Step, saved: Saved, gradient: Gradient) -> None:
         self.step, self.backend, self.reduction, self.gradient = step, step.backend, step.reduction, gradient
         self.saved, self.tiles, self.scale = saved, Tiles(step), step.row.scale
-        self.positives, self.g = positives_of(step), gradient.g
+        self.positives, self.g = positives_of(step, self.tiles, saved.chosen), gradient.g
         if self.positives.weight is not None:
             self.g = self.g * self.positives.weight
         self.of_label = self.g * self.reduction.label_slope(self.backend, self.reduction.saved(*saved.chosen), 1)

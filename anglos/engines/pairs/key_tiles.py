@@ -23,10 +23,10 @@ class Tiles:
         if step.as_is and queries.inverse is not None:
             points, inverse = self.backend.scaled_rows(points, queries.inverse)
             a = inverse[:, 0]
-        self.numbers = step.columns.labels if step.row.excess_over == "negatives" else None
+        self.numbers = step.columns.labels if step.row.leaves_class_out else None
         self.rows: Rows = (points, a, None if self.numbers is None else step.swept.labels)
         """What is multiplied by the columns, the factors of that, and which columns' number is left out."""
-        self.bias = step.row.bias if step.row.excess_over is None else self._of_ignored()
+        self.bias = self._of_ignored() if step.row.has_groups else step.row.bias
         several = step.backend.changes_arrays() and step.width < queries.points.shape[0]
         self.scratch = Scratch(step.backend, several)
 

@@ -14,10 +14,11 @@ from anglos.engines.exponentials import LogSumExp, certain_shift
 from anglos.engines.numerics import Array, is_number
 from anglos.engines.pairs.columns import COLUMNS, with_columns
 from anglos.engines.pairs.key_tiles import Tiles
-from anglos.engines.pairs.positives import positives_of
+from anglos.engines.pairs.partners import BY_PARTNERS, positives_of
+from anglos.engines.pairs.positives import runs_of
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.saved import Saved
-from anglos.engines.pairs.step import Step, label_logit
+from anglos.engines.pairs.step import Step
 from anglos.engines.pairs.terms import each_by_itself, one_of_many
 from anglos.engines.reductions import Binary, CrossEntropy, ExcludedPositive
 
@@ -33,7 +34,8 @@ FEW = 1 << 18
 _OF_GROUPS = frozenset(("embeddings", "labels", "reference_embeddings", "reference_labels"))
 
 
-def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array], saved: Saved | None = None) -> Any:
+def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array], saved: Saved | None = None,
+                 anew: bool = False) -> Any:
     """What every row is reduced by, where every column but its positives is a negative; otherwise None.
 
     As in the forward pass that saved it, when the same labels might be read.
@@ -43,13 +45,16 @@ def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array], saved
     if row.distance is not None or row.log_noise is not None or row.choose is not None:
         return None
     arrays = {role: array for role, array in inputs.items() if array.ndim > 0}
-    if row.excess_over is not None:
-        finds = hasattr(backend.xp, "searchsorted")  # MLX does not
-        if not (finds and _are_groups(row, arrays)):
-            return None
-        are_few = _are_few(backend, arrays) if saved is None else len(saved.chosen) == 0
-        return None if are_few else ExcludedPositive()
-    return REDUCTIONS.get(row.terms) if "queries" in inputs and arrays.keys() <= _PLAIN else None
+    if not row.has_groups:
+        return REDUCTIONS.get(row.terms) if "queries" in inputs and arrays.keys() <= _PLAIN else None
+    finds = hasattr(backend.xp, "searchsorted")  # MLX does not
+    if not (finds and _are_groups(row, arrays)):
+        return None
+    if row.partners is not None:  # anew it is differentiated, and that is done of pairs
+        meets = _meet_partners(backend, row, arrays) if saved is None or anew else len(saved.chosen) > 0
+        return BY_PARTNERS[row.partners] if meets else None
+    are_few = _are_few(backend, arrays) if saved is None else len(saved.chosen) == 0
+    return None if are_few else ExcludedPositive()
 
 
 def _are_groups(row: PairRow, inputs: dict[str, Array]) -> bool:
@@ -65,11 +70,22 @@ def _are_few(backend: Backend, inputs: dict[str, Array]) -> bool:
     return backend.readable(inputs["labels"]) and many[0] * many[-1] < FEW
 
 
+def _meet_partners(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> bool:
+    """Whether partners are to be gathered."""
+    labels, vectors = inputs["labels"], inputs["embeddings"]
+    others: Any = inputs.get("reference_labels", labels)
+    of_others: Any = inputs.get("reference_embeddings", vectors)
+    if of_others.dtype != vectors.dtype or _are_few(backend, inputs):
+        return False
+    return bool(backend.meets_partners(
+        of_others, lambda: runs_of(backend.xp, labels, others, row.ignore_index).number))
+
+
 def forward(step: Step) -> tuple[Array, Saved]:
     """As of the engine; as what the rows chose, what the slopes need of them."""
-    backend, reduction, tiles, positives = step.backend, step.reduction, Tiles(step), positives_of(step)
-    of_label = label_logit(step, positives.points)
-    shift = _certain_shift(step, of_label) if reduction.of_exponentials else None
+    backend, reduction, tiles = step.backend, step.reduction, Tiles(step)
+    positives, of_rows = positives_of(step, tiles), step.sides.rows.points[:, 0]
+    shift = _certain_shift(step, of_rows) if reduction.of_exponentials else None
     of_columns = _certain_shift(step, tiles.like_columns()) if step.row.symmetric else None
 
     def of_tile(first: Any, x: Array, a: Any, labels: Any, shift: Any) -> tuple[Any, tuple[Array, ...]]:
@@ -78,17 +94,12 @@ def forward(step: Step) -> tuple[Array, Saved]:
             state, others = backend.terms_both_ways(tile, shift, of_columns)
             return LogSumExp(*others) if of_columns is None else LogSumExp(None, others[1]), state
         known = {} if shift is None else {"shift": shift}
-        state = reduction.gather(backend, tile, of_label, **known)
+        state = reduction.gather(backend, tile, of_rows, **known)
         return {}, tuple(state[:2]) if reduction.of_exponentials else (state,)
 
     monoid = COLUMNS if step.row.symmetric else SUM
     columns, found = backend.sweep(of_tile, monoid, (*tiles.rows, shift), step.width)
-    state = LogSumExp(*found) if reduction.of_exponentials else found[0]
-    value, saved = reduction.value(backend, state, of_label, 1)
-    xp = backend.xp
-    count = xp.astype(state.total != 0.0, value.dtype) if reduction.of_exponentials else xp.ones_like(value)
-    if positives.weight is not None:
-        value, count = value * positives.weight, count * positives.weight
+    value, count, saved = positives.value(LogSumExp(*found) if reduction.of_exponentials else found[0])
     chosen, both = tuple([one for one in saved if one is not None]), None
     if step.row.symmetric:
         columns = columns if of_columns is None else columns._replace(shift=of_columns)

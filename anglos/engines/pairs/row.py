@@ -57,6 +57,9 @@ class PairRow:
     excess_over: str | None = None
     """What Σ_p (L − z_p) has for L, where the terms are this: the log-sum-exp of "negatives"; or of all "others", where
     they are the mean over p."""
+    partners: str | None = None
+    """What else the terms may be, with L as the log-sum-exp of the negatives: Σ_p ς(L − z_p) of "each" positive; or
+    ς(L − L_P) + log |P| of the "share" of all of them, L_P theirs."""
     symmetric: bool = False
     """The mean of this loss and of the cross entropy of every column over the rows."""
     log_noise: tuple[Array | None, Array | None] | None = None
@@ -71,3 +74,13 @@ class PairRow:
     ignore_index: int | None = None
     names: Mapping[str, tuple[tuple[str, Any], ...]] = field(default_factory=dict)
     """For an option on which fields of the row depend: these fields, each with its slope."""
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether a row's terms are known to be of its class and of all others."""
+        return self.excess_over is not None or self.partners is not None
+
+    @property
+    def leaves_class_out(self) -> bool:
+        """Whether L has no sample of the row's class."""
+        return self.excess_over == "negatives" or self.partners is not None
