@@ -58,13 +58,10 @@ class Step(NamedTuple):
     """Whether labels are weights of positives."""
     between: Array | None
     part: Array | None
-    reduction: Any = None
+    reduction: Any
     """What every row is reduced by where keys are classes (`keys.py`)."""
-
-    @property
-    def as_is(self) -> bool:
-        """Whether vectors are multiplied as they are, and their lengths multiply the sums."""
-        return bool(self.columns.points.dtype != self.sides.rows.points.dtype)
+    as_is: bool
+    """Whether vectors are multiplied as they are, and their lengths multiply the sums."""
 
     @property
     def one_set(self) -> bool:
@@ -110,7 +107,8 @@ def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tu
         backend.numbers(columns.points, xp.astype(points[:, 0], backend.index_type)),
         0 if of_proxies else backend.first_row(points), weighs,
         columns.points @ columns.points.T if row.wants_between else None,
-        _part(backend, row, columns.labels, points) if of_proxies else None, reduction)
+        _part(backend, row, columns.labels, points) if of_proxies else None, reduction,
+        as_is=bool(columns.points.dtype != points.dtype))
 
 
 def _multiplies_as_is(backend: Backend, row: PairRow, inputs: dict[str, Array], sides: Sides) -> bool:
