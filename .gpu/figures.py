@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 DRY = "--dry" in sys.argv
@@ -25,7 +26,7 @@ NAME = Path(sys.argv[0]).stem
 SHARD, SHARDS = map(int, os.environ.get("SHARD", "0/0").split("/"))
 """Of a process that only compiles, with others beside it, what another measures later."""
 START, BUDGET = time.monotonic(), float(os.environ.get("BUDGET", "540"))
-FILE = Path(os.environ.get("OUT", "."), f"{NAME}.jsonl")
+FILE = Path(os.environ.get("OUT") or mkdtemp(), f"{NAME}.jsonl")
 TYPES = {"bfloat16": (torch.bfloat16, "highest"), "float16": (torch.float16, "highest"),
          "tf32": (torch.float32, "high"), "float32": (torch.float32, "highest")}
 """Of a name, the type and the precision that float32 is multiplied in."""

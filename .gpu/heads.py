@@ -1,4 +1,4 @@
-"""Whole steps of losses on this card, kept and recomputed, against float64; and which way each kind of call went."""
+"""Whole steps of losses on this card, of heads kept and recomputed, against float64; and which way each call went."""
 
 import itertools
 import logging
@@ -11,7 +11,9 @@ import anglos
 
 SIZES = [(9, 40, 24)] if DRY else [(256, 10_000, 512), (77, 10_007, 100), (64, 1003, 512)]
 """Of the first, one kernel makes ∂w; rows of the second begin anywhere; the last has few samples and classes."""
-HEADS = ("arcface", "cosface", "linear_cross_entropy", "large_margin_softmax", "subcenter_arcface", "sphereface2")
+HEADS = ("arcface", "cosface", "linear_cross_entropy", "large_margin_softmax", "subcenter_arcface", "sphereface2",
+         "curricularface")
+PAIRS = ("clip", "info_nce", "siglip", "dcl", "nt_xent", "supcon")
 
 
 class Heard(logging.Handler):
@@ -37,17 +39,37 @@ def drawn(loss: Any, size: tuple[int, int, int], dtype: torch.dtype) -> list[tor
 
 
 def head(name: str, size: tuple[int, int, int], type_: str) -> None:
-    dtype, precision = TYPES[type_]
+    """Kept, and recomputed."""
     loss: Any = anglos.LOSSES[name]
-    x, w, labels = drawn(loss, size, dtype)
     for keep_bytes in (2**40, 0):
-        with multiplied(precision), found(what="head", head=name, type=type_, keep_bytes=keep_bytes,
-                                          size=size) as figure:
-            value, gradients = loss.value_and_grad(x, w, labels, keep_bytes=keep_bytes)
-            if SHARDS:
-                continue
-            exact = loss.value_and_grad(x.double(), w.double(), labels)
-            figure["errors"] = [error(*pair) for pair in zip((value, *gradients), (exact[0], *exact[1]), strict=True)]
+        step(name, drawn(loss, size, TYPES[type_][0]), type_, size=size, keep_bytes=keep_bytes)
+
+
+def pairs(name: str, size: tuple[int, int, int], type_: str) -> None:
+    """Of two views, which are near each other: as queries with their keys, or as samples of one class."""
+    loss: Any = anglos.LOSSES[name]
+    samples, _, dimension = size
+    x = torch.randn(samples, dimension, device=DEVICE)
+    views = [x.to(TYPES[type_][0]), (x + torch.randn_like(x)).to(TYPES[type_][0])]
+    of_classes = [torch.cat(views), torch.arange(samples, device=DEVICE).repeat(2)]
+    step(name, of_classes if "labels" in loss.arrays else views, type_, size=size)
+
+
+def step(name: str, arrays: list[torch.Tensor], type_: str, *, size: tuple[int, int, int], **options: Any) -> None:
+    """With the error of the value and of every gradient."""
+    loss: Any = anglos.LOSSES[name]
+    with multiplied(TYPES[type_][1]), found(what="step", of=name, type=type_, size=size, **options) as figure:
+        value, gradients = loss.value_and_grad(*arrays, **options)
+        if SHARDS:
+            return
+        exact = loss.value_and_grad(*[one.double() if one.is_floating_point() else one for one in arrays])
+        both = [(value, exact[0]), *zip(*map(as_list, (gradients, exact[1])), strict=True)]
+        figure["errors"] = [error(*pair) for pair in both]
+
+
+def as_list(gradients: Any) -> list[torch.Tensor]:
+    """Of one array, or of several."""
+    return [gradients] if isinstance(gradients, torch.Tensor) else [*gradients]
 
 
 heard = Heard()
@@ -57,4 +79,7 @@ for size, type_ in mine(itertools.product(SIZES, TYPES)):
     for name in HEADS:
         if in_time():
             head(name, size, type_)
+    for name in PAIRS:
+        if in_time():
+            pairs(name, size, type_)
 say(what="ways", words=heard.words)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {"ceilings": ("copy", "x Wᵀ"), "table": ("3 products", "anglos.arcface, recomputed"), "kernels": ("kernels",),
-           "heads": ("head", "ways"), "sweep": ("torch.mm", "terms", "running", "∂w", "∂w by the library"),
+           "heads": ("step", "ways"), "sweep": ("torch.mm", "terms", "running", "∂w", "∂w by the library"),
            "profiled": ("shares", "∂w", "lengths")}
 """And some of what they measure."""
 COMPILED = ("heads", "kernels", "sweep")
