@@ -89,6 +89,25 @@ def test_what_is_differentiated_again_is_made_of_operations(called: Any, options
 
 @pytest.mark.usefixtures("width")
 @pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(("called", "options"), [(anglos.dcl, {}), (anglos.nt_xent, {}),
+                                                 (anglos.supcon, {"form": "in"})], ids=["dcl", "nt_xent", "supcon"])
+def test_references(called: Any, options: dict[str, Any], dtype: torch.dtype, launches: list[str]) -> None:
+    """Such as a queue, which becomes float32."""
+    vectors, labels = [torch.randn(many, 6).to(dtype) for many in (9, 14)], [torch.arange(9) % 4, torch.arange(14) % 3]
+
+    def of(x: torch.Tensor, references: torch.Tensor) -> Any:
+        return called.value_and_grad(
+            x, labels[0], reference_embeddings=references, reference_labels=labels[1], **options)
+
+    value, (gradient,) = of(*vectors)
+    assert set(launches) == {"ieee"}
+    exact, (wanted,) = of(*[one.double() for one in vectors])
+    assert float(value) == pytest.approx(float(exact), rel=3e-6)
+    digits = 1e-5 if dtype is torch.float32 else 2.0**-7
+    torch.testing.assert_close(gradient.double(), wanted, rtol=0.0, atol=digits * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
 def test_what_is_learnt(dtype: torch.dtype, launches: list[str]) -> None:
     """A scale, and a bias; slopes that are summed for a bias are not made times the lengths of 16 bits."""
     vectors = [one.to(dtype) for one in arrays(anglos.clip, LIBRARIES["torch"](), dtype="float32")]

@@ -41,12 +41,12 @@ FUNCTIONS = {"target": (None, of_length, bent), "rest": (None, bent), "merge": (
 FREE = list(itertools.product((True, False), (True, False)))
 
 
-def loss_of(fields: dict[str, Any], bias: Any, free: tuple[bool, bool]) -> Loss[...]:
+def loss_of(fields: dict[str, Any], bias: Any, free: tuple[bool, bool], known: tuple[str, ...] = ()) -> Loss[...]:
     def made(embeddings: Any, weights: Any, labels: Any, /, *, slope: Any = 0.7, scale: Any = 1.5, bias: Any = None
              ) -> define.Row:
         functions: dict[str, Any] = {name: partial(function, slope) for name, function in fields.items()}
         row: define.Row = define.Row(scale, bias=bias, normalize_embeddings=not free[0], normalize_weights=not free[1],
-                                     wants_length=True, **functions)
+                                     wants_length=True, known=known, **functions)
         return row
 
     weights = define.SubWeights if "merge" in fields else define.Weights
@@ -83,12 +83,13 @@ def test_gradient_of_every_row(bias: Any, free: tuple[bool, bool]) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"rest": bent}, {"merge": softened}])
-def test_cosines_want_unit_weights(fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize("known", [(), ("bent",)])
+def test_cosines_want_unit_weights(fields: dict[str, Any], known: tuple[str, ...]) -> None:
     """What takes cosines is refused where a tile has none."""
     weights = np.ones((5, 2, 3) if "merge" in fields else (5, 3))
     with pytest.raises(ValueError, match=r"^Row: normalize_weights was False with rest or merge, which take cosines; "
                                          r"wanted True$"):
-        loss_of(fields, define.ScalarBias, (False, True))(np.ones((4, 3)), weights, LABELS)
+        loss_of(fields, define.ScalarBias, (False, True), known)(np.ones((4, 3)), weights, LABELS)
 
 
 def pull(similarity: Any, *, slope: Any) -> Any:

@@ -174,7 +174,9 @@ FORMS: dict[str, tuple[str, ...]] = {
     "both ways, running": ("u_ptr", "a_ptr", "scale_ptr", "top_ptr", "total_ptr", "class_top_ptr", "class_total_ptr"),
     "both ways, shares": ("u_ptr", "a_ptr", "scale_ptr", "shift_ptr", "factor_ptr", "class_shift_ptr",
                           "class_factor_ptr", "out_ptr"),
-    "running, above a threshold": ("u_ptr", "a_ptr", "p_ptr", "q_ptr", "top_ptr", "total_ptr", "out_ptr")}
+    "running, above a threshold": ("u_ptr", "a_ptr", "p_ptr", "q_ptr", "top_ptr", "total_ptr"),
+    "kept, above a threshold": ("u_ptr", "a_ptr", "p_ptr", "q_ptr", "shift_ptr", "total_ptr", "out_ptr"),
+    "shares, above a threshold": ("u_ptr", "a_ptr", "p_ptr", "q_ptr", "shift_ptr", "out_ptr")}
 """The arrays that a launch has, of those that it may have; of exponentials where no other term is named."""
 
 
@@ -197,7 +199,8 @@ def of_form(form: str, dtype: str, out: str) -> tuple[dict[str, str], dict[str, 
 WAYS = {"half": ("bf16", "bf16"), "tf32": ("fp32", "fp32"), "tf32x3": ("fp32", "fp32")}
 """With the types of what is multiplied, and of what is stored."""
 
-LARGEST = ("running", "kept", "with a bias", "softplus", "softplus, slopes", "both ways, running", "both ways, shares")
+LARGEST = ("running", "kept", "with a bias", "softplus", "softplus, slopes", "both ways, running", "both ways, shares",
+           "kept, above a threshold", "softplus, power")
 """Of the forms that share a block those with most in registers at a time."""
 
 OF_TERMS = [
@@ -207,6 +210,8 @@ OF_TERMS = [
       for form in LARGEST if (samples, way) != (1024, "half")),
     *((80, DIMENSION, samples, way, *types, "kept") for samples in (64, 1024) for way, types in WAYS.items()),
     *((100, DIMENSION, 1024, way, *types, "kept") for way, types in WAYS.items()),
+    *((100, DIMENSION, 1024, way, *WAYS[way], form) for way in ("half", "tf32")
+      for form in ("kept, above a threshold", "both ways, running", "both ways, shares")),
     *((90, 100, 1024, way, *WAYS[way], form) for way in ("half", "tf32") for form in ("kept", "shares"))]
 """The last, of which a block has columns beyond a row, still read 8 bytes at a time: by `arguments.aligned`."""
 

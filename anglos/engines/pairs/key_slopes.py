@@ -43,8 +43,10 @@ class _Slopes:
         if gradient.column_g is None:
             return
         self.g, self.column_g = 0.5 * gradient.g, 0.5 * gradient.column_g
-        of_columns = self.column_g * COLUMNS.label_slope(self.backend, saved.columns, 1)
-        self.of_label = 0.5 * self.of_label + self.backend.own_columns(of_columns)
+        self.of_columns = COLUMNS.total(self.backend, saved.columns)
+        """The log-sum-exp of every column."""
+        by_columns = self.column_g * COLUMNS.label_slope(self.backend, saved.columns, 1)
+        self.of_label = 0.5 * self.of_label + self.backend.own_columns(by_columns)
 
     def of_inputs(self) -> dict[str, Array]:
         """By the names of the inputs."""
@@ -82,7 +84,7 @@ class _Slopes:
         if own is not None:
             sums["scale"] = self._by_scale(COLUMNS, columns, self.tiles.turned(first, x, a), columns.label_logit, None)
         total = self.reduction.total(self.backend, self.reduction.saved(*chosen))
-        slopes = self.backend.shares_both_ways(tile, total, g, COLUMNS.total(self.backend, columns), self.column_g)
+        slopes = self.backend.shares_both_ways(tile, total, g, self.of_columns, self.column_g)
         by_bias = self.backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
         sums["points"] = self.tiles.product(slopes, points * self.scale)
         return sums, (self.tiles.product(slopes.T, self.step.columns.points), by_bias, by_scale)

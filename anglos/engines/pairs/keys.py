@@ -75,7 +75,8 @@ def _meet_partners(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> 
     labels, vectors = inputs["labels"], inputs["embeddings"]
     others: Any = inputs.get("reference_labels", labels)
     of_others: Any = inputs.get("reference_embeddings", vectors)
-    if of_others.dtype != vectors.dtype or _are_few(backend, inputs):
+    bits = {backend.xp.finfo(one.dtype).bits == 64 for one in (vectors, of_others)}
+    if len(bits) > 1 or _are_few(backend, inputs):
         return False
     return bool(backend.meets_partners(
         of_others, lambda: runs_of(backend.xp, labels, others, row.ignore_index).number))

@@ -89,8 +89,8 @@ class Row(NamedTuple):
     @property
     def maps(self) -> bool:
         """Whether nothing but η, which a backend may know, is between cosines and logits."""
-        return bool(self.known and self.normalize_embeddings and is_number(self.scale) and not self.straight_through
-                    and self.merge is None)
+        return bool(self.known and self.normalize_embeddings and self.normalize_weights and is_number(self.scale)
+                    and not self.straight_through and self.merge is None and self.nearest is None)
 
     @property
     def of_slopes(self) -> bool:

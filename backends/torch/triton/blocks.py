@@ -38,12 +38,14 @@ _TERMS = {9: _HOPPER, 10: _BLACKWELL}
 
 _MOST_CLASSES = {"running": 128, "softplus": 64, "mapped": 64, "both ways": 128}
 """Of what takes more registers: exponentials with the largest logit, or along both axes, and values with slopes."""
+_MOST_ON_BLACKWELL = _MOST_CLASSES | {"both ways": 64}
 
 
 def of_terms(capability: tuple[int, int], way: str, dimension: int, samples: int, of: str) -> Block:
     """For products with the terms of their logits, by their name; "running" are exponentials too, "mapped" cosines."""
     block = _TERMS.get(capability[0], _AMPERE)[way]
-    block = block._replace(classes=min(block.classes, _MOST_CLASSES.get(of, block.classes)))
+    most = _MOST_ON_BLACKWELL if capability[0] == 10 else _MOST_CLASSES
+    block = block._replace(classes=min(block.classes, most.get(of, block.classes)))
     if samples <= 64:
         block = block._replace(samples=64, classes=min(block.classes, 128), warps=4)
     # The depth with which less is multiplied beyond the last column; the longer of equals.
