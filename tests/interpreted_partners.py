@@ -1,6 +1,7 @@
 """The kernel of partners in Triton's interpreter, against the same in float64: `test_triton.py` runs this."""
 
 import importlib
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -51,11 +52,12 @@ def agree(partners: Partners) -> None:
     for one, want in zip(kernels.partner_sums(partners, "softplus", above),
                          BACKEND.partner_sums(wide(partners), TERMS["softplus"], above.double()), strict=True):
         near(one, want)
-    for name, term in TERMS.items():
-        near(kernels.partner_pull(partners, name, above, None),
-             BACKEND.partner_pull(wide(partners), term, above.double()))
-        near(kernels.partner_pull(partners, name, of_others, weight),
-             BACKEND.partner_pull(wide(partners), term, of_others.double(), weight.double()))
+    for (name, term), lacks in itertools.product(TERMS.items(), (False, True)):
+        less, of_less = (torch.rand(len(one)) if lacks else None for one in (above, of_others))
+        near(kernels.partner_pull(partners, name, above, None, less),
+             BACKEND.partner_pull(wide(partners), term, above.double(), None, less))
+        near(kernels.partner_pull(partners, name, of_others, weight, of_less),
+             BACKEND.partner_pull(wide(partners), term, of_others.double(), weight.double(), of_less))
 
 
 def near(found: torch.Tensor, wanted: torch.Tensor) -> None:
@@ -90,8 +92,8 @@ def test_what_is_not_finite_is_met_by_its_partners_alone(hard: float, of_row: bo
 
 def results(of: Any, partners: Partners, above: torch.Tensor, weight: torch.Tensor) -> list[torch.Tensor]:
     return [of.partner_terms(partners)[1], *of.partner_sums(partners, "softplus", above),
-            *(of.partner_pull(partners, name, above, None) for name in TERMS),
-            *(of.partner_pull(partners, name, weight, weight) for name in TERMS)]
+            *(of.partner_pull(partners, name, above, None, None) for name in TERMS),
+            *(of.partner_pull(partners, name, weight, weight, weight) for name in TERMS)]
 
 
 @pytest.mark.parametrize("own", [None, 0])

@@ -19,8 +19,8 @@ from anglos.arrays.dispatch import backend_of
 from anglos.engines.prototypes import engine as prototypes
 
 SCALES = ("scale", "temperature", "log_scale", "concentration")
-ROUNDED = ("clip", "dcl", "info_nce", "siglip", "supcon")
-"""Of losses over pairs those that take 16 bits as they are, and supcon, which does not."""
+ROUNDED = ("clip", "dcl", "info_nce", "siglip")
+"""Of losses over pairs those that multiply 16 bits as they are, by keys or by the means of classes."""
 
 LEARNT = [(loss, name) for loss in anglos.LOSSES.values() for name in SCALES if name in numbers(loss)
           and (loss.engine is prototypes or loss.name in ROUNDED)]
@@ -69,7 +69,8 @@ def test_in_pytorch_as_on_cuda(learnt: Loss[...], name: str, kernels: bool, torc
             assert error(learnt, name, torch_library, keep_bytes=0) <= BOUND
 
 
-@pytest.mark.parametrize(("called", "options"), [(anglos.nt_xent, {}), (anglos.supcon, {"form": "in"})], ids=str)
+@pytest.mark.parametrize(("called", "options"), [(anglos.nt_xent, {}), (anglos.supcon, {}),
+                                                 (anglos.supcon, {"form": "in"})], ids=str)
 def test_of_partners_by_kernels(called: Loss[...], options: dict[str, Any], torch_library: Library) -> None:
     """Which have no others on CUDA."""
     with as_on_cuda(kernels=True):

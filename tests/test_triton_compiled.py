@@ -265,8 +265,8 @@ def test_passes_over_partners(triton: Any, arch: int, dimension: int, dtype: str
     width, count, warps = partners.block_of(dimension)
     sizes = {"HAS_OWN": True, "D": dimension, "ROWS": count, "WIDTH": width}
     places = dict.fromkeys(("order_ptr", "first_ptr", "number_ptr"), "*i64")
-    for kernel, missing in (("sums", "above_ptr"), ("sums", ""), ("pull", "weight_ptr"), ("pull", "")):
-        of, form = getattr(partners, f"{kernel}_of_partners"), {missing: None} if missing else {}
+    for kernel, *missing in (("sums", "above_ptr"), ("sums",), ("pull", "weight_ptr", "less_ptr"), ("pull",)):
+        of, form = getattr(partners, f"{kernel}_of_partners"), dict.fromkeys(missing)
         types = {name: "*fp32" for name in of.arg_names if name.endswith("_ptr")} | places | {
             "x_ptr": f"*{dtype}", "v_ptr": f"*{dtype}", "scale": "fp32"}
         constants = sizes | form | ({"OF": "softplus"} if kernel == "pull" else {})

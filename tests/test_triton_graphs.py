@@ -85,8 +85,10 @@ def _(above: torch.Tensor, *arrays: Any, of: str) -> list[torch.Tensor]:
 
 
 @partners.partner_pull_of.register_kernel("cpu")  # type: ignore[untyped-decorator]
-def _(above: torch.Tensor, weight: torch.Tensor | None, *arrays: Any, of: str) -> torch.Tensor:
-    return OfPartners.partner_pull(BACKEND, gathered(arrays), TERMS[of], above, weight)  # type: ignore[no-any-return]
+def _(above: torch.Tensor, weight: torch.Tensor | None, less: torch.Tensor | None, *arrays: Any, of: str
+      ) -> torch.Tensor:
+    found: torch.Tensor = OfPartners.partner_pull(BACKEND, gathered(arrays), TERMS[of], above, weight, less)
+    return found
 
 
 def gathered(arrays: tuple[Any, ...]) -> Partners:
@@ -232,6 +234,7 @@ def test_numbers_of_16_bits(name: str, dtype: torch.dtype, keeps: bool) -> None:
     ("info_nce", {}, ({"rest_terms": 1}, {"rest_shares": 1})), ("siglip", {}, ({"rest_sums": 1}, {"rest_slopes": 1})),
     ("clip", {}, ({"terms_both_ways": 1}, {"shares_both_ways": 1})),
     ("nt_xent", {}, ({"rest_terms": 1, "partner_sums": 1}, {"rest_shares": 1, "partner_pull": 2})),
+    ("supcon", {}, ({"rest_terms": 1, "partner_terms": 1, "partner_pull": 1}, {"rest_shares": 1, "partner_pull": 2})),
     ("supcon", {"form": "in"}, ({"rest_terms": 1, "partner_terms": 1}, {"rest_shares": 1, "partner_pull": 2}))])
 def test_pairs(name: str, options: dict[str, Any], hooks: tuple[dict[str, int], ...], dtype: torch.dtype) -> None:
     """Keys, or samples, are classes; both passes have a kernel, as nothing is kept."""
@@ -335,5 +338,5 @@ def test_operations_of_partners_are_what_they_say(own: int | None) -> None:
     above, weight = torch.rand(2, 6)
     torch.library.opcheck(partners.partner_terms_of, arrays)
     torch.library.opcheck(partners.partner_sums_of, (above, *arrays), {"of": "softplus"})
-    for one in (None, weight):
-        torch.library.opcheck(partners.partner_pull_of, (above, one, *arrays), {"of": "exponential"})
+    for one, less in ((None, None), (weight, above), (None, weight)):
+        torch.library.opcheck(partners.partner_pull_of, (above, one, less, *arrays), {"of": "exponential"})

@@ -68,17 +68,23 @@ class OfPartners(Library):
         return (xp.sum(xp.where(some, term.value(self, excess), 0.0), axis=1),
                 xp.sum(xp.where(some, term.slope(self, excess), 0.0), axis=1))
 
-    def partner_pull(self: Any, partners: Partners, term: Term, above: Array, weight: Array | None = None) -> Array:
-        """Σ_p f′(above_i − z_ip) u_p v_p, (A, D); or with weights of the others Σ_p w_p f′(above_p − z_ip) u_p v_p."""
+    def partner_pull(self: Any, partners: Partners, term: Term, above: Array, weight: Array | None = None,
+                     less: Array | None = None) -> Array:
+        """Σ_p (f′(above_i − z_ip) − less_i) u_p v_p, (A, D).
+
+        With weights of the others, whose what is above and less then is, Σ_p w_p (f′(above_p − z_ip) − less_p) u_p v_p.
+        """
         xp, others = self.xp, self._others(partners)
         z, some = self._logits(partners, others)
-        if weight is None:
-            above = above[:, None]
-        else:
-            above, weight = (xp.stack([xp.take(one, other, axis=0) for other, _ in others], axis=1)
-                             for one in (above, weight))
-        by = xp.where(some, term.slope(self, xp.where(some, above - z, 0.0)), 0.0)
-        by = by if weight is None else by * weight
+
+        def of_pairs(one: Array) -> Array:
+            if weight is None:
+                return one[:, None]
+            return xp.stack([xp.take(one, other, axis=0) for other, _ in others], axis=1)
+
+        by = term.slope(self, xp.where(some, of_pairs(above) - z, 0.0))
+        by = by if less is None else by - of_pairs(less)
+        by = xp.where(some, by if weight is None else by * of_pairs(weight), 0.0)
         total: Any = None
         for place, (other, _) in enumerate(others):
             part = by[:, place][:, None] * self._vectors(partners.others, partners.other_factor, other)

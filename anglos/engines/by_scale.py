@@ -16,13 +16,13 @@ def rest_by_scale(backend: Backend, reduction: Any, saved: Any, tile: Tile, bias
                   classes: int) -> Array:
     """What the others of a tile add to s ∂ℓ/∂s = Σ_j G_ij (z_ij − b_j), of slopes that nobody has rounded.
 
-    Each with that of the label's class subtracted, where all slopes of a sample add up to 0. Logits that nobody has
+    Each with that of the label's class subtracted, where all slopes of a sample are balanced. Logits that nobody has
     made are made of a part of the classes at a time.
     """
     def of_logits(tile: Tile, bias: Any) -> Array:
         logits = backend.logits(tile)
         moved = logits if bias is None else logits - bias
-        moved = moved - label_product if reduction.of_exponentials else moved
+        moved = moved - label_product if reduction.balanced else moved
         slopes = reduction.rest_slope(
             backend, saved, tile._replace(logits=logits, scratch=None, product=None), classes)
         return backend.xp.sum(backend.xp.where(slopes == 0.0, 0.0, moved) * slopes, axis=0)  # −∞ leaves a class out
@@ -46,4 +46,4 @@ def rest_by_scale(backend: Backend, reduction: Any, saved: Any, tile: Tile, bias
 
 def label_by_scale(backend: Backend, reduction: Any, saved: Any, label_product: Array, classes: int) -> Any:
     """What the label's class adds to that, where it is not in there."""
-    return 0.0 if reduction.of_exponentials else reduction.label_slope(backend, saved, classes) * label_product
+    return 0.0 if reduction.balanced else reduction.label_slope(backend, saved, classes) * label_product

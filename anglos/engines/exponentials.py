@@ -24,6 +24,8 @@ class Exponentials:
 
     name: ClassVar[str] = "log-sum-exp"
     of_exponentials: ClassVar[bool] = True
+    balanced: ClassVar[bool] = True
+    """Whether all slopes of a sample add up to 0, with that of the label's class."""
     keeps_slopes: ClassVar[bool] = True
 
     def combine(self, xp: Any, a: LogSumExp, b: LogSumExp) -> LogSumExp:

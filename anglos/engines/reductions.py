@@ -23,6 +23,7 @@ class Sums:
 
     name: ClassVar[str] = "sum"
     of_exponentials: ClassVar[bool] = False
+    balanced: ClassVar[bool] = False
     keeps_slopes: ClassVar[bool] = False
     smooths: ClassVar[bool] = False
 

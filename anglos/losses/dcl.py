@@ -38,7 +38,8 @@ def dcl(
     >>> round(float(loss), 6), round(math.log(2) - 1, 6)
     (-0.306853, -0.306853)
     """
-    return define.PairRow(_terms, 1.0 / temperature, excess_over="negatives", names=define.by_temperature(temperature))
+    return define.PairRow(_terms, 1.0 / temperature, excess_over_negatives=True,
+                          names=define.by_temperature(temperature))
 
 
 def _terms(backend: define.Backend, tile: define.PairTile) -> define.Terms:

@@ -42,10 +42,10 @@ def supcon(
     (0.551445, 0.551445)
     """
     return define.PairRow(partial(_terms, form=form), 1.0 / temperature, names=define.by_temperature(temperature),
-                          **_OF_FORMS[form])
+                          partners=_PARTNERS[form])
 
 
-_OF_FORMS: dict[str, Any] = {"out": {"excess_over": "others"}, "in": {"partners": "share"}}
+_PARTNERS = {"out": "mean", "in": "share"}
 
 
 def _terms(backend: define.Backend, tile: define.PairTile, *, form: str) -> define.Terms:

@@ -47,11 +47,11 @@ class PartnerKernels(RowKernels):
             return super().partner_sums(partners, term, above)
         return _kernels().partner_sums(partners, term.name, above)
 
-    def partner_pull(self, partners: Partners, term: Term, above: torch.Tensor, weight: torch.Tensor | None = None
-                     ) -> Any:
+    def partner_pull(self, partners: Partners, term: Term, above: torch.Tensor, weight: torch.Tensor | None = None,
+                     less: torch.Tensor | None = None) -> Any:
         if not self._has_kernels(partners.others):
-            return super().partner_pull(partners, term, above, weight)
-        return _kernels().partner_pull(partners, term.name, above, weight)
+            return super().partner_pull(partners, term, above, weight, less)
+        return _kernels().partner_pull(partners, term.name, above, weight, less)
 
 
 def _kernels() -> Any:

@@ -23,7 +23,7 @@ class Tiles:
         if step.as_is and queries.inverse is not None:
             points, inverse = self.backend.scaled_rows(points, queries.inverse)
             a = inverse[:, 0]
-        self.numbers = step.columns.labels if step.row.leaves_class_out else None
+        self.numbers = step.columns.labels if step.row.has_groups else None
         self.rows: Rows = (points, a, None if self.numbers is None else step.swept.labels)
         """What is multiplied by the columns, the factors of that, and which columns' number is left out."""
         self.bias = self._of_ignored() if step.row.has_groups else step.row.bias

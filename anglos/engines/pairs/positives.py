@@ -61,7 +61,7 @@ class Groups(OwnKeys):
         some = number > 0.0
         self.divisor = xp.where(some, number, 1.0)
         self.points = xp.where(some[:, None], sums / self.divisor[:, None], 0.0)
-        self.weight = number if step.row.excess_over == "negatives" else xp.astype(some, x.dtype)
+        self.weight = number
 
     def value(self, state: Any) -> tuple[Array, Array, Any]:
         value, count, saved = super().value(state)

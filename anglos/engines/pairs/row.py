@@ -54,12 +54,11 @@ class PairRow:
     normalize: bool = True
     distance: str | None = None
     """Values are distances of this name (`distances.py`) in place of logits scale · S + bias."""
-    excess_over: str | None = None
-    """What Σ_p (L − z_p) has for L, where the terms are this: the log-sum-exp of "negatives"; or of all "others", where
-    they are the mean over p."""
+    excess_over_negatives: bool = False
+    """Whether the terms are Σ_p (L − z_p), L the log-sum-exp of the negatives."""
     partners: str | None = None
-    """What else the terms may be, with L as the log-sum-exp of the negatives: Σ_p ς(L − z_p) of "each" positive; or
-    ς(L − L_P) + log |P| of the "share" of all of them, L_P theirs."""
+    """What else they may be: Σ_p ς(L − z_p) of "each" positive; with L_P as the log-sum-exp of the positives, of their
+    "share" ς(L − L_P) + log |P|; or with the "mean" of their logits, ς(L − L_P) + L_P − mean_p z_p."""
     symmetric: bool = False
     """The mean of this loss and of the cross entropy of every column over the rows."""
     log_noise: tuple[Array | None, Array | None] | None = None
@@ -77,10 +76,5 @@ class PairRow:
 
     @property
     def has_groups(self) -> bool:
-        """Whether a row's terms are known to be of its class and of all others."""
-        return self.excess_over is not None or self.partners is not None
-
-    @property
-    def leaves_class_out(self) -> bool:
-        """Whether L has no sample of the row's class."""
-        return self.excess_over == "negatives" or self.partners is not None
+        """Whether a row's terms are known to be of its class and of the negatives."""
+        return self.excess_over_negatives or self.partners is not None

@@ -112,14 +112,9 @@ def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tu
 
 
 def _multiplies_as_is(backend: Backend, row: PairRow, inputs: dict[str, Array], sides: Sides) -> bool:
-    """Not where slopes are summed for a bias: they are made times 1 / |k|, which may be 0.
-
-    Nor where a sample's positives are among the others: p_ij is near the 1 / |P| that will be subtracted, and rounded
-    by more than is left.
-    """
+    """Not where slopes are summed for a bias: they are made times 1 / |k|, which may be 0."""
     summed = sides.columns.inverse is not None and not (row.bias is None or is_number(row.bias))
-    exact = summed or row.excess_over == "others"
-    return not exact and backend.multiplies_as_is(inputs[sides.rows.role], inputs[sides.columns.role])
+    return not summed and backend.multiplies_as_is(inputs[sides.rows.role], inputs[sides.columns.role])
 
 
 def label_logit(step: Step, positives: Array | None = None) -> Array:

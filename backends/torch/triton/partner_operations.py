@@ -25,9 +25,10 @@ def partner_sums(partners: Partners, of: str, above: torch.Tensor) -> tuple[torc
     return value, slope
 
 
-def partner_pull(partners: Partners, of: str, above: torch.Tensor, weight: torch.Tensor | None) -> Any:
+def partner_pull(partners: Partners, of: str, above: torch.Tensor, weight: torch.Tensor | None,
+                 less: torch.Tensor | None) -> Any:
     """As `partners.partner_pull`."""
-    return partner_pull_of(above, weight, *_arrays(partners), of=of)
+    return partner_pull_of(above, weight, less, *_arrays(partners), of=of)
 
 
 def _arrays(partners: Partners) -> tuple[Any, ...]:
@@ -58,12 +59,14 @@ def partner_sums_of(above: torch.Tensor, *arrays: Any, of: str) -> list[torch.Te
     return [*partners.partner_sums(_partners(arrays), of, above)]
 
 
-@_operation("anglos::partner_pull", schema=f"(Tensor above, Tensor? weight, {_PARTNERS}, *, str of) -> Tensor")
-def partner_pull_of(above: torch.Tensor, weight: torch.Tensor | None, *arrays: Any, of: str) -> torch.Tensor:
+@_operation("anglos::partner_pull", schema=f"(Tensor above, Tensor? weight, Tensor? less, {_PARTNERS}, *, str of) "
+                                          "-> Tensor")
+def partner_pull_of(above: torch.Tensor, weight: torch.Tensor | None, less: torch.Tensor | None, *arrays: Any, of: str
+                    ) -> torch.Tensor:
     """Of the vectors."""
     from . import partners
 
-    return partners.partner_pull(_partners(arrays), of, above, weight)
+    return partners.partner_pull(_partners(arrays), of, above, weight, less)
 
 
 @partner_terms_of.register_fake
@@ -77,7 +80,8 @@ def _(above: torch.Tensor, *arrays: Any, of: str) -> list[torch.Tensor]:
 
 
 @partner_pull_of.register_fake
-def _(above: torch.Tensor, weight: torch.Tensor | None, *arrays: Any, of: str) -> torch.Tensor:
+def _(above: torch.Tensor, weight: torch.Tensor | None, less: torch.Tensor | None, *arrays: Any, of: str
+      ) -> torch.Tensor:
     return torch.empty(arrays[0].shape, dtype=torch.float32, device=arrays[0].device)
 
 

@@ -72,9 +72,9 @@ def sums_of_partners(x_ptr, a_ptr, v_ptr, u_ptr, scale_ptr, scale, order_ptr, fi
 
 @triton.jit(do_not_specialize=("own", "count"))
 def pull_of_partners(x_ptr, a_ptr, v_ptr, u_ptr, scale_ptr, scale, order_ptr, first_ptr, number_ptr, above_ptr,
-                     weight_ptr, out_ptr, own, count, x_stride, v_stride, out_stride, HAS_OWN: tl.constexpr,
+                     weight_ptr, less_ptr, out_ptr, own, count, x_stride, v_stride, out_stride, HAS_OWN: tl.constexpr,
                      D: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, OF: tl.constexpr):
-    """Σ f′(above − z) u v, with what is above the row; or with weights, and what is above it, of the partner."""
+    """Σ (f′(above − z) − less) u v, with what the row has of these; or with weights, and these, of the partner."""
     i, k = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, WIDTH)
     row, x = row_of(x_ptr, a_ptr, scale_ptr, scale, i, k, count, x_stride, D)
     first, many = tl.load(first_ptr + row), tl.load(number_ptr + row)
@@ -82,12 +82,13 @@ def pull_of_partners(x_ptr, a_ptr, v_ptr, u_ptr, scale_ptr, scale, order_ptr, fi
     for place in range(tl.max(many)):
         some, other, v, by, z = partner_at(place, x, v_ptr, u_ptr, order_ptr, first, many, i, k, own, v_stride, HAS_OWN,
                                            D)
-        if weight_ptr is None:
-            above = tl.load(above_ptr + row)
-        else:
-            above = tl.load(above_ptr + other, mask=some, other=0.0)
-            by = by * tl.load(weight_ptr + other, mask=some, other=0.0)
-        pulled += tl.where(some, slope_of(above - z, OF) * by, 0.0)[:, None] * v
+        at = row if weight_ptr is None else other
+        slope = slope_of(tl.load(above_ptr + at) - z, OF)
+        if less_ptr is not None:
+            slope = slope - tl.load(less_ptr + at)
+        if weight_ptr is not None:
+            slope = slope * tl.load(weight_ptr + at)
+        pulled += tl.where(some, slope * by, 0.0)[:, None] * v
     tl.store(out_ptr + row[:, None] * out_stride + k[None, :], pulled, mask=(i < count)[:, None] & (k < D)[None, :])
 
 
@@ -115,11 +116,13 @@ def partner_sums(partners: Partners, of: str, above: torch.Tensor) -> tuple[torc
     return _sums(partners, above.contiguous())
 
 
-def partner_pull(partners: Partners, of: str, above: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+def partner_pull(partners: Partners, of: str, above: torch.Tensor, weight: torch.Tensor | None,
+                 less: torch.Tensor | None) -> torch.Tensor:
     """As `OfPartners.partner_pull`, in float32."""
     out = torch.empty(partners.rows.shape, dtype=torch.float32, device=partners.rows.device)
     _launch(pull_of_partners, partners, above_ptr=above.contiguous(), out_ptr=out, out_stride=out.stride(0), OF=of,
-            weight_ptr=None if weight is None else weight.contiguous())
+            weight_ptr=None if weight is None else weight.contiguous(),
+            less_ptr=None if less is None else less.contiguous())
     return out
 
 
