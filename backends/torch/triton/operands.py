@@ -16,8 +16,10 @@ def arrays_of(tile: Tile) -> tuple[Any, ...]:
     """The product without numbers but for that of the first class, and of its map the name and the numbers."""
     product = tile.product
     assert product is not None
-    *arrays, of = product._replace(scale=array_of(tile, product.scale), bias=array_of(tile, product.bias))
-    return (*arrays, None, []) if of is None else (*arrays, of.name, [array_of(tile, one) for one in of.numbers])
+    scale, bias = (array_of(one, product.labels) for one in (product.scale, product.bias))
+    *arrays, of = product._replace(scale=scale, bias=bias)
+    numbers = [] if of is None else [array_of(one, product.labels) for one in of.numbers]
+    return (*arrays, None if of is None else of.name, numbers)
 
 
 def product_of(arrays: Any) -> Product:
@@ -27,12 +29,11 @@ def product_of(arrays: Any) -> Product:
     return Product(*(*arrays[:-2], of))
 
 
-def array_of(tile: Tile, number: Any) -> Any:
-    """One of one number, on the tile's device; what is an array or missing stays so."""
-    assert tile.product is not None
+def array_of(number: Any, beside: torch.Tensor) -> Any:
+    """One of one number, on a device; what is an array or missing stays so."""
     if number is None or isinstance(number, torch.Tensor):
         return number
-    return tile.product.labels.new_ones((), dtype=torch.float32) * number  # not full(), which would fix it
+    return beside.new_ones((), dtype=torch.float32) * number  # not full(), which would fix it
 
 
 def tile_of(arrays: Any, kept: torch.dtype | None = None) -> Tile:

@@ -12,7 +12,7 @@ from anglos.arrays.library import store
 from anglos.arrays.tile import Product, Tile
 
 from . import blocks, choice
-from .operands import PRODUCT, array_of, arrays_of, scratch_for, sums_of, tile_of
+from .operands import PRODUCT, array_of, arrays_of, product_of, scratch_for, sums_of, tile_of
 
 _fixed: Any = torch.compiler.assume_constant_result
 way_on = _fixed(choice.way_on)
@@ -55,7 +55,8 @@ def rest_sums(tile: Tile, way: str, of: str) -> torch.Tensor:
 
 def rest_slopes(tile: Tile, way: str, of: str, factor: Any) -> Any:
     """As `rest.rest_slopes`."""
-    return rest_slopes_of(array_of(tile, factor), *arrays_of(tile), way=way, of=of)
+    arrays = arrays_of(tile)
+    return rest_slopes_of(array_of(factor, product_of(arrays).labels), *arrays, way=way, of=of)
 
 
 def _kept(tile: Tile, made: list[torch.Tensor]) -> list[torch.Tensor]:

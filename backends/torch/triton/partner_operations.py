@@ -7,6 +7,8 @@ import torch
 
 from anglos.arrays.partners import Partners, Runs
 
+from .operands import array_of
+
 _PARTNERS = ("Tensor rows, Tensor? row_factor, Tensor others, Tensor? other_factor, Tensor scale, Tensor order, "
              "Tensor first, Tensor number, SymInt? own")
 
@@ -34,9 +36,7 @@ def partner_pull(partners: Partners, of: str, above: torch.Tensor, weight: torch
 def _arrays(partners: Partners) -> tuple[Any, ...]:
     """All of them, with the scale as one."""
     *arrays, scale, runs = partners
-    if not isinstance(scale, torch.Tensor):
-        scale = runs.order.new_ones((), dtype=torch.float32) * scale  # not full(), which would fix it
-    return *arrays, scale, *runs
+    return *arrays, array_of(scale, runs.order), *runs
 
 
 def _partners(arrays: tuple[Any, ...]) -> Partners:
