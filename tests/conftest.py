@@ -5,13 +5,14 @@ import resource
 import sys
 from collections.abc import Callable
 from ctypes import CDLL
+from importlib.metadata import version
 from typing import Any
 
 # Most of the time goes into compiling graphs that run once: half of it without these passes. Eight devices are for
 # test_jax_sharding.py. Before jax is imported.
+_SINCE_REMOVED = "--xla_cpu_use_fusion_emitters=false " if version("jaxlib").startswith("0.10.") else ""
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-                                   "--xla_cpu_use_fusion_emitters=false "
-                                   "--xla_force_host_platform_device_count=8")
+                                   f"{_SINCE_REMOVED}--xla_force_host_platform_device_count=8")
 
 # On a GPU's machine each worker takes what it needs, and not most of the memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -83,8 +84,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    node.config.stash.setdefault(PEAKS, []).append(node.workeroutput.get("peak", 0))
-    node.config.stash.setdefault(CRASHES, []).extend(node.workeroutput.get("crashes", []))
+    node.config.stash.setdefault(PEAKS, []).append(getattr(node, "workeroutput", {}).get("peak", 0))
+    node.config.stash.setdefault(CRASHES, []).extend(getattr(node, "workeroutput", {}).get("crashes", []))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
