@@ -9,10 +9,10 @@ from importlib.metadata import version
 from typing import Any
 
 # Most of the time goes into compiling graphs that run once: half of it without these passes. Eight devices are for
-# test_jax_sharding.py. Before jax is imported.
-_SINCE_REMOVED = "--xla_cpu_use_fusion_emitters=false " if version("jaxlib").startswith("0.10.") else ""
+# test_jax_sharding.py. Before jax is imported; a flag that jaxlib does not know ends the process.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-                                   f"{_SINCE_REMOVED}--xla_force_host_platform_device_count=8")
+                                   "--xla_force_host_platform_device_count=8"
+                      + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""))
 
 # On a GPU's machine each worker takes what it needs, and not most of the memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
