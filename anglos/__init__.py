@@ -10,3 +10,5 @@ from anglos.training.schedules import caffe_annealing as caffe_annealing
 from anglos.training.schedules import degrees as degrees
 from anglos.training.schedules import margin_warmup as margin_warmup
 from anglos.training.schedules import suggest_scale as suggest_scale
+
+__version__ = "0.1.0"

@@ -154,7 +154,7 @@ def test_a_row_that_cannot_run_says_why() -> None:
     ("--library", "numpy,mlx", "was 'mlx'; wanted one of numpy, torch, jax, cupy"),
     ("--dtype", "float8", "invalid choice: 'float8'"),
     ("--json", "no/such.json", "was 'no/such.json'; wanted a file ending in .json, in a folder that exists, or -"),
-    ("--plot", "x.svg", "was 'x.svg'; wanted a file ending in .png, in a folder that exists"),
+    ("--plot", "x.gif", "was 'x.gif'; wanted a file ending in .png, .svg or .pdf, in a folder that exists"),
     ("--device", "tpu", "invalid choice: 'tpu'"),
     ("--dtype", "tf32", "was 'tf32', which is for --device cuda"),
 ])

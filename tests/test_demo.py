@@ -181,7 +181,8 @@ def test_five_losses_are_shown_by_default(monkeypatch: pytest.MonkeyPatch) -> No
     ("--epochs", "2.5", "was '2.5'; wanted a whole number of at least 1"),
     ("--seed", "-1", "was '-1'; wanted a whole number of at least 0"),
     ("--loss", "arcface,cosine", f"was 'cosine'; wanted one of {', '.join(RECIPES)}"),
-    ("--out", "no/such/folder.png", "was 'no/such/folder.png'; wanted a file ending in .png, in a folder that exists"),
+    ("--out", "no/such/folder.png",
+     "was 'no/such/folder.png'; wanted a file ending in .png, .svg or .pdf, in a folder that exists"),
     ("--backend", "mlx", "invalid choice: 'mlx'"),
 ])
 def test_bad_options_are_refused(option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -167,7 +167,7 @@ def test_command_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     ("arcface --margn 0.5", "plot arcface: error: unrecognized arguments: --margn 0.5"),
     ("arcfac", "argument LOSS: invalid choice: 'arcfac'"),
     ("normface", "loss was normface, which puts nothing in place of an embedding's cos θ; wanted one of sph"),
-    ("arcface --out no/such/folder.png", "argument --out: was 'no/such/folder.png'; wanted a file ending in .png"),
+    ("arcface --out no/such/folder.png", "argument --out: was 'no/such/folder.png'; wanted a file ending in .png, "),
 ])
 def test_command_refuses(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):

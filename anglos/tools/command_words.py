@@ -2,9 +2,13 @@
 
 import argparse
 import ast
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NoReturn
+
+_PICTURES = (".png", ".svg", ".pdf")
+PICTURES = "PNG, SVG or PDF by its ending"
 
 
 def option(kind: Any) -> Callable[[str], Any]:
@@ -40,16 +44,32 @@ def one_of(names: Collection[str]) -> Callable[[str], str]:
 
 
 def json_file(text: str) -> str:
-    if text != "-" and (Path(text).suffix != ".json" or not Path(text).parent.is_dir()):
-        raise argparse.ArgumentTypeError(f"was {text!r}; wanted a file ending in .json, in a folder that exists, or -")
+    return text if text == "-" else _file(text, (".json",), ", or -")
+
+
+def picture_file(text: str) -> str:
+    return _file(text, _PICTURES)
+
+
+def _file(text: str, endings: tuple[str, ...], instead: str = "") -> str:
+    """Where something will be written; refused where it could not, before anything is computed for it."""
+    path, wanted = Path(text), f"a file ending in {_spell(endings)}, in a folder that exists{instead}"
+    if path.suffix.lower() not in endings or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"was {text!r}; wanted {wanted}")
+    there = os.path.lexists(text)
+    try:
+        with path.open("ab"):
+            pass
+        if not there:
+            path.unlink()
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise argparse.ArgumentTypeError(f"was {text!r}, which cannot be written "
+                                         f"({getattr(error, 'strerror', None) or error}); wanted {wanted}") from None
     return text
 
 
-def png_file(text: str) -> str:
-    path = Path(text)
-    if path.suffix != ".png" or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"was {text!r}; wanted a file ending in .png, in a folder that exists")
-    return text
+def _spell(endings: tuple[str, ...]) -> str:
+    return " or ".join([*filter(None, [", ".join(endings[:-1])]), endings[-1]])
 
 
 def whole(least: int) -> Callable[[str], int]:

@@ -64,7 +64,7 @@ def machine(libraries: Sequence[str]) -> dict[str, str]:
     """Where and when: processor, versions, date."""
     names = [*libraries, *["pytorch-metric-learning"] * ("torch" in libraries)]
     versions = [f"{name} {version_of(name)}" for name in ("anglos", *names)]
-    return {"processor": f"{_processor()}, {_cores()} cores, {platform.system()}",
+    return {"processor": f"{processor()}, {cores()} cores, {platform.system()}",
             "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
             "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
 
@@ -76,11 +76,11 @@ def version_of(name: str) -> str:
         return str(import_module(name).__version__) if name == "cupy" else "not installed"
 
 
-def _cores() -> int:
+def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _processor() -> str:
+def processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -1,0 +1,1 @@
+"""The commands of `anglos`, a file each: `HELP`, `add` (what a parser takes) and `run` (what is done of it)."""
