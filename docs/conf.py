@@ -1,25 +1,30 @@
 """Settings of Sphinx: `sphinx-build -W docs docs/_build`."""
 
-from typing import Any
+import sys
+from pathlib import Path
 
-import anglos
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
 
 project = "anglos"
 copyright = "2026, the anglos authors"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
-html_theme = "alabaster"
-myst_enable_extensions = ["dollarmath"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "sphinx_copybutton", "sphinx_design",
+              "docstrings", "links", "mathml", "pages"]
+exclude_patterns = ["_build", "_ext", "examples", "explorer"]
+nitpicky = True
+nitpick_ignore_regex = [("py:class", r"anglos\.\S*\._\w+|\(\(.*")]  # of defaults and annotations
+
+html_theme = "furo"
+html_title = "anglos"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_math_renderer = "mathml"
+html_theme_options = {"footer_icons": [], "top_of_page_buttons": []}
+html_copy_source = False
+
+myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3  # for links to headings
 autodoc_typehints = "none"
-
-
-def setup(app: Any) -> None:
-    """Fill the page of losses from the registry."""
-    app.connect("source-read", list_losses)
-
-
-def list_losses(app: Any, page: str, source: list[str]) -> None:
-    """A page in the catalogue's order, without a list that would have to be kept."""
-    if page == "losses":
-        source[0] += "\n".join(f"```{{autofunction}} anglos.{name}\n```" for name in anglos.LOSSES)
+python_maximum_signature_line_length = 100
+numpydoc_show_class_members = False
+copybutton_exclude = ".linenos, .gp, .go"

@@ -1,4 +1,4 @@
-"""`anglos.tools.plot`: what is drawn is what the losses do, for all that can be drawn, and the rest is refused."""
+"""`anglos.plot`: what is drawn is what the losses do, for all that can be drawn, and the rest is refused."""
 
 import doctest
 import re
@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 import anglos
-import anglos.tools.plot
+import anglos.plot
 from anglos import LOSSES, Loss
 from anglos.__main__ import main
-from anglos.tools.plot import BLUES, plot_target
+from anglos.plot import BLUES, plot_target
 
 # With these the loss of a sample at 90° to the other class is log(1 + exp(η(90°) − φ)), whatever else is in it.
 BARE: dict[str, dict[str, Any]] = {
@@ -184,6 +184,6 @@ def test_command_without_matplotlib_is_one_line() -> None:
 
 
 def test_example() -> None:
-    results = doctest.testmod(anglos.tools.plot)
+    results = doctest.testmod(anglos.plot)
     assert results.attempted > 0
     assert results.failed == 0

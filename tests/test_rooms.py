@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     ("anglos.__main__",),
     ("anglos.tools",),
+    ("anglos.plot",),
     ("anglos",),
     ("anglos.losses",),
     ("anglos.define",),

@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from anglos.plot import BLUES, FAINT, GREY, INK, MESH, ORANGE
 from anglos.tools.bench.measure import Row
 from anglos.tools.bench.report import Run, machine
-from anglos.tools.plot import BLUES, FAINT, GREY, INK, MESH, ORANGE
 
 _PEERS = ("#7a5fa8", "#2f9e77", "#b5497a")
 

@@ -37,7 +37,7 @@ def _add_plot(parser: argparse.ArgumentParser, loss: Loss[...]) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     with needs("demo", "plot"):
-        from anglos.tools.plot import plot_target
+        from anglos.plot import plot_target
     options = {name: value for name, value in vars(parsed).items() if name in {"length", *parsed.loss.defaults}}
     try:
         figure = plot_target(parsed.loss, **options)

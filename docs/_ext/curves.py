@@ -1,0 +1,37 @@
+"""The curves of the losses as pictures for a light and a dark page."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+import anglos
+from anglos import plot
+
+THEMES: dict[str, dict[str, str]] = {
+    "light": {},
+    "dark": {plot.INK: "#e6e9ef", plot.GREY: "#a3adbd", plot.FAINT: "#7d8797", plot.MESH: "#333a46",
+             plot.BLUES[0]: "#b9d8f7", plot.BLUES[1]: "#66a9ef", plot.BLUES[2]: "#3d7fd0", plot.ORANGE: "#f08c3a"},
+}
+
+
+def is_drawable(loss: anglos.Loss[...]) -> bool:
+    """Whether it puts anything in place of a cosine."""
+    return plot._is_drawable(plot._row(loss, {**plot._arrays(loss), **loss.defaults}))
+
+
+def draw(folder: Path) -> None:
+    """Every curve, in every theme."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"svg.hashsalt": "anglos", "savefig.facecolor": "none", "axes.facecolor": "none",
+                "figure.facecolor": "none"}
+    for loss in filter(is_drawable, anglos.LOSSES.values()):
+        shown: dict[str, Any] = {"past_pi": loss.defaults["past_pi"]} if "past_pi" in loss.defaults else {}
+        with matplotlib.rc_context(settings):
+            figure = plot.plot_target(loss.name, **shown)
+            figure.patch.set_alpha(0.0)
+            figure.savefig(folder / f"{loss.name}-light.svg", metadata={"Date": None})
+        text = (folder / f"{loss.name}-light.svg").read_text()
+        for light, dark in THEMES["dark"].items():
+            text = text.replace(light, dark)
+        (folder / f"{loss.name}-dark.svg").write_text(text)

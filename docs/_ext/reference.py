@@ -1,0 +1,91 @@
+"""The reference: every public name that is no loss, a page for each module."""
+
+import inspect
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Annotated, Any, get_origin
+
+from docstrings import escape
+
+import anglos
+from anglos.call.documentation import type_of
+from anglos.call.static_kinds import kind_of
+
+MODULES = {
+    "anglos": "Beside the losses",
+    "anglos.define": "Losses of your own: `define`",
+    "anglos.mining": "Triplets of a batch: `mining`",
+    "anglos.evaluate": "Evaluation: `evaluate`",
+    "anglos.plot": "The picture of a margin: `plot`",
+    "anglos.backends.torch": "PyTorch",
+    "anglos.backends.jax": "JAX",
+    "anglos.backends.flax": "Flax",
+    "anglos.backends.equinox": "Equinox",
+}
+"""Those of a later version of the package are left out until they are there."""
+
+
+def public(module: Any) -> list[str]:
+    """The names that a module shows."""
+    names = getattr(module, "__all__", None)
+    if names is None:
+        names = [name for name in dir(module) if _is_own(module, name)]
+    return sorted(names, key=str.casefold)
+
+
+def _is_own(module: Any, name: str) -> bool:
+    """Whether a name of a module without `__all__` is one that it shows, and not one that it imports for itself."""
+    value = getattr(module, name)
+    home = getattr(value, "__module__", None) or ""
+    shown = home.startswith("anglos") if module.__name__ in ("anglos", "anglos.define") else home == module.__name__
+    return not name.startswith("_") and not inspect.ismodule(value) and shown
+
+
+def modules() -> dict[str, Any]:
+    """Those that are there."""
+    found = {}
+    for name in MODULES:
+        try:
+            found[name] = import_module("anglos.training.mining" if name == "anglos.mining" else name)
+        except ModuleNotFoundError as missing:
+            if missing.name != name:
+                raise
+    return found
+
+
+def pages() -> dict[str, str]:
+    """Every page by its name."""
+    seen: dict[int, str] = {}
+    return {name.rpartition(".")[2]: _page(name, module, seen) for name, module in modules().items()}
+
+
+def _page(name: str, module: Any, seen: dict[int, str]) -> str:
+    text = "" if name == "anglos" else "\n".join(map(escape, inspect.getdoc(module).split("\n")))
+    parts = [f"# {MODULES[name]}", f"```{{eval-rst}}\n.. py:module:: {name}\n\n{text}\n```"]
+    for each in public(module):
+        value = getattr(module, each)
+        if callable(value) and each == getattr(value, "__name__", None):
+            seen.setdefault(id(value), f"{name}.{each}")
+    parts += [f"```{{eval-rst}}\n{entry}\n```" for each in public(module)
+              for entry in _entry(f"{name}.{each}", getattr(module, each), seen)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _entry(name: str, value: Any, seen: dict[int, str]) -> Iterator[str]:
+    """The directive that documents a name; a second name of the same thing says so."""
+    if isinstance(value, anglos.Loss) or inspect.ismodule(value):
+        return
+    module, _, short = name.rpartition(".")
+    kind, options = "class" if inspect.isclass(value) else "function", f"\n   :module: {module}"
+    if seen.get(id(value), name) != name:
+        yield f".. py:{kind}:: {short}{options}\n\n   The same as ``{seen[id(value)]}``."
+    elif get_origin(value) is Annotated:
+        told = kind_of(value)
+        text = " ".join((getattr(told, "text", "") or "").split())
+        yield f".. py:data:: {short}{options}\n\n   {escape(type_of(told))}. {escape(text)}"
+    elif inspect.isclass(value):
+        yield f".. autoclass:: {name}\n   :members:"
+    elif callable(value):
+        yield f".. autofunction:: {name}"
+    else:
+        yield f".. autodata:: {name}\n   :no-value:"
