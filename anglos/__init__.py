@@ -1,5 +1,7 @@
 """Angular-margin and metric-learning losses, each written once, for PyTorch, JAX, NumPy and CuPy."""
 
+from typing import TYPE_CHECKING
+
 from anglos.call.loss import Loss as Loss
 from anglos.losses import *  # noqa: F403
 from anglos.training import mining as mining
@@ -12,3 +14,15 @@ from anglos.training.schedules import margin_warmup as margin_warmup
 from anglos.training.schedules import suggest_scale as suggest_scale
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from anglos import evaluate as evaluate
+
+
+def __getattr__(name: str) -> object:
+    """`anglos.evaluate`, which needs NumPy, is imported where it is used."""
+    if name == "evaluate":
+        from importlib import import_module
+
+        return import_module("anglos.evaluate")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ ROOMS = (
     ("anglos.losses",),
     ("anglos.define",),
     ("anglos.checks",),
-    ("anglos.training",),
+    ("anglos.training", "anglos.evaluate"),
     ("anglos.call",),
     ("anglos.engines.prototypes", "anglos.engines.pairs"),
     ("anglos.engines",),

@@ -1,0 +1,186 @@
+"""What a user gave: embeddings where they are, all else as NumPy's; refused where it is not what is wanted."""
+
+import math
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import array_api_compat
+import numpy as np
+
+from anglos.arrays.dispatch import backend_of, hint
+from anglos.call.kinds import Number, Refuse, describe, refuse
+from anglos.call.static_kinds import Integer, OneOf
+
+Array = Any
+_LIBRARY = "of NumPy, PyTorch, JAX, CuPy or another library of the array API standard"
+
+
+class Points(NamedTuple):
+    """Embeddings in the type of the arithmetic, and where they are."""
+
+    xp: Any
+    x: Array
+    """(N, D)"""
+    on_host: bool
+    """Whether they are NumPy's."""
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """An array of any library, wherever it is, as NumPy's."""
+    if hasattr(array, "detach"):  # PyTorch's
+        array = array.detach().cpu()
+        array = array.float() if str(array.dtype) == "torch.bfloat16" else array
+    elif hasattr(array, "get") and not isinstance(array, np.ndarray):  # CuPy's
+        array = array.get()
+    elif type(array).__module__.startswith("array_api_strict"):
+        array = array.to_device(array.__array_namespace__().Device("CPU_DEVICE"))
+    return np.asarray(array)
+
+
+def floats(caller: str, name: str, given: Any, dimensions: int) -> Points:
+    """Finite real numbers, (N,) or (N, D): on a processor as NumPy's without a copy, in float32 at least."""
+    wanted = f"an array of real floating dtype and shape {'(N,)' if dimensions == 1 else '(N, D)'}"
+    backend = backend_of(given)
+    if backend is None:
+        refuse(caller, name, TypeError, f"was {describe(given)}{hint(given)}", f"{wanted}, {_LIBRARY}")
+    if "traced" in backend.hint(type(given)):
+        refuse(caller, name, TypeError, "was traced", "an array with numbers: evaluate outside of a compiled function")
+    host = backend.readable(given)
+    array = to_numpy(given) if host else given.detach() if hasattr(given, "detach") else given
+    xp: Any = np if host else array_api_compat.array_namespace(array)
+    low = str(array.dtype).rpartition(".")[2] in ("float16", "bfloat16")
+    if array.ndim != dimensions or not (low or xp.isdtype(array.dtype, "real floating")):
+        refuse(caller, name, TypeError, f"was an array of dtype {array.dtype} and shape {tuple(array.shape)}", wanted)
+    array = xp.astype(array, xp.float32) if low else array
+    if host and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    if not bool(xp.all(xp.isfinite(array))):
+        refuse(caller, name, ValueError, "held NaN or infinity", "finite numbers")
+    return Points(xp, array, host)
+
+
+def labels_of(caller: str, name: str, given: Any, count: int) -> np.ndarray:
+    """Labels as NumPy's: integers, or words."""
+    array = to_numpy(given) if backend_of(given) is not None else np.asarray(given)
+    if array.shape != (count,) or array.dtype.kind not in "iubUS":
+        refuse(caller, name, TypeError, f"was of dtype {array.dtype} and shape {array.shape}",
+               f"integers or words of shape ({count},), one for every embedding")
+    return array
+
+
+def marks_of(caller: str, name: str, given: Any, count: int) -> np.ndarray:
+    """Truth values: bools, or numbers that are 0 or 1."""
+    array = to_numpy(given) if backend_of(given) is not None else np.asarray(given)
+    if array.shape != (count,) or array.dtype.kind not in "biuf":
+        refuse(caller, name, TypeError, f"was of dtype {array.dtype} and shape {array.shape}",
+               f"bools, or 0 and 1, of shape ({count},), one for every score")
+    if array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
+        wrong = array[~np.isin(array, (0, 1))][0]
+        refuse(caller, name, ValueError, f"held {wrong}", "bools, or 0 and 1: whether the two are of one class")
+    return array.astype(bool)
+
+
+def codes_of(*labels: np.ndarray, ignore_index: int | None) -> tuple[int, list[np.ndarray]]:
+    """How many labels there are, and 0, 1, … for each of them in every array; −1 for those to be left out."""
+    names, codes = np.unique(np.concatenate(labels), return_inverse=True)
+    if ignore_index is not None and names.dtype.kind in "iu":
+        left = np.flatnonzero(names == ignore_index)
+        if left.size:
+            codes = np.where(codes == left[0], -1, codes - (codes > left[0]))
+            names = np.delete(names, left)
+    return len(names), np.split(codes, np.cumsum([len(one) for one in labels])[:-1])
+
+
+def kept_rows(points: Points, codes: np.ndarray) -> tuple[Points, np.ndarray]:
+    """Those with a label."""
+    if (codes >= 0).all():
+        return points, codes
+    rows = np.flatnonzero(codes >= 0)
+    return points._replace(x=rows_of(points, rows)), codes[rows]
+
+
+def rows_of(points: Points, rows: np.ndarray) -> Array:
+    """Rows by their numbers."""
+    if points.on_host:
+        return points.x[rows]
+    return points.xp.take(points.x, beside(points, rows), axis=0)
+
+
+def beside(points: Points, numbers: np.ndarray) -> Array:
+    """NumPy's numbers where the embeddings are."""
+    if points.on_host:
+        return numbers
+    return points.xp.asarray(numbers, device=array_api_compat.device(points.x))
+
+
+def same_library(caller: str, name: str, points: Points, other: Points) -> None:
+    """Refuse a second set that cannot be multiplied with the first."""
+    if points.on_host != other.on_host or points.xp is not other.xp:
+        refuse(caller, name, TypeError, f"was {describe(other.x)}", f"an array of the library and on the device of the "
+               f"other, {describe(points.x)}")
+    if points.x.shape[1] != other.x.shape[1]:
+        refuse(caller, name, ValueError, f"had {other.x.shape[1]} columns", f"{points.x.shape[1]}, as the other has")
+
+
+class TwoSets(NamedTuple):
+    """What is compared with what: one set may be both."""
+
+    points: Points
+    codes: np.ndarray
+    others: Points
+    other_codes: np.ndarray
+    classes: int
+
+
+def two_sets(caller: str, embeddings: Array, labels: Any, others: Array | None, other_labels: Any,
+             ignore_index: int | None, names: tuple[str, str]) -> TwoSets:
+    """Embeddings with numbers for their labels, and others, or themselves; −1 is for labels to be left out."""
+    points = floats(caller, "embeddings", embeddings, 2)
+    given = [labels_of(caller, "labels", labels, points.x.shape[0])]
+    if (others is None) is not (other_labels is None):
+        refuse(caller, names[others is not None], TypeError, "was None",
+               f"an array, or neither of {' and '.join(names)}")
+    if others is None:
+        classes, (codes,) = codes_of(*given, ignore_index=ignore_index)
+        return TwoSets(points, codes, points, codes, classes)
+    other = floats(caller, names[0], others, 2)
+    same_library(caller, names[0], points, other)
+    given.append(labels_of(caller, names[1], other_labels, other.x.shape[0]))
+    classes, (codes, other_codes) = codes_of(*given, ignore_index=ignore_index)
+    return TwoSets(points, codes, other, other_codes, classes)
+
+
+def without_ignored(sets: TwoSets) -> TwoSets:
+    """Those with a label."""
+    first = kept_rows(sets.points, sets.codes)
+    second = first if sets.others is sets.points else kept_rows(sets.others, sets.other_codes)
+    return TwoSets(*first, *second, sets.classes)
+
+
+def integer(caller: str, name: str, given: Any, low: int) -> int:
+    """An integer from low on."""
+    return Integer(low).static(_refuse(caller, name), given)
+
+
+def number(caller: str, name: str, given: Any, low: float, high: float = math.inf, what: str = "a number") -> float:
+    """A number within limits."""
+    found: Any = Number(what, low, high, shapes=()).static(_refuse(caller, name), given)
+    return float(found)
+
+
+def one_of(caller: str, name: str, given: Any, choices: Iterable[Any]) -> Any:
+    """One of a few values."""
+    return OneOf(choices=tuple(choices)).static(_refuse(caller, name), given)
+
+
+def several(caller: str, name: str, given: Any, one: Any) -> tuple[Any, ...]:
+    """A number or a sequence of numbers, each as `one(caller, name, number)` takes it."""
+    if isinstance(given, str) or not (isinstance(given, Iterable) or np.ndim(given) == 0):
+        refuse(caller, name, TypeError, f"was {describe(given)}", "a number, or a tuple of numbers")
+    values = tuple(given) if isinstance(given, Iterable) else (given,)
+    return tuple(dict.fromkeys(one(caller, name, value) for value in values))
+
+
+def _refuse(caller: str, name: str) -> Refuse:
+    return partial(refuse, caller, name)

@@ -1,0 +1,110 @@
+"""Scores of embeddings, higher for those more alike, a block at a time."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anglos.evaluate.given import Array, Points, beside, rows_of
+
+SIMILARITIES = ("cosine", "dot", "squared_euclidean")
+ON_HOST, ON_DEVICE = 1 << 20, 1 << 24
+"""How many scores make a block: as many as stay near a processor, and as keep a GPU busy."""
+_TINY = 1e-30
+
+
+class Block(NamedTuple):
+    """Some of the pairs: their scores, and the classes of both, which broadcast to the scores' shape."""
+
+    scores: Array
+    left: Array
+    right: Array
+
+
+def prepared(points: Points, similarity: str) -> Points:
+    """Of unit length, for cosines; a zero vector stays zero."""
+    if similarity != "cosine":
+        return points
+    xp, x = points.xp, points.x
+    largest = xp.max(xp.abs(x), axis=1, keepdims=True) if x.shape[1] else xp.ones_like(x)
+    x = x / xp.where(largest > _TINY, largest, xp.ones_like(largest))  # whose squares neither overflow nor vanish
+    length = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))
+    return points._replace(x=x / xp.where(length > _TINY, length, xp.ones_like(length)))
+
+
+def prepared_both(points: Points, others: Points, similarity: str) -> tuple[Points, Points]:
+    """The same of two sets, which may be one."""
+    first = prepared(points, similarity)
+    return first, first if others is points else prepared(others, similarity)
+
+
+def scores(xp: Any, similarity: str, a: Array, b: Array) -> Array:
+    """Of all rows of a with all of b."""
+    product = a @ b.T
+    if similarity != "squared_euclidean":
+        return product
+    return 2.0 * product - xp.sum(a * a, axis=1)[:, None] - xp.sum(b * b, axis=1)[None, :]
+
+
+def pair_scores(xp: Any, similarity: str, a: Array, b: Array) -> Array:
+    """Of every row of a with the row of b beside it."""
+    return -xp.sum((a - b) ** 2, axis=1) if similarity == "squared_euclidean" else xp.sum(a * b, axis=1)
+
+
+def block_size(points: Points, given: int | None) -> int:
+    """How many scores are held at a time."""
+    return given or (ON_HOST if points.on_host else ON_DEVICE)
+
+
+Blocks = Callable[[], Iterator[Block]]
+"""Goes through all pairs, as often as it is called."""
+
+
+def pairs_of_a_set(points: Points, codes: np.ndarray, similarity: str, block: int) -> Blocks:
+    """Every two of one set, once."""
+    side, count, labels = max(1, int(block**0.5)), len(codes), beside(points, codes)
+
+    def blocks() -> Iterator[Block]:
+        for first in range(0, count, side):
+            last = min(first + side, count)
+            rows, left = points.x[first:last, ...], labels[first:last]
+            i, j = (beside(points, one) for one in np.triu_indices(last - first, 1))
+            if i.shape[0]:
+                square = scores(points.xp, similarity, rows, rows)
+                yield Block(square[i, j], left[i], left[j])
+            for start in range(last, count, side):
+                columns = slice(start, min(start + side, count))
+                yield Block(scores(points.xp, similarity, rows, points.x[columns, ...]), left[:, None],
+                            labels[columns][None, :])
+
+    return blocks
+
+
+def pairs_of_two_sets(points: Points, codes: np.ndarray, others: Points, other_codes: np.ndarray, similarity: str,
+                      block: int) -> Blocks:
+    """Each of one set with each of the other."""
+    side, labels, other_labels = max(1, int(block**0.5)), beside(points, codes), beside(others, other_codes)
+
+    def blocks() -> Iterator[Block]:
+        for first in range(0, len(codes), side):
+            rows = slice(first, min(first + side, len(codes)))
+            for start in range(0, len(other_codes), side):
+                columns = slice(start, min(start + side, len(other_codes)))
+                yield Block(scores(points.xp, similarity, points.x[rows, ...], others.x[columns, ...]),
+                            labels[rows][:, None], other_labels[columns][None, :])
+
+    return blocks
+
+
+def listed_pairs(points: Points, codes: np.ndarray, others: Points, other_codes: np.ndarray, pairs: np.ndarray,
+                 similarity: str, block: int) -> Blocks:
+    """The pairs of a list, (M, 2)."""
+    step = max(1, block // max(points.x.shape[1], 1))
+
+    def blocks() -> Iterator[Block]:
+        for first in range(0, len(pairs), step):
+            i, j = pairs[first:first + step].T
+            yield Block(pair_scores(points.xp, similarity, rows_of(points, i), rows_of(others, j)),
+                        beside(points, codes[i]), beside(others, other_codes[j]))
+
+    return blocks
