@@ -1,4 +1,4 @@
-"""A page in a real Chromium without a window, by its DevTools protocol over a pipe: nothing else has to be installed."""
+"""A page in a real Chromium without a window, by its DevTools protocol over a pipe: no driver, no package."""
 
 import base64
 import json
@@ -82,12 +82,16 @@ class Browser:
             case "Log.entryAdded" if params["entry"]["level"] == "error":
                 self.errors.append(params["entry"]["text"])
 
-    def open(self, address: str, *, width: int = 1280, height: int = 900, **media: str) -> None:
-        """Load an address, in a window of this size, with these media features."""
+    def window(self, width: int = 1280, height: int = 900, **media: str) -> None:
+        """Its size, and media features."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
                   mobile=width < 500)
         self.send("Emulation.setEmulatedMedia", features=[
             {"name": name.replace("_", "-"), "value": value} for name, value in media.items()])
+
+    def open(self, address: str, **window: Any) -> None:
+        """Load an address, in a window of this size, with these media features."""
+        self.window(**window)
         self.send("Page.navigate", url="about:blank")
         self.send("Page.navigate", url=address)
         self.run("new Promise((done) => document.readyState === 'complete' ? done() : addEventListener('load', done))")

@@ -80,7 +80,7 @@ class Circle {
     this.plain = part("path", { class: "plain" });
     this.edges = part("path", { class: "edges" });
     this.arc = part("path", { class: "arc" });
-    this.theta = part("text", { class: "theta" });
+    this.theta = part("text", { class: "theta", x: 44, y: 15 });
     this.spokes = ["label", "rival", "embedding"].map((name) => part("line", { class: `spoke ${name}`, x1: 0, y1: 0 }));
     this.names = ["label", "rival", "x"].map((name) => {
       const text = part("text", { class: `name ${name}` });
@@ -104,8 +104,6 @@ class Circle {
     set(this.plain, { d: `M ${onCircle(rival / 2 + Math.PI, 112)} L ${onCircle(rival / 2, 112)}` });
     set(this.arc, { d: theta > 0.02 ? `M 30 0 A 30 30 0 0 0 ${onCircle(theta, 30)}` : "" });
     this.theta.textContent = `θ ${state.theta}°`;
-    const middle = onCircle(theta / 2, 46);
-    set(this.theta, { x: middle[0], y: middle[1] + 4 });
     [0, rival, theta].forEach((angle, i) => {
       const tip = onCircle(angle), name = onCircle(angle, i === 2 ? 80 : 126);
       set(this.spokes[i], { x2: tip[0], y2: tip[1] });
@@ -113,7 +111,7 @@ class Circle {
     });
     set(this.rival, { transform: `translate(${onCircle(rival)})`, "aria-valuenow": state.rival, "aria-valuetext": `${state.rival}°` });
     set(this.embedding, { transform: `translate(${onCircle(theta)})`, "aria-valuenow": state.theta, "aria-valuetext": `${state.theta}°` });
-    this.drawArrow(theta, -now.slope / row.factor);
+    this.drawArrow(theta, -now.slope / row.factor / (row.positive ?? 1));
     return { intervals };
   }
 
@@ -171,10 +169,15 @@ class Chart {
     this.svg.addEventListener("pointermove", picked);
   }
 
+  /* To be called when its size may have changed: reading it makes the browser lay out the page. */
+  measure() {
+    this.outer = Math.max(this.svg.clientWidth, 200);
+  }
+
   /* Lines {name, kind, values over THETAS, now}, and levels {name, value}. */
   draw(lines, theta, { low, high, levels = [] } = {}) {
-    const width = Math.max(this.svg.clientWidth, 200), height = 190, left = 46, right = 10, top = 8, bottom = 24;
-    Object.assign(this, { left, width: width - left - right });
+    const { outer } = this, height = 190, left = 46, right = 10, top = 8, bottom = 24;
+    Object.assign(this, { left, width: outer - left - right });
     const all = [...lines.flatMap(({ values }) => values), ...levels.map(({ value }) => value)];
     let from = low ?? Math.min(...all), to = high ?? Math.max(...all);
     if (to - from < 1e-9 * Math.max(Math.abs(to), 1)) [from, to] = [from - 0.5, to + 0.5];
@@ -189,15 +192,15 @@ class Chart {
     };
     const parts = [];
     for (const tick of ticksOf(from, to)) {
-      parts.push(make("line", { class: tick === 0 ? "grid zero" : "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }),
+      parts.push(make("line", { class: tick === 0 ? "grid zero" : "grid", x1: left, x2: outer - right, y1: y(tick), y2: y(tick) }),
         text(left - 7, y(tick) + 4, "end", spell(tick, 3)));
     }
     for (const degrees of [0, 45, 90, 135, 180]) parts.push(text(x(degrees), height - 6, degrees === 180 ? "end" : degrees ? "middle" : "start", `${degrees}°`));
-    for (const { value } of levels) parts.push(make("line", { class: "level", x1: left, x2: width - right, y1: y(value), y2: y(value) }));
+    for (const { value } of levels) parts.push(make("line", { class: "level", x1: left, x2: outer - right, y1: y(value), y2: y(value) }));
     parts.push(make("line", { class: "cursor", x1: x(theta), x2: x(theta), y1: top, y2: height - bottom }));
     for (const { kind, values } of lines) parts.push(make("path", { class: `curve ${kind}`, d: pathOf(values, x, y) }));
     for (const { kind, now } of lines) if (kind !== "plain") parts.push(make("circle", { class: `point ${kind}`, cx: x(theta), cy: y(now), r: 4 }));
-    set(this.svg, { viewBox: `0 0 ${width} ${height}`, height,
+    set(this.svg, { viewBox: `0 0 ${outer} ${height}`, height,
       "aria-label": `${this.title.textContent} over θ from 0° to 180°; at ${theta}°: ${lines.map(({ name, now }) => `${name} ${spell(now)}`).join(", ")}` });
     this.svg.replaceChildren(...parts);
     this.legend.replaceChildren(...[...lines, ...levels.map((one) => ({ ...one, kind: "level" }))].map(({ name, kind }) => {

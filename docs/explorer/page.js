@@ -185,5 +185,10 @@ at("reset").addEventListener("click", () => {
 at("link").addEventListener("click", () => copy(at("link"), location.href.replace(/#.*/, "") + toHash(state)));
 at("copy").addEventListener("click", () => copy(at("copy"), at("code").textContent));
 addEventListener("hashchange", open);
-new ResizeObserver(schedule).observe(at("charts"));
+const measure = () => Object.values(CHARTS).forEach((chart) => chart.measure());
+new ResizeObserver(() => {
+  measure();
+  schedule();
+}).observe(at("charts"));
+measure();
 open();
