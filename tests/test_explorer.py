@@ -17,12 +17,12 @@ import anglos
 from anglos.define import unchanged
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "docs"))
-from explorer import export  # type: ignore[import-not-found] # noqa: E402
+sys.path.append(str(ROOT / "docs" / "_ext"))
+import explorer  # type: ignore[import-not-found] # noqa: E402
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
 
-SHOWN: list[str] = export.shown()
+SHOWN: list[str] = explorer.shown()
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explorer")
-    export.export(folder)
+    explorer.export(folder)
     return folder
 
 
@@ -87,8 +87,8 @@ def test_a_wrong_formula_is_found(browser: Browser, site: Path, tmp_path: Path, 
 
 def test_every_loss_with_a_margin_is_there(browser: Browser, site: Path) -> None:
     """All that put something in place of a cosine, except one that is another where a class has one prototype."""
-    rows = {name: export._row(name, 2, loss.defaults) for name, loss in anglos.LOSSES.items()
-            if loss.arrays == export.ARRAYS and loss.engine is anglos.arcface.engine}
+    rows = {name: explorer._row(name, 2, loss.defaults) for name, loss in anglos.LOSSES.items()
+            if loss.arrays == explorer.ARRAYS and loss.engine is anglos.arcface.engine}
     curved = {name for name, row in rows.items() if row.target is not unchanged or row.rest is not None}
     assert curved - set(SHOWN) == {"soft_triple"}
     assert opened(browser, site).run("Object.keys(ROWS)") == SHOWN
@@ -139,14 +139,14 @@ def in_address(value: Any) -> str:
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_its_call_in_python_gives_the_loss_that_it_shows(browser: Browser, site: Path, name: str) -> None:
-    random, options = np.random.default_rng(len(name)), export.describe(name)["options"]
-    given = {one["name"]: one["choices"][-1] if one["type"] == "choice" else export._draw(random, one, False)
+    random, options = np.random.default_rng(len(name)), explorer.describe(name)["options"]
+    given = {one["name"]: one["choices"][-1] if one["type"] == "choice" else explorer._draw(random, one, False)
              for one in options}
     hashed = "&".join(f"{key}={in_address(value)}" for key, value in {"loss": name, **given}.items())
     opened(browser, site, f"index.html#{hashed}&theta=35&rival=80&classes=12&length=16")
     assert browser.run("document.getElementById('notice').hidden")
     code = browser.run("document.getElementById('code').textContent")
-    embeddings, weights, labels = export._arrays(name, np.radians([35.0]), math.radians(80.0), 12, 16.0)
+    embeddings, weights, labels = explorer._arrays(name, np.radians([35.0]), math.radians(80.0), 12, 16.0)
     loss = eval(code, {"anglos": anglos, "embeddings": embeddings, "weights": weights, "labels": labels})
     shown = browser.run("scene(rowOf(state.loss, state.options, 16, 12), 35 * DEGREE, 80 * DEGREE, 12).value")
     assert float(loss) == pytest.approx(shown, rel=1e-9)

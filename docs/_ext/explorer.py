@@ -20,7 +20,7 @@ from anglos.call.kinds import Number
 from anglos.call.static_kinds import Integer, OneOf, Pair
 from anglos.define import Binary, CrossEntropy, ExcludedPositive, Row, Squares
 
-SOURCE = Path(__file__).parent
+SOURCE = Path(__file__).parents[1] / "explorer"
 LARGEST, LEAST = 1000.0, 0.001
 """Where the library has no bound, or one that does not itself belong."""
 
