@@ -8,10 +8,12 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from groups import GROUPS
 
 import anglos
 from anglos.arrays.dispatch import backend_of
@@ -64,12 +66,13 @@ def _write(path: Path, name: str, content: Any) -> None:
     path.write_text(f"const {name} = {json.dumps(content, ensure_ascii=False, allow_nan=False)};\n", encoding="utf-8")
 
 
-def shown() -> list[str]:
+@cache
+def shown() -> tuple[str, ...]:
     """Softmax and one-against-the-rest over one prototype per class. Of one, soft_triple is cosface."""
-    return [name for name, loss in anglos.LOSSES.items()
-            if loss.arrays == ARRAYS and name not in ("soft_triple", "linear_cross_entropy")
-            and isinstance(row := _row(name, 2, loss.defaults), Row) and row.gate is None
-            and isinstance(row.reduction, (CrossEntropy, Binary, Squares, ExcludedPositive))]
+    return tuple(name for _, _, names in GROUPS for name in names
+                 if anglos.LOSSES[name].arrays == ARRAYS and name not in ("soft_triple", "linear_cross_entropy")
+                 and isinstance(row := _row(name, 2, {}), Row) and row.gate is None
+                 and isinstance(row.reduction, (CrossEntropy, Binary, Squares, ExcludedPositive)))
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -77,7 +80,9 @@ def describe(name: str) -> dict[str, Any]:
     loss, state = anglos.LOSSES[name], STATE.get(name, {})
     told = (_describe(option, loss.kinds[option], default, state.get(option))
             for option, default in loss.defaults.items() if option not in HIDDEN)
-    return {"name": name, "formula": loss.formula, "paper": loss.paper, "options": [one for one in told if one]}
+    group = next(title for title, _, names in GROUPS if name in names)
+    return {"name": name, "group": group, "formula": loss.formula, "paper": loss.paper,
+            "options": [one for one in told if one]}
 
 
 def _describe(name: str, kind: Any, default: Any, state: float | None) -> dict[str, Any] | None:

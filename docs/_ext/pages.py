@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import curves
+import explorer
 import reference
 from docstrings import as_markdown
 from formulas import tex
@@ -24,6 +25,8 @@ def loss_page(loss: anglos.Loss[...], equals: list[tuple[str, str]]) -> str:
     if curves.is_drawable(loss):
         text = f"What {loss.name} puts in place of cos θ, and its slope, with its defaults"
         parts += [f"![{text}](curves/{loss.name}-{theme}.svg){{.only-{theme}}}" for theme in curves.THEMES]
+    if loss.name in explorer.shown():
+        parts.append(f'<a href="../explorer/index.html#loss={loss.name}">Move its options in the margin explorer</a>')
     parts += ["## How it is called", f"```{{eval-rst}}\n.. autofunction:: anglos.{loss.name}\n```",
               f"`{loss.name}.value_and_grad` gives the gradient too, in any library, and `{loss.name}.plain` is the "
               "same value for any automatic differentiation: both are methods of `anglos.Loss`."]

@@ -62,7 +62,7 @@ function report(found) {
     const line = document.createElement("tr");
     line.append(element("th", loss), ...quantities.map((quantity) => {
       const those = found.filter((one) => one.loss === loss && one.quantity === quantity);
-      return element("td", those.length ? Math.max(...those.map((one) => one.difference)).toExponential(0) : "–");
+      return element("td", those.length ? Math.max(...those.map((one) => one.difference)).toExponential(0).replace("0e+0", "0") : "–");
     }));
     table.append(line);
   }

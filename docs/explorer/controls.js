@@ -9,7 +9,7 @@ function tag(name, properties = {}, ...children) {
 
 /* What a text is worth as a number of this kind, or why it is refused. */
 function readNumber(spec, text) {
-  const value = Number(text), wanted = `${spec.type === "integer" ? "an integer" : "a number"} from ${spec.low} to ${spec.high}`;
+  const value = Number(String(text).replace("−", "-")), wanted = `${spec.type === "integer" ? "an integer" : "a number"} from ${spec.low} to ${spec.high}`;
   const fits = String(text).trim() !== "" && value >= spec.low && value <= spec.high
     && (spec.type !== "integer" || Number.isInteger(value));
   return fits ? { value } : { refused: `wanted ${wanted}` };
@@ -37,7 +37,10 @@ class NumberControl {
     this.whole = tag("div", { className: "control" }, head, this.range, this.said);
     if (spec.optional) {
       this.none = tag("input", { type: "checkbox", id: `${id}-none` });
-      this.none.addEventListener("change", () => changed(this.none.checked ? null : this.last ?? fromSlider(this.range.value)));
+      this.none.addEventListener("change", () => {
+        const first = this.resolved === null ? fromSlider(this.range.value) : Number(this.resolved.toPrecision(4));
+        changed(this.none.checked ? null : this.last ?? first);
+      });
       head.insertBefore(tag("label", { className: "none", htmlFor: this.none.id }, this.none, "None"), this.box);
     }
     this.box.addEventListener("input", () => {
@@ -74,17 +77,20 @@ class NumberControl {
   }
 }
 
+/* As Python has it. */
+const spellChoice = (value) => value === true ? "True" : value === false ? "False" : value === null ? "None" : String(value);
+
 class ChoiceControl {
   constructor(parent, spec, changed) {
     const id = `option-${spec.name}`;
-    this.list = tag("select", { id }, ...spec.choices.map((choice) => tag("option", { value: String(choice), textContent: String(choice) })));
-    this.list.addEventListener("change", () => changed(spec.choices.find((choice) => String(choice) === this.list.value)));
+    this.list = tag("select", { id }, ...spec.choices.map(spellChoice).map((value) => tag("option", { value, textContent: value })));
+    this.list.addEventListener("change", () => changed(spec.choices.find((choice) => spellChoice(choice) === this.list.value)));
     parent.append(tag("div", { className: "control" },
       tag("div", { className: "head" }, tag("label", { htmlFor: id, textContent: spec.name }), this.list)));
   }
 
   show(value) {
-    this.list.value = String(value);
+    this.list.value = spellChoice(value);
   }
 }
 
@@ -126,7 +132,7 @@ function toHash(state) {
   const found = [["loss", state.loss]];
   const add = (specs, values) => specs.forEach((spec) => {
     const value = values[spec.name];
-    if (JSON.stringify(value) !== JSON.stringify(spec.default)) found.push([spec.name, value === null ? "None" : String(value)]);
+    if (JSON.stringify(value) !== JSON.stringify(spec.default)) found.push([spec.name, spellChoice(value)]);
   });
   add(specOf(state.loss).options, state.options);
   add(SCENE, state);
@@ -136,8 +142,8 @@ function toHash(state) {
 /* A value in an address, or why it is refused. */
 function readValue(spec, text) {
   if (spec.type === "choice") {
-    const value = spec.choices.find((choice) => String(choice) === text);
-    return value === undefined ? { refused: `wanted one of ${spec.choices.join(", ")}` } : { value };
+    const value = spec.choices.find((choice) => spellChoice(choice) === text);
+    return value === undefined ? { refused: `wanted one of ${spec.choices.map(spellChoice).join(", ")}` } : { value };
   }
   if (spec.optional && text === "None") return { value: null };
   if (spec.type !== "pair") return readNumber(spec, text);
@@ -175,8 +181,8 @@ function fromHash(hash) {
 
 /* The call in Python: numbers in force, and what differs from the library's defaults. */
 function spellCall({ loss, options }) {
-  const python = (value) => value === null ? "None" : value === true ? "True" : value === false ? "False"
-    : Array.isArray(value) ? `(${value.join(", ")})` : typeof value === "string" ? `"${value}"` : String(value);
+  const python = (value) => Array.isArray(value) ? `(${value.join(", ")})`
+    : typeof value === "string" ? `"${value}"` : spellChoice(value);
   const named = specOf(loss).options.filter((spec) => {
     const value = options[spec.name];
     return JSON.stringify(value) !== JSON.stringify(spec.library) || (spec.type !== "choice" && value);

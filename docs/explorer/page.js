@@ -45,7 +45,8 @@ function later() {
 function buildControls() {
   const { formula, paper, options } = specOf(state.loss);
   at("loss").value = state.loss;
-  at("formula").textContent = formula;
+  at("formula").replaceChildren(...formula.split(/_(\{[^}]*\}|\p{L})/u).map((part, i) => i % 2
+    ? tag("sub", { textContent: part.replace(/[{}]/g, "") }) : part));
   const [, before, number, after] = /^(.*?)arXiv:(\d+\.\d+)(.*)$/.exec(paper) ?? [];
   at("paper").replaceChildren(...number ? [before, tag("a", { href: `https://arxiv.org/abs/${number}`, textContent: `arXiv:${number}` }), after] : [paper]);
   at("options").replaceChildren();
@@ -176,7 +177,10 @@ function open() {
   draw();
 }
 
-at("loss").append(...LOSSES.map(({ name }) => tag("option", { value: name, textContent: name })));
+for (const group of new Set(LOSSES.map((loss) => loss.group))) {
+  at("loss").append(tag("optgroup", { label: group }, ...LOSSES.filter((loss) => loss.group === group)
+    .map(({ name }) => tag("option", { value: name, textContent: name }))));
+}
 at("loss").addEventListener("change", () => choose(at("loss").value));
 at("reset").addEventListener("click", () => {
   kept.delete(state.loss);
