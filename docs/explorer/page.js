@@ -94,7 +94,8 @@ function resolved(name, row) {
 function drawNumbers(row, now, intervals) {
   const atZero = scene(row, 0, state.rival * DEGREE, state.classes), most = best(row, state.classes);
   const around = intervals.find(([from, to]) => from <= 0 && to > 0), edge = around?.[1];
-  const boundary = !around ? "nowhere near θ = 0" : edge > Math.PI - 1e-9 ? "none" : spellDegrees(edge);
+  const hasBoundary = around && edge < Math.PI - 1e-9;
+  const without = `${spellDegrees(state.rival * DEGREE / 2)} without a margin`;
   const chance = row.reduction === "binary" ? "Probability that it is the label’s class" : "Probability of the label";
   const hasProbability = now.probability !== null;
   const lines = [
@@ -105,7 +106,8 @@ function drawNumbers(row, now, intervals) {
       : "this loss has none"],
     ["Loss ℓ", spell(now.value), ""],
     ["dℓ/dθ", spell(now.slope), `${spell(now.pull)} by the label, ${spell(now.push)} by the rival`],
-    ["Boundary", boundary, `${spellDegrees(state.rival * DEGREE / 2)} without a margin`],
+    ["Boundary", hasBoundary ? spellDegrees(edge) : "none", hasBoundary ? without
+      : around ? "the label’s logit is the larger everywhere" : "the rival’s logit is no smaller even at θ = 0"],
     ["suggest_scale", spell(suggestScale(state.classes, state.wanted)), `the least scale for a mean probability of ${state.wanted}, without a margin`],
   ];
   at("numbers").replaceChildren(...lines.map(([name, value, more]) => tag("div", {},
