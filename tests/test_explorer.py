@@ -73,7 +73,7 @@ def test_numbers_are_those_of_the_library(browser: Browser, site: Path) -> None:
     ("Math.log(2 * odds) - logSum", "Math.log(odds) - logSum"),
     ("smoothing * (1 - 1 / classes)", "smoothing"),
     ("Math.log(10 * classes)", "Math.log(10 * classes - 1)"),
-    ("(classes - 1) / classes * Math.log", "Math.log"),
+    ("((classes - 1) / classes) * Math.log", "Math.log"),
     ("gradient === \"straight_through\"", "gradient === \"straight\""),
 ])
 def test_a_wrong_formula_is_found(browser: Browser, site: Path, tmp_path: Path, right: str, wrong: str) -> None:
@@ -225,6 +225,22 @@ def test_a_number_out_of_range_is_refused(browser: Browser, site: Path) -> None:
     browser.press("Tab")
     browser.settle()
     assert browser.run("document.getElementById('option-margin').value") == "0.5"
+
+
+def test_the_call_and_the_address_can_be_copied(browser: Browser, site: Path) -> None:
+    """Or, where the browser does not let a page do so, are shown and selected."""
+    opened(browser, site, "index.html#loss=cosface&margin=0.2")
+    for button, wanted in (("copy", browser.run("document.getElementById('code').textContent")),
+                           ("link", browser.run("location.href"))):
+        browser.run(f"document.getElementById('{button}').focus()")
+        browser.press("Enter")
+        browser.run("new Promise((done) => setTimeout(done, 200))")
+        said = browser.run(f"document.getElementById('{button}').textContent")
+        copied = "navigator.clipboard.readText()" if said == "Copied" else "String(getSelection())"
+        if said == "Copied":
+            browser.send("Browser.setPermission", permission={"name": "clipboard-read"}, setting="granted")
+        assert browser.run(copied) == wanted, said
+    assert browser.errors == []
 
 
 def test_an_address_is_a_setting(browser: Browser, site: Path) -> None:

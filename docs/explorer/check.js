@@ -1,7 +1,8 @@
 "use strict";
 /* Compare losses.js with what anglos computed. */
 
-const TOLERANCE = 1e-9, FLOOR = 1e-2;  // relative; and the magnitude from which on
+const TOLERANCE = 1e-9,
+  FLOOR = 1e-2; // relative; and the magnitude from which on
 const QUANTITIES = { target: "φ", target_slope: "dφ/dθ", probability: "probability", value: "loss", slope: "dℓ/dθ" };
 
 const differenceOf = (ours, wanted) =>
@@ -11,8 +12,15 @@ function compare() {
   const found = [];
   const note = (given, quantity, theta, ours, wanted) => {
     const difference = differenceOf(ours, wanted);
-    found.push({ loss: given.loss, options: given.options, quantity, theta, ours, wanted,
-      difference: Number.isNaN(difference) ? Infinity : difference });
+    found.push({
+      loss: given.loss,
+      options: given.options,
+      quantity,
+      theta,
+      ours,
+      wanted,
+      difference: Number.isNaN(difference) ? Infinity : difference,
+    });
   };
   for (const given of VALUES.scenes) {
     const row = rowOf(given.loss, given.options.complete, given.length, given.classes);
@@ -20,13 +28,20 @@ function compare() {
     note(given, "asks for |x|", null, Number(row.asksForLength), Number(given.asks_for_length));
     note(given, "largest probability", null, best(row, given.classes).probability, given.best);
     VALUES.theta.forEach((degrees, i) => {
-      const ours = scene(row, degrees * Math.PI / 180, given.rival * Math.PI / 180, given.classes);
+      const ours = scene(row, (degrees * Math.PI) / 180, (given.rival * Math.PI) / 180, given.classes);
       const named = { ...ours, target_slope: ours.targetSlope };
-      for (const key of Object.keys(QUANTITIES)) note(given, QUANTITIES[key], degrees, named[key], given[key]?.[i] ?? null);
+      for (const key of Object.keys(QUANTITIES))
+        note(given, QUANTITIES[key], degrees, named[key], given[key]?.[i] ?? null);
     });
   }
   for (const [classes, probability, wanted] of VALUES.scales) {
-    note({ loss: "suggest_scale", options: { classes, probability } }, "scale", null, suggestScale(classes, probability), wanted);
+    note(
+      { loss: "suggest_scale", options: { classes, probability } },
+      "scale",
+      null,
+      suggestScale(classes, probability),
+      wanted,
+    );
   }
   return found;
 }
@@ -45,7 +60,7 @@ function element(name, content) {
 
 function report(found) {
   const wrong = found.filter(({ difference }) => difference > TOLERANCE);
-  const largest = found.reduce((most, one) => one.difference > most.difference ? one : most);
+  const largest = found.reduce((most, one) => (one.difference > most.difference ? one : most));
   const verdict = document.getElementById("verdict");
   verdict.dataset.wrong = wrong.length;
   verdict.dataset.compared = found.length;
@@ -54,16 +69,27 @@ function report(found) {
   verdict.textContent = wrong.length
     ? `${wrong.length} of ${found.length} numbers differ, the first ${wrong[0].quantity} of ${wrong[0].loss}.`
     : `All ${found.length} numbers agree; the largest relative difference is ${largest.difference.toExponential(1)}.`;
-  const table = document.getElementById("table"), quantities = [...new Set(found.map(({ quantity }) => quantity))];
+  const table = document.getElementById("table"),
+    quantities = [...new Set(found.map(({ quantity }) => quantity))];
   const head = document.createElement("tr");
   head.append(...["largest difference", ...quantities].map((name) => element("th", name)));
   table.append(head);
   for (const loss of new Set(found.map((one) => one.loss))) {
     const line = document.createElement("tr");
-    line.append(element("th", loss), ...quantities.map((quantity) => {
-      const those = found.filter((one) => one.loss === loss && one.quantity === quantity);
-      return element("td", those.length ? Math.max(...those.map((one) => one.difference)).toExponential(0).replace("0e+0", "0") : "–");
-    }));
+    line.append(
+      element("th", loss),
+      ...quantities.map((quantity) => {
+        const those = found.filter((one) => one.loss === loss && one.quantity === quantity);
+        return element(
+          "td",
+          those.length
+            ? Math.max(...those.map((one) => one.difference))
+                .toExponential(0)
+                .replace("0e+0", "0")
+            : "–",
+        );
+      }),
+    );
     table.append(line);
   }
 }

@@ -4,7 +4,7 @@
 
    A curve takes an angle {theta, cos, sin} and returns {value, slope}, the slope in cos θ as the gradient has it. */
 
-const LEAST_SINE = Math.sqrt(Number.EPSILON);  // below it 1 − cos θ is rounding noise
+const LEAST_SINE = Math.sqrt(Number.EPSILON); // below it 1 − cos θ is rounding noise
 const SMALLEST = 2 ** -1022;
 
 function angleOf(theta) {
@@ -34,16 +34,22 @@ const additiveCosine = (margin) => shifted(unchanged, margin);
 function turned({ factor = 1, shift = 0, pastPi = "smooth" }) {
   return ({ theta, cos, sin }) => {
     const t = factor * theta + shift;
-    const cosT = Math.cos(t), ratio = factor * Math.sin(t) / floored(sin);
+    const cosT = Math.cos(t),
+      ratio = (factor * Math.sin(t)) / floored(sin);
     const passes = Math.floor(t / Math.PI);
     if (pastPi === "reflect" || !(pastPi === "easy" ? cos <= 0 : passes > 0)) return { value: cosT, slope: ratio };
     const sign = passes % 2 ? -1 : 1;
     switch (pastPi) {
-      case "smooth": return { value: sign * cosT - 2 * passes, slope: sign * ratio };
-      case "shifted": return { value: cos - Math.cos((Math.PI - shift) / factor) - 1, slope: 1 };
-      case "linear": return { value: cos - shift * Math.sin(shift), slope: 1 };
-      case "clamp": return { value: -1, slope: 0 };
-      case "easy": return { value: cos, slope: 1 };
+      case "smooth":
+        return { value: sign * cosT - 2 * passes, slope: sign * ratio };
+      case "shifted":
+        return { value: cos - Math.cos((Math.PI - shift) / factor) - 1, slope: 1 };
+      case "linear":
+        return { value: cos - shift * Math.sin(shift), slope: 1 };
+      case "clamp":
+        return { value: -1, slope: 0 };
+      case "easy":
+        return { value: cos, slope: 1 };
     }
     throw new Error(`past_pi was ${pastPi}`);
   };
@@ -59,12 +65,15 @@ function multiplicativeAngular({ margin, annealing }) {
   };
 }
 
-const line = (margin) => ({ theta, sin }) => ({
-  value: 1 - 2 * (theta + margin) / Math.PI, slope: 2 / (Math.PI * floored(sin)),
-});
+const line =
+  (margin) =>
+  ({ theta, sin }) => ({
+    value: 1 - (2 * (theta + margin)) / Math.PI,
+    slope: 2 / (Math.PI * floored(sin)),
+  });
 
 function adaface({ margin, h, norm_mean, norm_std }, length) {
-  const z = clip(h * (clip(length, 0.001, 100) - norm_mean) / (norm_std + 0.001), -1, 1);
+  const z = clip((h * (clip(length, 0.001, 100) - norm_mean)) / (norm_std + 0.001), -1, 1);
   return ({ theta, sin }) => {
     const turnedBy = theta - margin * z;
     const sine = turnedBy > 0 && turnedBy < Math.PI ? Math.sin(turnedBy) : 0;
@@ -74,9 +83,11 @@ function adaface({ margin, h, norm_mean, norm_std }, length) {
 
 function magface({ norm_range: [shortest, longest], margin_range: [least, most], past_pi, ...o }, length) {
   const a = clip(length, shortest, longest);
-  const margin = least + (most - least) / (longest - shortest) * (a - shortest);
+  const margin = least + ((most - least) / (longest - shortest)) * (a - shortest);
   return {
-    scale: o.scale, target: additiveAngular({ margin, past_pi }), regularizer: o.regularizer * (1 / a + a / longest ** 2),
+    scale: o.scale,
+    target: additiveAngular({ margin, past_pi }),
+    regularizer: o.regularizer * (1 / a + a / longest ** 2),
   };
 }
 
@@ -106,15 +117,22 @@ function sphereface2({ variant, scale, balance, t, gradient, ...o }, length, cla
   };
   const turn = turned({ pastPi: "clamp", ...(variant === "A" ? { shift: margin } : { factor: margin }) });
   const ofTurned = (angle) => {
-    const inner = turn(angle), outer = g({ cos: inner.value });
+    const inner = turn(angle),
+      outer = g({ cos: inner.value });
     return { value: outer.value, slope: gradient === "exact" ? outer.slope * inner.slope : g(angle).slope };
   };
   const target = variant === "C" ? shifted(g, margin) : ofTurned;
   const rest = variant === "C" ? shifted(g, -margin) : g;
-  const right = angleOf(Math.PI / 2), odds = balance / ((1 - balance) * Math.max(classes - 1, 1));
+  const right = angleOf(Math.PI / 2),
+    odds = balance / ((1 - balance) * Math.max(classes - 1, 1));
   return {
-    scale, target, rest, bias: o.bias ?? leastBias(scale * target(right).value, scale * rest(right).value, odds),
-    reduction: "binary", positive: balance / scale, negative: (1 - balance) / scale,
+    scale,
+    target,
+    rest,
+    bias: o.bias ?? leastBias(scale * target(right).value, scale * rest(right).value, odds),
+    reduction: "binary",
+    positive: balance / scale,
+    negative: (1 - balance) / scale,
   };
 }
 
@@ -140,7 +158,10 @@ function spherefaceR({ variant, margin, scale }) {
 }
 
 /* Hard other classes: those nearer than a threshold that follows the label's angle. */
-const hard = (of) => (angle, { threshold }) => angle.cos > threshold ? of(angle) : unchanged(angle);
+const hard =
+  (of) =>
+  (angle, { threshold }) =>
+    angle.cos > threshold ? of(angle) : unchanged(angle);
 
 function curricularface(o) {
   const threshold = turned({ shift: o.margin, pastPi: "reflect" });
@@ -155,13 +176,15 @@ function mvSoftmax(o) {
 }
 
 function suggestScale(classes, probability) {
-  return (classes - 1) / classes * Math.log((classes - 1) * probability / (1 - probability));
+  return ((classes - 1) / classes) * Math.log(((classes - 1) * probability) / (1 - probability));
 }
 
 /* (options, |x|, number of classes) -> what the loss puts into the scheme. */
 const ROWS = {
   normface: ({ scale }) => ({ scale }),
-  l2_softmax: ({ scale }, length, classes) => ({ scale: scale ?? Math.max(16, Math.log(Math.max(9 * (classes - 2), 1))) }),
+  l2_softmax: ({ scale }, length, classes) => ({
+    scale: scale ?? Math.max(16, Math.log(Math.max(9 * (classes - 2), 1))),
+  }),
   vmf: ({ concentration }) => ({ scale: concentration }),
   coco: ({ scale }, length, classes) => ({ scale: scale ?? Math.max(1, suggestScale(Math.max(classes, 2), 0.9999)) }),
   adacos: ({ scale }, length, classes) => ({ scale: scale ?? Math.SQRT2 * Math.log(Math.max(classes - 1, 2)) }),
@@ -172,7 +195,8 @@ const ROWS = {
   am_softmax: (o) => ({ scale: o.scale, target: additiveCosine(o.margin) }),
   arcface: (o) => ({ scale: o.scale, target: additiveAngular(o) }),
   combined_margin: (o) => ({
-    scale: o.scale, target: shifted(turned({ factor: o.m1, shift: o.m2, pastPi: o.past_pi }), o.m3),
+    scale: o.scale,
+    target: shifted(turned({ factor: o.m1, shift: o.m2, pastPi: o.past_pi }), o.m3),
   }),
   airface: (o) => ({ scale: o.scale, target: line(o.margin), rest: line(0) }),
   adaface: (o, length) => ({ scale: o.scale, target: adaface(o, length), asksForLength: true }),
@@ -184,8 +208,12 @@ const ROWS = {
   circle_softmax: (o) => ({ scale: o.scale, ...circle(o.margin) }),
   sphereface2,
   uniface: (o, length, classes) => ({
-    scale: o.scale, target: additiveCosine(o.margin), bias: -(o.bias ?? Math.log(10 * classes)),
-    reduction: "binary", positive: 1, negative: o.negative_weight,
+    scale: o.scale,
+    target: additiveCosine(o.margin),
+    bias: -(o.bias ?? Math.log(10 * classes)),
+    reduction: "binary",
+    positive: 1,
+    negative: o.negative_weight,
   }),
   p2sgrad: () => ({ scale: 1, reduction: "squares" }),
   proxy_nca: (o) => ({ scale: o.scale, reduction: o.exclude_positive ? "excluded" : "softmax" }),
@@ -193,12 +221,27 @@ const ROWS = {
 
 function rowOf(name, options, length, classes) {
   const row = {
-    target: unchanged, rest: unchanged, bias: 0, reduction: "softmax", smoothing: options.label_smoothing ?? 0,
-    threshold: () => null, nearest: 0, regularizer: 0, keepsLength: false, ...ROWS[name](options, length, classes),
+    target: unchanged,
+    rest: unchanged,
+    bias: 0,
+    reduction: "softmax",
+    smoothing: options.label_smoothing ?? 0,
+    threshold: () => null,
+    nearest: 0,
+    regularizer: 0,
+    keepsLength: false,
+    ...ROWS[name](options, length, classes),
   };
-  const straight = (curve) => (...given) => ({ value: curve(...given).value, slope: 1 });
-  if (options.gradient === "straight_through") Object.assign(row, { target: straight(row.target), rest: straight(row.rest) });
-  return { ...row, asksForLength: Boolean(row.asksForLength || row.keepsLength), factor: row.scale * (row.keepsLength ? length : 1) };
+  const straight =
+    (curve) =>
+    (...given) => ({ value: curve(...given).value, slope: 1 });
+  if (options.gradient === "straight_through")
+    Object.assign(row, { target: straight(row.target), rest: straight(row.rest) });
+  return {
+    ...row,
+    asksForLength: Boolean(row.asksForLength || row.keepsLength),
+    factor: row.scale * (row.keepsLength ? length : 1),
+  };
 }
 
 /* From logits to the loss: of the label's class, and of the others in groups {z, count} of equal ones. */
@@ -210,11 +253,14 @@ function logSumExp(others) {
 
 const REDUCTIONS = {
   softmax({ smoothing }, label, others, classes) {
-    const rest = logSumExp(others), surprise = softplus(rest - label), total = Math.max(rest, label)
-      + Math.log1p(Math.exp(-Math.abs(rest - label)));
+    const rest = logSumExp(others),
+      surprise = softplus(rest - label),
+      total = Math.max(rest, label) + Math.log1p(Math.exp(-Math.abs(rest - label)));
     const mean = others.reduce((sum, { z, count }) => sum + count * z, label) / classes;
     return {
-      value: surprise + smoothing * (label - mean), probability: Math.exp(-surprise), miss: -Math.expm1(-surprise),
+      value: surprise + smoothing * (label - mean),
+      probability: Math.exp(-surprise),
+      miss: -Math.expm1(-surprise),
       labelSlope: Math.expm1(-surprise) + smoothing * (1 - 1 / classes),
       restSlope: (z) => Math.exp(z - total) - smoothing / classes,
     };
@@ -222,45 +268,73 @@ const REDUCTIONS = {
   excluded(row, label, others) {
     const rest = logSumExp(others);
     return {
-      value: rest - label, probability: sigmoid(label - rest), miss: sigmoid(rest - label), labelSlope: -1,
+      value: rest - label,
+      probability: sigmoid(label - rest),
+      miss: sigmoid(rest - label),
+      labelSlope: -1,
       restSlope: (z) => Math.exp(z - rest),
     };
   },
   binary({ positive, negative }, label, others) {
     return {
-      value: positive * softplus(-label) + negative * others.reduce((sum, { z, count }) => sum + count * softplus(z), 0),
-      probability: sigmoid(label), miss: sigmoid(-label), labelSlope: -positive * sigmoid(-label),
+      value:
+        positive * softplus(-label) + negative * others.reduce((sum, { z, count }) => sum + count * softplus(z), 0),
+      probability: sigmoid(label),
+      miss: sigmoid(-label),
+      labelSlope: -positive * sigmoid(-label),
       restSlope: (z) => negative * sigmoid(z),
     };
   },
   squares(row, label, others) {
     return {
       value: 0.5 * (label - 1) ** 2 + 0.5 * others.reduce((sum, { z, count }) => sum + count * z * z, 0),
-      probability: null, miss: null, labelSlope: label - 1, restSlope: (z) => z,
+      probability: null,
+      miss: null,
+      labelSlope: label - 1,
+      restSlope: (z) => z,
     };
   },
 };
 
 /* Other classes in groups {angle, towards, count}: `towards` is the slope of the cosine in θ. */
 function evaluate(row, own, groups, classes) {
-  const target = row.target(own), threshold = row.threshold(own);
+  const target = row.target(own),
+    threshold = row.threshold(own);
   let left = row.nearest;
-  const others = [...groups].sort((a, b) => b.angle.cos - a.angle.cos).flatMap((group) => {
-    const near = Math.min(left, group.count);
-    left -= near;
-    return [{ ...group, near: true, count: near }, { ...group, near: false, count: group.count - near }];
-  }).filter(({ count }) => count > 0).map((group) => {
-    const curve = row.rest(group.angle, { threshold, near: group.near });
-    return { ...group, curve, z: row.factor * curve.value + row.bias };
-  });
+  const others = [...groups]
+    .sort((a, b) => b.angle.cos - a.angle.cos)
+    .flatMap((group) => {
+      const near = Math.min(left, group.count);
+      left -= near;
+      return [
+        { ...group, near: true, count: near },
+        { ...group, near: false, count: group.count - near },
+      ];
+    })
+    .filter(({ count }) => count > 0)
+    .map((group) => {
+      const curve = row.rest(group.angle, { threshold, near: group.near });
+      return { ...group, curve, z: row.factor * curve.value + row.bias };
+    });
   const label = row.factor * target.value + row.bias;
   const reduced = REDUCTIONS[row.reduction](row, label, others, classes);
   const pull = reduced.labelSlope * row.factor * target.slope * -own.sin;
-  const push = others.reduce((sum, { count, curve, z, towards }) => towards === 0 ? sum
-    : sum + count * reduced.restSlope(z) * row.factor * curve.slope * towards, 0);
+  const push = others.reduce(
+    (sum, { count, curve, z, towards }) =>
+      towards === 0 ? sum : sum + count * reduced.restSlope(z) * row.factor * curve.slope * towards,
+    0,
+  );
   return {
-    target: target.value, targetSlope: -own.sin * target.slope, label, others,
-    probability: reduced.probability, miss: reduced.miss, value: reduced.value + row.regularizer, pull, push, slope: pull + push,
+    target: target.value,
+    targetSlope: -own.sin * target.slope,
+    label,
+    others,
+    probability: reduced.probability,
+    miss: reduced.miss,
+    value: reduced.value + row.regularizer,
+    pull,
+    push,
+    slope: pull + push,
   };
 }
 
@@ -270,7 +344,8 @@ function scene(row, theta, rival, classes) {
   const between = Math.atan2(Math.sin(rival - theta), Math.cos(rival - theta));
   const angle = angleOf(Math.abs(between));
   const groups = [{ name: "rival", angle, towards: Math.sign(between) * angle.sin, count: 1 }];
-  if (classes > 2) groups.push({ name: "others", angle: { theta: Math.PI / 2, cos: 0, sin: 1 }, towards: 0, count: classes - 2 });
+  if (classes > 2)
+    groups.push({ name: "others", angle: { theta: Math.PI / 2, cos: 0, sin: 1 }, towards: 0, count: classes - 2 });
   return evaluate(row, angleOf(Math.abs(theta)), groups, classes);
 }
 
@@ -280,17 +355,23 @@ function wins(row, rival, classes) {
     const { label, others } = scene(row, theta, rival, classes);
     return label - others.find(({ name }) => name === "rival").z;
   };
-  const steps = 720, found = [];
-  let before = { theta: -Math.PI, ahead: lead(-Math.PI) > 0 }, start = before.ahead ? before.theta : null;
+  const steps = 720,
+    found = [];
+  let before = { theta: -Math.PI, ahead: lead(-Math.PI) > 0 },
+    start = before.ahead ? before.theta : null;
   for (let i = 1; i <= steps; i++) {
-    const theta = -Math.PI + 2 * Math.PI * i / steps, ahead = lead(theta) > 0;
+    const theta = -Math.PI + (2 * Math.PI * i) / steps,
+      ahead = lead(theta) > 0;
     if (ahead !== before.ahead) {
-      let low = before.theta, high = theta;
+      let low = before.theta,
+        high = theta;
       for (let halved = 0; halved < 40; halved++) {
         const middle = (low + high) / 2;
-        if ((lead(middle) > 0) === before.ahead) low = middle; else high = middle;
+        if (lead(middle) > 0 === before.ahead) low = middle;
+        else high = middle;
       }
-      if (ahead) start = high; else found.push([start, low]);
+      if (ahead) start = high;
+      else found.push([start, low]);
     }
     before = { theta, ahead };
   }
@@ -300,5 +381,10 @@ function wins(row, rival, classes) {
 
 /* θ = 0, and all prototypes as far from each other as they can be. */
 function best(row, classes) {
-  return evaluate(row, angleOf(0), [{ angle: angleOfCos(-1 / (classes - 1)), towards: 0, count: classes - 1 }], classes);
+  return evaluate(
+    row,
+    angleOf(0),
+    [{ angle: angleOfCos(-1 / (classes - 1)), towards: 0, count: classes - 1 }],
+    classes,
+  );
 }
