@@ -341,7 +341,7 @@ def test_a_head_made_on_the_device_meta_is_the_one_asked_for() -> None:
 @pytest.mark.parametrize("part", [[], ["head.weight"], ["head.tensors.scale", "head.tensors.t"],
                                   ["head.weight", "head.tensors.scale", "head.tensors.t"]], ids=lambda part: len(part))
 def test_from_pretrained_keeps_what_it_loads(part: list[str], classes: int, tmp_path: Path) -> None:
-    """As the README says; the rest is as asked for, and a weight of another shape is drawn."""
+    """As docs/head.md says; the rest is as asked for, and a weight of another shape is drawn."""
     transformers = pytest.importorskip("transformers")
 
     class Model(transformers.PreTrainedModel):  # type: ignore[misc, name-defined]
@@ -386,11 +386,11 @@ def test_what_something_else_computes_cannot_be_set() -> None:
 
 
 def test_a_bounded_logarithm_trains_and_is_saved() -> None:
-    """The parametrization of the README."""
+    """The parametrization of docs/head.md."""
     names: dict[str, Any] = {}
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    exec(readme.split("class BoundedExp")[0].split("```python")[-1] + "class BoundedExp"
-         + readme.split("class BoundedExp")[1].split("```")[0], names)
+    page = (Path(__file__).parents[1] / "docs" / "head.md").read_text()
+    exec(page.split("class BoundedExp")[0].split("```python")[-1] + "class BoundedExp"
+         + page.split("class BoundedExp")[1].split("```")[0], names)
     embeddings, labels = torch.eye(4), torch.arange(4)
 
     def made(scale: float) -> Any:
