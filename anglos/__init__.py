@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from anglos.call.loss import Loss as Loss
 from anglos.losses import *  # noqa: F403
 from anglos.training import mining as mining
+from anglos.training.class_batches import MPerClassSampler as MPerClassSampler
 from anglos.training.correction import correct_sampling as correct_sampling
 from anglos.training.sampling import Sampled as Sampled
 from anglos.training.sampling import sample_classes as sample_classes

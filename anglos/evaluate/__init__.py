@@ -4,6 +4,9 @@ from anglos.evaluate.bootstrap import Interval as Interval
 from anglos.evaluate.curve import COSTS as COSTS
 from anglos.evaluate.curve import Cost as Cost
 from anglos.evaluate.curve import Curve as Curve
+from anglos.evaluate.identification import Identification as Identification
+from anglos.evaluate.identification import OpenSetPoint as OpenSetPoint
+from anglos.evaluate.identification import identification as identification
 from anglos.evaluate.of_scores import act_dcf as act_dcf
 from anglos.evaluate.of_scores import det_curve as det_curve
 from anglos.evaluate.of_scores import eer as eer

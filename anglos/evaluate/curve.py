@@ -7,9 +7,12 @@ which steps it would want split before it can be exact.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+
+from anglos.call.kinds import Number, refuse
 
 
 class Steps(NamedTuple):
@@ -58,6 +61,10 @@ class Found(NamedTuple):
     far: float = math.nan
 
 
+_PRIOR = Number("a probability", 0.0, 1.0, above=True, below=True, shapes=())
+_AMOUNT = Number("a number", 0.0, above=True, shapes=())
+
+
 @dataclass(frozen=True)
 class Cost:
     """What errors cost: C_miss P FRR + C_fa (1 − P) FAR, normalised by the smaller of C_miss P and C_fa (1 − P).
@@ -71,6 +78,13 @@ class Cost:
     p_target: float | tuple[float, ...] = 0.01
     c_miss: float = 1.0
     c_fa: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability, and no cost."""
+        for name, given in (("p_target", p) for p in self.priors):
+            _PRIOR.static(partial(refuse, "Cost", name), given)
+        for name in ("c_miss", "c_fa"):
+            _AMOUNT.static(partial(refuse, "Cost", name), getattr(self, name))
 
     @property
     def priors(self) -> tuple[float, ...]:

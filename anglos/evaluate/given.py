@@ -134,10 +134,11 @@ class TwoSets(NamedTuple):
 
 
 def two_sets(caller: str, embeddings: Array, labels: Any, others: Array | None, other_labels: Any,
-             ignore_index: int | None, names: tuple[str, str]) -> TwoSets:
+             ignore_index: int | None, names: tuple[str, str],
+             own_names: tuple[str, str] = ("embeddings", "labels")) -> TwoSets:
     """Embeddings with numbers for their labels, and others, or themselves; −1 is for labels to be left out."""
-    points = floats(caller, "embeddings", embeddings, 2)
-    given = [labels_of(caller, "labels", labels, points.x.shape[0])]
+    points = floats(caller, own_names[0], embeddings, 2)
+    given = [labels_of(caller, own_names[1], labels, points.x.shape[0])]
     if (others is None) is not (other_labels is None):
         refuse(caller, names[others is not None], TypeError, "was None",
                f"an array, or neither of {' and '.join(names)}")
@@ -178,7 +179,7 @@ def several(caller: str, name: str, given: Any, one: Any) -> tuple[Any, ...]:
     """A number or a sequence of numbers, each as `one(caller, name, number)` takes it."""
     if isinstance(given, str) or not (isinstance(given, Iterable) or np.ndim(given) == 0):
         refuse(caller, name, TypeError, f"was {describe(given)}", "a number, or a tuple of numbers")
-    values = tuple(given) if isinstance(given, Iterable) else (given,)
+    values = (given,) if np.ndim(given) == 0 else tuple(given)
     return tuple(dict.fromkeys(one(caller, name, value) for value in values))
 
 

@@ -1,11 +1,7 @@
 """Verification from scores that are there: each figure as a function, and all of them at once."""
 
-import warnings
-from typing import Any
-
 import numpy as np
 
-from anglos.call.kinds import describe, refuse
 from anglos.evaluate.curve import (
     DEFAULT_COST,
     Cost,
@@ -18,8 +14,9 @@ from anglos.evaluate.curve import (
     rates_of,
     steps_of,
 )
-from anglos.evaluate.given import Array, floats, marks_of, number, one_of, several, to_numpy
-from anglos.evaluate.operating import Asked, OperatingPoint, Verification, verification_of
+from anglos.evaluate.given import Array, floats, marks_of, number, one_of, to_numpy
+from anglos.evaluate.operating import OperatingPoint, Verification, verification_of
+from anglos.evaluate.options import asked_for, check_cost, check_kinds, warn_of_resolution
 
 
 def verification_of_scores(scores: Array, same: Array, *, far: float | tuple[float, ...] = (1e-3, 1e-2, 1e-1),
@@ -59,7 +56,7 @@ def verification_of_scores(scores: Array, same: Array, *, far: float | tuple[flo
     name = "verification_of_scores"
     asked = asked_for(name, far, cost, hull)
     steps = _steps(name, scores, same)
-    warn_of_resolution(name, asked.far, int(steps.impostor.sum()))
+    warn_of_resolution(name, "far", asked.far, int(steps.impostor.sum()))
     return verification_of(steps, asked, {})
 
 
@@ -92,7 +89,7 @@ def tar_at_far(scores: Array, same: Array, far: float) -> OperatingPoint:
     """
     steps = _steps("tar_at_far", scores, same)
     rate = number("tar_at_far", "far", far, 0.0, 1.0)
-    warn_of_resolution("tar_at_far", (rate,), int(steps.impostor.sum()))
+    warn_of_resolution("tar_at_far", "far", (rate,), int(steps.impostor.sum()))
     found = accepted_at(rates_of(steps), steps.whole, rate)
     return OperatingPoint(found.threshold, found.far, found.value)
 
@@ -140,33 +137,6 @@ def det_curve(scores: Array, same: Array) -> Curve:
     ([1.0, 0.5, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.5, 1.0])
     """
     return Curve(*rates_of(_steps("det_curve", scores, same))[:3])
-
-
-def asked_for(caller: str, far: Any, cost: Any, hull: Any) -> Asked:
-    """Options of verification, if they can be."""
-    rates = several(caller, "far", far, lambda caller, name, one: number(caller, name, one, 0.0, 1.0, "a rate"))
-    check_cost(caller, cost)
-    return Asked(rates, cost, one_of(caller, "hull", hull, (True, False)))
-
-
-def check_cost(caller: str, cost: Any) -> None:
-    """Refuse what is no cost."""
-    if not isinstance(cost, Cost):
-        refuse(caller, "cost", TypeError, f"was {describe(cost)}", 'a Cost: Cost(p_target=0.01), or COSTS["SRE08"]')
-
-
-def warn_of_resolution(caller: str, far: tuple[float, ...], impostor: int) -> None:
-    """Where a rate is of less than one pair."""
-    for rate in far:
-        if 0.0 < rate * impostor < 1.0:
-            warnings.warn(f"{caller}: far was {rate:g}, of {impostor} impostor pairs less than one; what is found is "
-                          "TAR at FAR 0", stacklevel=3)
-
-
-def check_kinds(caller: str, name: str, genuine: int, impostor: int) -> None:
-    """Refuse pairs that are all of one kind."""
-    if not genuine or not impostor:
-        refuse(caller, name, ValueError, f"had {genuine} genuine and {impostor} impostor pairs", "at least one of each")
 
 
 def _steps(caller: str, scores: Array, same: Array) -> Steps:

@@ -26,7 +26,10 @@ class Gallery(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Of a block of queries, (T,), what their relevant items, (T, R), in falling order of their scores, have above."""
+    """Of a block of queries, (T,), what their relevant items, (T, R), in falling order of their scores, have above.
+
+    Of the best alone, (T, 1), if nothing else is asked for.
+    """
 
     queries: slice
     relevant: np.ndarray
@@ -63,10 +66,10 @@ def _standing(points: Points, codes: np.ndarray, gallery: Gallery, similarity: s
     found = xp.take_along_axis(rows, beside(points, columns), axis=1)
     found = xp.sort(xp.where(beside(points, there), found, -xp.inf), axis=1, descending=True) if not points.on_host \
         else -np.sort(-np.where(there, found, -np.inf), axis=1)
-    found = found[:, :1] if best_only else found
+    asked = found[:, :1] if best_only else found
     same = beside(points, codes)[:, None] == beside(points, gallery.codes)[None, :]
     others = xp.where(same, -xp.inf, rows)
-    above, at_least = _counts(xp, others, found)
+    above, at_least = _counts(xp, others, asked)
     best = xp.max(others, axis=1)
     found, above, at_least, best = (to_numpy(one) for one in (found, above, at_least, best))
     return Standing(queries, there.sum(axis=1), found, above, at_least - above, best)
@@ -96,7 +99,7 @@ def _counts(xp: Any, others: Array, thresholds: Array) -> tuple[Array, Array]:
 def _below(xp: Any, ordered: Array, values: Array, or_equal: bool) -> Array:
     """How many of its row are below each value, or equal: by halving the places that are left."""
     many = ordered.shape[1]
-    low = xp.zeros_like(values, dtype=xp.int64 if xp is np else xp.int32)
+    low = xp.zeros_like(values, dtype=xp.arange(1).dtype)
     step = 1 << max(many.bit_length() - 1, 0)
     while step:
         probe = xp.take_along_axis(ordered, xp.clip(low + step - 1, 0, many - 1), axis=1)

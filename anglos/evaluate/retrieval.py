@@ -102,7 +102,7 @@ def retrieval(embeddings: Array, labels: Array, *, gallery: Array | None = None,
     (1.0, 0.5, 0.5, 0.8333)
     """
     asked = partial(integer, low=1)
-    ks = np.asarray(several("retrieval", "k", k, asked))
+    ks = np.asarray(several("retrieval", "k", k, asked), np.int64)
     one_of("retrieval", "ties", ties, TIES)
     one_of("retrieval", "similarity", similarity, SIMILARITIES)
     how = resampling("retrieval", replicates, confidence, seed)

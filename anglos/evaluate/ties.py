@@ -23,7 +23,7 @@ def figures_of_ranks(ranks: np.ndarray, there: np.ndarray, k: np.ndarray) -> Fig
     relevant = there.sum(axis=1)
     precision = np.where(there, np.arange(1, ranks.shape[1] + 1) / ranks, 0.0)
     in_first_r = there & (ranks <= relevant[:, None])
-    within = np.stack([(there & (ranks <= one)).sum(axis=1) for one in k], axis=1)
+    within = (there[:, :, None] & (ranks[:, :, None] <= k)).sum(axis=1)
     return Figures(np.minimum(within, 1.0), within / relevant[:, None], (ranks[:, :1] == 1) + 0.0,
                    in_first_r.sum(axis=1) / relevant, (precision * in_first_r).sum(axis=1) / relevant,
                    precision.sum(axis=1) / relevant, 1.0 / ranks[:, 0])
@@ -52,6 +52,11 @@ def expected_figures(scores: np.ndarray, above: np.ndarray, equal: np.ndarray, k
     rest = [sum(_within(group, r) for group in groups) / r, at_r / r, whole / r, _reciprocal_rank(groups[0])]
     return Figures(np.asarray(recall), np.asarray(within) / r, np.asarray([_within(groups[0], 1)]),
                    *map(np.asarray, rest))
+
+
+def any_within(relevant: int, others: int, above: int, k: int) -> float:
+    """How likely one of so many relevant items is among the first k, among others of the same score."""
+    return _any_within(_Tied(relevant, others, 0, above), k)
 
 
 def _within(group: _Tied, k: int) -> float:

@@ -10,8 +10,8 @@ from anglos.call.kinds import describe, refuse
 from anglos.evaluate.bootstrap import resampling
 from anglos.evaluate.curve import DEFAULT_COST, Cost
 from anglos.evaluate.given import Array, TwoSets, integer, one_of, to_numpy, two_sets, without_ignored
-from anglos.evaluate.of_scores import asked_for, check_kinds, warn_of_resolution
 from anglos.evaluate.operating import Verification, verification_of
+from anglos.evaluate.options import asked_for, check_kinds, warn_of_resolution
 from anglos.evaluate.pair_intervals import intervals_of_pairs
 from anglos.evaluate.similarity import (
     SIMILARITIES,
@@ -112,7 +112,7 @@ def verification(embeddings: Array, labels: Array, *, reference_embeddings: Arra
                     ("reference_embeddings", "reference_labels"))
     source = (_all_pairs if pairs is None else partial(_listed, pairs=pairs))(sets, similarity=similarity, block=block)
     check_kinds(caller, "labels", source.genuine, source.pairs - source.genuine)
-    warn_of_resolution(caller, asked.far, source.pairs - source.genuine)
+    warn_of_resolution(caller, "far", asked.far, source.pairs - source.genuine)
     points = source.sets.points
     splitting = Splitting(points, source.blocks, source.pairs, source.sample)
     steps = splitting.exact(asked.wants)
