@@ -58,7 +58,7 @@ def test_a_loader_takes_it_and_ignored_samples_are_in_no_batch() -> None:
     labels = np.where(LABELS == 11, -100, LABELS)
     data = torch.utils.data.TensorDataset(torch.arange(len(labels)))
     sampler = anglos.MPerClassSampler(labels, classes=4, samples=2, seed=1)
-    loader: Any = torch.utils.data.DataLoader(data, batch_sampler=sampler)  # type: ignore[arg-type]
+    loader: Any = torch.utils.data.DataLoader(data, batch_sampler=sampler)
     loaded = [indices.tolist() for indices, in loader]
     sampler.set_epoch(0)
     assert loaded == list(sampler)

@@ -12,7 +12,7 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
 from sklearn.metrics import average_precision_score
 from test_evaluate_verification import data
-from torchmetrics.functional import retrieval as theirs
+from torchmetrics.functional import retrieval as torchmetrics_retrieval
 
 from anglos import evaluate
 from anglos.arrays.dispatch import backend_of
@@ -113,6 +113,8 @@ def test_a_library_elsewhere_is_computed_with_there(monkeypatch: pytest.MonkeyPa
         array = library.array(embeddings)
         monkeypatch.setattr(backend_of(array), "readable", lambda array: False)
         assert flat(evaluate.retrieval(array, library.array(labels))) == pytest.approx(flat(wanted[0]))
+        if name == "jax":  # which compiles each of these operations: a second more than all others together
+            continue
         found = evaluate.verification(array, labels, replicates=5)
         assert (found.eer, found.min_dcf) == pytest.approx((wanted[1].eer, wanted[1].min_dcf))
         seen = evaluate.identification(array[:40], labels[:40], array[40:], labels[40:])
@@ -144,6 +146,7 @@ def test_words_are_labels_too() -> None:
 
 # Other libraries.
 
+theirs: Any = torchmetrics_retrieval  # whose types forget top_k
 SEARCH = CustomKNN(CosineSimilarity())  # by default it asks for faiss
 
 
@@ -180,8 +183,8 @@ def test_average_precision_of_scikit_learn_and_torchmetrics() -> None:
         pair: Any = torch.tensor(1.0 + scores), torch.tensor(relevant)
         rows.append([average_precision_score(relevant, scores), *map(float, (
             theirs.retrieval_average_precision(*pair), theirs.retrieval_reciprocal_rank(*pair),
-            theirs.retrieval_r_precision(*pair), theirs.retrieval_hit_rate(*pair, top_k=5),
-            theirs.retrieval_recall(*pair, top_k=5), theirs.retrieval_precision(*pair, top_k=1)))])
+            theirs.retrieval_r_precision(*pair), theirs.retrieval_hit_rate(*pair, 5), theirs.retrieval_recall(*pair, 5),
+            theirs.retrieval_precision(*pair, 1)))])
     assert np.mean(rows, axis=0).tolist() == pytest.approx([
         found.mean_average_precision, found.mean_average_precision, found.mrr, found.r_precision, found.recall[5],
         found.recall_fraction[5], found.precision_at_1], abs=1e-6)

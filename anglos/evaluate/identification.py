@@ -143,7 +143,8 @@ def identification(probes: Array, probe_labels: Array, gallery: Array, gallery_l
     wanted = np.asarray([*range(1, max(ks) + 1), tpir_rank])
     parts = [_hits(one, wanted, ties) for one in standings(points, sets.codes, gallery_of(others, sets.other_codes,
              sets.classes), similarity, block_size(points, block), itself=False, best_only=True)]
-    seen = _Seen(*(np.concatenate(one) for one in zip(*parts, strict=True)), mated, sets.codes)
+    best, hits = (np.concatenate(one) for one in zip(*parts, strict=True))
+    seen = _Seen(best, hits, mated, sets.codes)
     return _result(seen, ks, allowed, how)
 
 
