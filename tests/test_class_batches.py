@@ -33,7 +33,7 @@ def test_classes_and_their_samples_come_in_turn() -> None:
     assert max(classes.values()) - min(classes.values()) <= 1
     samples = Counter(index for batch in batches for index in batch)
     for label in range(12):
-        of_class = [samples[index] for index in np.flatnonzero(label == LABELS)]
+        of_class = [samples[index] for index in np.flatnonzero(label == LABELS).tolist()]
         assert max(of_class) - min(of_class) <= 1
 
 
