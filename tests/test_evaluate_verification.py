@@ -2,6 +2,8 @@
 
 import doctest
 import itertools
+import subprocess
+import sys
 import tracemalloc
 from importlib import import_module
 from typing import Any
@@ -315,6 +317,17 @@ def test_refusals_of_scores(scores: Any, same: Any, message: str) -> None:
 def test_a_traced_array_is_refused() -> None:
     with pytest.raises(TypeError, match=r"^retrieval: embeddings was traced; wanted an array with numbers"):
         jax.jit(lambda x: evaluate.retrieval(x, [0, 0]).map_at_r)(jax.numpy.eye(2))
+
+
+def test_it_is_reached_by_its_name_and_asks_for_numpy() -> None:
+    code = ("import sys, anglos; assert 'numpy' not in sys.modules and 'evaluate' not in vars(anglos)\n"
+            "print(anglos.evaluate.eer.__name__, 'torch' in sys.modules)\n"
+            "for name in [name for name in sys.modules if name.startswith('anglos.evaluate')]: del sys.modules[name]\n"
+            "del anglos.evaluate; sys.modules['numpy'] = None\n"
+            "try: anglos.evaluate\n"
+            "except ImportError as missing: print(missing)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ("eer False\nanglos.evaluate needs NumPy, which is not installed: pip install numpy\n")
 
 
 def test_no_matrix_of_all_scores_is_held() -> None:
