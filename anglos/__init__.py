@@ -1,10 +1,11 @@
 """Angular-margin and metric-learning losses, each written once, for PyTorch, JAX, NumPy and CuPy."""
 
+from importlib import import_module as _import
 from typing import TYPE_CHECKING
 
+from anglos import mining as mining
 from anglos.call.loss import Loss as Loss
 from anglos.losses import *  # noqa: F403
-from anglos.training import mining as mining
 from anglos.training.class_batches import MPerClassSampler as MPerClassSampler
 from anglos.training.correction import correct_sampling as correct_sampling
 from anglos.training.sampling import Sampled as Sampled
@@ -16,14 +17,21 @@ from anglos.training.schedules import suggest_scale as suggest_scale
 
 __version__ = "0.1.0"
 
+_INNER = {"TYPE_CHECKING", "arrays", "call", "checks", "engines", "losses", "tools", "training"}
+_LATER = ("backends", "evaluate", "plot")  # imported when they are asked for: the last two need NumPy
+
+
+def __dir__() -> list[str]:
+    names = {name for name in globals() if name[0] != "_"}
+    return sorted({*names, *_LATER, "__version__"} - _INNER)
+
+
 if TYPE_CHECKING:
     from anglos import evaluate as evaluate
+else:  # whose readers would take any name for one, and these for all that there are
+    __all__ = [name for name in __dir__() if name in globals() and name not in _LATER]
 
-
-def __getattr__(name: str) -> object:
-    """`anglos.evaluate`, which needs NumPy, is imported where it is used."""
-    if name == "evaluate":
-        from importlib import import_module
-
-        return import_module("anglos.evaluate")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        if name in _LATER:
+            return _import(f"anglos.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -316,3 +316,11 @@ def _made(function: Any, engine: Engine, formula: str, paper: str) -> Any:
     if function is None:
         return partial(_made, engine=engine, formula=formula, paper=paper)
     return Loss(_definition_of(function, engine), engine, formula, paper)
+
+
+_OF_TYPES = {"Annotated", "Any", "Callable", "Concatenate", "Decorator", "Engine", "Function", "Literal", "Loss",
+             "Options", "ParamSpec", "Protocol", "math", "overload", "partial"}
+
+
+def __dir__() -> list[str]:
+    return sorted(name for name in globals() if name[0] != "_" and name not in _OF_TYPES)

@@ -16,6 +16,8 @@ from anglos.call.loss import Loss
 from anglos.engines.prototypes.row import Row, unchanged
 from anglos.losses import LOSSES
 
+__all__ = ["plot_target"]
+
 INK, GREY, FAINT, MESH, ORANGE = "#1b2433", "#6b7688", "#9aa4b5", "#e6e9ef", "#d9730d"
 BLUES = ("#8cbcf0", "#2f7dd1", "#123f7a")
 # Not 0° and 180°: there the direction is undefined and a loss has slope 0.
@@ -235,3 +237,7 @@ def _is_derivative(line: _Line) -> bool:
     """Whether the slope is that of the value, except at jumps."""
     error = np.median(np.abs(np.gradient(line.value, THETA) - line.slope))
     return bool(error < 0.01 * max(1.0, np.abs(line.slope).max()))
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

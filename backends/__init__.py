@@ -9,3 +9,9 @@ standard is served by `Backend` itself.
 
 from anglos.arrays.backend import Backend as Backend
 from anglos.arrays.dispatch import register as register
+
+__all__ = ["Backend", "register"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from anglos.call.loss import Loss
 from anglos.training.heads import check_given, check_head, logits_of, own_options
 
+__all__ = ["Head"]
+
 
 class Head(equinox.Module):
     """The last layer of a network: prototypes of the classes, and a loss that compares embeddings with them.
@@ -59,3 +61,7 @@ class Head(equinox.Module):
     def _options(self) -> dict[str, Any]:
         check_given(self.loss, self._given, self.options)
         return self.options
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

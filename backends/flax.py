@@ -9,6 +9,8 @@ from flax import nnx
 from anglos.call.loss import Loss
 from anglos.training.heads import check_attribute, check_given, check_head, logits_of, own_options
 
+__all__ = ["Head"]
+
 
 class Head(nnx.Module):
     """The last layer of a network: prototypes of the classes, and a loss that compares embeddings with them.
@@ -70,3 +72,7 @@ def _array(option: Any) -> Any:
     if not isinstance(option, nnx.Variable):
         return option
     return option[...] if hasattr(option, "shape") else option.get_value()  # of a Python number
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -6,6 +6,8 @@ import mlx.core as mx
 
 from anglos.arrays.backend import Backend, Computation
 
+__all__ = ["Mlx", "backend"]
+
 
 class _Namespace:
     """The standard's functions, where MLX's own take other arguments."""
@@ -102,3 +104,7 @@ def _differentiable(plan: Computation) -> Any:
 
 
 backend = Mlx("mlx", _Namespace())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

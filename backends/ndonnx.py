@@ -9,6 +9,8 @@ import ndonnx as ndx
 from anglos.arrays.backend import Backend
 from anglos.arrays.monoid import Monoid
 
+__all__ = ["Ndonnx", "backend"]
+
 
 class _Namespace:
     """The standard's functions; those that onnxruntime lacks are made of others."""
@@ -72,3 +74,7 @@ class Ndonnx(Backend):
 
 
 backend = Ndonnx("ndonnx", _Namespace())
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -52,7 +52,25 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
      f"embeddings was a numpy.ma.MaskedArray; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
     ((None, W, Y), {}, TypeError,
      f"embeddings was None; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
-    ((X, W), {}, TypeError, "the arrays were 2; wanted 3: embeddings, weights, labels"),
+    ((X, W), {}, TypeError, "the arrays were 2; wanted 3: embeddings, weights, labels (a layer that keeps the weights: "
+     "Head, of anglos.backends.torch, flax or equinox)"),
+    ((X, Y, W), {}, TypeError,
+     "weights was of dtype int64; wanted an array of real floating dtype and shape (C, D) (labels come last)"),
+    ((Y, W, X), {}, TypeError,
+     "embeddings was of dtype int64; wanted an array of real floating dtype and shape (B, D) (labels come last)"),
+    ((X, W.T, Y), {}, ValueError,
+     "weights was of shape (4, 5); wanted (C, D), with D = 4 in embeddings (as weights.T is)"),
+    ((X, W[:, :3].T, Y), {}, ValueError, "weights was of shape (3, 5); wanted (C, D), with D = 4 in embeddings"),
+    ((X, W, np.eye(5)[Y]), {}, TypeError,
+     "labels was of dtype float64; wanted an array of integral dtype and shape (B,) (one-hot: labels.argmax(-1))"),
+    ((X, W, np.eye(5, dtype=bool)[Y]), {}, TypeError,
+     "labels was of dtype bool; wanted an array of integral dtype and shape (B,) (one-hot: labels.argmax(-1))"),
+    ((X, W, np.eye(5, dtype=int)[Y]), {}, ValueError,
+     "labels was of shape (6, 5); wanted (B,), with B = 6 in embeddings (one-hot: labels.argmax(-1))"),
+    ((X, W, Y[:, None]), {}, ValueError,
+     "labels was of shape (6, 1); wanted (B,), with B = 6 in embeddings (in one column: labels[:, 0])"),
+    ((X, W, np.stack([Y, Y, Y], axis=1)), {}, ValueError,
+     "labels was of shape (6, 3); wanted (B,), with B = 6 in embeddings"),
     ((X, W), {"labels": Y}, TypeError,
      "labels was given by name; wanted it by position, in the order embeddings, weights, labels"),
     ((X, W, Y), {"margn": 0.5}, TypeError,
@@ -153,13 +171,14 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      f"supcon: labels was of dtype float64 and shape (6,); wanted {GROUPS}"),
     (anglos.inter_topk, (X, W, Y), {"k": 2.5}, "inter_topk: k was 2.5; wanted an integer from 1"),
     (anglos.cross_entropy, (X, np.eye(4, dtype=int)[Y % 4]), {}, "cross_entropy: labels was of shape (6, 4); wanted "
-     "(B,), with B = 6 in logits; or an array of numbers from 0 of real floating dtype and shape (B, C)"),
+     "(B,), with B = 6 in logits; or an array of numbers from 0 of real floating dtype and shape (B, C) (one-hot: "
+     "labels.argmax(-1))"),
     (anglos.supcon, (X, Y[:, None] == Y), {}, f"supcon: labels was of dtype bool; wanted {GROUPS}"),
     (anglos.supcon, (X, np.zeros((6, 0), dtype=int)), {},
      "supcon: labels was of shape (6, 0); wanted L to be at least 1 in (B,) or (B, L)"),
     (anglos.supcon, (X, np.eye(6, dtype=int)), {}, "supcon: labels held 6 labels per sample, all from 0 to 1; wanted "
      "labels of a sample that differ, padded with ignore_index; or weights of positives, of real floating dtype and "
-     "shape (B, N)"),
+     "shape (B, N) (one-hot: labels.argmax(-1))"),
     (anglos.circle, (X, np.ones((6, 5))), {}, "circle: labels was of shape (6, 5); wanted (B, B), "
      "with B = 6 in embeddings"),
     (anglos.circle, (X, np.ones((6, 5))), {"reference_embeddings": N}, "circle: reference_embeddings was of shape "
@@ -212,6 +231,22 @@ def test_refusals_of_other_losses(other: Any, options: dict[str, Any], message: 
     with pytest.raises((TypeError, ValueError)) as caught:
         other(X, W, Y, **options)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("name", "given", "meant"), [
+    ("arcface", "s", "scale"), ("arcface", "m", "margin"), ("cosface", "s", "scale"), ("combined_margin", "m", "m2"),
+    ("vmf", "kappa", "concentration"), ("circle", "gamma", "scale"), ("nt_xent", "tau", "temperature"),
+    ("supcon", "T", "temperature"), ("clip", "logit_scale", "scale"), ("siglip", "logit_scale", "log_scale"),
+    ("siglip", "logit_bias", "bias"), ("cross_entropy", "weight", "class_weight"),
+    ("arcface", "eps", "label_smoothing"), ("arcface", "easy_margin", "past_pi"), ("arcface", "sclae", "scale"),
+    ("triplet", "ref_emb", "reference_embeddings"),
+])
+def test_what_others_call_an_option_is_understood(name: str, given: str, meant: str) -> None:
+    one: Any = anglos.LOSSES[name]
+    assert given not in one.defaults
+    with pytest.raises(TypeError, match=rf"^{name}: {given} was given, which is none of its options; wanted .* "
+                                        rf"\(did you mean {meant}\?\)$"):
+        one(*[X] * one.required, **{given: 3.0})
 
 
 def test_a_none_has_no_gradient() -> None:

@@ -94,6 +94,6 @@ def test_references_and_nothing_to_select(library: Library) -> None:
 
 
 def test_examples() -> None:
-    results = doctest.testmod(import_module("anglos.training.mining"))
+    results = doctest.testmod(import_module("anglos.training.triplets"))
     assert results.attempted > 0
     assert results.failed == 0

@@ -83,7 +83,8 @@ def test_options_have_roles_too(library: Library) -> None:
     (lambda x, y: memory(x, -np.ones((6, 6))), "memory: y held -1; wanted weights of positives from 0, and finite"),
     (lambda x, y: memory(x, np.eye(6, dtype=int)),
      "memory: y held 6 labels per sample, all from 0 to 1; wanted labels of a sample that differ, padded with "
-     "ignore_index; or weights of positives, of real floating dtype and shape (B, N)"),
+     "ignore_index; or weights of positives, of real floating dtype and shape (B, N) (one-hot: "
+     "y.argmax(-1))"),
     (lambda x, y: twin(anglos.cosface, {"labels": "y"})(x, x, y + 9),
      "twin: y held 9 at position 0; wanted 0 to 5, or ignore_index = -100"),
 ], ids=["labels", "embeddings", "shape", "weights", "rows of zeros and ones", "no class"])

@@ -11,6 +11,7 @@ ROOMS = (
     ("anglos.tools",),
     ("anglos.plot",),
     ("anglos",),
+    ("anglos.mining",),
     ("anglos.losses",),
     ("anglos.define",),
     ("anglos.checks",),

@@ -1,15 +1,15 @@
 """Checks of a call, before any arithmetic. Every refusal reads "loss: argument was this; wanted that"."""
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import hint, spec_of, unwrapped
 from anglos.arrays.library import Spec
+from anglos.call import guesses
 from anglos.call.contents import check_contents, contents_of, is_integer
-from anglos.call.kinds import ArrayOf, Number, by_role, describe, has_gradient, is_dtype, refuse, spell
+from anglos.call.kinds import ArrayOf, by_role, describe, has_gradient, is_dtype, refuse, spell
 
 
 class Checked(NamedTuple):
@@ -30,12 +30,12 @@ def check_names(loss: str, arrays: tuple[str, ...], required: int, given: int, o
         if name in arrays:
             refuse(loss, name, TypeError, "was given by name", f"it by position, in the order {', '.join(arrays)}")
         if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
             refuse(loss, name, TypeError, "was given, which is none of its options",
-                   ", ".join(names) + (f" (did you mean {close[0]}?)" if close else ""))
+                   ", ".join(names) + guesses.of_name(name, names.keys()))
     if not required <= given <= len(arrays):
         many = str(required) if required == len(arrays) else f"{required} or {len(arrays)}"
-        refuse(loss, "the arrays", TypeError, f"were {given}", f"{many}: {', '.join(arrays)}")
+        refuse(loss, "the arrays", TypeError, f"were {given}",
+               f"{many}: {', '.join(arrays)}{guesses.of_count(arrays, given)}")
 
 
 def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], options: Mapping[str, Any],
@@ -78,8 +78,8 @@ def check_specs(loss: str, kinds: Mapping[str, Any], specs: Mapping[str, Any]) -
             static[name] = _static(loss, name, spec, kind)
             continue
         refused = partial(refuse, loss, name)
-        _check_array(refused, spec, kind, backend, arrays)
-        _check_shape(refused, name, spec.shape, kind, sizes, sources)
+        _check_array(refused, spec, kinds, name, backend, arrays, sizes)
+        _check_shape(refused, name, spec, kinds, sizes, sources)
         if spec.library is backend and arrays:
             first, beside = next(iter(arrays.items()))
             if spec.device != beside.device:
@@ -148,8 +148,10 @@ def _is_of(spec: Any, kind: ArrayOf) -> bool:
         len(spec.shape) == len(shape.split()) for shape in kind.shapes)
 
 
-def _check_array(refused: Any, spec: Spec, kind: Any, backend: Backend, arrays: Mapping[str, Spec]) -> None:
+def _check_array(refused: Any, spec: Spec, kinds: Mapping[str, Any], name: str, backend: Backend,
+                 arrays: Mapping[str, Spec], sizes: Mapping[str, int]) -> None:
     """Its library beside the others', and its type."""
+    kind = kinds[name]
     if not backend.accepts(spec.library):
         refused(TypeError, f"was a {spec.library.name} array",
                 f"a {backend.name} array, as {next(iter(arrays))} is one")
@@ -159,12 +161,12 @@ def _check_array(refused: Any, spec: Spec, kind: Any, backend: Backend, arrays: 
     if not (is_dtype(xp, spec.dtype, kind.dtype) or is_integer(spec, kind)):
         other = getattr(kind, "other", None)
         shape = f" and shape {tuple(spec.shape)}" if other is not None and is_dtype(xp, spec.dtype, other.dtype) else ""
-        refused(TypeError, f"was of dtype {spec.dtype}{shape}", str(kind))
+        refused(TypeError, f"was of dtype {spec.dtype}{shape}", str(kind) + guesses.of_dtype(kinds, name, spec, sizes))
 
 
-def _check_shape(refused: Any, name: str, given: Sequence[int], kind: ArrayOf | Number, sizes: dict[str, int],
+def _check_shape(refused: Any, name: str, spec: Spec, kinds: Mapping[str, Any], sizes: dict[str, int],
                  sources: dict[str, str]) -> None:
-    shape = tuple(given)
+    shape, kind = tuple(spec.shape), kinds[name]
     for letters in (form.split() for form in kind.shapes):
         if len(letters) == len(shape) and all(sizes.get(letter, size) == size
                                               for letter, size in zip(letters, shape, strict=True)):
@@ -181,4 +183,5 @@ def _check_shape(refused: Any, name: str, given: Sequence[int], kind: ArrayOf | 
     other = getattr(kind, "other", None)
     beside = f", with {', '.join(others)}" if others else ""
     instead = f"; or {other}" if other is not None and len(shape) == 2 else ""
-    refused(ValueError, f"was of shape {shape}", f"{spell(kind.shapes)}{beside}{instead}")
+    guess = guesses.of_shape(kinds, name, spec, sizes)
+    refused(ValueError, f"was of shape {shape}", f"{spell(kind.shapes)}{beside}{instead}{guess}")

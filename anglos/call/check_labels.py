@@ -38,7 +38,7 @@ def check_groups(loss: str, backend: Backend, name: str, labels: Any, index: Any
         if repeat_themselves(index, low, high, ignore_index):
             refuse(loss, name, ValueError, f"held {labels.shape[1]} labels per sample, all from {low} to {high}",
                     "labels of a sample that differ, padded with ignore_index; or weights of positives, of real "
-                    "floating dtype and shape (B, N)")
+                    f"floating dtype and shape (B, N){f' (one-hot: {name}.argmax(-1))' * ((low, high) == (0, 1))}")
     for bound in bounds or ():
         if not limits.min < bound < limits.max:
             refuse(loss, name, ValueError, f"held {int(bound)}, or one beyond it",

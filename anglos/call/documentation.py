@@ -6,8 +6,10 @@ import re
 import textwrap
 from collections.abc import Mapping
 from functools import singledispatch
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
+from anglos.call.arguments import Array
 from anglos.call.kinds import ArrayOf, Number, Signs, spell
 from anglos.call.static_kinds import Integer, OneOf, Pair
 
@@ -41,6 +43,31 @@ def document(text: str, paper: str, signature: inspect.Signature, kinds: Mapping
     sections = {"Parameters": parameters, "Returns": _RETURNS, "Raises": _RAISES, **sections}
     return "\n\n".join([head.rstrip(), *(f"{name}\n{'-' * len(name)}\n{body.rstrip()}"
                                         for name, body in sections.items())]) + "\n"
+
+
+class _Word(str):
+    """An annotation that is shown without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def shown(signature: inspect.Signature) -> inspect.Signature:
+    """A signature as users read it: of annotations their types, not the kinds that ours carry beside them."""
+    parameters = [one.replace(annotation=_Word(_type_name(one.annotation))) for one in signature.parameters.values()]
+    return signature.replace(parameters=parameters, return_annotation=_Word("Array"))
+
+
+def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, UnionType):
+        return " | ".join(map(_type_name, get_args(annotation)))
+    if get_origin(annotation) is None and isinstance(annotation, type):
+        return "None" if annotation is type(None) else annotation.__name__
+    return str(annotation).replace("typing.", "").replace(f"{Array.__module__}.", "")
 
 
 def _entry(name: str, entry: str, kind: Any, default: Any) -> str:

@@ -8,7 +8,7 @@ from anglos.call.arguments import Array as ArrayType
 from anglos.call.check import check_defaults
 from anglos.call.contents import check_contents
 from anglos.call.definition import Definition
-from anglos.call.documentation import document
+from anglos.call.documentation import document, shown
 from anglos.call.kinds import dotted_name, roles_of
 from anglos.call.plan import Plan, plan_of
 from anglos.call.samples import Samples, reduce, reduce_pullback, samples_of
@@ -32,7 +32,8 @@ class Loss(Generic[Options]):
         self.__qualname__ = definition.function.__qualname__
         self.name, self.function, self.engine = definition.function.__name__, definition.function, engine
         self.formula, self.paper = formula, paper
-        self.__signature__ = definition.signature
+        self.signature = definition.signature
+        """With the kinds of the arguments for annotations; `__signature__` has their types."""
         self.arrays, self.required = definition.arrays, definition.required
         self.defaults, self.kinds, self.row = definition.defaults, definition.kinds, definition.row
         self.roles = roles_of(self.name, self.kinds, engine.ROLES)
@@ -42,6 +43,10 @@ class Loss(Generic[Options]):
 
     def __repr__(self) -> str:
         return f"<loss {self.dotted_name}>"
+
+    def __get__(self, owner: Any, kind: Any = None) -> "Loss[Options]":
+        """Itself, as an attribute of a class too. `help` shows the signature of what has this."""
+        return self
 
     @property
     def dotted_name(self) -> str:
@@ -139,8 +144,19 @@ class _Docstring:
         if loss is None:
             return self.text
         text = loss.function.__doc__ or f"The loss {loss.name}" + (f": {loss.formula}" if loss.formula else ".")
-        loss.__doc__ = document(text, loss.paper, loss.__signature__, loss.kinds)
+        loss.__doc__ = document(text, loss.paper, loss.signature, loss.kinds)
         return loss.__doc__
 
 
+class _Signature:
+    """None of the class; of a loss what `help` shows, made when it is first read."""
+
+    def __get__(self, loss: Loss[...] | None, owner: type) -> Any:
+        if loss is None:
+            return None
+        vars(loss)["__signature__"] = found = shown(loss.signature)
+        return found
+
+
 setattr(Loss, "__doc__", _Docstring(Loss.__doc__))  # noqa: B010 (a type checker takes it for a string)
+setattr(Loss, "__signature__", _Signature())  # noqa: B010

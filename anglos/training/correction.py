@@ -65,7 +65,7 @@ class _Corrected(Loss[...]):
     def __init__(self, loss: Loss[...]) -> None:
         option = inspect.Parameter(_OPTION, inspect.Parameter.KEYWORD_ONLY, default=None,
                                    annotation=Annotated[Array, _KIND])
-        signature = loss.__signature__.replace(parameters=[*loss.__signature__.parameters.values(), option])
+        signature = loss.signature.replace(parameters=[*loss.signature.parameters.values(), option])
         super().__init__(Definition(
             loss.function, signature, loss.arrays, loss.required, {**loss.defaults, _OPTION: None},
             {**loss.kinds, _OPTION: _KIND}, partial(_row, loss.name, loss.row)), loss.engine, loss.formula, loss.paper)

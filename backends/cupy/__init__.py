@@ -9,6 +9,8 @@ from ._cublas import wide_product
 from ._kernels import add_rows, fused, reduced
 from ._softmax import Softmax
 
+__all__ = ["CuPy", "backend"]
+
 
 class CuPy(Softmax):
     """Arrays can be changed in place, and nothing waits for the GPU."""
@@ -74,3 +76,7 @@ class CuPy(Softmax):
 
 
 backend = CuPy("cupy", xp)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

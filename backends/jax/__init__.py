@@ -10,3 +10,7 @@ from .sharding.classes import class_sharded
 __all__ = ["Jax", "backend", "batch_sharded", "class_sharded"]
 
 backend = Jax("jax", jnp)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
