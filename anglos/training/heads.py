@@ -1,6 +1,7 @@
 """What the layers of all frameworks share: the shape of the weight, and what a trained one predicts by."""
 
 import numbers
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import backend_of, unwrapped
 from anglos.call.check import check_options
+from anglos.call.common import DEFAULTS
 from anglos.call.kinds import describe
 from anglos.call.loss import Loss
 from anglos.engines.numerics import Array, float_type
@@ -15,6 +17,9 @@ from anglos.engines.pairs.row import PairRow
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row, unchanged
 from anglos.engines.prototypes.step import Step
+
+_SAME_TRAINING = frozenset(("sample_weight", "ignore_index", "keep_bytes", "reduction"))
+"""Options whose other values are no other training: how much memory a call takes, or what is counted."""
 
 
 def check_head(loss: Any, num_classes: int, embedding_dim: int, prototypes_per_class: int | None = None
@@ -55,6 +60,54 @@ def check_given(loss: Loss[...], given: Iterable[str], options: Mapping[str, Any
         if options.get(name) is None:
             raise ValueError(f"Head({loss.name}): {name} was given when the head was made, and is now "
                              f"{'None' if name in options else 'gone'}; wanted it in head.options")
+
+
+def in_force(loss: Loss[...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of the loss as a call of the layer uses it: as it is there, or else its default."""
+    return {**loss.defaults, **options}
+
+
+def spelled(loss: Loss[...], shape: Iterable[int], options: Mapping[str, Any], given: Iterable[str]) -> str:
+    """What a layer is, in one line: loss, sizes and options. Those of every loss are left out at their defaults."""
+    shown = {name: option for name, option in in_force(loss, options).items()
+             if name in given or (name not in DEFAULTS and option is not None)
+             or (name in DEFAULTS and name in options)}
+    return ", ".join([loss.name, *map(str, shape), *(f"{name}={_spell(option)}" for name, option in shown.items())])
+
+
+def _spell(option: Any) -> str:
+    shape = getattr(option, "shape", None)
+    return repr(option) if shape is None else f"array {tuple(shape)}"
+
+
+def settings_of(loss: Loss[...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The loss and those options in force by which a training differs, if they are no arrays: for JSON, say."""
+    plain = {name: list(option) if isinstance(option, tuple) else option
+             for name, option in in_force(loss, options).items() if name not in _SAME_TRAINING}
+    return {"loss": loss.dotted_name, **{name: option for name, option in plain.items()
+                                         if option is None or isinstance(option, (bool, int, float, str, list))}}
+
+
+def warn_of_others(loss: Loss[...], options: Mapping[str, Any], saved: Any) -> None:
+    """Warns that weights were trained with another loss, or with other options."""
+    ours = settings_of(loss, options)
+    if not isinstance(saved, Mapping) or not isinstance(saved.get("loss"), str):
+        raise TypeError(f"Head({loss.name}): settings were {describe(saved)}; wanted what `settings` of a Head returns")
+    others = {name: was for name, was in saved.items() if name in ours and was != ours[name]}
+    if "loss" in others:
+        others = {"loss": others["loss"]}
+    if others:
+        pairs = "; ".join(f"{name} was {was!r}, and is {ours[name]!r} here" for name, was in others.items())
+        warnings.warn(f"Head({loss.name}): the weights were trained otherwise: {pairs}", UserWarning, stacklevel=2)
+
+
+NEW_CLASSES = {"bias": 0.0, "class_weight": 1.0}
+"""The number of a new class, in options that have one for each."""
+
+
+def has_classes(loss: Loss[...], name: str) -> bool:
+    """Whether an option is a number for each class."""
+    return bool(loss.kinds[name].shapes == ("C",))
 
 
 def check_attribute(loss: Loss[...] | None, name: str) -> None:

@@ -7,21 +7,29 @@ from typing import Any, TypeVar
 import torch
 
 from anglos.call.loss import Loss
-from anglos.training.heads import check_attribute, check_given, check_head, logits_of, own_options
+from anglos.training.heads import (
+    NEW_CLASSES,
+    check_attribute,
+    check_given,
+    check_head,
+    has_classes,
+    in_force,
+    logits_of,
+    own_options,
+    settings_of,
+    spelled,
+    warn_of_others,
+)
 
 from ._head_saved import translate
 from ._head_tensors import HeadTensors, Notified
-from ._head_values import assign, check_tensors, has_classes, is_loaded
+from ._head_values import assign, check_tensors, is_loaded
 from ._nearest import nearest_of, number_of_nearest
 from ._ranks import sharding_of
 from ._resize import check_replaceable, exchange, kept_by, replacement
 from ._sampling import Sampling
 
 Found = TypeVar("Found")
-
-# The number of a new class, in options that have one for each.
-_NEW_CLASSES = {"bias": 0.0, "class_weight": 1.0}
-
 
 class Head(Notified):
     """The last layer of a network: prototypes of the classes, and a loss that compares embeddings with them.
@@ -45,7 +53,11 @@ class Head(Notified):
     An option that was given stays in use, whatever a tool of PyTorch makes of `head.tensors`: parametrizations,
     pruning, replicas, `functional_call`. A call that does not find it in `tensors` or `options` is refused; the loss's
     default never takes its place. One that was given as a number, a word or None is read in `options`, and refused in
-    `tensors`.
+    `tensors`. Those that were not given are read in `all_options`, and changed in `options` all the same.
+
+    `state_dict` says which loss it was trained with, and the options that are no tensors, in its `_metadata`, which
+    `torch.save` keeps; a head with another loss, or other options, warns when it loads it. What saves tensors alone, as
+    safetensors and `torch.distributed.checkpoint` do, drops that: `settings` has it, for JSON.
 
     With a `mesh`, a `DeviceMesh` of one axis, its ranks share the classes. `weight`, and a bias or a weight of each
     class, are DTensors placed `[Shard(0)]`: ⌈num_classes / P⌉ rows on each rank, and what is left on the last that gets
@@ -180,7 +192,7 @@ class Head(Notified):
         seed.
         """
         places: dict[str, tuple[torch.nn.Module, float]] = {
-            "weight": (self, 0.0), **{name: (self.tensors, _NEW_CLASSES[name]) for name in self.tensors
+            "weight": (self, 0.0), **{name: (self.tensors, NEW_CLASSES[name]) for name in self.tensors
                                       if has_classes(self.loss, name)}}
         old = {name: getattr(owner, name) for name, (owner, _) in places.items()}
 
@@ -201,9 +213,18 @@ class Head(Notified):
         self.tensors.remember_classes({name: start for name, (_, start) in places.items()}, count)
         self.num_classes = count
 
+    @property
+    def all_options(self) -> dict[str, Any]:
+        """Every option of the loss as the next call uses it: from `options`, from `tensors`, or else its default."""
+        return in_force(self.loss, {**dict(self.tensors.items()), **self.options})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The loss and its options that are no tensors, as `state_dict` has them, for whoever saves tensors alone."""
+        return settings_of(self.loss, {**dict(self.tensors.items()), **self.options})
+
     def extra_repr(self) -> str:
-        return ", ".join([self.loss.name, *map(str, self.weight.shape),
-                          *(f"{name}={option}" for name, option in self.options.items())])
+        return spelled(self.loss, self.weight.shape, {**dict(self.tensors.items()), **self.options}, self._given)
 
     def notified(self, name: str) -> None:
         check_attribute(vars(self).get("loss"), name)
@@ -238,8 +259,17 @@ class Head(Notified):
         check_given(self.loss, self._given, options)
         return options
 
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """What it was trained with goes where PyTorch keeps versions: no key more, of which other tools would know."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        about = getattr(destination, "_metadata", {}).get(prefix[:-1])
+        if about is not None:
+            about["anglos"] = self.settings
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """`state_dict` is a copy, and error messages come last."""
+        """`state_dict` is a copy, what is known of it comes first, and error messages last."""
+        if (saved := others[0].get("anglos")) is not None:
+            warn_of_others(self.loss, {**dict(self.tensors.items()), **self.options}, saved)
         translate(state_dict, prefix, self.weight, dict(self.tensors.items()), others[-1])
         if self.loss.name == "adaface":
             state_dict.pop(prefix + "t", None)  # which its authors save and never use

@@ -58,11 +58,6 @@ def is_loaded(module: torch.nn.Module, name: str) -> bool:
     return all(getattr(part, "_is_hf_initialized", False) for part in parts)
 
 
-def has_classes(loss: Loss[...], name: str) -> bool:
-    """Whether an option is a number for each class."""
-    return bool(loss.kinds[name].shapes == ("C",))
-
-
 def is_sharded(tensor: Any) -> TypeGuard["DTensor"]:
     """Whether a tensor is a DTensor whose rows are cut over the ranks of a mesh with one axis."""
     placements: Any = getattr(tensor, "placements", ())

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 
 from anglos.call.kinds import describe
+from anglos.training.heads import has_classes
 
 from ._active_rows import ActiveRows
 from ._head import Head
-from ._head_values import has_classes
 from ._resize import param_group_of
 
 

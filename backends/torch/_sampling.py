@@ -6,9 +6,9 @@ import torch
 
 from anglos.call.loss import Loss
 from anglos.training.correction import correct_sampling
+from anglos.training.heads import has_classes
 from anglos.training.sampling import rate_of, sample
 
-from ._head_values import has_classes
 from ._rows import rows_at
 
 if TYPE_CHECKING:
