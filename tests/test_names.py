@@ -13,7 +13,7 @@ import pytest
 import anglos
 from anglos import Loss
 
-MODULES = ("anglos", "anglos.define", "anglos.mining", "anglos.plot", "anglos.backends",
+MODULES = ("anglos", "anglos.define", "anglos.mining", "anglos.plot", "anglos.evaluate", "anglos.backends",
            *(f"anglos.backends.{name}" for name in ("equinox", "flax", "jax", "mlx", "ndonnx", "numpy", "torch")))
 
 
