@@ -87,8 +87,9 @@ class Head(equinox.Module):
         options = {name: resized(option, jnp.full((count,), NEW_CLASSES[name], option.dtype))
                    if has_classes(self.loss, name) and option is not None else option
                    for name, option in self.options.items()}
-        return equinox.tree_at(lambda head: (head.weight, head.options), self, (weight, options),
-                               is_leaf=lambda leaf: leaf is None)
+        head: Head = equinox.tree_at(lambda head: (head.weight, head.options), self, (weight, options),
+                                     is_leaf=lambda leaf: leaf is None)
+        return head
 
     @property
     def all_options(self) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class Head(equinox.Module):
 
     def __repr__(self) -> str:
         shape = getattr(self.weight, "shape", ())
-        return f"Head({spelled(self.loss, shape, self.options, self._given)})"
+        return f"Head({spelled(self.loss, shape, self.options)})"
 
     def __pdoc__(self, **_: Any) -> Any:
         """As a part of a model."""
@@ -128,7 +129,8 @@ def carry_state(state: Any, fresh: Any) -> Any:
 
 def _drawn(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Prototypes of length about 1."""
-    return jax.random.normal(key, shape, dtype) * shape[-1]**-0.5
+    drawn: jax.Array = jax.random.normal(key, shape, dtype) * shape[-1]**-0.5
+    return drawn
 
 
 def __dir__() -> list[str]:

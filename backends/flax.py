@@ -121,7 +121,7 @@ class Head(nnx.Module):
 
     def __nnx_repr__(self) -> Iterator[Any]:
         options = {name: _array(option) for name, option in self.options.items() if name != "__captures__"}
-        yield reprlib.Object("Head", empty_repr=spelled(self.loss, self.weight.shape, options, self._given))
+        yield reprlib.Object("Head", empty_repr=spelled(self.loss, self.weight.shape, options))
 
     def _of_classes(self) -> dict[str, Any]:
         return {name: option for name, option in self.options.items()
@@ -148,7 +148,8 @@ class _Options(nnx.Dict[Any]):
 
 def _drawn(rngs: nnx.Rngs, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Prototypes of length about 1."""
-    return jax.random.normal(rngs.params(), shape, dtype) * shape[-1]**-0.5
+    drawn: jax.Array = jax.random.normal(rngs.params(), shape, dtype) * shape[-1]**-0.5
+    return drawn
 
 
 def _carried(optimizer: Any, model: nnx.Module) -> Any:

@@ -779,7 +779,8 @@ def test_low_precision(layer: Loss[...], dtype: str, torch_library: Library) -> 
 def test_repr_names_all_there_is() -> None:
     head = Head(anglos.subcenter_arcface, 5, 4, prototypes_per_class=3, margin=0.3, scale=torch.tensor(8.0))
     tensors = "(tensors): HeadTensors(scale of shape ())"
-    assert repr(head) == f"Head(\n  subcenter_arcface, 5, 3, 4, margin=0.3\n  {tensors}\n)"
+    options = "margin=0.3, past_pi='smooth', gradient='exact'"
+    assert repr(head) == f"Head(\n  subcenter_arcface, 5, 3, 4, {options}\n  {tensors}\n)"
 
 
 def test_several_prototypes_per_class_are_asked_for_where_there_are_several() -> None:

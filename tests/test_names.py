@@ -14,7 +14,7 @@ import anglos
 from anglos import Loss
 
 MODULES = ("anglos", "anglos.define", "anglos.mining", "anglos.plot", "anglos.evaluate", "anglos.backends",
-           *(f"anglos.backends.{name}" for name in ("equinox", "flax", "jax", "mlx", "ndonnx", "numpy", "torch")))
+           *(f"anglos.backends.{name}" for name in ("equinox", "flax", "jax", "mlx", "ndonnx", "torch")))
 
 
 @pytest.mark.parametrize("name", MODULES)

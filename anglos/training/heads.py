@@ -67,11 +67,14 @@ def in_force(loss: Loss[...], options: Mapping[str, Any]) -> dict[str, Any]:
     return {**loss.defaults, **options}
 
 
-def spelled(loss: Loss[...], shape: Iterable[int], options: Mapping[str, Any], given: Iterable[str]) -> str:
-    """What a layer is, in one line: loss, sizes and options. Those of every loss are left out at their defaults."""
-    shown = {name: option for name, option in in_force(loss, options).items()
-             if name in given or (name not in DEFAULTS and option is not None)
-             or (name in DEFAULTS and name in options)}
+def spelled(loss: Loss[...], shape: Iterable[int], options: Mapping[str, Any], elsewhere: Iterable[str] = ()) -> str:
+    """What a layer is, in one line: loss, sizes and options, but those that are shown elsewhere.
+
+    What is not given is left out if every loss has it, or if it is None.
+    """
+    left_out = {*elsewhere, *(name for name, default in loss.defaults.items()
+                              if name not in options and (name in DEFAULTS or default is None))}
+    shown = {name: option for name, option in in_force(loss, options).items() if name not in left_out}
     return ", ".join([loss.name, *map(str, shape), *(f"{name}={_spell(option)}" for name, option in shown.items())])
 
 

@@ -19,7 +19,8 @@ def carried(state: Any, fresh: Any) -> Any:
 
     What has the same shape stays; what has a row for every class has another number of rows.
     """
-    if jax.tree.structure(state) != jax.tree.structure(fresh):
+    structures: list[Any] = [jax.tree.structure(one) for one in (state, fresh)]
+    if structures[0] != structures[1]:
         raise ValueError(f"Head: the optimizer's state was {describe(state)} of another structure than it starts with; "
                          "wanted that of the optimizer itself, for these parameters")
     return jax.tree.map(_carried, state, fresh)

@@ -15,8 +15,6 @@ from ._blocks import NEAR, blocks
 from ._namespace import Namespace
 from ._threads import steered_blas, sweep_in_threads
 
-__all__ = ["NumPy", "backend"]
-
 _rows = lru_cache(maxsize=1)(np.arange)  # for as many samples as last time; not to be changed
 
 
@@ -153,7 +151,3 @@ def _unsigned(labels: Any) -> Any:
 
 
 backend = NumPy("numpy", Namespace())
-
-
-def __dir__() -> list[str]:
-    return list(__all__)

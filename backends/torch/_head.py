@@ -13,16 +13,13 @@ from anglos.training.heads import (
     check_given,
     check_head,
     has_classes,
-    in_force,
     logits_of,
     own_options,
-    settings_of,
-    spelled,
-    warn_of_others,
 )
 
 from ._head_saved import translate
-from ._head_tensors import HeadTensors, Notified
+from ._head_settings import HeadSettings
+from ._head_tensors import HeadTensors
 from ._head_values import assign, check_tensors, is_loaded
 from ._nearest import nearest_of, number_of_nearest
 from ._ranks import sharding_of
@@ -31,7 +28,7 @@ from ._sampling import Sampling
 
 Found = TypeVar("Found")
 
-class Head(Notified):
+class Head(HeadSettings):
     """The last layer of a network: prototypes of the classes, and a loss that compares embeddings with them.
 
     `weight` is a parameter of shape (num_classes, embedding_dim), or (num_classes, prototypes_per_class,
@@ -213,19 +210,6 @@ class Head(Notified):
         self.tensors.remember_classes({name: start for name, (_, start) in places.items()}, count)
         self.num_classes = count
 
-    @property
-    def all_options(self) -> dict[str, Any]:
-        """Every option of the loss as the next call uses it: from `options`, from `tensors`, or else its default."""
-        return in_force(self.loss, {**dict(self.tensors.items()), **self.options})
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The loss and its options that are no tensors, as `state_dict` has them, for whoever saves tensors alone."""
-        return settings_of(self.loss, {**dict(self.tensors.items()), **self.options})
-
-    def extra_repr(self) -> str:
-        return spelled(self.loss, self.weight.shape, {**dict(self.tensors.items()), **self.options}, self._given)
-
     def notified(self, name: str) -> None:
         check_attribute(vars(self).get("loss"), name)
 
@@ -259,17 +243,8 @@ class Head(Notified):
         check_given(self.loss, self._given, options)
         return options
 
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        """What it was trained with goes where PyTorch keeps versions: no key more, of which other tools would know."""
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        about = getattr(destination, "_metadata", {}).get(prefix[:-1])
-        if about is not None:
-            about["anglos"] = self.settings
-
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """`state_dict` is a copy, what is known of it comes first, and error messages last."""
-        if (saved := others[0].get("anglos")) is not None:
-            warn_of_others(self.loss, {**dict(self.tensors.items()), **self.options}, saved)
+        """`state_dict` is a copy, and error messages come last."""
         translate(state_dict, prefix, self.weight, dict(self.tensors.items()), others[-1])
         if self.loss.name == "adaface":
             state_dict.pop(prefix + "t", None)  # which its authors save and never use
