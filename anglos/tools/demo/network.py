@@ -1,10 +1,21 @@
 """A small network and its optimiser, once for all array libraries. Each value is followed by its derivative."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 Array = Any
 Arrays = dict[str, Array]
+
+
+class Network(NamedTuple):
+    """From images to embeddings, and back."""
+
+    embed: Callable[[Any, Arrays, Array], list[Array]]
+    """(xp, parameters, images) -> all that the way back needs; the last entry is the embeddings."""
+    pullback: Callable[[Any, Arrays, list[Array], Array], Arrays]
+    """(xp, parameters, what `embed` gave, gradient of the embeddings) -> that of every parameter."""
+
 
 LAYERS = ((784, 128), (128, 64), (64, 3))
 _LAST = len(LAYERS) - 1
@@ -26,6 +37,10 @@ def embed_pullback(xp: Any, parameters: Arrays, values: list[Array], g: Array) -
         g = g if i == _LAST else xp.where(values[i + 1] > 0, g @ parameters[f"kernel{i + 1}"].T, 0.0)
         gradients |= {f"kernel{i}": values[i].T @ g, f"bias{i}": xp.sum(g, axis=0)}
     return gradients
+
+
+SMALL = Network(embed, embed_pullback)
+"""The demo's."""
 
 
 def adam(xp: Any, parameters: Arrays, means: Arrays, squares: Arrays, gradients: Arrays, rate: float

@@ -1,0 +1,81 @@
+"""The trainings of the study, one a line of a file: what is there is not made again."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anglos.tools.study.recipes import MAIN, RECIPES, Options
+from anglos.tools.study.tasks import task
+from anglos.tools.study.train import STEPS, by_class, embeddings, measure, train
+
+Record = dict[str, Any]
+CURVES = ("arcface", "supcon")
+"""The losses that are trained in other libraries too."""
+_SHOWN = 10  # numbers of a curve, where it is not compared
+
+
+class Cell(NamedTuple):
+    """One training."""
+
+    part: str
+    """tune: half as long, to choose a setting; test: to report; curve: every step's loss, to compare libraries."""
+    task: str
+    loss: str
+    setting: Options
+    seed: int
+    backend: str
+    steps: int
+
+    def key(self) -> str:
+        return json.dumps(self._asdict(), sort_keys=True)
+
+
+def read(path: Path) -> list[Record]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def key_of(record: Record) -> str:
+    return json.dumps({name: record[name] for name in Cell._fields}, sort_keys=True)
+
+
+def study(tasks: list[str], losses: list[str], seeds: int, backend: str, steps: int = STEPS) -> Iterator[
+        Callable[[dict[str, Record]], list[Cell]]]:
+    """What there is to do, a loss after the other; which of its settings is tested follows from what is done."""
+    for name in tasks:
+        for loss in losses if name == "characters" else [loss for loss in losses if loss in MAIN]:
+            tune = [Cell("tune", name, loss, setting, 0, backend, steps // 2) for setting in RECIPES[loss]]
+            yield lambda done, tune=tune: tune  # type: ignore[misc]
+            yield lambda done, tune=tune: [  # type: ignore[misc]
+                tune[0]._replace(part="test", setting=chosen(tune, done), seed=seed, steps=steps)
+                for seed in range(seeds)]
+
+
+def chosen(tune: list[Cell], done: dict[str, Record]) -> Options:
+    """The setting of least EER on the validation's classes; of equals the first."""
+    return min(tune, key=lambda cell: done[cell.key()]["eer"]).setting
+
+
+def curves(losses: list[str], backends: tuple[str, ...], steps: int = STEPS) -> list[Cell]:
+    """The same training in several libraries, with the first setting of the loss."""
+    return [Cell("curve", "characters", loss, RECIPES[loss][0], 0, backend, steps)
+            for loss in losses if loss in CURVES for backend in backends]
+
+
+def make(cell: Cell) -> Record:
+    """Train and measure."""
+    learnt, judged = getattr(task(cell.task), "tune" if cell.part == "tune" else "test")
+    trained = train(cell.backend, cell.loss, cell.setting, learnt, cell.seed, cell.steps)
+    found = embeddings(trained, learnt, judged)
+    measured = measure(found, judged.labels)
+    record = cell._asdict() | {name: round(value, 6) for name, value in measured.items()}
+    if cell.part == "test" and cell.task == "characters":
+        shares = by_class(found, judged.labels, measured["threshold"])
+        record["classes"] = np.rint(1e5 * shares).astype(int).tolist()
+    if cell.part != "tune":
+        whole = np.asarray(trained.curve)
+        shown = whole if cell.part == "curve" else whole.reshape(_SHOWN, -1).mean(axis=1)
+        record["curve"] = [float(f"{value:.6g}") for value in shown]
+    return record | {"seconds": round(trained.seconds, 1)}
