@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import anglos
-from anglos.tools.commands import bench, demo, env, losses, plot
+from anglos.tools.commands import bench, demo, env, losses, plot, study
 
-COMMANDS = {"losses": losses, "plot": plot, "demo": demo, "bench": bench, "env": env}
+COMMANDS = {"losses": losses, "plot": plot, "demo": demo, "bench": bench, "study": study, "env": env}
 
 
 class _Parser(argparse.ArgumentParser):

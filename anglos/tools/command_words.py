@@ -51,6 +51,14 @@ def picture_file(text: str) -> str:
     return _file(text, _PICTURES)
 
 
+def lines_file(text: str) -> str:
+    return _file(text, (".jsonl",))
+
+
+def page_file(text: str) -> str:
+    return _file(text, (".md",))
+
+
 def _file(text: str, endings: tuple[str, ...], instead: str = "") -> str:
     """Where something will be written; refused where it could not, before anything is computed for it."""
     path, wanted = Path(text), f"a file ending in {_spell(endings)}, in a folder that exists{instead}"

@@ -1,14 +1,15 @@
 """The trainings of the study, one a line of a file: what is there is not made again."""
 
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from anglos.tools.study.recipes import MAIN, RECIPES, Options
-from anglos.tools.study.tasks import task
+from anglos.tools.study.tasks import LONGER, task
 from anglos.tools.study.train import STEPS, by_class, embeddings, measure, train
 
 Record = dict[str, Any]
@@ -21,7 +22,7 @@ class Cell(NamedTuple):
     """One training."""
 
     part: str
-    """tune: half as long, to choose a setting; test: to report; curve: every step's loss, to compare libraries."""
+    """tune: to choose a setting; test: to report; curve: every step's loss, to compare libraries."""
     task: str
     loss: str
     setting: Options
@@ -41,16 +42,18 @@ def key_of(record: Record) -> str:
     return json.dumps({name: record[name] for name in Cell._fields}, sort_keys=True)
 
 
-def study(tasks: list[str], losses: list[str], seeds: int, backend: str, steps: int = STEPS) -> Iterator[
-        Callable[[dict[str, Record]], list[Cell]]]:
-    """What there is to do, a loss after the other; which of its settings is tested follows from what is done."""
+def tuning(tasks: list[str], losses: list[str], backend: str, steps: int = STEPS) -> Iterator[list[Cell]]:
+    """A list for every task and loss: its settings, which are judged by the validation's images."""
     for name in tasks:
-        for loss in losses if name == "characters" else [loss for loss in losses if loss in MAIN]:
-            tune = [Cell("tune", name, loss, setting, 0, backend, steps // 2) for setting in RECIPES[loss]]
-            yield lambda done, tune=tune: tune  # type: ignore[misc]
-            yield lambda done, tune=tune: [  # type: ignore[misc]
-                tune[0]._replace(part="test", setting=chosen(tune, done), seed=seed, steps=steps)
-                for seed in range(seeds)]
+        for loss in losses:
+            if name == "characters" or loss in MAIN:
+                yield [Cell("tune", name, loss, setting, 0, backend, steps * LONGER.get(name, 1))
+                       for setting in RECIPES[loss]]
+
+
+def with_seeds(tune: list[Cell], done: dict[str, Record], seeds: int) -> list[Cell]:
+    """The best of the settings, once for every seed."""
+    return [tune[0]._replace(part="test", setting=chosen(tune, done), seed=seed) for seed in range(seeds)]
 
 
 def chosen(tune: list[Cell], done: dict[str, Record]) -> Options:
@@ -65,17 +68,18 @@ def curves(losses: list[str], backends: tuple[str, ...], steps: int = STEPS) -> 
 
 
 def make(cell: Cell) -> Record:
-    """Train and measure."""
+    """Train and measure; the seconds are the processor's."""
+    started = time.process_time()
     learnt, judged = getattr(task(cell.task), "tune" if cell.part == "tune" else "test")
     trained = train(cell.backend, cell.loss, cell.setting, learnt, cell.seed, cell.steps)
     found = embeddings(trained, learnt, judged)
     measured = measure(found, judged.labels)
     record = cell._asdict() | {name: round(value, 6) for name, value in measured.items()}
-    if cell.part == "test" and cell.task == "characters":
+    if cell.part == "test" and cell.task in ("characters", *LONGER):
         shares = by_class(found, judged.labels, measured["threshold"])
         record["classes"] = np.rint(1e5 * shares).astype(int).tolist()
     if cell.part != "tune":
         whole = np.asarray(trained.curve)
         shown = whole if cell.part == "curve" else whole.reshape(_SHOWN, -1).mean(axis=1)
         record["curve"] = [float(f"{value:.6g}") for value in shown]
-    return record | {"seconds": round(trained.seconds, 1)}
+    return record | {"seconds": round(time.process_time() - started, 1)}

@@ -15,7 +15,7 @@ _INK = np.float32(0.15)  # of a glyph's pixels
 
 
 def patches(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What the first layer sees, (B, 16, 100), of images (B, 28, 28): four places that will be joined are neighbours."""
+    """What the first layer sees, (B, 16, 100), of images (B, 28, 28): places to be joined are neighbours."""
     seen = np.lib.stride_tricks.sliding_window_view(images, (10, 10), axis=(1, 2))[:, ::6, ::6]
     joined = seen.reshape(len(images), 2, 2, 2, 2, 10, 10).transpose(0, 1, 3, 2, 4, 5, 6)
     return joined.reshape(len(images), 16, 100).astype(np.float32) / np.float32(255) - _INK

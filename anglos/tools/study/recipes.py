@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any
 
 Options = dict[str, Any]
-RATE = 2e-2
+RATE = 4e-2
 """Of Adam, where a setting has none of its own."""
 SETTINGS = 4
 
@@ -14,9 +14,9 @@ def _grid(**values: Iterable[Any]) -> list[Options]:
     return [dict(zip(values, setting, strict=True)) for setting in product(*values.values())]
 
 
-_SCALES = (8.0, 12.0, 16.0, 24.0)
-_TWO_SCALES = (12.0, 20.0)
-_RATES = (5e-3, 1e-2, 2e-2, 4e-2)
+_SCALES = (4.0, 8.0, 12.0, 16.0)
+_TWO_SCALES = (8.0, 12.0)
+_RATES = (1e-2, 2e-2, 4e-2, 8e-2)
 _TEMPERATURES = (0.05, 0.1, 0.2, 0.4)
 _ANGLES, _COSINES, _FACTORS = (0.15, 0.3), (0.1, 0.25), (1.2, 1.5)
 

@@ -39,10 +39,15 @@ def _digits() -> Task:
 
 TASKS: dict[str, Callable[[], Task]] = {
     "characters": _characters,
+    "characters-longer": _characters,
     "characters-200": lambda: _characters(200),
     "characters-20": lambda: _characters(20),
     "digits": _digits,
 }
+
+
+LONGER = {"characters-longer": 3}
+"""How many times as many steps, where they are not those of the others."""
 
 
 @lru_cache(2)
