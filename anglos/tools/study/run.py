@@ -50,6 +50,6 @@ def fill(page: Path, made: dict[str, str]) -> None:
 
 
 def filled(text: str, made: dict[str, str]) -> str:
-    return re.sub(r"(<!-- study: (\w+) -->\n\n?).*?(\n?\n<!-- end -->)",
-                  lambda found: f"{found[1]}{made[found[2]]}{found[3]}" if found[2] in made else found[0], text,
+    return re.sub(r"(<!-- study: (\w+) -->\n).*?(<!-- end -->)",
+                  lambda found: f"{found[1]}\n{made[found[2]]}\n\n{found[3]}" if found[2] in made else found[0], text,
                   flags=re.S)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from anglos.tools.study.cells import Record
+from anglos.tools.study.cells import Record, cell_of, chosen, key_of
 from anglos.tools.study.intervals import Estimate, draws, of_draws, over_seeds
 from anglos.tools.study.recipes import MAIN, PAIRS, RECIPES, SETTINGS
 from anglos.tools.study.tasks import LONGER
@@ -14,14 +14,15 @@ _CLAIMS = (("arcface", "normface"), ("cosface", "normface"), ("arcface", "linear
            ("cosface", "linear_cross_entropy"), ("normface", "linear_cross_entropy"))
 
 
-def whole(records: list[Record], task: str = "characters") -> Tested:
+def whole(records: list[Record], task: str = "characters", by: str = "eer") -> Tested:
     """The records of every loss that has all of its seeds, with the setting that was best, in the catalogue's order."""
     found: Tested = {}
     for loss in RECIPES:
-        of_loss = [one for one in records if (one["task"], one["loss"]) == (task, loss)]
-        best = min((one for one in of_loss if one["part"] == "tune"), key=lambda one: float(one["eer"]), default=None)
-        found[loss] = sorted((one for one in of_loss if best and one["part"] == "test"
-                              and one["setting"] == best["setting"]), key=lambda one: int(one["seed"]))
+        of_loss = [one for one in records if (one["task"], one["loss"]) == (task, loss) and one["part"] != "curve"]
+        tune = {key_of(one): one for one in of_loss if one["part"] == "tune"}
+        best = chosen([*map(cell_of, tune.values())], tune, by) if tune else None
+        found[loss] = sorted((one for one in of_loss if one["part"] == "test" and one["setting"] == best),
+                             key=lambda one: int(one["seed"]))
     seeds = max(map(len, found.values()), default=0)
     return {loss: many for loss, many in found.items() if many and len(many) == seeds}
 
@@ -59,14 +60,14 @@ def _claims(records: list[Record]) -> str:
     """Is one better than the other: by intervals of each, and by that of the difference of the same seeds."""
     rows = []
     for task in ("characters", *LONGER):
-        found = whole(records, task)
-        for loss, other in _CLAIMS if found.keys() >= MAIN.keys() else ():
+        by = {figure: whole(records, task, figure) for figure in ("eer", "map_at_r")}
+        for loss, other in _CLAIMS if all(found.keys() >= MAIN.keys() for found in by.values()) else ():
             cells = []
-            for figure in ("eer", "map_at_r"):
+            for figure, found in by.items():
                 one, two = estimate(found[loss], figure), estimate(found[other], figure)
                 paired = over_seeds([a[figure] - b[figure] for a, b in zip(found[loss], found[other], strict=True)])
                 cells += ["apart" if one.apart(two) else "touch", _verdict(paired)]
-            rows.append([f"{found[loss][0]['steps']}", f"`{loss}` and `{other}`", *cells])
+            rows.append([f"{by['eer'][loss][0]['steps']}", f"`{loss}` and `{other}`", *cells])
     return _table(["steps", "losses", "EER: intervals", "difference, same seeds", "MAP@R: intervals",
                    "difference, same seeds"], rows)
 
