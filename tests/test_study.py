@@ -215,7 +215,8 @@ def test_the_page_says_what_it_was_made_of() -> None:
         assert [record["seed"] for record in many] == list(range(5))
         assert {record["steps"] for record in many} == {STEPS}
         for record in many:
-            assert np.mean(record["classes"]) / 1e5 == pytest.approx(record["eer"], abs=2e-5)
+            # The EER lies between two thresholds: to half a genuine pair of 20,064.
+            assert np.mean(record["classes"]) / 1e5 == pytest.approx(record["eer"], abs=3e-5)
 
 
 def test_the_answers_of_the_page_are_in_its_records() -> None:
@@ -242,7 +243,7 @@ def test_the_answers_of_the_page_are_in_its_records() -> None:
     assert apart("characters", "eer", "supcon", "normface")
     assert difference("characters", "eer", "supcon", "normface").high < 0
     assert [estimate(found["characters-longer", by]["normface"], "map_at_r").mean for by in ("eer", "map_at_r")] == (
-        pytest.approx([0.733, 0.750], abs=6e-4))
+        pytest.approx([0.733, 0.749], abs=6e-4))
 
 
 def test_with_ten_classes_the_scale_decides() -> None:
