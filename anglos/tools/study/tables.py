@@ -51,9 +51,9 @@ def _losses(records: list[Record], task: str) -> str:
             difference = _signed(of_draws(mean, of[loss] - of["normface"]))
         rows.append([f"`{loss}`" + (" (pairs)" if loss in PAIRS else ""), _setting(many[0]["setting"]),
                      _percent(eer), _range(of_draws(eer.mean, of[loss])), difference,
-                     *(_percent(estimate(many, figure), 1) for figure in ("tar", "recall", "map_at_r"))])
+                     *(_percent(estimate(many, figure), 1) for figure in ("tar", "map_at_r"))])
     return _table(["loss", "setting", "EER, %", "other characters too", "EER less NormFace's", "TAR, %",
-                   "recall@1, %", "MAP@R, %"], rows)
+                   "MAP@R, %"], rows)
 
 
 def _claims(records: list[Record]) -> str:
@@ -134,7 +134,7 @@ def _range(one: Estimate) -> str:
 
 
 def _signed(one: Estimate) -> str:
-    return f"{100 * one.mean:+.2f} ({100 * one.low:+.2f} to {100 * one.high:+.2f})"
+    return f"{100 * one.mean:+.2f} ({100 * one.low:+.2f} to {100 * one.high:+.2f})".replace("-", "−")
 
 
 def _verdict(difference: Estimate) -> str:
