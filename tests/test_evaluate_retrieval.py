@@ -141,7 +141,28 @@ def test_ignored_embeddings_are_not_there() -> None:
 def test_words_are_labels_too() -> None:
     embeddings, labels = data(60, 6)
     words = [f"speaker {label}" for label in labels]
-    assert evaluate.retrieval(embeddings, words) == evaluate.retrieval(embeddings, labels)
+    wanted = evaluate.retrieval(embeddings, labels)
+    assert evaluate.retrieval(embeddings, words) == wanted
+    assert evaluate.retrieval(embeddings, np.asarray(words, object)) == wanted  # as pandas has them
+    assert evaluate.retrieval(embeddings, labels.astype(np.uint64)) == wanted
+
+
+def test_numpy_raises_nothing_and_pytorch_records_nothing() -> None:
+    embeddings, labels = data(60, 6)
+    with np.errstate(all="raise"):
+        small = evaluate.verification(embeddings * 1e-200, labels, replicates=10)
+        assert evaluate.retrieval(embeddings * 1e200, labels, replicates=10) == evaluate.retrieval(
+            embeddings, labels, replicates=10)
+    assert small.eer == evaluate.verification(embeddings, labels).eer
+    with torch.autocast("cpu"):
+        assert evaluate.retrieval(torch.tensor(embeddings), labels) == evaluate.retrieval(embeddings, labels)
+
+
+def test_mlx_is_read_by_numpy() -> None:
+    mlx = pytest.importorskip("mlx.core", reason="MLX is not installed")
+    embeddings, labels = data(60, 6)
+    assert evaluate.retrieval(mlx.array(embeddings.astype(np.float32)), mlx.array(labels)) == evaluate.retrieval(
+        embeddings.astype(np.float32), labels)
 
 
 # Other libraries.
@@ -296,6 +317,11 @@ def test_intervals_of_an_open_set() -> None:
     ({"embeddings": np.ones((6, 2), int)}, "embeddings was an array of dtype int64"),
     ({"gallery": np.ones((3, 2))}, "gallery_labels was None; wanted an array, or neither of gallery and"),
     ({"gallery_labels": [1]}, "gallery was None; wanted an array, or neither"),
+    ({"gallery": SIX[0], "gallery_labels": ["a"] * 6}, "gallery_labels was of dtype <U1; wanted words as well, or int"),
+    ({"embeddings": SIX[0] * 1e200, "similarity": "dot"}, "similarity was 'dot', by which these embeddings overflow"),
+    ({"embeddings": torch.eye(6).to_sparse()}, "embeddings was a tensor of torch.sparse_coo; wanted a dense one"),
+    ({"ignore_index": "x"}, "ignore_index was 'x'; wanted an integer"),
+    ({"labels": np.full(6, 2**63, np.uint64)}, "labels held 9223372036854775808; wanted integers up to"),
     ({"gallery": np.ones((3, 4)), "gallery_labels": [1, 2, 3]}, "gallery had 4 columns; wanted 2"),
 ])
 def test_refusals(options: dict[str, Any], message: str) -> None:

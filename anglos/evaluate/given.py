@@ -2,28 +2,38 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
 
+from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import backend_of, hint
-from anglos.call.kinds import Number, Refuse, describe, refuse
+from anglos.call.kinds import Number, Refuse, describe, is_dtype, refuse
 from anglos.call.static_kinds import Integer, OneOf
 
 Array = Any
+_ON_HOST = ("mlx",)
+"""Libraries whose arrays are not read for free, but are where a processor finds them."""
+_LARGEST = int(np.iinfo(np.int64).max)
 _LIBRARY = "of NumPy, PyTorch, JAX, CuPy or another library of the array API standard"
 
 
 class Points(NamedTuple):
     """Embeddings in the type of the arithmetic, and where they are."""
 
+    backend: Backend
     xp: Any
     x: Array
     """(N, D)"""
     on_host: bool
     """Whether they are NumPy's."""
+
+    def untracked(self) -> AbstractContextManager[Any]:
+        """Around all arithmetic: nothing is recorded, autocast is off, and NumPy neither warns nor raises."""
+        return np.errstate(all="ignore") if self.on_host else self.backend.untracked((self.x,))
 
 
 def to_numpy(array: Array) -> np.ndarray:
@@ -46,26 +56,40 @@ def floats(caller: str, name: str, given: Any, dimensions: int) -> Points:
         refuse(caller, name, TypeError, f"was {describe(given)}{hint(given)}", f"{wanted}, {_LIBRARY}")
     if "traced" in backend.hint(type(given)):
         refuse(caller, name, TypeError, "was traced", "an array with numbers: evaluate outside of a compiled function")
-    host = backend.readable(given)
-    array = to_numpy(given) if host else given.detach() if hasattr(given, "detach") else given
-    xp: Any = np if host else array_api_compat.array_namespace(array)
-    low = str(array.dtype).rpartition(".")[2] in ("float16", "bfloat16")
-    if array.ndim != dimensions or not (low or xp.isdtype(array.dtype, "real floating")):
-        refuse(caller, name, TypeError, f"was an array of dtype {array.dtype} and shape {tuple(array.shape)}", wanted)
-    array = xp.astype(array, xp.float32) if low else array
-    if host and array.dtype.itemsize > 8:
-        array = array.astype(np.float64)
-    if not bool(xp.all(xp.isfinite(array))):
+    if (unfit := backend.spec(given).unfit) is not None:
+        refuse(caller, name, TypeError, f"was {unfit[0]}", unfit[1])
+    if given.ndim != dimensions or not is_dtype(backend.xp, given.dtype, "real floating"):
+        refuse(caller, name, TypeError, f"was an array of dtype {given.dtype} and shape {tuple(given.shape)}", wanted)
+    host = backend.readable(given) or backend.name in _ON_HOST
+    xp: Any = np if host else array_api_compat.array_namespace(given)
+    with backend.untracked((given,)):
+        array = _wide(xp, to_numpy(given) if host else given.detach() if hasattr(given, "detach") else given)
+        finite = bool(xp.all(xp.isfinite(array)))
+    if not finite:
         refuse(caller, name, ValueError, "held NaN or infinity", "finite numbers")
-    return Points(xp, array, host)
+    return Points(backend, xp, array, host)
+
+
+def _wide(xp: Any, array: Array) -> Array:
+    """In float32, or in float64 if it has as many digits or more."""
+    dtype = str(array.dtype).rpartition(".")[2]
+    if dtype in ("float32", "float64"):
+        return array
+    return xp.astype(array, xp.float32 if dtype in ("float16", "bfloat16") else xp.float64)
 
 
 def labels_of(caller: str, name: str, given: Any, count: int) -> np.ndarray:
     """Labels as NumPy's: integers, or words."""
     array = to_numpy(given) if backend_of(given) is not None else np.asarray(given)
+    if array.dtype.kind == "O" and array.ndim == 1:  # as pandas has words
+        array = np.asarray(array.tolist())
     if array.shape != (count,) or array.dtype.kind not in "iubUS":
         refuse(caller, name, TypeError, f"was of dtype {array.dtype} and shape {array.shape}",
                f"integers or words of shape ({count},), one for every embedding")
+    if array.dtype == np.uint64:
+        if array.size and array.max() > _LARGEST:
+            refuse(caller, name, ValueError, f"held {array.max()}", f"integers up to {_LARGEST}")
+        array = array.astype(np.int64)
     return array
 
 
@@ -137,6 +161,8 @@ def two_sets(caller: str, embeddings: Array, labels: Any, others: Array | None, 
              ignore_index: int | None, names: tuple[str, str],
              own_names: tuple[str, str] = ("embeddings", "labels")) -> TwoSets:
     """Embeddings with numbers for their labels, and others, or themselves; −1 is for labels to be left out."""
+    if ignore_index is not None:
+        integer(caller, "ignore_index", ignore_index, -(2**31))
     points = floats(caller, own_names[0], embeddings, 2)
     given = [labels_of(caller, own_names[1], labels, points.x.shape[0])]
     if (others is None) is not (other_labels is None):
@@ -148,6 +174,10 @@ def two_sets(caller: str, embeddings: Array, labels: Any, others: Array | None, 
     other = floats(caller, names[0], others, 2)
     same_library(caller, names[0], points, other)
     given.append(labels_of(caller, names[1], other_labels, other.x.shape[0]))
+    words = [one.dtype.kind in "US" for one in given]
+    if words[0] is not words[1] or given[0].dtype.kind == "S" != given[1].dtype.kind:
+        refuse(caller, names[1], TypeError, f"was of dtype {given[1].dtype}", "words as well, or integers as well: "
+               f"{own_names[1]} were of dtype {given[0].dtype}")
     classes, (codes, other_codes) = codes_of(*given, ignore_index=ignore_index)
     return TwoSets(points, codes, other, other_codes, classes)
 

@@ -34,7 +34,7 @@ class Identification:
 
     rank: dict[int, float]
     """By k: of the mated probes, the share whose best mate is among the first k."""
-    cmc: np.ndarray
+    cmc: np.ndarray = field(compare=False)
     """The same for k = 1, 2, … to the largest: the cumulative match curve."""
     tpir_at_fpir: dict[float, OpenSetPoint]
     """By the FPIR that is allowed."""
@@ -139,13 +139,13 @@ def identification(probes: Array, probe_labels: Array, gallery: Array, gallery_l
                                     ("gallery", "gallery_labels"), ("probes", "probe_labels")))
     mated = np.bincount(sets.other_codes, minlength=sets.classes)[sets.codes] > 0
     _check(caller, mated, allowed)
-    points, others = prepared_both(sets.points, sets.others, similarity)
-    wanted = np.asarray([*range(1, max(ks) + 1), tpir_rank])
-    parts = [_hits(one, wanted, ties) for one in standings(points, sets.codes, gallery_of(others, sets.other_codes,
-             sets.classes), similarity, block_size(points, block), itself=False, best_only=True)]
-    best, hits = (np.concatenate(one) for one in zip(*parts, strict=True))
-    seen = _Seen(best, hits, mated, sets.codes)
-    return _result(seen, ks, allowed, how)
+    wanted = np.asarray([*range(1, max(ks, default=0) + 1), tpir_rank])
+    with sets.points.untracked():
+        points, others = prepared_both(caller, sets.points, sets.others, similarity)
+        parts = [_hits(one, wanted, ties) for one in standings(points, sets.codes, gallery_of(others, sets.other_codes,
+                 sets.classes), similarity, block_size(points, block), itself=False, best_only=True)]
+        best, hits = (np.concatenate(one) for one in zip(*parts, strict=True))
+        return _result(_Seen(best, hits, mated, sets.codes), ks, allowed, how)
 
 
 def _hits(standing: Standing, k: np.ndarray, ties: str) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +177,7 @@ def _result(seen: _Seen, ks: tuple[int, ...], allowed: tuple[float, ...], how: R
     points = _points(rates_of(steps), seen, seen.mated * 1.0, allowed) if allowed else {}
     if allowed and how.replicates:
         drawn = _drawn(seen, steps, allowed, how)
-        intervals |= {f"tpir_at_fpir[{rate:g}]": interval(np.asarray([one[rate].tpir for one in drawn]), how)
+        intervals |= {f"tpir_at_fpir[{rate!r}]": interval(np.asarray([one[rate].tpir for one in drawn]), how)
                       for rate in allowed}
     return Identification({k: float(cmc[k - 1]) for k in ks}, cmc, points, len(hits), int((~seen.mated).sum()),
                           intervals)

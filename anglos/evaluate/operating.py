@@ -44,7 +44,7 @@ class Verification:
     """How many pairs are of one class."""
     impostor: int
     """How many are not."""
-    curve: Curve
+    curve: Curve = field(compare=False)
     """For a DET plot. Of more than 4 million pairs not all points, but those at some 260,000 scores or fewer."""
     intervals: dict[str, Interval] = field(default_factory=dict)
     """By the name of the figure, as "eer" or "tar_at_far[0.001]"; empty unless `replicates` were asked for."""
@@ -61,8 +61,8 @@ class Asked(NamedTuple):
         """Every figure by its name."""
         eer = hull_equal_error_rate if self.hull else equal_error_rate
         return {"eer": eer(rates, whole),
-                **{f"tar_at_far[{far:g}]": accepted_at(rates, whole, far) for far in self.far},
-                **{f"min_dcf[{p:g}]": least_cost(rates, whole, self.cost, p) for p in self.cost.priors}}
+                **{f"tar_at_far[{far!r}]": accepted_at(rates, whole, far) for far in self.far},
+                **{f"min_dcf[{p!r}]": least_cost(rates, whole, self.cost, p) for p in self.cost.priors}}
 
     def wants(self, steps: Steps) -> np.ndarray:
         """The steps that some figure must have whole."""
@@ -82,10 +82,11 @@ def verification_of(steps: Steps, asked: Asked, intervals: dict[str, Interval]) 
     """The figures, with what they are read from."""
     rates = rates_of(steps)
     found = asked.found(rates, steps.whole)
-    at_far = {far: found[f"tar_at_far[{far:g}]"] for far in asked.far}
-    costs = {p: found[f"min_dcf[{p:g}]"] for p in asked.cost.priors}
+    at_far = {far: found[f"tar_at_far[{far!r}]"] for far in asked.far}
+    curve = Curve(np.maximum.accumulate(rates.threshold), *rates[1:3])  # of steps that are split only the rounding
+    costs = {p: found[f"min_dcf[{p!r}]"] for p in asked.cost.priors}
     return Verification(
         found["eer"].value, found["eer"].threshold,
         {far: OperatingPoint(one.threshold, one.far, one.value) for far, one in at_far.items()},
         float(np.mean([one.value for one in costs.values()])), {p: one.threshold for p, one in costs.items()},
-        int(steps.genuine.sum()), int(steps.impostor.sum()), Curve(*rates[:3]), intervals)
+        int(steps.genuine.sum()), int(steps.impostor.sum()), curve, intervals)

@@ -73,7 +73,7 @@ def _add(counts: np.ndarray, codes: np.ndarray, place: np.ndarray) -> None:
 
 def _figures(passed: np.ndarray, rejected: np.ndarray, edges: np.ndarray, asked: Asked) -> dict[str, float]:
     """Of one draw: impostors accepted from −∞ and from each threshold on, and genuine pairs rejected there."""
-    names = ["eer", *(f"tar_at_far[{far:g}]" for far in asked.far), "min_dcf"]
+    names = ["eer", *(f"tar_at_far[{far!r}]" for far in asked.far), "min_dcf"]
     if not passed[0] or not rejected[-1]:
         return dict.fromkeys(names, np.nan)
     far = np.append(np.maximum.accumulate(passed[::-1])[::-1] / passed[0], 0.0)

@@ -115,11 +115,12 @@ def retrieval(embeddings: Array, labels: Array, *, gallery: Array | None = None,
     asking = np.flatnonzero(many > 0)
     if not len(asking):
         raise ValueError("retrieval: labels were of no two items; wanted at least one query with a relevant item")
-    points, others = prepared_both(points, others, similarity)
-    parts = [_figures(one, ks, ties) for one in standings(points, codes, gallery_of(others, other_codes, classes),
-                                                          similarity, block_size(points, block), itself=itself)]
-    found = Figures(*(np.concatenate(one) for one in zip(*parts, strict=True)))
-    return _result(found, ks, codes[asking], len(codes) - len(asking), how)
+    with points.untracked():
+        points, others = prepared_both("retrieval", points, others, similarity)
+        parts = [_figures(one, ks, ties) for one in standings(points, codes, gallery_of(others, other_codes, classes),
+                                                              similarity, block_size(points, block), itself=itself)]
+        found = Figures(*(np.concatenate(one) for one in zip(*parts, strict=True)))
+        return _result(found, ks, codes[asking], len(codes) - len(asking), how)
 
 
 def _result(found: Figures, k: np.ndarray, codes: np.ndarray, left_out: int, how: Resampling) -> Retrieval:

@@ -1,16 +1,17 @@
 """Scores of embeddings, higher for those more alike, a block at a time."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from anglos.call.kinds import refuse
 from anglos.evaluate.given import Array, Points, beside, rows_of
 
 SIMILARITIES = ("cosine", "dot", "squared_euclidean")
 ON_HOST, ON_DEVICE = 1 << 20, 1 << 24
 """How many scores make a block: as many as stay near a processor, and as keep a GPU busy."""
-_TINY = 1e-30
 
 
 class Block(NamedTuple):
@@ -21,21 +22,28 @@ class Block(NamedTuple):
     right: Array
 
 
-def prepared(points: Points, similarity: str) -> Points:
-    """Of unit length, for cosines; a zero vector stays zero."""
-    if similarity != "cosine":
-        return points
+def prepared(caller: str, points: Points, similarity: str) -> Points:
+    """Of unit length, for cosines; a zero vector stays zero. Refused where a score would overflow."""
     xp, x = points.xp, points.x
-    largest = xp.max(xp.abs(x), axis=1, keepdims=True) if x.shape[1] else xp.ones_like(x)
-    x = x / xp.where(largest > _TINY, largest, xp.ones_like(largest))  # whose squares neither overflow nor vanish
+    if not x.shape[1]:
+        return points
+    if similarity != "cosine":
+        if x.shape[0] and not math.isfinite(4.0 * float(xp.max(xp.sum(x * x, axis=1)))):
+            refuse(caller, "similarity", ValueError, f"was {similarity!r}, by which these embeddings overflow",
+                   "'cosine', or shorter embeddings")
+        return points
+    tiny = 1e-30 if x.dtype == xp.float32 else 1e-300  # below which losses take a vector for zero too
+    largest = xp.max(xp.abs(x), axis=1, keepdims=True)
+    there = largest > tiny
+    x = xp.where(there, x / xp.where(there, largest, 1.0), 0.0)  # whose squares neither overflow nor vanish
     length = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))
-    return points._replace(x=x / xp.where(length > _TINY, length, xp.ones_like(length)))
+    return points._replace(x=x / xp.where(there, length, 1.0))
 
 
-def prepared_both(points: Points, others: Points, similarity: str) -> tuple[Points, Points]:
+def prepared_both(caller: str, points: Points, others: Points, similarity: str) -> tuple[Points, Points]:
     """The same of two sets, which may be one."""
-    first = prepared(points, similarity)
-    return first, first if others is points else prepared(others, similarity)
+    first = prepared(caller, points, similarity)
+    return first, first if others is points else prepared(caller, others, similarity)
 
 
 def scores(xp: Any, similarity: str, a: Array, b: Array) -> Array:

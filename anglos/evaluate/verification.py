@@ -110,14 +110,14 @@ def verification(embeddings: Array, labels: Array, *, reference_embeddings: Arra
     block = None if block is None else integer(caller, "block", block, 1)
     sets = two_sets(caller, embeddings, labels, reference_embeddings, reference_labels, ignore_index,
                     ("reference_embeddings", "reference_labels"))
-    source = (_all_pairs if pairs is None else partial(_listed, pairs=pairs))(sets, similarity=similarity, block=block)
-    check_kinds(caller, "labels", source.genuine, source.pairs - source.genuine)
-    warn_of_resolution(caller, "far", asked.far, source.pairs - source.genuine)
-    points = source.sets.points
-    splitting = Splitting(points, source.blocks, source.pairs, source.sample)
-    steps = splitting.exact(asked.wants)
-    return verification_of(steps, asked, intervals_of_pairs(points, source.blocks, sets.classes, steps, asked,
-                                                               how))
+    with sets.points.untracked():
+        of = _all_pairs if pairs is None else partial(_listed, pairs=pairs)
+        source = of(sets, similarity=similarity, block=block)
+        check_kinds(caller, "labels", source.genuine, source.pairs - source.genuine)
+        warn_of_resolution(caller, "far", asked.far, source.pairs - source.genuine)
+        points = source.sets.points
+        steps = Splitting(points, source.blocks, source.pairs, source.sample).exact(asked.wants)
+        return verification_of(steps, asked, intervals_of_pairs(points, source.blocks, sets.classes, steps, asked, how))
 
 
 class _Source(NamedTuple):
@@ -132,7 +132,7 @@ class _Source(NamedTuple):
 
 def _all_pairs(sets: TwoSets, similarity: str, block: int | None) -> _Source:
     sets = without_ignored(sets)
-    points, others = prepared_both(sets.points, sets.others, similarity)
+    points, others = prepared_both("verification", sets.points, sets.others, similarity)
     size, many = block_size(points, block), [np.bincount(one, minlength=sets.classes).astype(object) for one in (
         sets.codes, sets.other_codes)]  # Python's integers, which do not overflow
     some, some_others = (one.x[::_step(one.x.shape[0]), ...] for one in (points, others))
@@ -152,7 +152,7 @@ def _step(count: int) -> int:
 def _listed(sets: TwoSets, similarity: str, block: int | None, pairs: Array) -> _Source:
     listed = _pairs_of(pairs, len(sets.codes), len(sets.other_codes))
     listed = listed[(sets.codes[listed[:, 0]] >= 0) & (sets.other_codes[listed[:, 1]] >= 0)]
-    points, others = prepared_both(sets.points, sets.others, similarity)
+    points, others = prepared_both("verification", sets.points, sets.others, similarity)
     of = partial(listed_pairs, points, sets.codes, others, sets.other_codes, similarity=similarity)
     genuine = int((sets.codes[listed[:, 0]] == sets.other_codes[listed[:, 1]]).sum())
     sample = of(pairs=listed[::_step(len(listed))], block=_SAMPLE * max(points.x.shape[1], 1))
