@@ -20,12 +20,13 @@ from anglos.__main__ import main
 from anglos.tools.bench import device
 from anglos.tools.bench import run as bench_run
 from anglos.tools.bench.device_rows import TYPES, draw, rows
+from anglos.tools.bench.measure import measure
 from anglos.tools.bench.memory import memory
 from anglos.tools.bench.problem import HEADS, Problem
 from anglos.tools.bench.run import sizes
 from anglos.tools.bench.steps import LIBRARIES, PRODUCTS
 
-SMALL = ["--batch=8", "--dimension=16", "--classes=40", "--repeats=2"]
+SMALL = ["--batch=8", "--dimension=16", "--classes=40", "--repeats=3"]
 PROBLEM = Problem("arcface", 8, 16, 40, "float64")
 
 
@@ -40,7 +41,14 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anglos.tools.bench.measure.memory", known)
 
 
-@pytest.mark.usefixtures("no_process")
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock by which a step takes as long every time: the products a millisecond, others half as long again."""
+    monkeypatch.setattr("anglos.tools.bench.measure.interleaved", lambda steps, repeats, turn: {
+        key: [1.0 if key[1] == PRODUCTS else 1.5] * repeats for key in steps})
+
+
+@pytest.mark.usefixtures("no_process", "steady")
 def test_rows_and_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "bench.json"
     main(["bench", *SMALL, "--library", "numpy,torch", "--library=jax,numpy", "--json", str(out)])
@@ -58,8 +66,31 @@ def test_rows_and_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert (row["mebibytes"], row["buffers"]) == (2560 * 40 / 2**20, 80)
         assert line.split()[-4:] == [f"{row['milliseconds']:,.1f}", f"{row['ratio']:.2f}", "0.1", "80.00"]
     assert saved["problem"] == {"loss": "arcface", "batch": 8, "dimension": 16, "classes": 40, "dtype": "float32"}
-    for word in (*saved["machine"].values(), "median of 2", f"numpy {np.__version__}"):
+    for word in (*saved["machine"].values(), "median of 3", f"numpy {np.__version__}"):
         assert word in table
+
+
+@pytest.mark.parametrize(("products", "row", "ratio"), [
+    ([10.0, 10.0, 10.4], [20.0, 20.0, 20.0], 2.0),   # quartiles 2 % apart
+    ([10.0, 10.0, 14.0], [20.0, 20.0, 20.0], None),  # 20 %
+    ([10.0, 10.0, 10.0], [20.0, 20.0, 28.0], None),
+    ([10.0, 10.0], [20.0, 20.0], None),
+])
+def test_a_ratio_of_times_that_are_not_steady_is_not_said(
+        products: list[float], row: list[float], ratio: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But the times are, and why."""
+    monkeypatch.setattr("anglos.tools.bench.measure.memory", lambda *_: 2560)
+    monkeypatch.setattr("anglos.tools.bench.measure.interleaved", lambda steps, repeats, turn: {
+        key: products if key[1] == PRODUCTS else row for key in steps})
+    found = measure(PROBLEM, ["numpy"], len(row), lambda _: None)
+    assert [one.ratio for one in found[1:]] == [ratio, ratio]
+    assert [one.milliseconds for one in found] == [10.0, 20.0, 20.0]
+    table = bench_run.Run(PROBLEM, ("numpy",), len(row), found).table()
+    line = next(line for line in table.splitlines() if line.startswith("numpy    anglos.arcface, kept"))
+    assert line.split()[-3] == ("–" if ratio is None else "2.00")
+    said = next(line for line in table.splitlines() if line.startswith("numpy: "))
+    assert ("busy" in said) == (products[-1] == 14.0)
+    assert ("--repeats of at least 3" in said) == (len(row) == 2)
 
 
 @pytest.mark.usefixtures("no_process")

@@ -57,7 +57,7 @@ def public_names() -> Iterator[str]:
     """What tools show of the package: `__all__`, or what `dir` says that is not another package's."""
     for name in MODULES:
         try:
-            module = importlib.import_module("anglos.training.mining" if name == "anglos.mining" else name)
+            module = importlib.import_module(name)
         except ModuleNotFoundError as missing:
             if missing.name != name:
                 raise

@@ -30,7 +30,7 @@ def public(module: Any) -> list[str]:
     names = getattr(module, "__all__", None)
     if names is None:
         names = [name for name in dir(module) if _is_own(module, name)]
-    return sorted(names, key=str.casefold)
+    return sorted((name for name in names if not inspect.ismodule(getattr(module, name))), key=str.casefold)
 
 
 def _is_own(module: Any, name: str) -> bool:
@@ -46,7 +46,7 @@ def modules() -> dict[str, Any]:
     found = {}
     for name in MODULES:
         try:
-            found[name] = import_module("anglos.training.mining" if name == "anglos.mining" else name)
+            found[name] = import_module(name)
         except ModuleNotFoundError as missing:
             if missing.name != name:
                 raise

@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, replace
+from statistics import median, quantiles
 from types import MappingProxyType
 
 from anglos.tools.bench.memory import memory
 from anglos.tools.bench.problem import Problem
 from anglos.tools.bench.steps import LIBRARIES, PRODUCTS, Step
+
+STEADY = 0.1
+"""How far apart, as a part of the median, the quartiles of a time may be that a ratio is made of."""
 
 Say = Callable[[str], None]
 """Hears what is being done."""
@@ -24,12 +27,18 @@ class Row:
     milliseconds: float | None = None
     """The median."""
     ratio: float | None = None
-    """Of the time to that of the three products in the same library."""
+    """Of the time to that of the three products in the same library; None where either time is not steady."""
     mebibytes: float | None = None
     """Beyond inputs and gradients."""
     buffers: float | None = None
     """The same in arrays of (B, C)."""
     failure: str | None = None
+    spread: float | None = None
+    """Between the quartiles of the time, as a part of the median; None of fewer than three turns."""
+
+    @property
+    def is_steady(self) -> bool:
+        return self.spread is not None and self.spread <= STEADY
 
 
 def measure(problem: Problem, libraries: Sequence[str], repeats: int, say: Say,
@@ -50,9 +59,8 @@ def measure(problem: Problem, libraries: Sequence[str], repeats: int, say: Say,
             failures[key] = str(failure)
     steps = {key: makers[key]() for key in needs}
     times = interleaved(steps, repeats, lambda turn: say(f"C = {problem.classes:,}: time, turn {turn} of {repeats}"))
-    medians = {key: median(taken) for key, taken in times.items()}
     say("")
-    return [_row(problem, key, medians, needs.get(key), failures.get(key)) for key in makers]
+    return [_row(problem, key, times, needs.get(key), failures.get(key)) for key in makers]
 
 
 def interleaved(steps: Mapping[tuple[str, str], Step], repeats: int, turn: Callable[[int], None]
@@ -71,8 +79,21 @@ def interleaved(steps: Mapping[tuple[str, str], Step], repeats: int, turn: Calla
     return {key: taken[1:] for key, taken in times.items()}
 
 
-def _row(problem: Problem, key: tuple[str, str], medians: Mapping[tuple[str, str], float], need: int | None,
+def spread(taken: Sequence[float]) -> float | None:
+    """Between the quartiles of times, as a part of the median."""
+    if len(taken) < 3:
+        return None
+    first, middle, third = quantiles(taken, method="inclusive")
+    return (third - first) / middle
+
+
+def _row(problem: Problem, key: tuple[str, str], times: Mapping[tuple[str, str], Sequence[float]], need: int | None,
          failure: str | None) -> Row:
-    taken, products = medians.get(key), medians.get((key[0], PRODUCTS))
-    return Row(*key, problem.classes, taken, taken / products if taken and products else None,
-               None if need is None else need / 2**20, None if need is None else need / problem.buffer_bytes, failure)
+    taken, products = times.get(key), times.get((key[0], PRODUCTS))
+    row = Row(*key, problem.classes, None if taken is None else median(taken), None,
+              None if need is None else need / 2**20, None if need is None else need / problem.buffer_bytes, failure,
+              None if taken is None else spread(taken))
+    base = spread(products) if products else None
+    if taken is None or products is None or base is None or not (base <= STEADY and row.is_steady):
+        return row
+    return replace(row, ratio=median(taken) / median(products))

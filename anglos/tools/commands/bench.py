@@ -15,7 +15,7 @@ from anglos.tools.commands.extras import needs
 HELP = "a loss in every library, beside its peers: measure time and memory"
 
 _NUMBERS = {"batch": (256, 1, "B, embeddings"), "dimension": (512, 1, "D"), "classes": (20_000, 2, "C"),
-            "repeats": (3, 1, "of which the median is shown")}
+            "repeats": (3, 1, "turns, of which medians are shown; ratios of at least 3")}
 """Of a measurement: the default, the least, and what it is."""
 
 
