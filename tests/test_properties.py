@@ -8,6 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+import array_api_compat
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -848,3 +849,33 @@ def test_any_shape_has_the_right_slope(shape: tuple[int, int, int], seed: int, s
         size = 2.0 * sum(float(np.linalg.norm(g) * np.linalg.norm(step))
                          for g, step in zip(gradients, steps, strict=True))
         assert abs(difference - slope) <= 1e-4 * size + 1e-11, loss.name
+
+
+def test_a_queue_that_is_empty_is_none(library: Library) -> None:
+    """And so are its gradients; the loss is that of the batch."""
+    queries, keys = arrays(anglos.info_nce, library)[:2]
+    value, gradients = anglos.info_nce.value_and_grad(queries, keys, queries[:0, :])
+    wanted, (by_queries, by_keys) = anglos.info_nce.value_and_grad(queries, keys)
+    assert float(value) == float(wanted)
+    for got, want in zip(gradients, (by_queries, by_keys), strict=True):
+        np.testing.assert_array_equal(library.numpy(got), library.numpy(want))
+
+
+def test_keys_of_the_batch_and_a_queue_are_negatives_together(library: Library) -> None:
+    """The cross entropy over all keys and the queue; its gradient comes to the keys from both."""
+    queries, keys, queue = (library.array(np.random.default_rng(seed).normal(size=(rows, DIMENSION)))
+                            for seed, rows in ((0, BATCH), (1, BATCH), (2, 3)))
+    xp: Any = array_api_compat.array_namespace(queries)
+    own = library.array(np.eye(BATCH, BATCH + 3, dtype=bool))
+
+    def loss(q: Any, k: Any, n: Any) -> Any:
+        return anglos.info_nce.value_and_grad(q, k, xp.concat([k, n]), false_negatives=own, temperature=0.5)
+
+    value, (by_queries, by_keys, by_both) = loss(queries, keys, queue)
+    everything = np.concatenate([library.numpy(keys), library.numpy(queue)])
+    wanted, gradients = anglos.normface.value_and_grad(library.numpy(queries), everything, np.arange(BATCH), scale=2.0)
+    np.testing.assert_allclose(float(value), float(wanted), rtol=1e-12)
+    np.testing.assert_allclose(library.numpy(by_queries), gradients[0], rtol=1e-9, atol=1e-12)
+    both = library.numpy(by_both)
+    both = np.concatenate([both[:BATCH] + library.numpy(by_keys), both[BATCH:]])
+    np.testing.assert_allclose(both, gradients[1], rtol=1e-9, atol=1e-12)

@@ -103,7 +103,7 @@ class Loss(Generic[Options]):
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> "_Call":
         """A call with its plan, and its arrays checked."""
         arrays = () if len(arrays) == 1 and arrays[0] is _MISSING else arrays
-        while len(arrays) > self.required and arrays[-1] is None:
+        while len(arrays) > self.required and _is_none(arrays[-1], arrays[0]):
             arrays = arrays[:-1]
         values = [*arrays, *options.values()]
         plan = self._plan(values, len(arrays), tuple(options), wrt)
@@ -119,6 +119,13 @@ class Loss(Generic[Options]):
     def _plan(self, values: list[Any], given: int, options: tuple[str, ...], wrt: Any) -> Plan:
         """The plan of a call; its values are unwrapped here."""
         return plan_of(self, values, given, options, wrt)
+
+
+def _is_none(array: Any, first: Any) -> bool:
+    """Whether an array that may be left out is none, or has no rows, as a queue that nothing has come into yet."""
+    shape = getattr(array, "shape", None)
+    return array is None or (shape is not None and len(shape) == 2 and shape[0] == 0
+                             and tuple(shape[1:]) == tuple(getattr(first, "shape", ())[1:]))
 
 
 class _Call(NamedTuple):

@@ -24,6 +24,9 @@ def info_nce(
     ----------
     keys
         The positive of each query; to the others it is a negative unless `negatives` are given.
+    negatives
+        ... Without rows, as a queue that is empty yet, it counts as None. For both together put the keys among them,
+        and leave out each query's own: `false_negatives` True at (i, i).
     symmetric
         The mean of this loss and of the one with queries and keys exchanged. Not with `negatives`.
     false_negatives : boolean array (B, B), or (B, M) with `negatives`, optional

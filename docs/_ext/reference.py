@@ -30,7 +30,8 @@ def public(module: Any) -> list[str]:
     names = getattr(module, "__all__", None)
     if names is None:
         names = [name for name in dir(module) if _is_own(module, name)]
-    return sorted((name for name in names if not inspect.ismodule(getattr(module, name))), key=str.casefold)
+    shown = (name for name in names if name[0] != "_" and not inspect.ismodule(getattr(module, name)))
+    return sorted(shown, key=str.casefold)
 
 
 def _is_own(module: Any, name: str) -> bool:
