@@ -8,12 +8,11 @@ by `jax.jit`. They need B × N numbers of memory. All triplets of a batch would 
 `anglos.triplet(mining="batch_all")` does not form them.
 """
 
-from anglos.training.triplets import Triplets as Triplets
 from anglos.training.triplets import batch_hard as batch_hard
 from anglos.training.triplets import semi_hard as semi_hard
 from anglos.training.triplets import semi_hard_or_easiest as semi_hard_or_easiest
 
-__all__ = ["Triplets", "batch_hard", "semi_hard", "semi_hard_or_easiest"]
+__all__ = ["batch_hard", "semi_hard", "semi_hard_or_easiest"]
 
 
 def __dir__() -> list[str]:
