@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-PAGES = ("margins_compared", "gradient_field", "scale", "mining", "temperature", "lengths", "beyond_pi",
-         "own_loss")
+PAGES = ("margins_compared", "gradient_field", "scale", "digits_on_a_circle", "verification", "mining",
+         "temperature", "lengths", "beyond_pi", "own_loss")
 
 STYLE = {
     "figure.constrained_layout.use": True, "figure.facecolor": "white", "figure.dpi": 100, "savefig.dpi": 100,
