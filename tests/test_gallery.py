@@ -134,7 +134,11 @@ CLAIMS: dict[str, tuple[int, Callable[[Page], None]]] = {
 }
 
 
-@pytest.mark.parametrize("name", CLAIMS)
+TRAININGS = ("digits_on_a_circle", "verification")
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow) if name in TRAININGS else name for name in CLAIMS])
 def test_page_shows_what_it_says(name: str, run: Any) -> None:
     figures, claim = CLAIMS[name]
     page, drawn = run(name)

@@ -76,6 +76,7 @@ for (title, name), rates in eer.items():
 # teach a network six answers, and a margin presses all that it sees into one of them. What would tell a 6 from an 8 is
 # what it learnt to leave out. (Nothing here was tuned, neither scale nor margin nor network.)
 #
-# Margins are for many classes: with hundreds or thousands, only what tells classes apart in general is of use. The curve
-# to look at is that of classes which were not trained, on data like yours; and that of no training at all is worth a
-# line in it. :doc:`/evaluation` has the other figures and their intervals, :doc:`/which_loss` what to take when.
+# Margins are for many classes: with hundreds or thousands, only what tells classes apart in general is of use. The
+# curve to look at is that of classes which were not trained, on data like yours; and that of no training at all is
+# worth a line in it. :doc:`/evaluation` has the other figures and their intervals, :doc:`/which_loss` what to take
+# when.
