@@ -80,7 +80,7 @@ for name, values in spreads.items():
     print(f"{name:20} spread {np.mean(values):4.1f}° on average:", *(f"{value:.1f}°" for value in values))
 
 # %%
-# The margin draws each digit together. Eleven degrees become eight, and the picture shows a larger one, that between
+# The margin draws each digit together: eleven degrees become eight. The picture shows a larger difference, that between
 # the seeds: in some runs two digits have come to lie in the same place, with a margin and without. That is the circle's
 # doing, where a class can only move past another by going through it; in 64 or more dimensions, as they are used, there
 # is always a way around.
