@@ -41,7 +41,8 @@ def test_a_loss_in_pytorch_imports_no_more_of_it() -> None:
                "head = anglos.backends.torch.Head(anglos.arcface, 3, 2)\n"
                "head(torch.eye(2), torch.tensor([0, 1])).backward()\n"
                "print(sorted({name for name in set(sys.modules) - before if name.startswith('torch.')}))")
-    assert seen == "[]"
+    by_itself = ("torch.nested", "torch.fx.experimental._constant_symnode")  # at its first call, since 2.15
+    assert [name for name in eval(seen) if not name.startswith(by_itself)] == []
 
 
 def test_a_call_imports_only_its_own_library() -> None:
@@ -92,25 +93,32 @@ def on_cuda() -> bool:
 
 
 def run_page(page: Path, after: Callable[[str], None] = lambda rest: None) -> dict[str, Any]:
-    """The names that its blocks leave; what follows a block on the page is looked at when it has run."""
+    """The names that its blocks leave; what follows a block on the page is looked at when it has run.
+
+    Without a GPU the tutorial of CuPy is run with NumPy's arrays.
+    """
     names: dict[str, Any] = {}
-    for number, code in enumerate(blocks(page)):
+    for code in blocks(page):
+        lines = code.count("\n")
         if "import cupy" in code and not on_cuda():
-            if number == 0:
-                pytest.skip("no CUDA device, or no CuPy")
-            continue
+            if page.stem != "cupy":
+                continue
+            code = code.replace("import cupy as cp", "import numpy as cp")
         exec(compile(code, str(page), "exec"), names)
-        after("\n".join(page.read_text().split("\n")[code.count("\n"):]))
+        after("\n".join(page.read_text().split("\n")[lines:]))
     return names
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT / "docs").with_suffix("")))
-def test_pages_are_scripts_that_run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page.parent.name == "tutorials"))
+                                  for page in PAGES], ids=lambda page: str(page.relative_to(ROOT / "docs").with_suffix("")))
+def test_pages_are_scripts_that_run(page: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """What a block prints stands on the page behind it."""
     def is_shown(rest: str) -> None:
         assert " ".join(capsys.readouterr().out.split()) in " ".join(rest.split())
 
-    run_page(page, is_shown)
+    monkeypatch.chdir(tmp_path)  # where they save
+    assert run_page(page, is_shown)
 
 
 @pytest.mark.slow
