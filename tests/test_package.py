@@ -109,8 +109,9 @@ def run_page(page: Path, after: Callable[[str], None] = lambda rest: None) -> di
     return names
 
 
-@pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page.parent.name == "tutorials"))
-                                  for page in PAGES], ids=lambda page: str(page.relative_to(ROOT / "docs").with_suffix("")))
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT / "docs").with_suffix("")),
+                                               marks=[pytest.mark.slow] * (page.parent.name == "tutorials"))
+                                  for page in PAGES])
 def test_pages_are_scripts_that_run(page: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path,
                                     monkeypatch: pytest.MonkeyPatch) -> None:
     """What a block prints stands on the page behind it."""
