@@ -41,3 +41,10 @@ def test_files_that_a_page_links_to_are_there(page: Path) -> None:
     raw = HOME.replace("github.com", "raw.githubusercontent.com")
     here += [ROOT / place for place in re.findall(rf"(?:{HOME}/(?:blob|tree)|{raw})/main/([^)#\s\]]+)", text)]
     assert [str(path) for path in here if not path.exists()] == []
+
+
+def test_an_index_of_packages_finds_what_readme_links_to() -> None:
+    text = re.sub(r"^```.*?^```", "", (ROOT / "README.md").read_text(), flags=re.M | re.S)
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", text) == []
+    used, defined = set(re.findall(r"\]\[([^]]+)\]", text)), set(re.findall(r"^\[([^]]+)\]: http", text, re.M))
+    assert used == defined
