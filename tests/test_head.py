@@ -584,7 +584,7 @@ def test_every_optimizer_goes_on_with_other_classes(of: Loss[...], kind: Any, op
 
         optimizer.step(closure)
 
-    if kind is torch.optim.Muon and of is anglos.subcenter_arcface:
+    if kind.__name__ == "Muon" and of is anglos.subcenter_arcface:
         pytest.skip("Muon is for matrices")
     start = head_of(of, dtype=torch.float32).weight.detach()
     (head, optimizer), (twin, twin_optimizer) = made(start), made(start)
