@@ -22,36 +22,16 @@ MODULES = {
     "anglos.backends.flax": "Flax",
     "anglos.backends.equinox": "Equinox",
 }
-"""Those of a later version of the package are left out until they are there."""
-
 
 def public(module: Any) -> list[str]:
     """The names that a module shows."""
-    names = getattr(module, "__all__", None)
-    if names is None:
-        names = [name for name in dir(module) if _is_own(module, name)]
-    shown = (name for name in names if name[0] != "_" and not inspect.ismodule(getattr(module, name)))
+    shown = (name for name in dir(module) if name[0] != "_" and not inspect.ismodule(getattr(module, name)))
     return sorted(shown, key=str.casefold)
 
 
-def _is_own(module: Any, name: str) -> bool:
-    """Whether a name of a module without `__all__` is one that it shows, and not one that it imports for itself."""
-    value = getattr(module, name)
-    home = getattr(value, "__module__", None) or ""
-    shown = home.startswith("anglos") if module.__name__ in ("anglos", "anglos.define") else home == module.__name__
-    return not name.startswith("_") and not inspect.ismodule(value) and shown
-
-
 def modules() -> dict[str, Any]:
-    """Those that are there."""
-    found = {}
-    for name in MODULES:
-        try:
-            found[name] = import_module(name)
-        except ModuleNotFoundError as missing:
-            if missing.name != name:
-                raise
-    return found
+    """By their names."""
+    return {name: import_module(name) for name in MODULES}
 
 
 def pages() -> dict[str, str]:
@@ -86,7 +66,7 @@ def _entry(name: str, value: Any, seen: dict[int, str]) -> Iterator[str]:
         yield f".. py:data:: {short}{options}\n\n   {escape(type_of(told))}. {escape(text)}"
     elif inspect.isclass(value):
         yield f".. autoclass:: {name}\n   :members:"
-    elif callable(value):
+    elif callable(value) and get_origin(value) is None:
         yield f".. autofunction:: {name}"
     else:
         yield f".. autodata:: {name}\n   :no-value:"
