@@ -70,9 +70,10 @@ def blocks(path: Path) -> list[str]:
 
 
 BLOCKS = blocks(ROOT / "README.md")
+MADE = ("gallery", "losses", "reference")  # by the site
 PAGES = [path for path in sorted((ROOT / "docs").rglob("*.md"))
          if blocks(path) and path.name != "migration.md"  # whose blocks want their other side: test_migration.py
-         and path.relative_to(ROOT / "docs").parts[0] not in ("losses", "reference")]  # which the site makes
+         and path.relative_to(ROOT / "docs").parts[0] not in MADE]
 
 
 @pytest.mark.parametrize("code", BLOCKS, ids=[re.findall(r"^import (\w+)", code, re.M)[-1] for code in BLOCKS])

@@ -1,5 +1,6 @@
 """The curves of the losses as pictures for a light and a dark page."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,5 @@ def draw(folder: Path) -> None:
             figure.patch.set_alpha(0.0)
             figure.savefig(folder / f"{loss.name}-light.svg", metadata={"Date": None})
         text = (folder / f"{loss.name}-light.svg").read_text()
-        for light, dark in THEMES["dark"].items():
-            text = text.replace(light, dark)
+        text = re.sub("|".join(THEMES["dark"]), lambda light: THEMES["dark"][light[0]], text)
         (folder / f"{loss.name}-dark.svg").write_text(text)

@@ -9,8 +9,9 @@ def _link(app: Any, doctree: nodes.document, page: str) -> None:
     names = app.env.get_domain("py").objects
     for literal in list(doctree.findall(nodes.literal)):
         text = literal.astext().removesuffix("()")
-        name = next((name for name in (text, f"anglos.{text}") if name in names and name.startswith("anglos.")), None)
-        if name is None or _is_linked(literal) or names[name].docname == page:
+        name = text if text.startswith("anglos.") else f"anglos.{text}"
+        two = f"anglos.define.{text}" in names  # clip is a loss, and a function of formulas
+        if two or name not in names or _is_linked(literal) or names[name].docname == page:
             continue
         target = app.builder.get_relative_uri(page, names[name].docname)
         link = nodes.reference("", "", literal.deepcopy(), internal=True, refuri=f"{target}#{names[name].node_id}")

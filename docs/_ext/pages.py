@@ -98,7 +98,8 @@ def write() -> None:
 
 def _fill(app: Any, page: str, source: list[str]) -> None:
     if page == "index":  # a glob of pages that are not there yet would be a warning
-        source[0] = "\n".join(line for line in source[0].split("\n") if not line.endswith("*") or any(DOCS.glob(line)))
+        source[0] = re.sub(r"^[\w/]+\*\n", lambda glob: glob[0] if any(DOCS.glob(glob[0].strip())) else "", source[0],
+                           flags=re.M)
     elif page == "losses":
         order = [name for _, _, names in GROUPS for name in names]
         listed = "\n".join(f"losses/{name}" for name in dict.fromkeys((*order, *anglos.LOSSES)))
