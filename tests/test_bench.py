@@ -23,6 +23,7 @@ from anglos.tools.bench.device_rows import TYPES, draw, rows
 from anglos.tools.bench.measure import measure
 from anglos.tools.bench.memory import memory
 from anglos.tools.bench.problem import HEADS, Problem
+from anglos.tools.bench.report import Run
 from anglos.tools.bench.run import sizes
 from anglos.tools.bench.steps import LIBRARIES, PRODUCTS
 
@@ -85,7 +86,7 @@ def test_a_ratio_of_times_that_are_not_steady_is_not_said(
     found = measure(PROBLEM, ["numpy"], len(row), lambda _: None)
     assert [one.ratio for one in found[1:]] == [ratio, ratio]
     assert [one.milliseconds for one in found] == [10.0, 20.0, 20.0]
-    table = bench_run.Run(PROBLEM, ("numpy",), len(row), found).table()
+    table = Run(PROBLEM, ("numpy",), len(row), found).table()
     line = next(line for line in table.splitlines() if line.startswith("numpy    anglos.arcface, kept"))
     assert line.split()[-3] == ("–" if ratio is None else "2.00")
     said = next(line for line in table.splitlines() if line.startswith("numpy: "))

@@ -281,6 +281,7 @@ def test_what_the_command_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     ("--task", "faces", f"was 'faces'; wanted one of {', '.join(command.TASKS)}"),
     ("--out", "no/such/folder.jsonl", "was 'no/such/folder.jsonl'; wanted a file ending in .jsonl"),
     ("--page", "page.html", "was 'page.html'; wanted a file ending in .md"),
+    ("--page", "missing.md", "was 'missing.md'; wanted a file ending in .md, with tables to be replaced"),
 ])
 def test_bad_options_are_refused(option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):

@@ -56,6 +56,8 @@ def lines_file(text: str) -> str:
 
 
 def page_file(text: str) -> str:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"was {text!r}; wanted a file ending in .md, with tables to be replaced")
     return _file(text, (".md",))
 
 
