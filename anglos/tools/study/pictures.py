@@ -48,6 +48,11 @@ def _losses(records: list[Record]) -> Figure | None:
         axes.plot(100 * seeds.mean, place, "o", color=colour, markersize=5)
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(-0.7, len(order) - 0.3)
+    axes.set_xscale("log")  # most losses are close to each other, and a few far away
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in (0.5, 1, 2, 3, 5, 10, 20, 50) if low <= tick <= high]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
     axes.set_xlabel("EER in % on characters that were not learnt; thick: 95 % over seeds, thin: over characters too")
     for colour, text in ((_ORANGE, "the question"), (_BLUE, "prototypes"), (_GREEN, "pairs of a batch")):
         axes.plot([], [], "o", color=colour, label=text)
