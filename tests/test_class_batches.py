@@ -83,6 +83,7 @@ def test_theirs_has_as_many_of_a_class_too() -> None:
     ([0, 0, 1], {"classes": 1, "samples": 1, "rank": 1}, "rank was 1; wanted an integer below ranks, which was 1"),
     ([0, 0.5], {"classes": 1, "samples": 1}, "labels held 0.5 at position 1; wanted one integer or word per sample"),
     (np.zeros((2, 2), int), {"classes": 1, "samples": 1}, "labels held a list at position 0; wanted one integer"),
+    ([0, 1], {"classes": 1, "samples": 1, "ignore_index": "a"}, "ignore_index was 'a'; wanted an integer"),
     (3, {"classes": 1, "samples": 1}, r"labels was 3; wanted an array \(N,\) or a sequence"),
 ])
 def test_refusals(labels: Any, options: dict[str, Any], message: str) -> None:

@@ -103,6 +103,23 @@ def test_all_the_same_find_nothing() -> None:
     assert evaluate.retrieval(embeddings, labels, ties="expected").precision_at_1 == pytest.approx(4 / 49)
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "dot", "squared_euclidean"])
+@pytest.mark.parametrize(("size", "dimension"), [(101, 100), (257, 129), (150, 512)])
+def test_equal_embeddings_have_equal_scores(size: int, dimension: int, similarity: str) -> None:
+    """Where a matrix product rounds some of its columns otherwise, too: a network that collapsed finds nothing."""
+    one = np.random.default_rng(0).normal(size=dimension)
+    embeddings, labels = np.tile(one, (size, 1)), np.arange(size) // 5
+    options: dict[str, Any] = {"similarity": similarity, "block": 900}
+    assert evaluate.retrieval(embeddings, labels, **options).recall[8] == 0.0
+    assert evaluate.identification(embeddings, labels, embeddings, labels, **options).rank[10] == 0.0
+    others = {"reference_embeddings": embeddings, "reference_labels": labels}
+    for given in ({}, others):
+        assert evaluate.verification(embeddings, labels, far=0.5, **given, **options).eer == 0.5
+    gallery = np.repeat(np.random.default_rng(1).normal(size=(size, dimension)), 2, axis=0)
+    found = evaluate.retrieval(embeddings[:9], [0] * 9, gallery=gallery, gallery_labels=[0, 1] * size, **options)
+    assert (found.recall[1], found.recall[2]) == (0.0, 1.0)
+
+
 def test_a_library_elsewhere_is_computed_with_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU, where nothing is read as NumPy's."""
     embeddings, labels = data(90, 9)
@@ -320,6 +337,11 @@ def test_intervals_of_an_open_set() -> None:
     ({"gallery": SIX[0], "gallery_labels": ["a"] * 6}, "gallery_labels was of dtype <U1; wanted words as well, or int"),
     ({"embeddings": SIX[0] * 1e200, "similarity": "dot"}, "similarity was 'dot', by which these embeddings overflow"),
     ({"embeddings": torch.eye(6).to_sparse()}, "embeddings was a tensor of torch.sparse_coo; wanted a dense one"),
+    ({"gallery": SIX[0], "gallery_labels": [7] * 6}, "labels had none that the gallery has; wanted at least one query"),
+    ({"labels": [0, "0", 1, "1", 2, 2]}, "labels held int and str; wanted integers alone, or words alone"),
+    ({"labels": [[0], [0, 1]]}, "labels was a list of parts that differ in length; wanted an array"),
+    ({"labels": ["a"] * 6, "gallery": SIX[0], "gallery_labels": np.asarray([b"a"] * 6)},
+     r"gallery_labels was of dtype \|S1; wanted words as well"),
     ({"ignore_index": "x"}, "ignore_index was 'x'; wanted an integer"),
     ({"labels": np.full(6, 2**63, np.uint64)}, "labels held 9223372036854775808; wanted integers up to"),
     ({"gallery": np.ones((3, 4)), "gallery_labels": [1, 2, 3]}, "gallery had 4 columns; wanted 2"),
@@ -340,3 +362,15 @@ def test_refusals(options: dict[str, Any], message: str) -> None:
 def test_refusals_of_identification(labels: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=f"^identification: {message}"):
         evaluate.identification(SIX[0], labels, *SIX, **options)
+
+
+def test_identification_wants_a_gallery() -> None:
+    none: Any = None
+    with pytest.raises(TypeError, match=r"^identification: gallery was None; wanted an array \(N, D\)$"):
+        evaluate.identification(*SIX, none, none)
+
+
+def test_a_warning_of_fpir_is_of_the_line_of_the_call() -> None:
+    with pytest.warns(UserWarning, match=r"fpir was 0\.1, of 1 non-mated probes less than one") as seen:
+        evaluate.identification(SIX[0], SIX[1], SIX[0][:5], SIX[1][:5], fpir=0.1)
+    assert seen[0].filename == __file__

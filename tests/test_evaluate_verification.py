@@ -272,6 +272,7 @@ def test_costs_of_several_priors_are_their_mean() -> None:
 
 
 @pytest.mark.parametrize(("given", "message"), [
+    ({"p_target": ()}, r"Cost: p_target was \(\); wanted a probability, or a tuple of them"),
     ({"p_target": 0.0}, "Cost: p_target was 0; wanted a probability above 0 and below 1"),
     ({"p_target": (0.1, 1.0)}, "Cost: p_target was 1; wanted a probability above 0 and below 1"),
     ({"c_miss": 0.0}, "Cost: c_miss was 0; wanted a number above 0"),

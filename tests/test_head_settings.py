@@ -124,6 +124,15 @@ def test_options_that_change_are_saved_as_they_are() -> None:
     assert "scale" not in head.state_dict()._metadata[""]["anglos"]
 
 
+@pytest.mark.parametrize("number", [np.float64(0.25), np.float32(0.25)])
+def test_numbers_of_numpy_are_saved_as_numbers(number: Any) -> None:
+    """Which `torch.load` takes: of NumPy's it says that they are not to be trusted."""
+    head = head_of("torch", anglos.arcface, margin=number)
+    head.options["scale"] = number
+    saved = saved_and_loaded(head.state_dict())._metadata[""]["anglos"]
+    assert [(type(saved[name]), saved[name]) for name in ("margin", "scale")] == [(float, 0.25)] * 2
+
+
 def test_an_older_file_and_one_of_another_library_load_in_silence(tmp_path: Path) -> None:
     """Strictly, without a word of what they were trained with."""
     head = head_of("torch", anglos.arcface)

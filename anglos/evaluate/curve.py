@@ -81,6 +81,8 @@ class Cost:
 
     def __post_init__(self) -> None:
         """Refuse what is no probability, and no cost."""
+        if not self.priors:
+            refuse("Cost", "p_target", ValueError, "was ()", "a probability, or a tuple of them")
         for name, given in (("p_target", p) for p in self.priors):
             _PRIOR.static(partial(refuse, "Cost", name), given)
         for name in ("c_miss", "c_fa"):

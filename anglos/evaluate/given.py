@@ -78,11 +78,26 @@ def _wide(xp: Any, array: Array) -> Array:
     return xp.astype(array, xp.float32 if dtype in ("float16", "bfloat16") else xp.float64)
 
 
+def host_array(caller: str, name: str, given: Any) -> np.ndarray:
+    """An array of any library, or a list, as NumPy's."""
+    if backend_of(given) is not None:
+        return to_numpy(given)
+    try:
+        return np.asarray(given)
+    except ValueError:
+        return refuse(caller, name, TypeError, f"was {describe(given)} of parts that differ in length", "an array")
+
+
 def labels_of(caller: str, name: str, given: Any, count: int) -> np.ndarray:
     """Labels as NumPy's: integers, or words."""
-    array = to_numpy(given) if backend_of(given) is not None else np.asarray(given)
+    array = host_array(caller, name, given)
     if array.dtype.kind == "O" and array.ndim == 1:  # as pandas has words
-        array = np.asarray(array.tolist())
+        given = array.tolist()
+        array = host_array(caller, name, given)
+    if array.dtype.kind in "US" and isinstance(given, (list, tuple)) and len(kinds := {*map(type, given)}) > 1 and not (
+            all(issubclass(one, str) for one in kinds) or all(issubclass(one, bytes) for one in kinds)):
+        refuse(caller, name, TypeError, f"held {' and '.join(sorted(one.__name__ for one in kinds))}",
+               "integers alone, or words alone")  # of which NumPy makes words
     if array.shape != (count,) or array.dtype.kind not in "iubUS":
         refuse(caller, name, TypeError, f"was of dtype {array.dtype} and shape {array.shape}",
                f"integers or words of shape ({count},), one for every embedding")
@@ -95,7 +110,7 @@ def labels_of(caller: str, name: str, given: Any, count: int) -> np.ndarray:
 
 def marks_of(caller: str, name: str, given: Any, count: int) -> np.ndarray:
     """Truth values: bools, or numbers that are 0 or 1."""
-    array = to_numpy(given) if backend_of(given) is not None else np.asarray(given)
+    array = host_array(caller, name, given)
     if array.shape != (count,) or array.dtype.kind not in "biuf":
         refuse(caller, name, TypeError, f"was of dtype {array.dtype} and shape {array.shape}",
                f"bools, or 0 and 1, of shape ({count},), one for every score")
@@ -175,7 +190,7 @@ def two_sets(caller: str, embeddings: Array, labels: Any, others: Array | None, 
     same_library(caller, names[0], points, other)
     given.append(labels_of(caller, names[1], other_labels, other.x.shape[0]))
     words = [one.dtype.kind in "US" for one in given]
-    if words[0] is not words[1] or given[0].dtype.kind == "S" != given[1].dtype.kind:
+    if words[0] is not words[1] or (given[0].dtype.kind == "S") is not (given[1].dtype.kind == "S"):
         refuse(caller, names[1], TypeError, f"was of dtype {given[1].dtype}", "words as well, or integers as well: "
                f"{own_names[1]} were of dtype {given[0].dtype}")
     classes, (codes, other_codes) = codes_of(*given, ignore_index=ignore_index)

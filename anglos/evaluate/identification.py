@@ -135,10 +135,13 @@ def identification(probes: Array, probe_labels: Array, gallery: Array, gallery_l
     one_of(caller, "similarity", similarity, SIMILARITIES)
     how = resampling(caller, replicates, confidence, seed)
     block = None if block is None else integer(caller, "block", block, 1)
+    if gallery is None:
+        refuse(caller, "gallery", TypeError, "was None", "an array (N, D)")
     sets = without_ignored(two_sets(caller, probes, probe_labels, gallery, gallery_labels, ignore_index,
                                     ("gallery", "gallery_labels"), ("probes", "probe_labels")))
     mated = np.bincount(sets.other_codes, minlength=sets.classes)[sets.codes] > 0
     _check(caller, mated, allowed)
+    warn_of_resolution(caller, "fpir", allowed, int((~mated).sum()))
     wanted = np.asarray([*range(1, max(ks, default=0) + 1), tpir_rank])
     with sets.points.untracked():
         points, others = prepared_both(caller, sets.points, sets.others, similarity)
@@ -166,7 +169,6 @@ def _check(caller: str, mated: np.ndarray, allowed: tuple[float, ...]) -> None:
         refuse(caller, "probe_labels", ValueError, "had none that the gallery has", "at least one mated probe")
     if allowed and count == len(mated):
         refuse(caller, "probe_labels", ValueError, "were all in the gallery", "a probe whose label is not, for fpir")
-    warn_of_resolution(caller, "fpir", allowed, len(mated) - count)
 
 
 def _result(seen: _Seen, ks: tuple[int, ...], allowed: tuple[float, ...], how: Resampling) -> Identification:

@@ -71,8 +71,8 @@ def eer(scores: Array, same: Array, *, hull: bool = False) -> float:
     >>> eer(scores, same), round(eer(scores, same, hull=True) * 7, 9)
     (0.25, 1.0)
     """
-    steps = _steps("eer", scores, same)
     one_of("eer", "hull", hull, (True, False))
+    steps = _steps("eer", scores, same)
     return (hull_equal_error_rate if hull else equal_error_rate)(rates_of(steps), steps.whole).value
 
 
@@ -87,8 +87,8 @@ def tar_at_far(scores: Array, same: Array, far: float) -> OperatingPoint:
     >>> tar_at_far(np.asarray([0.9, 0.7, 0.7, 0.1]), [1, 1, 0, 0], 0.0)
     OperatingPoint(threshold=0.9, far=0.0, tar=0.5)
     """
+    rate = number("tar_at_far", "far", far, 0.0, 1.0, "a rate")
     steps = _steps("tar_at_far", scores, same)
-    rate = number("tar_at_far", "far", far, 0.0, 1.0)
     warn_of_resolution("tar_at_far", "far", (rate,), int(steps.impostor.sum()))
     found = accepted_at(rates_of(steps), steps.whole, rate)
     return OperatingPoint(found.threshold, found.far, found.value)
@@ -102,8 +102,8 @@ def min_dcf(scores: Array, same: Array, cost: Cost = DEFAULT_COST) -> float:
     >>> min_dcf(scores, same, Cost(p_target=0.01, c_miss=10.0))  # 0.8: half of the genuine pairs, and no impostor
     0.5
     """
-    steps = _steps("min_dcf", scores, same)
     check_cost("min_dcf", cost)
+    steps = _steps("min_dcf", scores, same)
     rates = rates_of(steps)
     return float(np.mean([least_cost(rates, steps.whole, cost, p).value for p in cost.priors]))
 
@@ -117,8 +117,8 @@ def act_dcf(scores: Array, same: Array, cost: Cost = DEFAULT_COST) -> float:
     >>> act_dcf(np.asarray([3.0, 1.0, -1.0, -2.0]), [1, 0, 1, 0], Cost(p_target=0.5))  # at 0, half of each
     1.0
     """
-    steps = _steps("act_dcf", scores, same)
     check_cost("act_dcf", cost)
+    steps = _steps("act_dcf", scores, same)
     costs = []
     for p in cost.priors:
         accepted = steps.low >= cost.bayes_threshold(p)

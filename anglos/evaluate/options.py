@@ -32,7 +32,7 @@ def check_cost(caller: str, cost: Any) -> None:
 def warn_of_resolution(caller: str, name: str, rates: tuple[float, ...], count: int) -> None:
     """Where a rate is of less than one."""
     for rate in rates:
-        if 0.0 < rate * count < 1.0:
+        if 0.0 < rate * count * (1.0 + 2.0**-50) < 1.0:  # 1/49 of 49 is one, in floating point too
             of, figure = _OF[name]
             warnings.warn(f"{caller}: {name} was {rate:g}, of {count} {of} less than one; what is found is {figure} 0",
                           stacklevel=3)

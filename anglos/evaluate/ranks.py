@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anglos.evaluate.given import Array, Points, beside, to_numpy
+from anglos.evaluate.alike import alike
+from anglos.evaluate.given import Array, Points, beside, rows_of, to_numpy
 from anglos.evaluate.similarity import scores
 
 _FEW = 6
@@ -23,6 +24,8 @@ class Gallery(NamedTuple):
     """The items by label."""
     first: np.ndarray
     """(C + 1,): where a label begins in the order."""
+    place: Array | None
+    """Of every item, its row in the points, where items with the same numbers have one; None if no two have."""
 
 
 class Standing(NamedTuple):
@@ -45,8 +48,11 @@ class Standing(NamedTuple):
 
 def gallery_of(points: Points, codes: np.ndarray, classes: int) -> Gallery:
     """With an index of labels."""
-    order = np.argsort(codes, kind="stable")
-    return Gallery(points, codes, order, np.searchsorted(codes[order], np.arange(classes + 1)))
+    order, numbers = np.argsort(codes, kind="stable"), alike(points)
+    place = None if numbers is None else beside(points, numbers[0])
+    if numbers is not None:
+        points = points._replace(x=rows_of(points, np.unique(numbers[0], return_index=True)[1]))
+    return Gallery(points, codes, order, np.searchsorted(codes[order], np.arange(classes + 1)), place)
 
 
 def standings(points: Points, codes: np.ndarray, gallery: Gallery, similarity: str, block: int, *, itself: bool,
@@ -63,6 +69,7 @@ def _standing(points: Points, codes: np.ndarray, gallery: Gallery, similarity: s
     xp = points.xp
     columns, there = _relevant(codes, gallery, np.arange(queries.start, queries.stop) if itself else None)
     rows = scores(xp, similarity, points.x[queries, ...], gallery.points.x)
+    rows = rows if gallery.place is None else xp.take(rows, gallery.place, axis=1)
     found = xp.take_along_axis(rows, beside(points, columns), axis=1)
     found = xp.sort(xp.where(beside(points, there), found, -xp.inf), axis=1, descending=True) if not points.on_host \
         else -np.sort(-np.where(there, found, -np.inf), axis=1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from anglos.call.kinds import refuse
 from anglos.evaluate.bootstrap import Interval, Resampling, intervals_of_means, resampling
 from anglos.evaluate.given import Array, integer, one_of, several, two_sets, without_ignored
 from anglos.evaluate.ranks import Standing, gallery_of, standings
@@ -114,7 +115,8 @@ def retrieval(embeddings: Array, labels: Array, *, gallery: Array | None = None,
     many = np.bincount(other_codes, minlength=classes)[codes] - itself
     asking = np.flatnonzero(many > 0)
     if not len(asking):
-        raise ValueError("retrieval: labels were of no two items; wanted at least one query with a relevant item")
+        refuse("retrieval", "labels", ValueError, "were of no two items" if itself else "had none that the gallery has",
+               "at least one query with a relevant item")
     with points.untracked():
         points, others = prepared_both("retrieval", points, others, similarity)
         parts = [_figures(one, ks, ties) for one in standings(points, codes, gallery_of(others, other_codes, classes),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anglos.call.kinds import refuse
+from anglos.evaluate.alike import alike
 from anglos.evaluate.given import Array, Points, beside, rows_of
 
 SIMILARITIES = ("cosine", "dot", "squared_euclidean")
@@ -68,22 +69,50 @@ Blocks = Callable[[], Iterator[Block]]
 """Goes through all pairs, as often as it is called."""
 
 
+class _Tiles(NamedTuple):
+    """Rows of one set, each with rows of another."""
+
+    points: Points
+    others: Points
+    similarity: str
+    numbers: list[Array] | None
+    """Of the rows of both, where two have the same numbers."""
+    own: Array
+    """The score of each row with another that has the same numbers, (N, 1)."""
+
+    def scores(self, rows: slice, columns: slice) -> Array:
+        xp = self.points.xp
+        found = scores(xp, self.similarity, self.points.x[rows, ...], self.others.x[columns, ...])
+        if self.numbers is None:
+            return found
+        return xp.where(self.numbers[0][rows, None] == self.numbers[1][None, columns], self.own[rows, ...], found)
+
+
+def _tiles(points: Points, others: Points, similarity: str) -> _Tiles:
+    numbers = alike(points) if others is points else alike(points, others)
+    there = None if numbers is None else [beside(points, one) for one in (numbers[0], numbers[-1])]
+    own = None if numbers is None else pair_scores(points.xp, similarity, points.x, points.x)
+    if own is not None and similarity == "cosine":
+        own = points.xp.round(own)  # 1, or 0 of a zero vector
+    return _Tiles(points, others, similarity, there, None if own is None else own[:, None])
+
+
 def pairs_of_a_set(points: Points, codes: np.ndarray, similarity: str, block: int) -> Blocks:
     """Every two of one set, once."""
     side, count, labels = max(1, int(block**0.5)), len(codes), beside(points, codes)
+    tiles = _tiles(points, points, similarity)
 
     def blocks() -> Iterator[Block]:
         for first in range(0, count, side):
             last = min(first + side, count)
-            rows, left = points.x[first:last, ...], labels[first:last]
+            rows, left = slice(first, last), labels[first:last]
             i, j = (beside(points, one) for one in np.triu_indices(last - first, 1))
             if i.shape[0]:
-                square = scores(points.xp, similarity, rows, rows)
+                square = tiles.scores(rows, rows)
                 yield Block(square[i, j], left[i], left[j])
             for start in range(last, count, side):
                 columns = slice(start, min(start + side, count))
-                yield Block(scores(points.xp, similarity, rows, points.x[columns, ...]), left[:, None],
-                            labels[columns][None, :])
+                yield Block(tiles.scores(rows, columns), left[:, None], labels[columns][None, :])
 
     return blocks
 
@@ -92,14 +121,14 @@ def pairs_of_two_sets(points: Points, codes: np.ndarray, others: Points, other_c
                       block: int) -> Blocks:
     """Each of one set with each of the other."""
     side, labels, other_labels = max(1, int(block**0.5)), beside(points, codes), beside(others, other_codes)
+    tiles = _tiles(points, others, similarity)
 
     def blocks() -> Iterator[Block]:
         for first in range(0, len(codes), side):
             rows = slice(first, min(first + side, len(codes)))
             for start in range(0, len(other_codes), side):
                 columns = slice(start, min(start + side, len(other_codes)))
-                yield Block(scores(points.xp, similarity, points.x[rows, ...], others.x[columns, ...]),
-                            labels[rows][:, None], other_labels[columns][None, :])
+                yield Block(tiles.scores(rows, columns), labels[rows][:, None], other_labels[columns][None, :])
 
     return blocks
 

@@ -9,7 +9,7 @@ import numpy as np
 from anglos.call.kinds import describe, refuse
 from anglos.evaluate.bootstrap import resampling
 from anglos.evaluate.curve import DEFAULT_COST, Cost
-from anglos.evaluate.given import Array, TwoSets, integer, one_of, to_numpy, two_sets, without_ignored
+from anglos.evaluate.given import Array, TwoSets, host_array, integer, one_of, two_sets, without_ignored
 from anglos.evaluate.operating import Verification, verification_of
 from anglos.evaluate.options import asked_for, check_kinds, warn_of_resolution
 from anglos.evaluate.pair_intervals import intervals_of_pairs
@@ -162,7 +162,7 @@ def _listed(sets: TwoSets, similarity: str, block: int | None, pairs: Array) -> 
 
 def _pairs_of(given: Any, rows: int, others: int) -> np.ndarray:
     """Indices (P, 2), if they are."""
-    pairs = to_numpy(given)
+    pairs = host_array("verification", "pairs", given)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
         refuse("verification", "pairs", TypeError, f"was {describe(given)} of dtype {pairs.dtype} and shape "
                f"{pairs.shape}", "integers of shape (P, 2)")

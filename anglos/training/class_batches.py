@@ -67,6 +67,8 @@ class MPerClassSampler:
         self.rank, self.seed = _integer("rank", rank, 0), _integer("seed", seed, -(2**31))
         if self.rank >= self.ranks:
             refuse(_CALLER, "rank", ValueError, f"was {rank}", f"an integer below ranks, which was {ranks}")
+        if ignore_index is not None:
+            _integer("ignore_index", ignore_index, -(2**31))
         self._members = _members(labels, ignore_index)
         together = self.classes * self.ranks
         if len(self._members) < together:

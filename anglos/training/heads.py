@@ -85,10 +85,17 @@ def _spell(option: Any) -> str:
 
 def settings_of(loss: Loss[...], options: Mapping[str, Any]) -> dict[str, Any]:
     """The loss and those options in force by which a training differs, if they are no arrays: for JSON, say."""
-    plain = {name: list(option) if isinstance(option, tuple) else option
+    plain = {name: [*map(_plain, option)] if isinstance(option, tuple) else _plain(option)
              for name, option in in_force(loss, options).items() if name not in _SAME_TRAINING}
     return {"loss": loss.dotted_name, **{name: option for name, option in plain.items()
                                          if option is None or isinstance(option, (bool, int, float, str, list))}}
+
+
+def _plain(option: Any) -> Any:
+    """A number as Python's: `torch.load` and JSON refuse NumPy's."""
+    if isinstance(option, bool) or not isinstance(option, numbers.Real):
+        return option
+    return int(option) if isinstance(option, numbers.Integral) else float(option)
 
 
 def warn_of_others(loss: Loss[...], options: Mapping[str, Any], saved: Any) -> None:
