@@ -112,7 +112,7 @@ def test_equal_embeddings_have_equal_scores(size: int, dimension: int, similarit
     options: dict[str, Any] = {"similarity": similarity, "block": 900}
     assert evaluate.retrieval(embeddings, labels, **options).recall[8] == 0.0
     assert evaluate.identification(embeddings, labels, embeddings, labels, **options).rank[10] == 0.0
-    others = {"reference_embeddings": embeddings, "reference_labels": labels}
+    others: dict[str, Any] = {"reference_embeddings": embeddings, "reference_labels": labels}
     for given in ({}, others):
         assert evaluate.verification(embeddings, labels, far=0.5, **given, **options).eer == 0.5
     gallery = np.repeat(np.random.default_rng(1).normal(size=(size, dimension)), 2, axis=0)
