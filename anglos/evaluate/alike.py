@@ -6,7 +6,7 @@ import numpy as np
 
 from anglos.evaluate.given import Points, to_numpy
 
-_READ = 1 << 22
+_READ = 1 << 18
 """How many numbers are read at a time."""
 
 
