@@ -54,6 +54,7 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
      f"embeddings was None; wanted an array of real floating dtype and shape (B, D), {ARRAY}"),
     ((X, W), {}, TypeError, "the arrays were 2; wanted 3: embeddings, weights, labels (a layer that keeps the weights: "
      "Head, of anglos.backends.torch, flax or equinox)"),
+    ((X, W, Y, 0.5), {}, TypeError, "the arrays were 4; wanted 3: embeddings, weights, labels (options go by name)"),
     ((X, Y, W), {}, TypeError,
      "weights was of dtype int64; wanted an array of real floating dtype and shape (C, D) (labels come last)"),
     ((Y, W, X), {}, TypeError,
@@ -144,6 +145,8 @@ Q, N = np.ones((6, 4)), np.ones((3, 4))
 T, N5 = np.eye(5)[Y], np.ones((6, 5))
 PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (anglos.info_nce, (Q,), {}, "info_nce: the arrays were 1; wanted 2 or 3: queries, keys, negatives"),
+    (anglos.triplet, (Q, Q, Q), {}, "triplet: the arrays were 3; wanted 2: embeddings, labels (chosen triplets or "
+     "pairs: triplet_margin, pair_margin)"),
     (anglos.info_nce, (Q, Q[:5]), {},
      "info_nce: keys was of shape (5, 4); wanted (B, D), with B = 6 in queries, D = 4 in queries"),
     (anglos.info_nce, (Q, Q, N[:0, :3]), {},

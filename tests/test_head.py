@@ -865,7 +865,8 @@ def test_state_dict_that_does_not_fit_is_refused() -> None:
     head = Head(anglos.arcface, 5, 4)
     with pytest.raises(RuntimeError, match=r":\n\tHead: 0\.W was of shape \(5, 4\); wanted \(4, 5\)\.?$"):
         torch.nn.Sequential(head).load_state_dict({"0.W": torch.zeros(5, 4)})
-    with pytest.raises(RuntimeError, match=r":\n\tHead: weight was of shape \(6, 4\); wanted \(5, 4\)\.?$"):
+    with pytest.raises(RuntimeError, match=r":\n\tHead: weight was of shape \(6, 4\); wanted \(5, 4\) \(of other "
+                                           r"classes: make the head with 6, load, then resize_classes\(5\)\)\.?$"):
         head.load_state_dict({"weight": torch.zeros(6, 4)})
     with pytest.raises(RuntimeError, match=r":\n\tHead: weight was of shape \(5, 4\); wanted \(15, 4\)\.?$"):
         Head(anglos.subcenter_arcface, 5, 4, prototypes_per_class=3).load_state_dict({"weight": torch.zeros(5, 4)})

@@ -27,9 +27,12 @@ def of_name(name: str, names: Collection[str]) -> str:
 
 
 def of_count(arrays: tuple[str, ...], given: int) -> str:
-    """For arrays that are too few: a call as of a layer, which has weights of its own."""
-    as_of_layer = "weights" in arrays and given == len(arrays) - 1
-    return " (a layer that keeps the weights: Head, of anglos.backends.torch, flax or equinox)" if as_of_layer else ""
+    """For arrays that are too few, as for a layer with weights of its own, or too many: options, or chosen pairs."""
+    if "weights" in arrays:
+        return (" (a layer that keeps the weights: Head, of anglos.backends.torch, flax or equinox)"
+                if given == len(arrays) - 1 else " (options go by name)" if given > len(arrays) else "")
+    chosen = arrays == ("embeddings", "labels") and given == 3
+    return " (chosen triplets or pairs: triplet_margin, pair_margin)" if chosen else ""
 
 
 def of_dtype(kinds: Mapping[str, Any], name: str, spec: Spec, sizes: Mapping[str, int]) -> str:

@@ -38,8 +38,11 @@ def _weight(name: str, saved: Any, transposed: bool, weight: torch.Tensor, error
     shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
     if (shape == weight.shape and not transposed) or shape == wanted:
         return _fitting(parts, weight)
+    hint = ""
+    if len(weight.shape) == len(shape) == 2 and shape[1] == wanted[1]:
+        hint = f" (of other classes: make the head with {shape[0]}, load, then resize_classes({wanted[0]}))"
     shape, wanted = (shape[::-1], wanted[::-1]) if transposed else (shape, wanted)
-    errors.append(f"Head: {name} was of shape {shape}; wanted {wanted}")
+    errors.append(f"Head: {name} was of shape {shape}; wanted {wanted}{hint}")
     return weight  # so that it is not called missing too
 
 
