@@ -277,6 +277,8 @@ def test_costs_of_several_priors_are_their_mean() -> None:
     ({"p_target": (0.1, 1.0)}, "Cost: p_target was 1; wanted a probability above 0 and below 1"),
     ({"c_miss": 0.0}, "Cost: c_miss was 0; wanted a number above 0"),
     ({"c_fa": "1"}, "Cost: c_fa was '1'; wanted a number above 0"),
+    ({"c_fa": 1e200, "c_miss": 1e-200}, "Cost: c_fa was 1e\\+200, with c_miss 1e-200 and p_target 0.01; wanted costs "
+                                         "whose ratio does not overflow"),
 ])
 def test_refusals_of_costs(given: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=f"^{message}"):
@@ -318,6 +320,14 @@ def test_refusals_of_scores(scores: Any, same: Any, message: str) -> None:
 def test_a_traced_array_is_refused() -> None:
     with pytest.raises(TypeError, match=r"^retrieval: embeddings was traced; wanted an array with numbers"):
         jax.jit(lambda x: evaluate.retrieval(x, [0, 0]).map_at_r)(jax.numpy.eye(2))
+
+
+@pytest.mark.parametrize("name", ["embeddings", "labels"])
+def test_a_tensor_without_numbers_is_refused(name: str) -> None:
+    given = {"embeddings": torch.eye(2), "labels": torch.zeros(2, dtype=torch.int64)}
+    given[name] = given[name].to("meta")
+    with pytest.raises(TypeError, match=f"^verification: {name} was on device meta; wanted an array with numbers$"):
+        evaluate.verification(**given)
 
 
 def test_it_is_reached_by_its_name_and_asks_for_numpy() -> None:

@@ -133,6 +133,12 @@ def test_numbers_of_numpy_are_saved_as_numbers(number: Any) -> None:
     assert [(type(saved[name]), saved[name]) for name in ("margin", "scale")] == [(float, 0.25)] * 2
 
 
+def test_a_head_of_which_nothing_is_loaded_is_not_spoken_of() -> None:
+    state = Model(head_of("torch", anglos.arcface)).state_dict()
+    del state["head.weight"]
+    Model(head_of("torch", anglos.cosface)).load_state_dict(state, strict=False)  # in silence
+
+
 def test_an_older_file_and_one_of_another_library_load_in_silence(tmp_path: Path) -> None:
     """Strictly, without a word of what they were trained with."""
     head = head_of("torch", anglos.arcface)

@@ -87,6 +87,10 @@ class Cost:
             _PRIOR.static(partial(refuse, "Cost", name), given)
         for name in ("c_miss", "c_fa"):
             _AMOUNT.static(partial(refuse, "Cost", name), getattr(self, name))
+        costs = [cost for p in self.priors for cost in (self.c_miss * p, self.c_fa * (1.0 - p))]
+        if max(costs) > 1e300 * min(costs):
+            refuse("Cost", "c_fa", ValueError, f"was {self.c_fa:g}, with c_miss {self.c_miss:g} and p_target "
+                   f"{self.p_target}", "costs whose ratio does not overflow")
 
     @property
     def priors(self) -> tuple[float, ...]:

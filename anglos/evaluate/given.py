@@ -54,8 +54,7 @@ def floats(caller: str, name: str, given: Any, dimensions: int) -> Points:
     backend = backend_of(given)
     if backend is None:
         refuse(caller, name, TypeError, f"was {describe(given)}{hint(given)}", f"{wanted}, {_LIBRARY}")
-    if "traced" in backend.hint(type(given)):
-        refuse(caller, name, TypeError, "was traced", "an array with numbers: evaluate outside of a compiled function")
+    _check_numbers(caller, name, given, backend)
     if (unfit := backend.spec(given).unfit) is not None:
         refuse(caller, name, TypeError, f"was {unfit[0]}", unfit[1])
     if given.ndim != dimensions or not is_dtype(backend.xp, given.dtype, "real floating"):
@@ -70,6 +69,14 @@ def floats(caller: str, name: str, given: Any, dimensions: int) -> Points:
     return Points(backend, xp, array, host)
 
 
+def _check_numbers(caller: str, name: str, given: Any, backend: Backend) -> None:
+    """Refuse what has a shape and no numbers."""
+    if "traced" in backend.hint(type(given)):
+        refuse(caller, name, TypeError, "was traced", "an array with numbers: evaluate outside of a compiled function")
+    if getattr(given, "is_meta", False):  # PyTorch's
+        refuse(caller, name, TypeError, "was on device meta", "an array with numbers")
+
+
 def _wide(xp: Any, array: Array) -> Array:
     """In float32, or in float64 if it has as many digits or more."""
     dtype = str(array.dtype).rpartition(".")[2]
@@ -80,7 +87,8 @@ def _wide(xp: Any, array: Array) -> Array:
 
 def host_array(caller: str, name: str, given: Any) -> np.ndarray:
     """An array of any library, or a list, as NumPy's."""
-    if backend_of(given) is not None:
+    if (backend := backend_of(given)) is not None:
+        _check_numbers(caller, name, given, backend)
         return to_numpy(given)
     try:
         return np.asarray(given)

@@ -41,7 +41,8 @@ class HeadSettings(Notified):
             about["anglos"] = self.settings
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """What is known of it comes first."""
-        if (saved := others[0].get("anglos")) is not None:
+        """What is known of it comes first, if any of it is there: a part may have been taken out."""
+        saved = others[0].get("anglos")
+        if saved is not None and any(name.startswith(prefix) for name in state_dict):
             warn_of_others(self.loss, self._own_options(), saved)
         super()._load_from_state_dict(state_dict, prefix, *others)
