@@ -80,7 +80,7 @@ class Head(nnx.Module):
         return scores
 
     def resize_classes(self, num_classes: int, *, rngs: nnx.Rngs, model: nnx.Module | None = None,
-                       optimizer: nnx.Optimizer[Any] | None = None) -> None:
+                       optimizer: "nnx.Optimizer[Any] | None" = None) -> None:
         """Have so many classes: the first keep their prototypes, new ones are drawn as at the start.
 
         So does a bias of each class, which is 0 for new ones (a weight of each class is 1). With the optimizer, and the

@@ -324,7 +324,7 @@ def test_a_traced_array_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["embeddings", "labels"])
 def test_a_tensor_without_numbers_is_refused(name: str) -> None:
-    given = {"embeddings": torch.eye(2), "labels": torch.zeros(2, dtype=torch.int64)}
+    given: dict[str, Any] = {"embeddings": torch.eye(2), "labels": torch.zeros(2, dtype=torch.int64)}
     given[name] = given[name].to("meta")
     with pytest.raises(TypeError, match=f"^verification: {name} was on device meta; wanted an array with numbers$"):
         evaluate.verification(**given)
