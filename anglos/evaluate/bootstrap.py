@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anglos.evaluate.given import integer, number
+from anglos.evaluate.kinds import integer, number
 
 _NUMBERS = 1 << 22
 """How many weights are held at a time."""

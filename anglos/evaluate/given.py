@@ -1,9 +1,6 @@
 """What a user gave: embeddings where they are, all else as NumPy's; refused where it is not what is wanted."""
 
-import math
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -11,8 +8,8 @@ import numpy as np
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import backend_of, hint
-from anglos.call.kinds import Number, Refuse, describe, is_dtype, refuse
-from anglos.call.static_kinds import Integer, OneOf
+from anglos.call.kinds import describe, is_dtype, refuse
+from anglos.evaluate.kinds import integer
 
 Array = Any
 _ON_HOST = ("mlx",)
@@ -210,31 +207,3 @@ def without_ignored(sets: TwoSets) -> TwoSets:
     first = kept_rows(sets.points, sets.codes)
     second = first if sets.others is sets.points else kept_rows(sets.others, sets.other_codes)
     return TwoSets(*first, *second, sets.classes)
-
-
-def integer(caller: str, name: str, given: Any, low: int) -> int:
-    """An integer from low on."""
-    return Integer(low).static(_refuse(caller, name), given)
-
-
-def number(caller: str, name: str, given: Any, low: float, high: float = math.inf, what: str = "a number") -> float:
-    """A number within limits."""
-    found: Any = Number(what, low, high, shapes=()).static(_refuse(caller, name), given)
-    return float(found)
-
-
-def one_of(caller: str, name: str, given: Any, choices: Iterable[Any]) -> Any:
-    """One of a few values."""
-    return OneOf(choices=tuple(choices)).static(_refuse(caller, name), given)
-
-
-def several(caller: str, name: str, given: Any, one: Any) -> tuple[Any, ...]:
-    """A number or a sequence of numbers, each as `one(caller, name, number)` takes it."""
-    if isinstance(given, str) or not (isinstance(given, Iterable) or np.ndim(given) == 0):
-        refuse(caller, name, TypeError, f"was {describe(given)}", "a number, or a tuple of numbers")
-    values = (given,) if np.ndim(given) == 0 else tuple(given)
-    return tuple(dict.fromkeys(one(caller, name, value) for value in values))
-
-
-def _refuse(caller: str, name: str) -> Refuse:
-    return partial(refuse, caller, name)

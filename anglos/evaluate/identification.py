@@ -10,7 +10,8 @@ import numpy as np
 from anglos.call.kinds import refuse
 from anglos.evaluate.bootstrap import Interval, Resampling, draws, interval, intervals_of_means, resampling
 from anglos.evaluate.curve import Rates, Steps, accepted_at, rates_of, steps_of
-from anglos.evaluate.given import Array, integer, one_of, several, two_sets, without_ignored
+from anglos.evaluate.given import Array, two_sets, without_ignored
+from anglos.evaluate.kinds import integer, one_of, several
 from anglos.evaluate.options import rates, warn_of_resolution
 from anglos.evaluate.ranks import Standing, gallery_of, standings
 from anglos.evaluate.retrieval import TIES

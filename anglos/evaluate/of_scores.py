@@ -14,7 +14,8 @@ from anglos.evaluate.curve import (
     rates_of,
     steps_of,
 )
-from anglos.evaluate.given import Array, floats, marks_of, number, one_of, to_numpy
+from anglos.evaluate.given import Array, floats, marks_of, to_numpy
+from anglos.evaluate.kinds import number, one_of
 from anglos.evaluate.operating import OperatingPoint, Verification, verification_of
 from anglos.evaluate.options import asked_for, check_cost, check_kinds, warn_of_resolution
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from anglos.call.kinds import describe, refuse
 from anglos.evaluate.curve import Cost
-from anglos.evaluate.given import number, one_of, several
+from anglos.evaluate.kinds import number, one_of, several
 from anglos.evaluate.operating import Asked
 
 _OF = {"far": ("impostor pairs", "TAR at FAR"), "fpir": ("non-mated probes", "TPIR at FPIR")}

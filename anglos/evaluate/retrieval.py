@@ -8,7 +8,8 @@ import numpy as np
 
 from anglos.call.kinds import refuse
 from anglos.evaluate.bootstrap import Interval, Resampling, intervals_of_means, resampling
-from anglos.evaluate.given import Array, integer, one_of, several, two_sets, without_ignored
+from anglos.evaluate.given import Array, two_sets, without_ignored
+from anglos.evaluate.kinds import integer, one_of, several
 from anglos.evaluate.ranks import Standing, gallery_of, standings
 from anglos.evaluate.similarity import SIMILARITIES, block_size, prepared_both
 from anglos.evaluate.ties import Figures, expected_figures, figures_of_ranks

@@ -9,7 +9,8 @@ import numpy as np
 from anglos.call.kinds import describe, refuse
 from anglos.evaluate.bootstrap import resampling
 from anglos.evaluate.curve import DEFAULT_COST, Cost
-from anglos.evaluate.given import Array, TwoSets, host_array, integer, one_of, two_sets, without_ignored
+from anglos.evaluate.given import Array, TwoSets, host_array, two_sets, without_ignored
+from anglos.evaluate.kinds import integer, one_of
 from anglos.evaluate.operating import Verification, verification_of
 from anglos.evaluate.options import asked_for, check_kinds, warn_of_resolution
 from anglos.evaluate.pair_intervals import intervals_of_pairs
