@@ -24,6 +24,7 @@ from anglos.training.heads import (
     warn_of_others,
 )
 
+from ._flax_options import Options
 from .jax._resize import carried, resized
 
 __all__ = ["Head"]
@@ -60,8 +61,8 @@ class Head(nnx.Module):
                    for name, option in options.items()}
         self.loss = loss
         self.weight = nnx.Param(_drawn(rngs, shape, param_dtype))
-        self.options = _Options({name: nnx.Variable(option) if isinstance(option, jax.Array) else option
-                                 for name, option in options.items()})
+        self.options = Options({name: nnx.Variable(option) if isinstance(option, jax.Array) else option
+                                for name, option in options.items()})
         self._given = tuple(name for name, option in given.items() if option is not None)
 
     def __call__(self, embeddings: jax.Array, labels: jax.Array) -> jax.Array:
@@ -120,7 +121,7 @@ class Head(nnx.Module):
         warn_of_others(self.loss, self._options(), saved)
 
     def __nnx_repr__(self) -> Iterator[Any]:
-        options = {name: _array(option) for name, option in self.options.items() if name != "__captures__"}
+        options = {name: _array(option) for name, option in self.options.items()}
         yield reprlib.Object("Head", empty_repr=spelled(self.loss, self.weight.shape, options))
 
     def _of_classes(self) -> dict[str, Any]:
@@ -132,18 +133,9 @@ class Head(nnx.Module):
         super().__setattr__(name, value)
 
     def _options(self) -> dict[str, Any]:
-        options = {name: _array(option) for name, option in self.options.items()
-                   if name != "__captures__"}  # which nnx.capture sets on every module
+        options = {name: _array(option) for name, option in self.options.items()}
         check_given(self.loss, self._given, options)
         return options
-
-
-class _Options(nnx.Dict[Any]):
-    """An array in the place of a number is no part of the program, also where a traced function sets it."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        data = isinstance(value, jax.Array) and hasattr(nnx, "data")
-        super().__setattr__(name, nnx.data(value) if data else value)
 
 
 def _drawn(rngs: nnx.Rngs, shape: tuple[int, ...], dtype: Any) -> jax.Array:
@@ -169,7 +161,9 @@ def _fill(variable: Any, array: jax.Array) -> None:
 def _array(option: Any) -> Any:
     if not isinstance(option, nnx.Variable):
         return option
-    return option[...] if hasattr(option, "shape") else option.get_value()  # of a Python number
+    if hasattr(option, "shape"):
+        return option[...]
+    return option.get_value() if hasattr(type(option), "get_value") else option.value  # of a Python number
 
 
 def __dir__() -> list[str]:

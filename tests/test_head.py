@@ -613,6 +613,7 @@ def test_every_optimizer_goes_on_with_other_classes(of: Loss[...], kind: Any, op
             torch.testing.assert_close(head.weight[CLASSES:], fresh.weight[CLASSES:], rtol=0, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # in LBFGS of PyTorch 2.8
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
 def test_lbfgs_trains_the_new_weight(search: str | None) -> None:
     embeddings, labels = batch()

@@ -115,7 +115,7 @@ def refused(head: Any, name: str, now: str, embeddings: Any, labels: Any) -> Non
 TAKEN: dict[str, Any] = {
     "popped": lambda head, name: head.options.pop(name),
     "deleted": lambda head, name: delattr(head.options, name),
-    "replaced": lambda head, name: setattr(head, "options", nnx.Dict({
+    "replaced": lambda head, name: setattr(head, "options", type(head.options)({
         other: option for other, option in head.options.items() if other != name})),
     "popped by nnx": lambda head, name: nnx.pop(head, lambda path, variable: path[-1] == name),
 }
@@ -173,6 +173,7 @@ def test_equinox_loads_the_margin_that_it_saved() -> None:
     assert eqx.tree_deserialise_leaves(file, head).options == {"margin": 0.35, "scale": 30.0}
 
 
+@pytest.mark.skipif(not hasattr(nnx, "capture"), reason="flax below 0.12 does not capture")
 def test_flax_captures_what_a_network_with_a_head_sows(jax_library: Library) -> None:
     """It writes into every module, options too; one that is misspelt is refused all the same."""
     embeddings, _, labels = arrays(anglos.cosface, jax_library)
@@ -190,9 +191,11 @@ def test_flax_captures_what_a_network_with_a_head_sows(jax_library: Library) -> 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_weight_of_none_is_refused(name: str, jax_library: Library) -> None:
-    """As jax.tree.map may leave it."""
+    """As jax.tree.map may leave it, if the layer is a tree: flax's is from 0.12 on."""
     embeddings, _, labels = arrays(anglos.cosface, jax_library)
     head = jax.tree.map(lambda _: None, head_of(name, anglos.cosface, margin=0.2))
+    if head is None:
+        pytest.skip("no tree")
     if name == "equinox":
         head = eqx.tree_at(lambda head: head.options, head, {"margin": 0.2}, is_leaf=lambda one: one is None)
     for call, inputs in ((head, (embeddings, labels)), (head.logits, (embeddings,))):
