@@ -9,7 +9,7 @@ from flax.nnx import reprlib
 
 
 class Options(reprlib.MappingReprMixin, nnx.Module, MutableMapping[str, Any]):
-    """A mapping whose variables are part of the state: as `nnx.Dict`, which flax 0.11 has not and 0.10 does not change.
+    """A mapping whose variables are part of the state: as `nnx.Dict`, which flax 0.11 has not.
 
     An array in the place of a number is no part of the program, also where a traced function sets it.
     """

@@ -247,7 +247,7 @@ def test_what_a_flax_head_cannot_resize_is_refused() -> None:
         head.resize_classes(0, rngs=nnx.Rngs(0))
     with pytest.raises(TypeError, match=r"^Head: optimizer was .*; wanted a flax\.nnx\.Optimizer$"):
         head.resize_classes(9, rngs=nnx.Rngs(0), optimizer=optax.adam(0.1))
-    model = nnx.List([head, nnx.Linear(4, 4, rngs=nnx.Rngs(0))])
+    model = nnx.Sequential(nnx.Linear(4, 4, rngs=nnx.Rngs(0)), head)
     with pytest.raises(ValueError, match=r"^Head: the optimizer's state was .* of another structure than it starts"):
         head.resize_classes(9, rngs=nnx.Rngs(0), optimizer=nnx.Optimizer(model, optax.adam(0.1), wrt=nnx.Param))
     assert head.weight.shape == (5, 4)

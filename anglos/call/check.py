@@ -66,7 +66,7 @@ def check_specs(loss: str, kinds: Mapping[str, Any], specs: Mapping[str, Any]) -
     """The same without a look at the numbers in arrays: in place of each is its spec."""
     kinds = kinds_of(kinds, specs)
     _check_together(loss, kinds, specs)
-    found = dict.fromkeys(spec.library for spec in specs.values() if isinstance(spec, Spec))
+    found = [spec.library for spec in specs.values() if isinstance(spec, Spec)]
     backend: Any = next((one for one in found if all(map(one.accepts, found))), next(iter(found), None))
     arrays: dict[str, Spec] = {}
     static: dict[str, Any] = {}

@@ -31,7 +31,7 @@ class Remembered(NamedTuple):
 
 def unpack(row: Row, arrays: tuple[Array, ...]) -> Saved:
     """The record that was packed, without what was None: the row and the number of axes tell what that was."""
-    unit, inverse, label_unit, *others = arrays
+    (unit, inverse, label_unit), others = arrays[:3], list(arrays[3:])  # *others is a tuple to Dynamo of PyTorch 2.12
     label_inverse = others.pop(0) if others[0].ndim == label_unit.ndim else None  # cosines have one axis less
     cosines = others.pop(0)
     length = others.pop(0) if row.asks_for_length else None
