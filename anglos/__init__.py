@@ -34,4 +34,6 @@ else:  # whose readers would take any name for one, and these for all that there
     def __getattr__(name: str) -> object:
         if name in _LATER:
             return _import(f"anglos.{name}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from anglos.call.guesses import of_attribute
+
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{of_attribute(name, LOSSES)}")  # noqa: F405

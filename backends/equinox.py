@@ -1,7 +1,7 @@
 """A layer for Equinox."""
 
 from importlib import import_module
-from typing import Any
+from typing import Any, Never
 
 import equinox
 import jax
@@ -12,6 +12,7 @@ from anglos.training.heads import (
     NEW_CLASSES,
     check_given,
     check_head,
+    check_others,
     has_classes,
     in_force,
     logits_of,
@@ -60,8 +61,9 @@ class Head(equinox.Module):
         self._given = tuple(name for name, option in options.items() if option is not None)
         self.weight = _drawn(key, shape, dtype)
 
-    def __call__(self, embeddings: jax.Array, labels: jax.Array) -> jax.Array:
+    def __call__(self, embeddings: jax.Array, labels: jax.Array, *others: Never) -> jax.Array:
         """The loss of a batch."""
+        check_others(self.loss, others)
         value: jax.Array = self.loss(embeddings, self.weight, labels, **self._options())
         return value
 

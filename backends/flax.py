@@ -1,7 +1,7 @@
 """A layer for flax.nnx."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Never
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from anglos.training.heads import (
     check_attribute,
     check_given,
     check_head,
+    check_others,
     has_classes,
     in_force,
     logits_of,
@@ -65,8 +66,9 @@ class Head(nnx.Module):
                                 for name, option in options.items()})
         self._given = tuple(name for name, option in given.items() if option is not None)
 
-    def __call__(self, embeddings: jax.Array, labels: jax.Array) -> jax.Array:
+    def __call__(self, embeddings: jax.Array, labels: jax.Array, *others: Never) -> jax.Array:
         """The loss of a batch."""
+        check_others(self.loss, others)
         value: jax.Array = self.loss(embeddings, _array(self.weight), labels, **self._options())
         return value
 
@@ -87,11 +89,15 @@ class Head(nnx.Module):
         So does a bias of each class, which is 0 for new ones (a weight of each class is 1). With the optimizer, and the
         model that it was made for, if that is more than the head, what it keeps of each class stays, and starts for new
         ones as it starts anyway. Everything is changed in place; an optimizer that is not given has the old shapes.
-        Not under a transformation. Call it before copies are made for an average of the parameters.
+        Not under a transformation, which is refused. Call it before copies are made for an average of the parameters.
         """
         count, *_ = check_head(self.loss, num_classes, self.weight.shape[-1], *self.weight.shape[1:-1])
         if optimizer is not None and not isinstance(optimizer, nnx.Optimizer):
             raise TypeError(f"Head: optimizer was {describe(optimizer)}; wanted a flax.nnx.Optimizer")
+        if model is not None and not any(node is self for _, node in nnx.iter_graph(model)):
+            raise ValueError(f"Head: model was {describe(model)} without this head; wanted the one that holds it")
+        if isinstance(_array(self.weight), jax.core.Tracer):
+            raise TypeError("Head: weight was traced; wanted resize_classes outside of nnx.jit and all transformations")
         if optimizer is not None:
             _carried(optimizer, self if model is None else model)  # is refused before anything is changed
         old = {name: _array(option) for name, option in self._of_classes().items()}
@@ -140,6 +146,8 @@ class Head(nnx.Module):
 
 def _drawn(rngs: nnx.Rngs, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Prototypes of length about 1."""
+    if not isinstance(rngs, nnx.Rngs):
+        raise TypeError(f"Head: rngs was {describe(rngs)}; wanted flax.nnx.Rngs, as nnx.Rngs(0) or nnx.Rngs(key)")
     drawn: jax.Array = jax.random.normal(rngs.params(), shape, dtype) * shape[-1]**-0.5
     return drawn
 

@@ -33,9 +33,11 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((X, W[:0], Y), {}, ValueError, "weights was of shape (0, 4); wanted C to be at least 1 in (C, D)"),
     ((X, W, Y[:5]), {}, ValueError, "labels was of shape (5,); wanted (B,), with B = 6 in embeddings"),
     ((X, W, Y.astype(float)), {}, TypeError,
-     "labels was of dtype float64; wanted an array of integral dtype and shape (B,)"),
+     "labels was of dtype float64; wanted an array of integral dtype and shape (B,) (if those are numbers of classes: "
+     "labels.astype(int))"),
     ((X, W, Y.astype(float)), {"ignore_index": -1}, TypeError,
-     "labels was of dtype float64; wanted an array of integral dtype and shape (B,)"),
+     "labels was of dtype float64; wanted an array of integral dtype and shape (B,) (if those are numbers of classes: "
+     "labels.astype(int))"),
     ((X.astype(int), W, Y), {}, TypeError,
      "embeddings was of dtype int64; wanted an array of real floating dtype and shape (B, D)"),
     ((X + 0j, W, Y), {}, TypeError,
@@ -169,9 +171,13 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      "'batch_all', 'semi_hard', 'semi_hard_or_easiest'"),
     (anglos.mining.batch_hard, (X, Y.tolist()), {},
      f"mining.batch_hard: labels was a list; wanted {GROUPS}, {ARRAY}"),
-    (anglos.supcon, (X, Y.astype(float)), {}, f"supcon: labels was of dtype float64 and shape (6,); wanted {GROUPS}"),
+    (anglos.supcon, (X, Y.astype(float)), {}, "supcon: labels was of dtype float64 and shape (6,); wanted "
+     f"{GROUPS} (if those are numbers of classes: labels.astype(int))"),
     (anglos.supcon, (X, Y.astype(float)), {"reference_embeddings": X, "reference_labels": Y.astype(float)},
-     f"supcon: labels was of dtype float64 and shape (6,); wanted {GROUPS}"),
+     f"supcon: labels was of dtype float64 and shape (6,); wanted {GROUPS} (if those are numbers of classes: "
+     "labels.astype(int))"),
+    (anglos.supcon, (X, np.eye(5, dtype=bool)[Y]), {},
+     f"supcon: labels was of dtype bool; wanted {GROUPS} (if one-hot: labels.argmax(-1))"),
     (anglos.inter_topk, (X, W, Y), {"k": 2.5}, "inter_topk: k was 2.5; wanted an integer from 1"),
     (anglos.cross_entropy, (X, np.eye(4, dtype=int)[Y % 4]), {}, "cross_entropy: labels was of shape (6, 4); wanted "
      "(B,), with B = 6 in logits; or an array of numbers from 0 of real floating dtype and shape (B, C) (one-hot: "
@@ -183,7 +189,7 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      "labels of a sample that differ, padded with ignore_index; or weights of positives, of real floating dtype and "
      "shape (B, N) (one-hot: labels.argmax(-1))"),
     (anglos.circle, (X, np.ones((6, 5))), {}, "circle: labels was of shape (6, 5); wanted (B, B), "
-     "with B = 6 in embeddings"),
+     "with B = 6 in embeddings (if one-hot: labels.argmax(-1))"),
     (anglos.circle, (X, np.ones((6, 5))), {"reference_embeddings": N}, "circle: reference_embeddings was of shape "
      "(3, 4); wanted (N, D), with N = 5 in labels, D = 4 in embeddings"),
     (anglos.circle, (X, np.ones((6, 3))), {"reference_embeddings": N, "reference_labels": Y[:3]},
@@ -193,7 +199,7 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (anglos.nt_xent, (X, Y), {"excluded_pairs": np.zeros((6, 6))},
      "nt_xent: excluded_pairs was of dtype float64; wanted an array of bool dtype and shape (B, B) or None"),
     (anglos.batch_coco, (X, np.stack([Y, Y + 1], axis=1)), {},
-     "batch_coco: labels was of shape (6, 2); wanted (B,), with B = 6 in embeddings"),
+     "batch_coco: labels was of shape (6, 2); wanted (B,), with B = 6 in embeddings (if one-hot: labels.argmax(-1))"),
     (anglos.mining.semi_hard, (X, Y), {"margin": "soft"},
      f"mining.semi_hard: margin was 'soft'; wanted a margin on the distance from 0: a number or {SCALAR} or None"),
     (anglos.cross_entropy, (N5, T - 0.5), {}, "cross_entropy: labels held -0.5; "
@@ -202,7 +208,7 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      "wanted (B, C), with B = 6 in embeddings, C = 5 in weights"),
     (anglos.linear_cross_entropy, (X, W, T[:, 0]), {}, "linear_cross_entropy: labels was of dtype float64 and shape "
      "(6,); wanted an array of integral dtype and shape (B,), or an array of numbers from 0 of real floating dtype and "
-     "shape (B, C)"),
+     "shape (B, C) (if those are numbers of classes: labels.astype(int))"),
     (anglos.linear_cross_entropy, (X, W, T), {"ignore_index": 0},
      "linear_cross_entropy: ignore_index was 0; wanted -100 with labels of real floating dtype"),
     (anglos.cross_entropy, (N5, Y), {"class_weight": -np.ones(5)}, "cross_entropy: class_weight held -1; "
@@ -250,6 +256,17 @@ def test_what_others_call_an_option_is_understood(name: str, given: str, meant: 
     with pytest.raises(TypeError, match=rf"^{name}: {given} was given, which is none of its options; wanted .* "
                                         rf"\(did you mean {meant}\?\)$"):
         one(*[X] * one.required, **{given: 3.0})
+
+
+@pytest.mark.parametrize(("name", "arrays", "given", "meant"), [
+    ("arcface", (X, Y), "weight", "weights, by position"), ("arcface", (X, W), "target", "labels, by position"),
+    ("supcon", (X,), "targets", "labels, by position"), ("info_nce", (), "features", "queries, by position"),
+    ("pair_margin", (X, X), "target", "targets, by position"), ("info_nce", (X,), "kesy", "keys, by position"),
+])
+def test_an_array_by_another_name_is_understood(name: str, arrays: tuple[Any, ...], given: str, meant: str) -> None:
+    """Where one is missing; beside all of them it is an option that is meant."""
+    with pytest.raises(TypeError, match=rf"^{name}: {given} was given, .*\(did you mean {meant}\?\)$"):
+        anglos.LOSSES[name](*arrays, **{given: X})
 
 
 def test_a_none_has_no_gradient() -> None:

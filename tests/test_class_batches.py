@@ -84,6 +84,9 @@ def test_theirs_has_as_many_of_a_class_too() -> None:
     ([0, 0.5], {"classes": 1, "samples": 1}, "labels held 0.5 at position 1; wanted one integer or word per sample"),
     (np.zeros((2, 2), int), {"classes": 1, "samples": 1}, "labels held a list at position 0; wanted one integer"),
     ([0, 1], {"classes": 1, "samples": 1, "ignore_index": "a"}, "ignore_index was 'a'; wanted an integer"),
+    ([0, 1], {"m": 2}, r"m was given, which is none of its options; wanted .* \(did you mean samples\?\)$"),
+    ([0, 1], {"m": 2, "batch_size": 4}, "m was given"),
+    ([0, 1], {"batch_size": 4, "samples": 2}, r"batch_size was given, .* \(did you mean classes\?\)$"),
     (3, {"classes": 1, "samples": 1}, r"labels was 3; wanted an array \(N,\) or a sequence"),
 ])
 def test_refusals(labels: Any, options: dict[str, Any], message: str) -> None:

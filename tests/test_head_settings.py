@@ -77,8 +77,10 @@ def test_other_settings_are_warned_of(framework: str) -> None:
     with pytest.warns(UserWarning, match=r"^Head\(arcface\): the weights were trained otherwise: margin was 0\.3, and "
                                          r"is 0\.5 here$"):
         head_of(framework, anglos.arcface).check_settings(saved)
-    with pytest.warns(UserWarning, match=r"otherwise: loss was 'anglos\.arcface', and is 'anglos\.cosface' here$"):
+    with pytest.warns(UserWarning, match=r"otherwise: loss was 'anglos\.arcface', and is 'anglos\.cosface' here$"
+                      ) as caught:
         head_of(framework, anglos.cosface).check_settings(saved)
+    assert {one.filename for one in caught} == {__file__}
     with pytest.raises(TypeError, match=r"^Head\(cosface\): settings were a list; wanted what `settings` of a Head"):
         head_of(framework, anglos.cosface).check_settings([])
 
@@ -112,8 +114,16 @@ def test_a_state_dict_says_what_it_was_trained_with() -> None:
     with pytest.warns(UserWarning, match=r"^Head\(arcface\): the weights were trained otherwise: margin was 0\.3, and "
                                          r"is 0\.5 here; scale was 64\.0, and is 30\.0 here$"):
         Model(head_of("torch", anglos.arcface, scale=30.0)).load_state_dict(state)
-    with pytest.warns(UserWarning, match="loss was 'anglos.arcface', and is 'anglos.cosface' here$"):
+    with pytest.warns(UserWarning, match="loss was 'anglos.arcface', and is 'anglos.cosface' here$") as caught:
         Model(head_of("torch", anglos.cosface, margin=0.3)).load_state_dict(copy.deepcopy(state))
+    assert {one.filename for one in caught} == {__file__}  # who loaded it, not the library
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_more_than_embeddings_and_labels_are_refused(framework: str) -> None:
+    with pytest.raises(TypeError, match=r"^Head\(arcface\): the arrays were 3; wanted 2: embeddings, labels \(options: "
+                                        r"head\.options; chosen triplets or pairs: anglos\.triplet_margin, "):
+        head_of(framework, anglos.arcface)(None, None, None)
 
 
 def test_options_that_change_are_saved_as_they_are() -> None:
@@ -250,6 +260,15 @@ def test_what_a_flax_head_cannot_resize_is_refused() -> None:
     model = nnx.Sequential(nnx.Linear(4, 4, rngs=nnx.Rngs(0)), head)
     with pytest.raises(ValueError, match=r"^Head: the optimizer's state was .* of another structure than it starts"):
         head.resize_classes(9, rngs=nnx.Rngs(0), optimizer=nnx.Optimizer(model, optax.adam(0.1), wrt=nnx.Param))
+    with pytest.raises(ValueError, match=r"^Head: model was a flax\..*Linear without this head; wanted the one that"):
+        head.resize_classes(9, rngs=nnx.Rngs(0), model=model[1])
+    with pytest.raises(TypeError, match=r"^Head: weight was traced; wanted resize_classes outside of nnx\.jit and all"):
+        nnx.jit(lambda head: head.resize_classes(9, rngs=nnx.Rngs(0)))(head)
+    for wrong in (jax.random.key(0), 0):
+        with pytest.raises(TypeError, match=r"^Head: rngs was .*; wanted flax\.nnx\.Rngs, as nnx\.Rngs\(0\)"):
+            head.resize_classes(9, rngs=wrong)
+        with pytest.raises(TypeError, match=r"^Head: rngs was .*; wanted flax\.nnx\.Rngs, as nnx\.Rngs\(0\)"):
+            type(head)(anglos.arcface, 5, 4, rngs=wrong)
     assert head.weight.shape == (5, 4)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import anglos
 from anglos import Loss
+from anglos.call import guesses
 
 MODULES = ("anglos", "anglos.define", "anglos.mining", "anglos.plot", "anglos.evaluate", "anglos.backends",
            *(f"anglos.backends.{name}" for name in ("equinox", "flax", "jax", "mlx", "ndonnx", "torch")))
@@ -49,6 +50,25 @@ def test_modules_that_are_imported_later_are_there_when_asked_for() -> None:
     assert done.stdout == "plot_target register\n"
     with pytest.raises(AttributeError, match=r"^module 'anglos' has no attribute 'arcfac'"):
         anglos.arcfac  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(("name", "hint"), [
+    ("Head", r"\(it is in anglos\.backends\.torch, .*flax and .*equinox\)"),
+    ("verification", r"\(it is in anglos\.evaluate\)"),
+    ("ArcFaceLoss", r"\(losses are functions: anglos\.arcface\)"), ("NTXentLoss", r"\(.*: anglos\.nt_xent\)"),
+    ("SubCenterArcFaceLoss", r"\(.*: anglos\.subcenter_arcface\)"), ("NPairsLoss", r"\(.*: anglos\.n_pair\)"),
+    ("ArcMarginProduct", r"\(.*: anglos\.arcface\)"), ("__path", ""), ("_ArcFac", ""),
+])
+def test_a_name_of_other_libraries_is_understood(name: str, hint: str) -> None:
+    with pytest.raises(AttributeError, match=rf"^module 'anglos' has no attribute '{name}'{' ' * bool(hint)}{hint}$"):
+        getattr(anglos, name)
+
+
+def test_hints_know_where_names_are() -> None:
+    for modules, names in guesses._ELSEWHERE.items():
+        for module in modules.replace(" and ", ", ").split(", "):
+            assert set(names) <= set(dir(import_module(module)))
+    assert set(guesses._CLASSES.values()) <= {one.replace("_", "") for one in anglos.LOSSES}
 
 
 def test_help_shows_arguments_and_defaults(loss: Loss[...]) -> None:

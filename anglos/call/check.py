@@ -31,7 +31,7 @@ def check_names(loss: str, arrays: tuple[str, ...], required: int, given: int, o
             refuse(loss, name, TypeError, "was given by name", f"it by position, in the order {', '.join(arrays)}")
         if name not in names:
             refuse(loss, name, TypeError, "was given, which is none of its options",
-                   ", ".join(names) + guesses.of_name(name, names.keys()))
+                   ", ".join(names) + guesses.of_name(name, names.keys(), arrays if given < required else ()))
     if not required <= given <= len(arrays):
         many = str(required) if required == len(arrays) else f"{required} or {len(arrays)}"
         refuse(loss, "the arrays", TypeError, f"were {given}",

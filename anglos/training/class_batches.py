@@ -1,17 +1,33 @@
 """Batches of P classes with K samples of each, as losses over pairs want them; indices, for any framework or none."""
 
+import inspect
 import numbers
 import random
-from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
+from typing import Any, ParamSpec
 
 from anglos.arrays.dispatch import backend_of
 from anglos.arrays.library import Array
+from anglos.call.check import check_names
 from anglos.call.kinds import describe, refuse
 from anglos.call.static_kinds import Integer
 
+Arguments = ParamSpec("Arguments")
+
 _CALLER = "MPerClassSampler"
+
+
+def _with_hints(init: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Python's refusal of an option that there is not, or of one that is missing beside it, has no hint."""
+    names = dict.fromkeys([*inspect.signature(init).parameters][1:])
+
+    @wraps(init)
+    def checked(*arguments: Arguments.args, **options: Arguments.kwargs) -> None:
+        check_names(_CALLER, (), 0, 0, options, names)
+        init(*arguments, **options)
+
+    return checked
 
 
 class MPerClassSampler:
@@ -60,6 +76,7 @@ class MPerClassSampler:
     True
     """
 
+    @_with_hints
     def __init__(self, labels: Array, *, classes: int, samples: int, batches: int | None = None, seed: int = 0,
                  ignore_index: int | None = -100, rank: int = 0, ranks: int = 1) -> None:
         self.classes, self.samples, self.ranks = (_integer(name, given, 1) for name, given in (

@@ -1,6 +1,7 @@
 """What the layers of all frameworks share: the shape of the weight, and what a trained one predicts by."""
 
 import numbers
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import backend_of, unwrapped
 from anglos.call.check import check_options
 from anglos.call.common import DEFAULTS
-from anglos.call.kinds import describe
+from anglos.call.kinds import describe, refuse
 from anglos.call.loss import Loss
 from anglos.engines.numerics import Array, float_type
 from anglos.engines.pairs.row import PairRow
@@ -39,6 +40,14 @@ def check_head(loss: Any, num_classes: int, embedding_dim: int, prototypes_per_c
         if not isinstance(number, numbers.Integral) or isinstance(number, bool) or number < 1:
             raise ValueError(f"Head: {name} was {describe(number)}; wanted an integer of at least 1")
     return (int(num_classes), *([int(prototypes_per_class)] if prototypes_per_class else []), int(embedding_dim))
+
+
+def check_others(loss: Loss[...], others: tuple[Any, ...]) -> None:
+    """Refuses more than embeddings and labels, which Python would do without a hint."""
+    if others:
+        refuse(f"Head({loss.name})", "the arrays", TypeError, f"were {2 + len(others)}",
+               f"2: {loss.arrays[0]}, {loss.arrays[2]} (options: head.options; chosen triplets or pairs: "
+               "anglos.triplet_margin, anglos.pair_margin)")
 
 
 def own_options(loss: Loss[...], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,6 +107,9 @@ def _plain(option: Any) -> Any:
     return int(option) if isinstance(option, numbers.Integral) else float(option)
 
 
+_NO_USERS = frozenset(("anglos", "torch", "flax", "equinox"))
+
+
 def warn_of_others(loss: Loss[...], options: Mapping[str, Any], saved: Any) -> None:
     """Warns that weights were trained with another loss, or with other options."""
     ours = settings_of(loss, options)
@@ -108,7 +120,16 @@ def warn_of_others(loss: Loss[...], options: Mapping[str, Any], saved: Any) -> N
         others = {"loss": others["loss"]}
     if others:
         pairs = "; ".join(f"{name} was {was!r}, and is {ours[name]!r} here" for name, was in others.items())
-        warnings.warn(f"Head({loss.name}): the weights were trained otherwise: {pairs}", UserWarning, stacklevel=2)
+        warnings.warn(f"Head({loss.name}): the weights were trained otherwise: {pairs}", UserWarning,
+                      stacklevel=_level_of_user())
+
+
+def _level_of_user() -> int:
+    """How far above who asks the first line is that is neither ours nor a framework's, as of `load_state_dict`."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _NO_USERS:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 NEW_CLASSES = {"bias": 0.0, "class_weight": 1.0}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 import torch
 
@@ -12,6 +12,7 @@ from anglos.training.heads import (
     check_attribute,
     check_given,
     check_head,
+    check_others,
     has_classes,
     logits_of,
     own_options,
@@ -122,8 +123,9 @@ class Head(HeadSettings):
             assign(self, "weight", self._draw(torch.empty_like(self.weight)))
         self.tensors.reset_parameters()
 
-    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, *others: Never) -> torch.Tensor:
         """The loss of a batch; where both have an option, `options` comes before `tensors`."""
+        check_others(self.loss, others)
         if self.training and self._sampling.rate < 1.0:
             return self._sampling.value(self, embeddings, labels, self._all_options())
         loss: Any = self.loss if self._sharding is None else self._sharding.loss
