@@ -53,8 +53,10 @@ def steady(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_and_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "bench.json"
     main(["bench", *SMALL, "--library", "numpy,torch", "--library=jax,numpy", "--json", str(out)])
-    table, saved = capsys.readouterr().out, json.loads(out.read_text())
+    (table, heard), saved = capsys.readouterr(), json.loads(out.read_text())
     rows = saved["rows"]
+    assert heard.startswith("C = 40: memory, 1 of ")  # a line for each, where there is no terminal
+    assert heard.count("\n") == len(rows)
     assert Counter(row["library"] for row in rows) == {"numpy": 3, "torch": 7, "jax": 4}
     products = {row["library"]: row["milliseconds"] for row in rows if row["row"] == PRODUCTS}
     for row in rows:

@@ -165,7 +165,7 @@ def test_command_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     ("arcface --margin 28.6", "argument --margin: was 28.6; wanted an angle in radians from 0 to 3.14159"),
     ("arcface --past-pi keep", "argument --past-pi/--past_pi: was 'keep'; wanted one of 'smooth', 'linear'"),
     ("arcface --margn 0.5", "plot arcface: error: unrecognized arguments: --margn 0.5"),
-    ("arcfac", "argument LOSS: invalid choice: 'arcfac'"),
+    ("arcfac", "plot: error: plot_target: loss was 'arcfac'; wanted one of sphereface, "),
     ("normface", "loss was normface, which puts nothing in place of an embedding's cos θ; wanted one of sph"),
     ("arcface --out no/such/folder.png", "argument --out: was 'no/such/folder.png'; wanted a file ending in .png, "),
 ])

@@ -17,7 +17,7 @@ from anglos.__main__ import main
 from anglos.tools.commands import study as command
 from anglos.tools.demo.backends import BACKENDS, Library, by_hand
 from anglos.tools.study import run as whole_study
-from anglos.tools.study.cells import CURVES, Cell, chosen, key_of, make, read, tuning, with_seeds
+from anglos.tools.study.cells import CURVES, Cell, append, chosen, key_of, make, read, tuning, with_seeds
 from anglos.tools.study.glyphs import STYLES, TRAINING, characters, train_and_test
 from anglos.tools.study.intervals import SEEDS, Estimate, draws, of_draws, over_seeds
 from anglos.tools.study.network import LAYERS, STANDARDISED, embed, outputs, patches
@@ -196,6 +196,33 @@ def test_nothing_is_made_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     again()
     assert out.read_text() == before
     assert page.read_text() == "as it was"  # there is no table yet, nor a place for one
+
+
+@pytest.mark.parametrize(("second", "message"), [
+    (b'{"a": 1}\n', "'part' was None, wanted a word"),
+    (json.dumps(RECORDS[1] | {"eer": "5 %"}).encode() + b"\n", "'eer' was '5 %', wanted a number"),
+    (json.dumps(RECORDS[1] | {"seed": True}).encode() + b"\n", "'seed' was True, wanted an integer"),
+    (b"[1, 2]\n", "was [1, 2], wanted a JSON object; wanted a file that anglos study wrote"),
+    (b"\xff\xfe\n", "wanted a JSON object; wanted a file that"),
+    (b'{"part": "te', """was {"part": "te, wanted a JSON object (an interrupted write: delete this line"""),
+])
+def test_a_file_that_it_did_not_write_is_refused_before_any_training(
+        second: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_study, "make", lambda cell: pytest.fail("made"))
+    out = tmp_path / "study.jsonl"
+    out.write_bytes(json.dumps(RECORDS[0]).encode() + b"\n" + second)
+    with pytest.raises(SystemExit) as refused:
+        main(["study", "--task", "digits", "--out", str(out)])
+    assert str(refused.value).startswith(f"anglos study: {out}, line 2: ")
+    assert message in str(refused.value)
+
+
+def test_a_last_line_without_an_end_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "study.jsonl"
+    for record in RECORDS[:3]:
+        append(out, record)
+        out.write_bytes(out.read_bytes().rstrip())
+    assert read(out) == RECORDS[:3]
 
 
 def test_the_page_is_made_from_its_records() -> None:

@@ -40,6 +40,8 @@ def sizes(most: int) -> list[int]:
 
 
 def _say(text: str) -> None:
-    """One line, written again and again, if standard error is a terminal."""
+    """One line, written again and again, if standard error is a terminal; else a line each, at once."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    elif text:
+        print(text, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """`anglos plot`: a command for every loss, with its options."""
 
 import argparse
+from typing import Any
 
 from anglos.call.loss import Loss
 from anglos.losses import LOSSES
@@ -13,10 +14,25 @@ HELP = "what a loss makes of the angle θ, and its slope: draw a picture"
 _NOT_DRAWN = ("label_smoothing", "ignore_index", "keep_bytes", "gradient_products", "reduction")
 
 
+class _Losses(dict[Any, Any]):
+    """A parser for each; other names are refused with those that can be drawn, of which argparse does not know."""
+
+    def __contains__(self, name: object) -> bool:
+        if not super().__contains__(name):
+            with needs("demo", "plot"):
+                from anglos.plot import plot_target
+            try:
+                plot_target(str(name))
+            except ValueError as refused:
+                raise argparse.ArgumentError(None, str(refused)) from None
+        return True
+
+
 def add(parser: argparse.ArgumentParser) -> None:
     plots = parser.add_subparsers(required=True, metavar="LOSS")
     for loss in LOSSES.values():
         _add_plot(plots.add_parser(loss.name, description=f"{loss.name}: {loss.formula}"), loss)
+    plots.choices = _Losses(plots.choices or {})
 
 
 def _add_plot(parser: argparse.ArgumentParser, loss: Loss[...]) -> None:

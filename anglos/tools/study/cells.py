@@ -34,8 +34,44 @@ class Cell(NamedTuple):
         return json.dumps(self._asdict(), sort_keys=True)
 
 
+_NUMBER, _WHOLE, _WORD = ((int, float), "a number"), ((int,), "an integer"), ((str,), "a word")
+_WANTED = {"part": _WORD, "task": _WORD, "loss": _WORD, "setting": ((dict,), "an object"), "seed": _WHOLE,
+           "backend": _WORD, "steps": _WHOLE,
+           **dict.fromkeys(("eer", "threshold", "tar", "recall", "map_at_r", "seconds"), _NUMBER)}
+"""Of every record: the types of a value, and what they are called."""
+
+
 def read(path: Path) -> list[Record]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """All that is in the file; refused by its line where that is no training."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    return [_record(path, number, line, number == len(lines)) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def append(path: Path, record: Record) -> None:
+    """A line of its own, after a last one that does not end in one too."""
+    ended = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
+    with path.open("a") as file:
+        file.write("\n" * (not ended) + json.dumps(record) + "\n")
+
+
+def _record(path: Path, number: int, line: bytes, unended: bool) -> Record:
+    try:
+        record = json.loads(line)
+        wrong = next((f"{name!r} was {_short(repr(record.get(name)))}, wanted {wanted}" for name, (kinds, wanted)
+                      in _WANTED.items() if type(record.get(name)) not in kinds), None)
+    except (ValueError, AttributeError, RecursionError):  # no text, no JSON, or no object of it
+        wrong = f"was {_short(line.decode(errors='replace'))}, wanted a JSON object"
+        wrong += " (an interrupted write: delete this line, and its training is made again)" * unended
+    if wrong:
+        raise SystemExit(f"anglos study: {path}, line {number}: {wrong}; wanted a file that anglos study wrote, or "
+                         "another name after --out")
+    return dict(record)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def cell_of(record: Record) -> Cell:

@@ -1,13 +1,12 @@
 """The study from start to end: train what is not in the file, then the tables and pictures of all that is."""
 
-import json
 import re
 import sys
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from anglos.tools.study.cells import Cell, Record, curves, key_of, make, read, tuning, with_seeds
+from anglos.tools.study.cells import Cell, Record, append, curves, key_of, make, read, tuning, with_seeds
 from anglos.tools.study.pictures import draw
 from anglos.tools.study.tables import tables
 from anglos.tools.study.train import STEPS
@@ -37,8 +36,7 @@ def _make(cell: Cell, done: dict[str, Record], path: Path) -> None:
     if cell.key() in done:
         return
     record = make(cell)
-    with path.open("a") as file:
-        file.write(json.dumps(record) + "\n")
+    append(path, record)
     done[cell.key()] = record
     print(f"{cell.part} {cell.task} {cell.loss} {cell.setting} seed {cell.seed} {cell.backend}: "
           f"EER {record['eer']:.2%}, {record['seconds']} s", file=sys.stderr, flush=True)
