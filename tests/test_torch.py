@@ -193,6 +193,10 @@ def test_value_and_grad_records_nothing(loss: Loss[...], torch_library: Library)
     assert not any(result.requires_grad for result in (value, *gradients))
 
 
+COMPILES = pytest.mark.skipif(torch.__version__ < (2, 12), reason="torch.compile takes a loss from PyTorch 2.12 on")
+
+
+@COMPILES
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dynamo's own
 @pytest.mark.parametrize("width", [None, 40])
 def test_compiled_in_one_graph(width: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +274,7 @@ def test_tensors_of_other_types(torch_library: Library) -> None:
     assert anglos.arcface(x.to("meta"), w.to("meta"), y.to("meta")).is_meta
 
 
+@COMPILES
 def test_a_size_that_may_change_as_a_scale(torch_library: Library) -> None:
     """Exported without a look at the Python code, where it is a SymInt; and compiled again for another integer."""
     x, w, y = arrays(anglos.arcface, torch_library)
