@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 project = "anglos"
 copyright = "2026, the anglos authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "sphinx_copybutton", "sphinx_design",
-              "docstrings", "explorer", "gallery", "hard_inputs", "links", "mathml", "pages"]
+              "docstrings", "explorer", "gallery", "hard_inputs", "links", "mathml", "pages", "tables"]
 exclude_patterns = ["_build", "_ext", "examples", "explorer"]
 nitpicky = True
 nitpick_ignore_regex = [("py:class", r"anglos\.\S*\._\w+|\(\(.*")]  # of defaults and annotations
