@@ -261,7 +261,7 @@ def test_what_a_flax_head_cannot_resize_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^Head: the optimizer's state was .* of another structure than it starts"):
         head.resize_classes(9, rngs=nnx.Rngs(0), optimizer=nnx.Optimizer(model, optax.adam(0.1), wrt=nnx.Param))
     with pytest.raises(ValueError, match=r"^Head: model was a flax\..*Linear without this head; wanted the one that"):
-        head.resize_classes(9, rngs=nnx.Rngs(0), model=model[1])
+        head.resize_classes(9, rngs=nnx.Rngs(0), model=model.layers[0])
     with pytest.raises(TypeError, match=r"^Head: weight was traced; wanted resize_classes outside of nnx\.jit and all"):
         nnx.jit(lambda head: head.resize_classes(9, rngs=nnx.Rngs(0)))(head)
     for wrong in (jax.random.key(0), 0):

@@ -123,7 +123,8 @@ def test_no_argument_is_changed() -> None:
 @pytest.mark.parametrize(("change", "error", "message"), [
     ({"labels": LABELS + 9}, ValueError, "labels held -91 at position 2; wanted 0 to 39, or ignore_index = -100"),
     ({"labels": LABELS * 1.0}, TypeError,
-     "labels was of dtype float64; wanted an array of integral dtype and shape (B,)"),
+     "labels was of dtype float64; wanted an array of integral dtype and shape (B,)"
+     " (if those are numbers of classes: labels.astype(int))"),
     ({"num_classes": 0}, ValueError, "num_classes was 0; wanted an integer from 1 below 2**31"),
     ({"rate": 0.0}, ValueError, "rate was 0; wanted a part of the classes above 0 to 1: a number"),
     ({"rate": 20}, ValueError, "rate was 20; wanted a part of the classes above 0 to 1: a number"),
