@@ -51,6 +51,16 @@ def test_the_site(tmp_path: Path) -> None:
     check_that_links_within_the_site_lead_somewhere(site, pages)
     check_that_pages_load_nothing_from_elsewhere(site, pages)
     check_that_every_loss_has_a_page_with_its_formula_and_its_call(site)
+    check_that_cells_say_their_column(site)
+
+
+def check_that_cells_say_their_column(site: Path) -> None:
+    """On a narrow screen the head of a table is not shown; of two columns the first heads the second."""
+    def columns(page: str) -> set[str]:
+        return set(re.findall(r'<span class="column">(.*?): </span>', (site / page).read_text()))
+
+    assert {"anglos", "pytorch-metric-learning", "with cos θ clamped"} <= columns("hard_inputs.html")
+    assert columns("options.html") == set()
 
 
 def public_names() -> Iterator[str]:
