@@ -246,7 +246,8 @@ def test_a_fault_of_one_rank_is_an_error_on_all() -> None:
     rows = (f"{head}: rows of the ranks were [6, 5]; wanted as many on each: fill up with rows whose label is "
             "ignore_index")
     rates = "Head(arcface): rate was 0.3 on rank 0 and 0.2 on rank 1; wanted the same on all ranks"
-    own_errors = [f"{head}: labels was of dtype torch.float32; wanted an array of integral dtype and shape (B,)",
+    own_errors = [f"{head}: labels was of dtype torch.float32; wanted an array of integral dtype and shape (B,) (if "
+                  "those are numbers of classes: labels.long())",
                   f"{head}: labels held 117 at position 0; wanted 0 to 39, or ignore_index = -100"]
     assert [one.message for one in found[0]] == [refused, refused, rows, rates]
     assert [one.message for one in found[1]] == [*own_errors, rows, rates]
