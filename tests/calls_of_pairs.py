@@ -1,0 +1,79 @@
+"""From a case of golden2_pairs.json, or of another file of that form, to a call of a loss of the library."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import anglos
+
+
+class Call(NamedTuple):
+    """A call: `loss.value_and_grad(*arrays, **options, wrt=wrt)`, with the gradients in the order of the case's."""
+
+    loss: Any
+    arrays: list[Any]
+    options: dict[str, Any]
+    wrt: tuple[str, ...]
+
+
+Named = dict[str, Any]
+
+
+def call_of(case: Mapping[str, Any], inputs: Mapping[str, Any]) -> Call:
+    """The call of a case, with arrays of NumPy; a gradient may have another shape than the case's, in this order.
+
+    What the case names is an argument of the loss if the loss has one of that name. `CALLS` says the rest: another
+    loss, other names, and what a description stands for.
+    """
+    named: Named = {name: np.asarray(inputs[value]) if isinstance(value, str) else value
+                    for name, value in case["arrays"].items()}
+    named |= case["options"]
+    name, names = case["loss"], {key: key for key in case["grads"]}
+    if name in CALLS:
+        name, names = CALLS[name](named, case["id"]) or name, {key: RENAMED.get((name, key), key) for key in names}
+    loss = anglos.LOSSES[name]
+    named = {RENAMED.get((case["loss"], key), key): value if isinstance(value, (str, bool, float, int, tuple))
+             else np.asarray(value) for key, value in named.items()}
+    arrays = [named.pop(key) for key in loss.arrays if key in named]
+    return Call(loss, arrays, named, tuple(names.values()))
+
+
+RENAMED = {(loss, old): new for loss in ("cosine_embedding", "pair_contrastive")
+           for old, new in (("first", "anchors"), ("second", "others"))}
+"""The name of an argument, of the case's loss and name."""
+
+
+def _info_nce(named: Named, case: str) -> None:
+    """Masks are false negatives, whatever guide made them; other keys are negatives by themselves."""
+    for name in ("guide", "guide_margin"):
+        named.pop(name, None)
+    if "negatives" not in named and "hard_negatives" not in named:
+        named.pop("in_batch", None)
+    if "masks" in named:
+        masks = {block: np.asarray(mask, dtype=bool) for block, mask in named.pop("masks").items()}
+        named["false_negatives"] = masks["qk"] if len(masks) == 1 else tuple(masks.values())
+    if "directions" in named:
+        named["directions"] = tuple(named["directions"])
+        if named["directions"] == ("query_to_key", "key_to_query") and named["partition"] == "separate":
+            for name in ("directions", "partition", "positive"):
+                del named[name]
+            named["symmetric"] = True
+
+
+def _cosine_embedding(named: Named, case: str) -> str:
+    """1 − c of a positive, [c − m]₊ = [(1 − m) − (1 − c)]₊ of a negative."""
+    del named["form"]
+    named |= {"distance": "cosine", "squared": False, "margin": 1.0 - named["margin"]}
+    return "pair_margin"
+
+
+def _pair_contrastive(named: Named, case: str) -> str:
+    named["normalize"] = named.pop("form") == "contrastive unit"
+    return "pair_margin"
+
+
+CALLS: dict[str, Callable[[Named, str], str | None]] = {
+    "info_nce": _info_nce, "cosine_embedding": _cosine_embedding, "pair_contrastive": _pair_contrastive,
+}
+"""Changes what a case names, and says which loss of ours it is where that has another name."""
