@@ -3,17 +3,21 @@
 from importlib import import_module as _import
 from typing import TYPE_CHECKING
 
+from anglos import classes as classes
 from anglos import mining as mining
 from anglos.call.loss import Loss as Loss
 from anglos.losses import *  # noqa: F403
 from anglos.training.class_batches import MPerClassSampler as MPerClassSampler
 from anglos.training.correction import correct_sampling as correct_sampling
+from anglos.training.elastic import elastic_margins as elastic_margins
 from anglos.training.sampling import Sampled as Sampled
 from anglos.training.sampling import sample_classes as sample_classes
 from anglos.training.schedules import caffe_annealing as caffe_annealing
 from anglos.training.schedules import degrees as degrees
 from anglos.training.schedules import margin_warmup as margin_warmup
 from anglos.training.schedules import suggest_scale as suggest_scale
+from anglos.training.subcenters import Cleaning as Cleaning
+from anglos.training.subcenters import clean_subcenters as clean_subcenters
 
 __version__ = "0.1.0"
 

@@ -30,6 +30,8 @@ _ELSEWHERE = {
     "anglos.backends.torch, anglos.backends.flax and anglos.backends.equinox": ("Head",),
     "anglos.backends.torch and anglos.backends.jax": ("batch_sharded", "class_sharded"),
     "anglos.backends.torch": ("SampledRows",), "anglos.backends.equinox": ("carry_state",),
+    "anglos.classes": ("effective_number_weights", "kappaface_margins", "ldam_margins", "log_prior", "minmax_margins",
+                       "power_margins"),
     "anglos.evaluate": ("det_curve", "eer", "identification", "min_dcf", "retrieval", "tar_at_far", "verification"),
     "anglos.mining": ("batch_hard", "semi_hard"),
 }

@@ -14,6 +14,7 @@ from anglos.call.static_kinds import kind_of
 MODULES = {
     "anglos": "Beside the losses",
     "anglos.define": "Losses of your own: `define`",
+    "anglos.classes": "Rare classes: `classes`",
     "anglos.mining": "Triplets of a batch: `mining`",
     "anglos.evaluate": "Evaluation: `evaluate`",
     "anglos.plot": "The picture of a margin: `plot`",

@@ -1,0 +1,46 @@
+"""Values and gradients of 60 digits, of heads and their options: tests/golden2_heads.json."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from calls_of_heads import call_of
+from libraries import Library
+
+GOLDEN = json.loads(Path(__file__).with_name("golden2_heads.json").read_text())
+ROWS = {row["id"]: row for row in GOLDEN["rows"]}
+
+LEFT_OUT = {
+    **dict.fromkeys(("x2_softmax", "x2_softmax_h", "x2_softmax_straight_through"), "no x2_softmax"),
+    **dict.fromkeys(("sface", "sface_soft", "sface_potential"), "no sface"),
+    "arcnegface": "no arcnegface",
+    "arcnegface_exact": "its factors are constants to the gradient; that they are not is not offered",
+    "ham_softmax": "distances in a ball are no rows of the scheme of prototypes; not offered",
+    **dict.fromkeys(("matryoshka_normface", "matryoshka_linear"), "no matryoshka"),
+    "normface_soft_s10": "normface takes labels, no probabilities",
+    "cosface_class_margins_bias": "cosface has neither class_margin nor bias",
+    "arcface_class_margins": "arcface has no class_margin",
+    "arcface_class_weight_smoothing": "arcface has no class_weight",
+}
+"""Of what the library does not have, and why."""
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in LEFT_OUT])
+def test_golden(name: str, library: Library) -> None:
+    case = ROWS[name]
+    function, arrays, options, wrt, rows = call_of(case, GOLDEN["inputs"], library.array)
+    value, gradients = function.value_and_grad(*arrays, **options, wrt=tuple(wrt.values()))
+    for found in (value, function(*arrays, **options), function.plain(*arrays, **options)):
+        assert library.numpy(found) == pytest.approx(float(case["value"]), rel=1e-13)
+    for gradient, key in zip(gradients, wrt, strict=True):
+        wanted = np.asarray(case["grads"][key])
+        if key == "W" and rows is not None:
+            assert not np.delete(wanted, rows, axis=0).any()
+            wanted = wanted[rows]
+        np.testing.assert_allclose(library.numpy(gradient), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max(),
+                                   err_msg=key)
+
+
+def test_what_is_left_out_is_in_the_file() -> None:
+    assert LEFT_OUT.keys() <= ROWS.keys()
