@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from ctypes import CDLL
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 # Most of the time goes into compiling graphs that run once: half of it without these passes. Eight devices are for
@@ -13,6 +14,11 @@ from typing import Any
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
                                    "--xla_force_host_platform_device_count=8"
                       + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""))
+
+# No worker, process or run compiles what another has compiled; what it depends on is in JAX's keys.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # On a GPU's machine each worker takes what it needs, and not most of the memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -1,6 +1,7 @@
 """The gradient is the gradient of the value, to second order, for every input that may be an array."""
 
 import math
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -134,20 +135,35 @@ def test_gradient_penalty_is_that_of_autodiff(loss: Loss[...], torch_library: Li
                                        msg=lambda text, options=options: f"{options}\n{text}")
 
 
-def test_jax_check_grads_to_second_order_under_jit(loss: Loss[...], jax_library: Library) -> None:
-    if loss.name in FROZEN:
-        pytest.skip("its gradient takes part of the value as a constant")
+def test_jax_to_second_order_under_jit(loss: Loss[...], jax_library: Library) -> None:
+    """In the loss, and in `value_and_grad`, by all arrays; wanted is automatic differentiation of `plain`, twice."""
     jax: Any = import_module("jax")
-    check_grads: Any = import_module("jax.test_util").check_grads
-
     inputs = arrays(loss, jax_library)
-    count = len(float_arrays(loss))
-    options = {name: jax.numpy.asarray(values[0]) for name, values in array_options(loss).items()}
+    count, numbers = len(float_arrays(loss)), jax.numpy
+    learnt = {name: numbers.asarray(values[0]) for name, values in array_options(loss).items()}
+    both = (0, 1)
 
-    def call(floats: Any, options: Any) -> Any:
-        return loss(*floats, *inputs[count:], **{**gentle(loss), **options})
+    def gradient(function: Any) -> Any:
+        return jax.grad(lambda floats, options: function(*floats, *inputs[count:], **{**gentle(loss), **options}), both)
 
-    check_grads(jax.jit(call), (inputs[:count], options), order=2, modes=["rev"])
+    def explicit(floats: Any, options: Any) -> Any:
+        _, slopes = loss.value_and_grad(*floats, *inputs[count:], **{**gentle(loss), **options},
+                                        wrt=(*float_arrays(loss), *options))
+        return slopes
+
+    @jax.jit
+    def penalties(*arguments: Any) -> Any:
+        def penalty(*arguments: Any, slopes: Any) -> Any:
+            found = jax.tree.leaves(slopes(*arguments))
+            return sum(numbers.sum(slope**2) for slope in found), found
+
+        return [jax.grad(partial(penalty, slopes=slopes), both, has_aux=True)(*arguments)
+                for slopes in (gradient(loss.plain), gradient(loss), explicit)]
+
+    wanted, *found = map(jax.tree.leaves, penalties(inputs[:count], learnt))
+    for one in found:
+        for got, want in zip(one, wanted, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
 
 
 def test_jax_autodiff_of_plain_both_modes(loss: Loss[...], jax_library: Library) -> None:

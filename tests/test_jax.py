@@ -253,20 +253,6 @@ def test_bfloat16(loss: Loss[...], jax_library: Library) -> None:
         np.testing.assert_allclose(got.astype("float64"), want, rtol=2.0**-8, atol=1e-5 * max(1.0, np.abs(want).max()))
 
 
-@pytest.mark.slow
-def test_rev_over_rev(loss: Loss[...], jax_library: Library) -> None:
-    """Of the loss, and of `value_and_grad`; wanted is automatic differentiation of `plain`, twice."""
-    first, *others = arrays(loss, jax_library)
-
-    def penalty(gradient: Any) -> Any:
-        return jax.grad(lambda x: jnp.sum(gradient(x) ** 2))(first)
-
-    wanted = penalty(jax.grad(lambda x: loss.plain(x, *others, **gentle(loss))))
-    for gradient in (jax.grad(lambda x: loss(x, *others, **gentle(loss))),
-                     lambda x: loss.value_and_grad(x, *others, **gentle(loss))[1][0]):
-        np.testing.assert_allclose(penalty(gradient), wanted, rtol=0, atol=1e-10)
-
-
 class Wrapped:
     """An array to jax.numpy, and nothing else."""
 

@@ -55,6 +55,8 @@ def test_gradients_keep_dtype_shape_and_device(loss: Loss[...], library: Library
 
 def test_arguments_are_not_changed(loss: Loss[...], library: Library) -> None:
     """NumPy's are read-only here; the others are compared."""
+    if library.name == "jax":
+        pytest.skip("its arrays cannot be changed")
     inputs = arrays(loss, library)
     before = [library.numpy(array).copy() for array in inputs]
     loss(*inputs)
@@ -68,6 +70,8 @@ def test_tiles_of_any_width_give_the_same_numbers(
     tiled: Loss[...], library: Library, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of classes, or of the rows of a loss over pairs."""
+    if library.name == "jax" and width == 1:
+        pytest.skip("test_jax.py has tiles that do not divide the whole, to second order")
     inputs = arrays(tiled, library)
     options: dict[str, Any] = {
         name: library.array(np.asarray(values[0])) for name, values in array_options(tiled).items()}
@@ -263,6 +267,8 @@ def assert_short_prototypes_count(loss: Loss[...], library: Library, value_and_g
 
 def test_what_is_finite_raises_nothing(loss: Loss[...], library: Library) -> None:
     """Whatever np.errstate says: vectors, weights and options whose squares, products or digits vanish or overflow."""
+    if library.name == "jax":
+        pytest.skip("its numbers are not NumPy's")
     embeddings, weights, labels = hard_embeddings()
     named = {"embeddings": embeddings, "weights": weights, "labels": labels, "logits": 1e4 * np.eye(18, 5) - 1e-40}
     inputs = [array if is_labels(loss, name) else library.cast(array, "float32")
