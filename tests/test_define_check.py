@@ -127,8 +127,15 @@ def test_the_registry_is_right_in_numpy(loss: Loss[...], monkeypatch: pytest.Mon
     define.check(loss, **told(loss))
 
 
+OF_EVERY_KIND = ("entropy", "linear_cross_entropy", "arcface", "magface", "sphereface2", "subcenter_arcface",
+                 "c_triplet", "center", "batch_coco", "siglip", "supcon", "triplet_margin")
+"""Of every engine and reduction, of two towers and of labels: what libraries differ in is tested of all losses."""
+
+
 @pytest.mark.slow
-def test_the_registry_is_right(loss: Loss[...]) -> None:
+@pytest.mark.parametrize("name", OF_EVERY_KIND)
+def test_the_registry_is_right(name: str) -> None:
+    loss = anglos.LOSSES[name]
     assert define.check(loss, **told(loss)).endswith("right in numpy, torch, jax")
 
 
