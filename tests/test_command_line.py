@@ -49,6 +49,7 @@ def test_an_interrupt_is_quiet() -> None:
     """Status 130, and not a word of Python's."""
     code = """if True:
         import os, signal, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which may be ignored here, as by nohup
         import anglos.__main__ as command_line
         from anglos.tools.commands import losses
         def interrupted(parsed):
