@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 # Not by their full names, under which a type checker does not find them in this repository.
 from ._backend import PyTorch, backend
+from ._grad_cache import grad_cache
 from ._head import Head
 from ._sampled_rows import SampledRows
 
 if TYPE_CHECKING:
     from .sharding import batch_sharded, class_sharded
 
-__all__ = ["Head", "PyTorch", "SampledRows", "backend", "batch_sharded", "class_sharded"]
+__all__ = ["Head", "PyTorch", "SampledRows", "backend", "batch_sharded", "class_sharded", "grad_cache"]
 
 
 def __getattr__(name: str) -> Any:
