@@ -4,6 +4,7 @@ from importlib import import_module as _import
 from typing import TYPE_CHECKING
 
 from anglos import classes as classes
+from anglos import memory as memory
 from anglos import mining as mining
 from anglos.call.loss import Loss as Loss
 from anglos.losses import *  # noqa: F403

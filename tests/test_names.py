@@ -14,8 +14,8 @@ import anglos
 from anglos import Loss
 from anglos.call import guesses
 
-MODULES = ("anglos", "anglos.define", "anglos.classes", "anglos.mining", "anglos.plot", "anglos.evaluate",
-           "anglos.backends",
+MODULES = ("anglos", "anglos.define", "anglos.classes", "anglos.memory", "anglos.mining", "anglos.plot",
+           "anglos.evaluate", "anglos.backends",
            *(f"anglos.backends.{name}" for name in ("equinox", "flax", "jax", "mlx", "ndonnx", "torch")))
 
 

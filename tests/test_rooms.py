@@ -11,7 +11,7 @@ ROOMS = (
     ("anglos.tools",),
     ("anglos.plot",),
     ("anglos",),
-    ("anglos.mining", "anglos.classes"),
+    ("anglos.mining", "anglos.classes", "anglos.memory"),
     ("anglos.losses",),
     ("anglos.define",),
     ("anglos.checks",),

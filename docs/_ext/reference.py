@@ -15,6 +15,7 @@ MODULES = {
     "anglos": "Beside the losses",
     "anglos.define": "Losses of your own: `define`",
     "anglos.classes": "Rare classes: `classes`",
+    "anglos.memory": "Memories of past batches: `memory`",
     "anglos.mining": "Triplets of a batch: `mining`",
     "anglos.evaluate": "Evaluation: `evaluate`",
     "anglos.plot": "The picture of a margin: `plot`",
