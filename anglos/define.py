@@ -58,6 +58,7 @@ from anglos.engines.pairs.triplets import all_soft_terms as all_soft_terms
 from anglos.engines.pairs.triplets import all_terms as all_terms
 from anglos.engines.pairs.triplets import batch_hard as batch_hard
 from anglos.engines.pairs.triplets import chosen_terms as chosen_terms
+from anglos.engines.plain_sum import Linear as Linear
 from anglos.engines.prototypes import centroids as _centroids
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as linear

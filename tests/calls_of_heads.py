@@ -27,6 +27,8 @@ class Call(NamedTuple):
     """The name of an argument for every gradient of the case."""
     rows: list[int] | None = None
     """Of the case's gradient in W those that the call has; the others are 0. None: all."""
+    has_value: bool = True
+    """Whether the value is the case's too, and not its gradients alone."""
 
 
 def call_of(case: Mapping[str, Any], inputs: Mapping[str, Any], array: Callable[[np.ndarray], Array] = np.asarray
@@ -37,7 +39,7 @@ def call_of(case: Mapping[str, Any], inputs: Mapping[str, Any], array: Callable[
     function, arrays, options, rows = _CALLS[case["loss"]](case, given)
     return Call(function, [array(one) for one in arrays], {
         name: array(value) if isinstance(value, np.ndarray) else value for name, value in options.items()},
-        {name: NAMES.get(name, name) for name in case["grads"]}, rows)
+        {name: NAMES.get(name, name) for name in case["grads"]}, rows, case["options"].get("value") != "potential")
 
 
 def _labels(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> np.ndarray:
@@ -114,6 +116,7 @@ def _head(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
     arrays = [given["X"], given["W"], _labels(case, given)]
     names = [name for name in ("scale", "past_pi", "gradient") if name in said and name in loss.defaults]
     options: dict[str, Any] = {name: said[name] for name in names}
+    options |= {_OWN[name]: said[name] for name in said if name in _OWN and _OWN[name] in loss.defaults}
     if "scale" in case["grads"]:
         options["scale"] = given["scale"]
     if said.get("margin") == "mc[y]":
@@ -143,7 +146,17 @@ def _sampled(correction: bool, given: dict[str, np.ndarray], options: dict[str, 
     return loss, arrays, options, rows.tolist()
 
 
+_OWN = {"alpha": "alpha", "sigma": "sigma", "a": "a", "h": "h", "k": "k"}
+"""Options of one loss: what the cases call them."""
+
+
+def _sface(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
+    said = case["options"]
+    options = {"scale": said["scale"], "slope": said["k"], "inner": said["a"], "outer": said["b"]}
+    return anglos.sface, [given["X"], given["W"], given["y"]], options, None
+
+
 _CALLS: dict[str, Callable[..., Any]] = {
     "cross_entropy": _cross_entropy, "linear_cross_entropy": _linear, "ldam": _ldam,
-    **dict.fromkeys(("normface", "arcface", "cosface"), _head),
+    "sface": _sface, **dict.fromkeys(("normface", "arcface", "cosface", "x2_softmax", "arcnegface"), _head),
 }

@@ -18,9 +18,11 @@ LABELS = np.asarray([0, 3, 0, 1, 4, 3])
 FROZEN = {
     "adaface": "the margin follows lengths, which learn nothing from it",
     "angular_triplet": "prototypes are given, and what they select stays selected",
+    "arcnegface": "the factors of the other classes",
     "circle": "the weights of pairs",
     "circle_softmax": "the weights of cosines",
     "ranked_list": "the weights of negatives",
+    "sface": "the factors of the cosines",
 }
 
 # What comes by itself, is the same for every loss, and has tests of its own.

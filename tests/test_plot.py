@@ -24,6 +24,7 @@ from anglos.plot import BLUES, plot_target
 # With these the loss of a sample at 90° to the other class is log(1 + exp(η(90°) − φ)), whatever else is in it.
 BARE: dict[str, dict[str, Any]] = {
     "adaface": {"norm_mean": 20.0, "norm_std": 5.0},
+    "arcnegface": {"alpha": 1.0, "sigma": 1e300},
     "angular_triplet": {"semi_hard": False, "margin": 2.0},
     "inter_topk": {"penalty": 0.0},
     "magface": {"regularizer": 0.0},
@@ -68,6 +69,8 @@ def measured(loss: Loss[...], degrees: Any, length: float, **options: Any) -> tu
         prototypes = prototypes[:, None]
     value, (gradient,) = loss.value_and_grad(embeddings, prototypes, np.zeros(len(theta), np.int64),
                                              wrt=("embeddings",), reduction="none", **options)
+    if loss.name == "sface":  # no softmax: the difference itself
+        return -value, -np.sum(gradient * away, axis=1)
     return -np.log(np.expm1(value)), np.sum(gradient * away, axis=1) / np.expm1(-value)
 
 
@@ -80,7 +83,7 @@ def test_drawn_is_what_the_loss_does(name: str) -> None:
             figure = plot_target(name, **options)
         panels = columns(figure)
         given = {**loss.defaults, **options}
-        inexact = name == "circle_softmax" or any(case.items() <= given.items() for case in INEXACT)
+        inexact = name in ("circle_softmax", "sface") or any(case.items() <= given.items() for case in INEXACT)
         if "cos θ − m" not in loss.formula or "η" in loss.formula:  # there the slope is that of cos θ anyway
             assert (panels[0][1].get_ylabel() == "slope in the gradient") == inexact
         for upper, lower in panels:

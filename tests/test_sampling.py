@@ -19,7 +19,8 @@ CLASSES = 40
 
 NOT_CORRECTED = {
     "sphereface2": "is a Binary, no log-sum-exp", "uniface": "is a Binary, no log-sum-exp",
-    "p2sgrad": "is a Squares, no log-sum-exp", "c_contrastive": "is a ContrastiveHinge, no log-sum-exp",
+    "p2sgrad": "is a Squares, no log-sum-exp", "sface": "is a Linear, no log-sum-exp",
+    "c_contrastive": "is a ContrastiveHinge, no log-sum-exp",
     "c_triplet": "is a TripletHinge, no log-sum-exp", "angular_triplet": "chooses samples by its largest logit",
 }
 

@@ -106,6 +106,8 @@ AngleFactor = Annotated[float | Array, _Number("a factor of the angle", 1.0, 10.
 AnyAngleFactor = Annotated[float | Array, _Number("a factor of the angle", 0.0, 10.0, above=True, shapes=("", "B"),
                                                  text=_EACH)]
 CosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, shapes=("", "B"), text=_EACH)]
+Curvature = Annotated[float | Array, _Number("a curvature", -math.inf, shapes=("", "B"), text=_EACH)]
+Height = Annotated[float | Array, _Number("a height", -math.inf, shapes=("", "B"), text=_EACH)]
 SquaredDistance = Annotated[float | Array, _Number(
     "a squared distance of unit vectors", 0.0, 4.0, shapes=("", "B"), text=_EACH)]
 SphereFace2Margin = Annotated[float | Array | None, _Number("a margin (variant A: an angle in radians)", 0.0, math.pi,
@@ -148,6 +150,10 @@ AngularAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, 1.15
 Slack = Annotated[float | Array | None, _Number("a number", 0.0, optional=True, frozen=True, text=(
     "An array is a constant to the gradient."))]
 Sharpness = Annotated[float | Array, _Number("a number", 0.0, frozen=True, text=(
+    "An array is a constant to the gradient."))]
+Width = Annotated[float | Array, _Number("a number", 0.0, above=True, frozen=True, text=(
+    "An array is a constant to the gradient."))]
+FixedAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.pi, frozen=True, text=(
     "An array is a constant to the gradient."))]
 ScaleState = Annotated[float | Array | None, _Number("a scale", 0.0, above=True, optional=True, frozen=True, text=(
     "s, a constant to the gradient."))]

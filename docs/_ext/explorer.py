@@ -20,7 +20,7 @@ from anglos.arrays.dispatch import backend_of
 from anglos.call.common import PrototypeCommon
 from anglos.call.kinds import Number
 from anglos.call.static_kinds import Integer, OneOf, Pair
-from anglos.define import Binary, CrossEntropy, ExcludedPositive, Row, Squares
+from anglos.define import Binary, CrossEntropy, ExcludedPositive, Linear, Row, Squares
 
 SOURCE = Path(__file__).parents[1] / "explorer"
 LARGEST, LEAST = 1000.0, 0.001
@@ -32,6 +32,7 @@ STATE = {"adaface": {"norm_mean": 20.0, "norm_std": 5.0}}
 SLIDERS = {
     "an angle in radians": (0.0, 1.5), "a factor of the angle": (1.0, 5.0), "a margin on the cosine": (-0.5, 1.0),
     "a scale": (1.0, 256.0), "a length": (1.0, 150.0), "a bias": (-20.0, 40.0),
+    "a curvature": (-2.0, 0.0), "a height": (-0.5, 1.5),
     "a margin (variant A: an angle in radians)": (0.0, 2.0),
 }
 """The usual values of a number, where a slider of its whole range would be too coarse."""
@@ -72,7 +73,7 @@ def shown() -> tuple[str, ...]:
     return tuple(name for _, _, names in GROUPS for name in names
                  if anglos.LOSSES[name].arrays == ARRAYS and name not in ("soft_triple", "linear_cross_entropy")
                  and isinstance(row := _row(name, 2, {}), Row) and row.gate is None
-                 and isinstance(row.reduction, (CrossEntropy, Binary, Squares, ExcludedPositive)))
+                 and isinstance(row.reduction, (CrossEntropy, Binary, Squares, Linear, ExcludedPositive)))
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -183,7 +184,7 @@ def scene(name: str, options: Mapping[str, Any], rival: float, classes: int, len
 
 def _probabilities(name: str, row: Any, arrays: Any, options: Mapping[str, Any], target: Any) -> list[float] | None:
     """Of the label, by the loss that its logarithm is; for one against the rest, of this class."""
-    if isinstance(row.reduction, Squares):
+    if isinstance(row.reduction, (Squares, Linear)):
         return None
     if isinstance(row.reduction, Binary):
         return _sigmoid(row.scale * target + row.bias).tolist()

@@ -107,6 +107,32 @@ function circle(margin) {
   };
 }
 
+const parabola =
+  ({ a, h, k }) =>
+  ({ theta, sin }) => ({ value: a * (theta - h) ** 2 + k, slope: (-2 * a * (theta - h)) / floored(sin) });
+
+function arcnegface(o) {
+  const target = additiveAngular(o);
+  const rest = ({ cos }, { threshold }) => {
+    const factor = o.alpha * Math.exp(-((cos - threshold) ** 2) / o.sigma);
+    return { value: factor * (cos + 1) - 1, slope: factor };
+  };
+  return { scale: o.scale, target, rest, threshold: (own) => target(own).value };
+}
+
+function sface({ scale, slope, inner, outer }) {
+  const weighted = ({ theta, cos }, sign, end) => {
+    const factor = sigmoid(sign * slope * (theta - end));
+    return { value: factor * cos, slope: factor };
+  };
+  return {
+    scale,
+    target: (angle) => weighted(angle, 1, inner),
+    rest: (angle) => weighted(angle, -1, outer),
+    reduction: "linear",
+  };
+}
+
 const SPHEREFACE2_MARGINS = { C: 0.4, A: 0.5, M: 1.7 };
 
 function sphereface2({ variant, scale, balance, t, gradient, ...o }, length, classes) {
@@ -199,11 +225,13 @@ const ROWS = {
     target: shifted(turned({ factor: o.m1, shift: o.m2, pastPi: o.past_pi }), o.m3),
   }),
   airface: (o) => ({ scale: o.scale, target: line(o.margin), rest: line(0) }),
+  x2_softmax: (o) => ({ scale: o.scale, target: parabola(o) }),
   adaface: (o, length) => ({ scale: o.scale, target: adaface(o, length), asksForLength: true }),
   magface: (o, length) => ({ ...magface(o, length), asksForLength: true }),
   curricularface,
   subcenter_arcface: (o) => ({ scale: o.scale, target: additiveAngular(o) }),
   mv_softmax: mvSoftmax,
+  arcnegface,
   inter_topk: (o) => ({ scale: o.scale, target: additiveAngular(o), rest: interTopK(o.penalty), nearest: o.k }),
   circle_softmax: (o) => ({ scale: o.scale, ...circle(o.margin) }),
   sphereface2,
@@ -216,6 +244,7 @@ const ROWS = {
     negative: o.negative_weight,
   }),
   p2sgrad: () => ({ scale: 1, reduction: "squares" }),
+  sface,
   proxy_nca: (o) => ({ scale: o.scale, reduction: o.exclude_positive ? "excluded" : "softmax" }),
 };
 
@@ -292,6 +321,15 @@ const REDUCTIONS = {
       miss: null,
       labelSlope: label - 1,
       restSlope: (z) => z,
+    };
+  },
+  linear(row, label, others) {
+    return {
+      value: others.reduce((sum, { z, count }) => sum + count * z, 0) - label,
+      probability: null,
+      miss: null,
+      labelSlope: -1,
+      restSlope: () => 1,
     };
   },
 };
