@@ -1,6 +1,6 @@
 """The door for new losses, the library's own and yours.
 
-To make a loss: `margin`, `prototypes`, `pairs`, `rowwise`; to check it: `check`. What they return: `Curve`, `Row`,
+To make a loss: `margin`, `prototypes`, `pairs`, `rowwise`, `batchwise`; to check it: `check`. What they return: `Curve`, `Row`,
 `PairRow` (of `pair_terms` or of a function that returns `Terms`), `Direct`. For formulas, in every library: `abs`,
 `arccos`, `arcsin`, `arctan`, `arctan2`, `clip`, `cos`, `cosh`, `exp`, `expm1`, `log`, `log1p`, `maximum`, `minimum`,
 `power`, `sigmoid`, `sign`, `sin`, `sinh`, `softplus`, `sqrt`, `square`, `tan`, `tanh`, `where`. All other names with a
@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, overload
 from anglos.arrays.backend import Backend as Backend
 from anglos.arrays.dispatch import backend_of as backend_of
 from anglos.call.arguments import *  # noqa: F403
+from anglos.call.common import BatchCommon as BatchCommon
 from anglos.call.common import Common as Common
 from anglos.call.common import LabelCommon as LabelCommon
 from anglos.call.common import MarginCommon as MarginCommon
@@ -26,6 +27,7 @@ from anglos.call.loss import Loss as Loss
 from anglos.call.margin import margin_definition as _margin_definition
 from anglos.call.state import Batch as Batch
 from anglos.call.state import Update as _Update
+from anglos.engines import batchwise as _batchwise
 from anglos.engines import rowwise as _rowwise
 from anglos.engines.angles import Turned as Turned
 from anglos.engines.angles import cos_sin as cos_sin
@@ -200,6 +202,32 @@ def rowwise(function: Any = None, /, *, formula: str = "", paper: str = "") -> A
     2.0
     """
     return _made(function, _rowwise, formula, paper)
+
+
+@overload
+def batchwise(function: Function[Options], /) -> Loss[Options]: ...
+@overload
+def batchwise(*, formula: str = "", paper: str = "") -> Decorator: ...
+def batchwise(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any:
+    """Make a loss that is one number of the whole batch, and no sum over samples, of a function that returns a `Direct`.
+
+    As `rowwise`, but that value and g are numbers, and that no sample is weighed or reduced over.
+
+    Examples
+    --------
+    The variance of all numbers: 1 for 3 and 1.
+
+    >>> import numpy as np
+    >>> from anglos import define
+    >>> @define.batchwise
+    ... def variance(logits: define.Logits, /):
+    ...     return define.Direct(
+    ...         lambda backend, x: backend.xp.mean((x - backend.xp.mean(x)) ** 2),
+    ...         lambda backend, g, x: {"logits": g * 2.0 * (x - backend.xp.mean(x)) / x.size})
+    >>> float(variance(np.asarray([[3.0], [1.0]])))
+    1.0
+    """
+    return _made(function, _batchwise, formula, paper)
 
 
 def update(loss: Loss[...], **kinds: ArrayOf

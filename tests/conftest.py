@@ -32,6 +32,7 @@ from libraries import LIBRARIES, REHEARSED, Library, library_of, parameters
 
 import anglos
 from anglos.call.kinds import has_gradient
+from anglos.engines import batchwise as _batchwise
 from anglos.engines import rowwise as _direct
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as _linear
@@ -139,10 +140,10 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "layer": lambda loss: roles(loss)[:1] == ["embeddings"] and roles(loss)[2:] == ["labels"],
     "prototype": lambda loss: loss.engine in (_prototypes, _linear),
     "kept": lambda loss: "keep_bytes" in loss.defaults,
-    "tiled": lambda loss: loss.engine is not _direct,
+    "tiled": lambda loss: loss.engine not in (_direct, _batchwise),
     "single": lambda loss: bool(loss.engine.SAMPLES_ARE_INDEPENDENT),
     "two_towers": lambda loss: roles(loss)[:2] == ["queries", "keys"],
-    "pair": lambda loss: not loss.engine.SAMPLES_ARE_INDEPENDENT,
+    "pair": lambda loss: not loss.engine.SAMPLES_ARE_INDEPENDENT and loss.engine is not _batchwise,
     "labelled": lambda loss: "excluded_pairs" in loss.defaults,
 }
 """Which losses of the registry the argument of a test stands for."""

@@ -116,6 +116,11 @@ def arrays(loss: Loss[...], library: Library, seed: int = 0, dtype: str = "float
     return [library.array(array.astype(dtype) if array.dtype.kind == "f" else array) for array in made(loss, named)]
 
 
+def each(loss: Loss[...], reduction: str = "none") -> dict[str, Any]:
+    """The option by which samples have losses of their own; none where the batch has one alone."""
+    return {"reduction": reduction} if "reduction" in loss.defaults else {}
+
+
 def gentle(loss: Loss[...]) -> dict[str, Any]:
     """Options for which finite differences are accurate, and nothing is taken from the batch as a constant."""
     kinds = {name: kind for name, kind in loss.kinds.items() if isinstance(kind, Number)}

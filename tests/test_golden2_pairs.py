@@ -9,11 +9,13 @@ import pytest
 from calls_of_pairs import call_of
 from libraries import Array, Library
 
+import anglos
+
 GOLDEN = json.loads(Path(__file__).with_name("golden2_pairs.json").read_text())
 
 # Losses, and single cases, that the library cannot do yet.
 LATER = {
-    "ge2e", "angular_prototypical", "cosent", "sincere", "soft_supcon", "rank_n_contrast", "unified_threshold", "dhel",
+    "ge2e", "angular_prototypical", "sincere", "soft_supcon", "rank_n_contrast", "unified_threshold", "dhel",
     "koleo", "global_orthogonal", "margin_loss", "lifted_structure", "generalized_lifted", "tuplet_margin", "nca",
     "intra_pair_variance", "fast_ap", "smooth_ap", "histogram", "contrastive", "dynamic_soft_margin",
     "info_nce directions gte joint", "info_nce directions all joint positive once", "info_nce directions all separate",
@@ -57,3 +59,33 @@ def test_golden(case: dict[str, Any], library: Library) -> None:
         entries = np.asarray(entries, dtype=float)
         np.testing.assert_allclose(library.numpy(gradient).reshape(entries.shape), entries, rtol=0, err_msg=name,
                                    atol=TOLERANCES.get(case["id"], 1e-12) * np.abs(entries).max())
+
+
+def test_cosent_is_the_sum_over_all_two_pairs(library: Library) -> None:
+    """For scales of which the exponentials are in no float32, as numbers and as arrays; and of no more than the order."""
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=(2, 40, 6))
+    scores = random.integers(0, 9, 40)
+    c = np.sum(first * second, axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    apart = (c - c[:, None])[scores[:, None] > scores]
+    for dtype, tolerance in (("float64", 1e-13), ("float32", 1e-5)):
+        pairs = [library.cast(library.array(array), dtype) for array in (first, second)]
+        for scale in (1.0, 20.0, 300.0):
+            wanted = np.logaddexp.reduce([0.0, *(scale * apart)])
+            given = library.cast(library.array(np.asarray(scale)), dtype)
+            for same in (scores, -np.exp(-scores), (scores * 20).astype("uint8")):
+                for option in (scale, given):
+                    loss = anglos.cosent(*pairs, library.array(same), scale=option)
+                    assert float(loss) == pytest.approx(wanted, rel=tolerance)
+        beyond = library.cast(library.array(np.asarray(3000.0)), dtype)
+        assert np.isnan(float(anglos.cosent(*pairs, library.array(scores), scale=beyond)))
+        value, gradients = anglos.cosent.value_and_grad(*pairs, library.array(0 * scores))
+        assert float(value) == 0.0
+        assert not any(library.numpy(gradient).any() for gradient in gradients)
+    odd = library.array(first[:, :5])
+    with pytest.raises(ValueError, match=r"^cosent: first was of shape \(40, 5\); wanted an even number of columns"):
+        anglos.cosent(odd, odd, library.array(scores), similarity="angle")
+    spoilt = np.where(np.arange(40) == 3, np.nan, scores)
+    assert np.isnan(float(anglos.cosent(*map(library.array, (first, second, spoilt)))))
+    value, _ = anglos.cosent.value_and_grad(*[library.array(first)] * 2, library.array(scores), similarity="angle")
+    assert float(value) == pytest.approx(np.log1p(len(apart)), rel=1e-12)  # equal vectors have similarity 1

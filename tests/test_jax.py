@@ -92,7 +92,7 @@ def test_checkpoint(loss: Loss[...], jax_library: Library) -> None:
 
 
 # XLA must know how many numbers are searched; NumPy how many negatives there are, for their logarithm.
-FIXED_BATCH = ("batch_coco", "nce")
+FIXED_BATCH = ("batch_coco", "cosent", "nce")
 
 
 @pytest.mark.slow

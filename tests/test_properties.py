@@ -22,6 +22,7 @@ from samples import (
     LABELS,
     array_options,
     arrays,
+    each,
     fitting,
     float_arrays,
     gentle,
@@ -284,8 +285,8 @@ def test_what_is_finite_raises_nothing(loss: Loss[...], library: Library) -> Non
 
     with np.errstate(all="call", call=noticed):
         for reduction in ("mean", "none"):
-            loss(*inputs, **options, reduction=reduction)
-            loss.value_and_grad(*inputs, **options, **small, wrt=wrt, reduction=reduction)
+            loss(*inputs, **options, **each(loss, reduction))
+            loss.value_and_grad(*inputs, **options, **small, wrt=wrt, **each(loss, reduction))
         loss.plain(*inputs, **options)
         if library.name == "torch":  # where NumPy computes small calls
             for array in leaves(loss, inputs):
@@ -325,11 +326,11 @@ def test_longdouble_of_numpy(loss: Loss[...], numpy: Library) -> None:
         value, gradients = loss.value_and_grad(*longer, **options)
         assert {value.dtype, *(gradient.dtype for gradient in gradients)} == {np.dtype(np.longdouble)}
         np.testing.assert_allclose(value, wanted, rtol=1e-12)
-        total, of_total = loss.value_and_grad(*longer, **options, reduction="sum")
-        for gradient, other, each in zip(gradients, close, of_total, strict=True):
+        total, of_total = loss.value_and_grad(*longer, **options, **each(loss, "sum"))
+        for gradient, other, summed in zip(gradients, close, of_total, strict=True):
             np.testing.assert_allclose(gradient, other, rtol=1e-9, atol=1e-11)
             if total != 0.0:
-                error = np.abs(gradient - each * (value / total)).max()
+                error = np.abs(gradient - summed * (value / total)).max()
                 assert error <= 16 * np.finfo(np.longdouble).eps * np.abs(gradient).max(), options
     embeddings, weights, labels = hard_embeddings()
     named = {"embeddings": embeddings, "weights": weights, "labels": labels, "logits": 1e4 * np.eye(18, 5)}
@@ -795,8 +796,8 @@ def test_nan_and_infinity_are_never_a_number(loss: Loss[...], library: Library, 
         spoilt = [array.copy() for array in inputs]
         of_class, is_weight = per_class(loss, name), loss.kinds[name].role == "weights"
         spoilt[position][LABELS[2] if of_class and not is_weight else 2, ...] = bad
-        rows = library.numpy(loss(*map(library.array, spoilt), reduction="none"))
-        affected = np.arange(len(rows)) == 2
+        rows = np.atleast_1d(library.numpy(loss(*map(library.array, spoilt), **each(loss))))
+        affected = np.arange(len(rows)) == 2 * (len(rows) > 1)
         if of_class and len(rows) == BATCH:
             affected = np.ones(BATCH, dtype=bool) if is_weight else LABELS[2] == LABELS
         elif not of_class and len(rows) == CLASSES:  # one number of every proxy

@@ -12,6 +12,7 @@ from samples import (
     CLASSES,
     DIMENSION,
     arrays,
+    each,
     float_arrays,
     gentle,
     hard_embeddings,
@@ -48,8 +49,8 @@ def test_grad_and_vmap(loss: Loss[...], torch_library: Library) -> None:
 def test_jacrev(loss: Loss[...], torch_library: Library) -> None:
     """Of every row's loss: its columns add up to the gradient of the sum."""
     inputs = arrays(loss, torch_library)
-    rows = torch.func.jacrev(lambda *a: loss(*a, reduction="none"), argnums=places(loss))(*inputs)
-    gradients = torch.func.grad(lambda *a: loss(*a, reduction="sum"), argnums=places(loss))(*inputs)
+    rows = torch.func.jacrev(lambda *a: torch.atleast_1d(loss(*a, **each(loss))), argnums=places(loss))(*inputs)
+    gradients = torch.func.grad(lambda *a: loss(*a, **each(loss, "sum")), argnums=places(loss))(*inputs)
     torch.testing.assert_close(tuple(row.sum(dim=0) for row in rows), gradients)
 
 
@@ -172,7 +173,7 @@ def test_tensors_without_values(loss: Loss[...], torch_library: Library) -> None
     def seen(inputs: list[Any]) -> list[Any]:
         tensors = [array.requires_grad_() for array in leaves(loss, inputs)]
         value, gradients = loss.value_and_grad(*inputs)
-        found = [value, *gradients, loss(*inputs, reduction="none"), *torch.autograd.grad(loss(*inputs), tensors)]
+        found = [value, *gradients, loss(*inputs, **each(loss)), *torch.autograd.grad(loss(*inputs), tensors)]
         return [(one.shape, one.dtype) for one in found]
 
     wanted = seen(inputs)

@@ -36,6 +36,16 @@ class LabelCommon(Common, total=False):
     ignore_index: IgnoreIndex
 
 
+class Nothing(TypedDict, total=False):
+    """Of losses of a batch as a whole: no sample has a loss of its own, to be weighed or returned."""
+
+
+class BatchCommon(Nothing, total=False):
+    """Of those with labels."""
+
+    ignore_index: IgnoredGroup
+
+
 class PrototypeCommon(LabelCommon, total=False):
     """Of losses against class prototypes, which come in tiles."""
 

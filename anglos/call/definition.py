@@ -11,9 +11,11 @@ from typing import Annotated, Any, NoReturn, Union, Unpack, get_args, get_origin
 from anglos.call.arguments import Number
 from anglos.call.common import (
     DEFAULTS,
+    BatchCommon,
     Common,
     LabelCommon,
     MarginCommon,
+    Nothing,
     PairCommon,
     PrototypeCommon,
     ProxyCommon,
@@ -21,7 +23,7 @@ from anglos.call.common import (
 )
 from anglos.call.kinds import by_role, describe
 from anglos.call.static_kinds import kind_of
-from anglos.engines import rowwise
+from anglos.engines import batchwise, rowwise
 from anglos.engines.contract import Engine
 from anglos.engines.numerics import is_array
 from anglos.engines.pairs import engine as pairs
@@ -155,8 +157,10 @@ def common_of(parameters: Mapping[str, inspect.Parameter], kinds: Mapping[str, A
     shapes = {getattr(kind, "shape", "") for kind in kinds.values()}
     if engine is pairs and shapes & {"C D", "C K D"}:
         return ProxyCommon
+    labelled = any(getattr(kind, "role", "") == "labels" for kind in kinds.values())
+    if engine is batchwise:
+        return BatchCommon if labelled else Nothing
     if engine is pairs or engine is rowwise:
-        labelled = any(getattr(kind, "role", "") == "labels" for kind in kinds.values())
         return Common if not labelled else PairCommon if engine is pairs else LabelCommon
     return PrototypeCommon
 
@@ -203,7 +207,7 @@ def _as_they_are(row: Any) -> Mapping[str, Any]:
 
 
 def _wanted(engine: Engine) -> type:
-    return PairRow if engine is pairs else Direct if engine is rowwise else Row
+    return PairRow if engine is pairs else Direct if engine in (rowwise, batchwise) else Row
 
 
 def _replaced(row: Any, **fields: Any) -> Any:

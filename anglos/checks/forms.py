@@ -78,7 +78,8 @@ def devices(subject: Subject) -> bool | None:
 def shapes(subject: Subject) -> None:
     """Of every sample a loss, whose sum is the sum; what is no array is refused."""
     _, arrays, options = subject.inputs()
-    each, total = (subject.loss(*arrays, **options, reduction=one) for one in ("none", "sum"))
+    sums = [{"reduction": one} if "reduction" in subject.loss.defaults else {} for one in ("none", "sum")]
+    each, total = (np.atleast_1d(subject.loss(*arrays, **options, **one)) for one in sums)
     if not np.all(np.isfinite(each)):
         subject.fault("numpy", "the loss of a sample", f"{each[~np.isfinite(each)][0]:g}", "a finite number",
                       "roots and logarithms, of cosines below 0 too, and at what is divided by")

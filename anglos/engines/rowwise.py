@@ -10,7 +10,10 @@ from anglos.engines.numerics import Array, float_type
 
 @dataclass(frozen=True)
 class Direct:
-    """value(backend, *arrays) -> (B,), and gradients(backend, g, *arrays) -> ∂(Σ g_i ℓ_i) by the array's name."""
+    """value(backend, *arrays) -> (B,), and gradients(backend, g, *arrays) -> ∂(Σ g_i ℓ_i) by the array's name.
+
+    Of a loss of the batch as a whole, value -> () and gradients -> ∂(g ℓ).
+    """
 
     value: Callable[..., Array]
     gradients: Callable[..., dict[str, Array]]

@@ -52,6 +52,7 @@ from anglos.losses.triplet import triplet as triplet
 from anglos.losses.triplet_margin import triplet_margin as triplet_margin
 from anglos.losses.contrastive import contrastive as contrastive
 from anglos.losses.pair_margin import pair_margin as pair_margin
+from anglos.losses.cosent import cosent as cosent
 from anglos.losses.multi_similarity import multi_similarity as multi_similarity
 from anglos.losses.circle import circle as circle
 from anglos.losses.angular import angular as angular

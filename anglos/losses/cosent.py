@@ -1,0 +1,119 @@
+"""CoSENT, and AnglE's loss of the same form."""
+
+import math
+from functools import partial
+from typing import Any, Literal
+
+from anglos import define
+
+
+@define.batchwise(formula="ℓ = log(1 + Σ_{s_i>s_j} e^(λ(c_j − c_i)))", paper="Li, Li 2023, arXiv:2309.12871")
+def cosent(
+    first: define.Anchors, second: define.Anchors, scores: define.Scores, /, *,
+    scale: define.Scale = 20.0, similarity: Literal["cosine", "angle"] = "cosine",
+) -> define.Direct:
+    """CoSENT: the similarities of pairs in the order of their scores, in N log N.
+
+    ℓ = log( 1 + Σ exp(λ(c_j − c_i)) ) over all two pairs of vectors with s_i > s_j, c their similarities: a pair with a
+    higher score should be more alike. It is one number for the batch, which grows as the logarithm of how many there
+    are. AnglE's loss is that of similarity="angle".
+
+    Parameters
+    ----------
+    first
+        One row per pair. Its length does not matter; a zero vector has similarity 0 and gradient 0.
+    second
+        What each is compared with.
+    scores
+        ... Pairs of equal scores are not compared, and a NaN makes the loss NaN.
+    scale
+        λ. An array is differentiated, up to 300 in float32 and 2800 in float64: from there on the loss is NaN.
+    similarity
+        c: "cosine"; or "angle", |Σ Re z + Σ Im z| of the quotients z of their numbers, divided by |x|/|y|, where the
+        halves of a row are the real and the imaginary parts of complex numbers. It is from 0 to √2, is 1 of equal
+        vectors, and is another if `first` and `second` are exchanged.
+
+    Notes
+    -----
+    No pair has a loss of its own: there is no `sample_weight`, `reduction` or `ignore_index`. Leave pairs out before.
+
+    References
+    ----------
+    Su, "CoSENT", 2022, https://kexue.fm/archives/8847.
+    Li, Li, "AoE: Angle-optimized Embeddings for Semantic Textual Similarity", ACL 2024, arXiv:2309.12871.
+
+    Examples
+    --------
+    Cosines 0 and 1, of which the first should be the higher: log(1 + e^(1 − 0)).
+
+    >>> import anglos, math, numpy as np
+    >>> first, second = np.asarray([[1.0, 0.0], [2.0, 0.0]]), np.asarray([[0.0, 1.0], [1.0, 0.0]])
+    >>> loss = anglos.cosent(first, second, np.asarray([0.9, 0.1]), scale=1.0)
+    >>> round(float(loss), 6), round(math.log(1 + math.e), 6)
+    (1.313262, 1.313262)
+    """
+    if similarity == "angle" and first.shape[1] % 2:
+        raise ValueError(f"cosent: first was of shape {tuple(first.shape)}; wanted an even number of columns, the real "
+                         'and the imaginary parts, for similarity="angle"')
+    parts = partial(_parts, scale=scale, similarity=similarity)
+    return define.Direct(partial(_value, parts), partial(_gradients, parts), typeless=("scores",))
+
+
+def _value(parts: Any, backend: define.Backend, *inputs: Any) -> Any:
+    return parts(backend, *inputs)[0]
+
+
+def _gradients(parts: Any, backend: define.Backend, g: Any, *inputs: Any) -> dict[str, Any]:
+    """∂ℓ/∂z_k = Σ_j e^(z_k − z_j − ℓ) of the higher − Σ_j e^(z_j − z_k − ℓ) of the lower, z = λc; ∂c/∂x̂ = ŷ."""
+    _, d_z, c, scale, sides, d_sides = parts(backend, *inputs)
+    d_units = ((g * scale * d_z)[:, None] * one for one in d_sides)
+    first, second = (define.unit_rows_pullback(backend, *side, d_unit)
+                     for side, d_unit in zip(sides, d_units, strict=True))
+    return {"first": first, "second": second, "scale": g * backend.xp.sum(c * d_z)}
+
+
+def _parts(backend: define.Backend, first: Any, second: Any, scores: Any, *options: Any, scale: Any, similarity: str
+           ) -> Any:
+    """ℓ and ∂ℓ/∂z; c and λ; x̂ and ŷ with 1/|x| and 1/|y|, and ∂c/∂x̂ and ∂c/∂ŷ."""
+    xp, sides = backend.xp, [define.unit_rows(backend, x) for x in (first, second)]
+    (x, _), (y, _) = sides
+    c, low, high, d_sides = backend.dot(x, y), -1.0, 1.0, (y, x)
+    if similarity == "angle":  # x̂·(ŷ + Jŷ), J the product with i
+        y, x = y + _times_i(xp, y), x - _times_i(xp, x)
+        c, low, high = backend.dot(sides[0][0], y), 0.0, math.sqrt(2.0)
+        sign = xp.astype(c > 0.0, c.dtype) - xp.astype(c < 0.0, c.dtype)
+        d_sides, c = tuple([sign[:, None] * one for one in (y, x)]), xp.abs(c)
+    keys = scores if xp.isdtype(scores.dtype, "real floating") else backend.as_index(scores)
+    z = scale * xp.where(keys == keys, c, math.nan)
+    lower = _log_sums(backend, keys, z, scale * high, scale * (high - low))
+    higher = _log_sums(backend, -keys, -z, -scale * low, scale * (high - low))
+    excess = lower - z
+    most = backend.stop_gradient(xp.max(xp.concat([backend.arange(1, excess), excess])))
+    value = most + xp.log1p(xp.expm1(-most) + xp.sum(xp.exp(excess - most)))
+    return value, xp.exp(higher + z - value) - xp.exp(excess - value), c, scale, sides, d_sides
+
+
+def _times_i(xp: Any, x: Any) -> Any:
+    half = x.shape[1] // 2
+    return xp.concat([-x[:, half:], x[:, :half]], axis=1)
+
+
+def _log_sums(backend: define.Backend, keys: Any, z: Any, top: Any, span: Any) -> Any:
+    """log Σ_j eᶻ over those with lower keys, of z from top − span to top: by sums of exponentials of one range each."""
+    xp, order = backend.xp, backend.xp.argsort(keys)
+    places = backend.rank(xp.take(keys, order)[None, :], keys[None, :], strict=True)[0, :]
+    width = -math.log(define.smallest_normal(xp, z.dtype)) - 8.0
+    ranges = max(math.ceil(span / width), 1) if define.is_number(span) else _RANGES
+    nothing, below, logs, some = backend.arange(1, z), top - xp.take(z, order), [], []
+    for start in [width * number for number in range(ranges)]:
+        here = (below >= start) & ~(below >= start + width) if start else ~(below >= width)
+        terms = xp.where(here, xp.exp(xp.where(here, start - below, 0.0)), 0.0)
+        sums = xp.take(xp.cumulative_sum(xp.concat([nothing, terms]), axis=0), places)
+        some.append(sums != 0.0)  # and not "> 0": a NaN must stay one
+        logs.append(top - start + xp.log(xp.where(some[-1], sums, 1.0)))
+    found = define.log_sum_exp(xp, xp.stack(logs, axis=-1), xp.stack(some, axis=-1))[:, 0]
+    return found if define.is_number(span) else xp.where(span <= ranges * width, found, math.nan)
+
+
+_RANGES = 8
+"""Of a scale that is an array."""
