@@ -1,10 +1,10 @@
 """The door for new losses, the library's own and yours.
 
-To make a loss: `margin`, `prototypes`, `pairs`, `rowwise`, `batchwise`; to check it: `check`. What they return: `Curve`, `Row`,
-`PairRow` (of `pair_terms` or of a function that returns `Terms`), `Direct`. For formulas, in every library: `abs`,
-`arccos`, `arcsin`, `arctan`, `arctan2`, `clip`, `cos`, `cosh`, `exp`, `expm1`, `log`, `log1p`, `maximum`, `minimum`,
-`power`, `sigmoid`, `sign`, `sin`, `sinh`, `softplus`, `sqrt`, `square`, `tan`, `tanh`, `where`. All other names with a
-capital say what an argument may be; `docs/adding.md` has those that are used most.
+To make a loss: `margin`, `prototypes`, `pairs`, `rowwise`, `batchwise`; to check it: `check`. What they return:
+`Curve`, `Row`, `PairRow` (of `pair_terms` or of a function that returns `Terms`), `Direct`. For formulas, in every
+library: `abs`, `arccos`, `arcsin`, `arctan`, `arctan2`, `clip`, `cos`, `cosh`, `exp`, `expm1`, `log`, `log1p`,
+`maximum`, `minimum`, `power`, `sigmoid`, `sign`, `sin`, `sinh`, `softplus`, `sqrt`, `square`, `tan`, `tanh`, `where`.
+All other names with a capital say what an argument may be; `docs/adding.md` has those that are used most.
 """
 
 from collections.abc import Callable
@@ -45,6 +45,7 @@ from anglos.engines.numerics import smallest_normal as smallest_normal
 from anglos.engines.numerics import sum_where as sum_where
 from anglos.engines.numerics import unit_rows as unit_rows
 from anglos.engines.numerics import unit_rows_pullback as unit_rows_pullback
+from anglos.engines.ordered import log_sum_of_lower as log_sum_of_lower
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.pairs.distances import OF_UNIT_VECTORS as OF_UNIT_VECTORS
 from anglos.engines.pairs.distances import of_given as _of_given
@@ -209,7 +210,7 @@ def batchwise(function: Function[Options], /) -> Loss[Options]: ...
 @overload
 def batchwise(*, formula: str = "", paper: str = "") -> Decorator: ...
 def batchwise(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any:
-    """Make a loss that is one number of the whole batch, and no sum over samples, of a function that returns a `Direct`.
+    """Make a loss of the batch as a whole, one number and no sum over samples, of what returns a `Direct`.
 
     As `rowwise`, but that value and g are numbers, and that no sample is weighed or reduced over.
 

@@ -54,7 +54,7 @@ def calls(loss: Loss[...]) -> list[tuple[str, str]]:
         (f"{name}({x}, reductoin='mean')", 'Unexpected keyword argument "reductoin"'),
         (f"{name}.plain({x}, reductoin='mean')", 'Unexpected keyword argument "reductoin"'),
         (f"{name}.value_and_grad({x}, reductoin='mean')", "No overload variant"),
-        (f"{name}({x}, reduction='avg')", "incompatible type" if "reduction" in loss.defaults else "Unexpected keyword"),
+        (f"{name}({x}, reduction='avg')", "incompatible type" if "reduction" in loss.defaults else "Unexpected"),
         (f"{name}({', '.join(['[[0.0]]', *['x'] * (loss.required - 1)])})", "cannot be"),
         (f"word: str = {name}({x})", ""),
     ]

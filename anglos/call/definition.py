@@ -31,7 +31,6 @@ from anglos.engines.pairs.pair_terms import options_of
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.prototypes.row import Row
 from anglos.engines.reductions import CrossEntropy
-from anglos.engines.rowwise import Direct
 
 _KINDS = ("a kind of anglos.define, such as define.Number, define.PerSample or define.Angle, or float, int, bool or "
           "Literal[...]")
@@ -158,11 +157,8 @@ def common_of(parameters: Mapping[str, inspect.Parameter], kinds: Mapping[str, A
     if engine is pairs and shapes & {"C D", "C K D"}:
         return ProxyCommon
     labelled = any(getattr(kind, "role", "") == "labels" for kind in kinds.values())
-    if engine is batchwise:
-        return BatchCommon if labelled else Nothing
-    if engine is pairs or engine is rowwise:
-        return Common if not labelled else PairCommon if engine is pairs else LabelCommon
-    return PrototypeCommon
+    found: Any = {pairs: (Common, PairCommon), rowwise: (Common, LabelCommon), batchwise: (Nothing, BatchCommon)}
+    return found[engine][labelled] if engine in found else PrototypeCommon
 
 
 def with_common(own: Mapping[str, inspect.Parameter], common: Any) -> dict[str, inspect.Parameter]:
@@ -207,7 +203,7 @@ def _as_they_are(row: Any) -> Mapping[str, Any]:
 
 
 def _wanted(engine: Engine) -> type:
-    return PairRow if engine is pairs else Direct if engine in (rowwise, batchwise) else Row
+    return PairRow if engine is pairs else rowwise.Direct if engine in (rowwise, batchwise) else Row
 
 
 def _replaced(row: Any, **fields: Any) -> Any:

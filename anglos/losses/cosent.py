@@ -67,8 +67,8 @@ def _gradients(parts: Any, backend: define.Backend, g: Any, *inputs: Any) -> dic
     """∂ℓ/∂z_k = Σ_j e^(z_k − z_j − ℓ) of the higher − Σ_j e^(z_j − z_k − ℓ) of the lower, z = λc; ∂c/∂x̂ = ŷ."""
     _, d_z, c, scale, sides, d_sides = parts(backend, *inputs)
     d_units = ((g * scale * d_z)[:, None] * one for one in d_sides)
-    first, second = (define.unit_rows_pullback(backend, *side, d_unit)
-                     for side, d_unit in zip(sides, d_units, strict=True))
+    first, second = (define.unit_rows_pullback(backend, unit, inverse, d_unit)
+                     for (unit, inverse), d_unit in zip(sides, d_units, strict=True))
     return {"first": first, "second": second, "scale": g * backend.xp.sum(c * d_z)}
 
 
@@ -85,8 +85,8 @@ def _parts(backend: define.Backend, first: Any, second: Any, scores: Any, *optio
         d_sides, c = tuple([sign[:, None] * one for one in (y, x)]), xp.abs(c)
     keys = scores if xp.isdtype(scores.dtype, "real floating") else backend.as_index(scores)
     z = scale * xp.where(keys == keys, c, math.nan)
-    lower = _log_sums(backend, keys, z, scale * high, scale * (high - low))
-    higher = _log_sums(backend, -keys, -z, -scale * low, scale * (high - low))
+    lower = define.log_sum_of_lower(backend, keys, z, scale * high, scale * (high - low))
+    higher = define.log_sum_of_lower(backend, -keys, -z, -scale * low, scale * (high - low))
     excess = lower - z
     most = backend.stop_gradient(xp.max(xp.concat([backend.arange(1, excess), excess])))
     value = most + xp.log1p(xp.expm1(-most) + xp.sum(xp.exp(excess - most)))
@@ -96,24 +96,3 @@ def _parts(backend: define.Backend, first: Any, second: Any, scores: Any, *optio
 def _times_i(xp: Any, x: Any) -> Any:
     half = x.shape[1] // 2
     return xp.concat([-x[:, half:], x[:, :half]], axis=1)
-
-
-def _log_sums(backend: define.Backend, keys: Any, z: Any, top: Any, span: Any) -> Any:
-    """log Σ_j eᶻ over those with lower keys, of z from top − span to top: by sums of exponentials of one range each."""
-    xp, order = backend.xp, backend.xp.argsort(keys)
-    places = backend.rank(xp.take(keys, order)[None, :], keys[None, :], strict=True)[0, :]
-    width = -math.log(define.smallest_normal(xp, z.dtype)) - 8.0
-    ranges = max(math.ceil(span / width), 1) if define.is_number(span) else _RANGES
-    nothing, below, logs, some = backend.arange(1, z), top - xp.take(z, order), [], []
-    for start in [width * number for number in range(ranges)]:
-        here = (below >= start) & ~(below >= start + width) if start else ~(below >= width)
-        terms = xp.where(here, xp.exp(xp.where(here, start - below, 0.0)), 0.0)
-        sums = xp.take(xp.cumulative_sum(xp.concat([nothing, terms]), axis=0), places)
-        some.append(sums != 0.0)  # and not "> 0": a NaN must stay one
-        logs.append(top - start + xp.log(xp.where(some[-1], sums, 1.0)))
-    found = define.log_sum_exp(xp, xp.stack(logs, axis=-1), xp.stack(some, axis=-1))[:, 0]
-    return found if define.is_number(span) else xp.where(span <= ranges * width, found, math.nan)
-
-
-_RANGES = 8
-"""Of a scale that is an array."""
