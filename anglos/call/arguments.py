@@ -76,9 +76,8 @@ PairTargets = Annotated[Array, Signs("B", "integral", low=-1.0, frozen=True, tex
     "1 where the two belong together, −1 where they do not; nothing else. A constant. Where values cannot be read for "
     "free (under a trace, on a GPU), another number makes the loss of its pair NaN."),
     other=Signs("B", low=-1.0, frozen=True))]
-Scores = Annotated[Array, ArrayOf("B", "integral", frozen=True, text=(
-    "One number per pair, the higher the more alike; only their order counts. Constants."),
-    other=ArrayOf("B", frozen=True))]
+Scores = Annotated[Array, ArrayOf("B", "integral", frozen=True, other=ArrayOf("B", frozen=True), text=(
+    "One number per pair, the higher the more alike; only their order counts. Constants."))]
 ClassWeight = Annotated[Array | None, ArrayOf("C", optional=True, low=0.0, frozen=True, role="class_weight", text=(
     "ω, numbers of at least 0 by which the terms of every class are multiplied, smoothed ones too, as PyTorch's "
     "`weight`: the mean of labels is divided by the sum of ω_y, that of probabilities by B. A constant."))]
