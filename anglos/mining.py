@@ -6,13 +6,16 @@ positives and negatives are indices into those. Labels may also be several per s
 `excluded_pairs` are left out, as in `anglos.triplet`. T depends on the values, so that these functions cannot be traced
 by `jax.jit`. They need B × N numbers of memory. All triplets of a batch would need B³:
 `anglos.triplet(mining="batch_all")` does not form them.
+
+`guided_false_negatives` says which negatives a guide, such as another model, takes for positives.
 """
 
+from anglos.training.guides import guided_false_negatives as guided_false_negatives
 from anglos.training.triplets import batch_hard as batch_hard
 from anglos.training.triplets import semi_hard as semi_hard
 from anglos.training.triplets import semi_hard_or_easiest as semi_hard_or_easiest
 
-__all__ = ["batch_hard", "semi_hard", "semi_hard_or_easiest"]
+__all__ = ["batch_hard", "guided_false_negatives", "semi_hard", "semi_hard_or_easiest"]
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,9 @@
 """Selections against loops over all triplets."""
 
 import doctest
+import json
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from libraries import Library
 import anglos
 
 BATCH, MARGIN = 24, 0.6
+
+GUIDED = json.loads(Path(__file__).with_name("golden2_pairs.json").read_text())
 
 
 def batch() -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +97,51 @@ def test_references_and_nothing_to_select(library: Library) -> None:
     assert all(rows.shape == (0,) for rows in (*alone, *nobody))
 
 
-def test_examples() -> None:
-    results = doctest.testmod(import_module("anglos.training.triplets"))
+@pytest.mark.parametrize("case", [case for case in GUIDED["cases"] if "guide" in case["options"]],
+                         ids=lambda case: case["id"])
+def test_a_guide_finds_the_masks_of_the_sheet(case: dict[str, Any], library: Library) -> None:
+    queries, keys = (library.array(np.asarray(GUIDED["inputs"][name])) for name in ("GQ", "GK"))
+    options = case["options"]
+    kind: Any = options["guide"] if options["guide"] in ("absolute", "relative") else "factor"
+    for letters, mask in options["masks"].items():
+        words = {"q": "query", "k": "key"}
+        block: Any = f"{words[letters[0]]}_to_{words[letters[1]]}"
+        found = anglos.mining.guided_false_negatives(queries, keys, margin=options["guide_margin"], kind=kind,
+                                                     block=block)
+        np.testing.assert_array_equal(library.numpy(found), np.asarray(mask, dtype=bool))
+
+
+def test_a_guide_of_hard_inputs(library: Library) -> None:
+    """What is just as similar stays a negative, whatever rounding makes of it, and so does what has no direction."""
+    random = np.random.default_rng(0)
+    for dtype in ("float64", "float32"):
+        queries, keys = (random.normal(size=(40, 33)).astype(dtype) for _ in range(2))
+        keys[20:] = 3.0 * keys[:20]
+        queries[20:] = queries[:20]
+        queries[7] = keys[8] = 0.0
+        given = library.array(queries), library.array(keys)
+        found = library.numpy(anglos.mining.guided_false_negatives(*given))
+        equal = found[np.arange(20), np.arange(20, 40)]
+        assert np.flatnonzero(equal).tolist() == [8]  # whose own key has no direction, and so cosine 0
+        assert not found[7].any()
+        among = library.numpy(anglos.mining.guided_false_negatives(*given, library.array(keys)))
+        np.testing.assert_array_equal(among, found)
+        swapped = library.numpy(anglos.mining.guided_false_negatives(*given, block="key_to_query"))
+        np.testing.assert_array_equal(swapped, library.numpy(anglos.mining.guided_false_negatives(*given[::-1])))
+
+
+def test_refusals_of_guides() -> None:
+    x = np.eye(2)
+    for options, message in (
+            ({"kind": "percent"}, "kind was 'percent'; wanted one of 'absolute', 'relative', 'factor'"),
+            ({"guide_negatives": x, "block": "key_to_key"}, "block was 'key_to_key' beside guide_negatives; wanted "),
+            ({"margin": 3.0}, "margin was 3; wanted a margin on the cosine from -2 to 2: a number")):
+        with pytest.raises(ValueError, match=rf"^mining.guided_false_negatives: {message}"):
+            anglos.mining.guided_false_negatives(x, x, **options)
+
+
+@pytest.mark.parametrize("module", ["triplets", "guides"])
+def test_examples(module: str) -> None:
+    results = doctest.testmod(import_module(f"anglos.training.{module}"))
     assert results.attempted > 0
     assert results.failed == 0

@@ -33,7 +33,7 @@ _ELSEWHERE = {
     "anglos.classes": ("effective_number_weights", "kappaface_margins", "ldam_margins", "log_prior", "minmax_margins",
                        "power_margins"),
     "anglos.evaluate": ("det_curve", "eer", "identification", "min_dcf", "retrieval", "tar_at_far", "verification"),
-    "anglos.memory": ("Memory", "enqueue"), "anglos.mining": ("batch_hard", "semi_hard"),
+    "anglos.memory": ("Memory", "enqueue"), "anglos.mining": ("batch_hard", "guided_false_negatives", "semi_hard"),
 }
 # What others call the class of a loss, without "Loss".
 _CLASSES = {"arcmarginproduct": "arcface", "addmarginproduct": "cosface", "normalizedsoftmax": "normface",
