@@ -50,6 +50,7 @@ def _info_nce(named: Named, case: str) -> None:
         named.pop(name, None)
     if "negatives" not in named and "hard_negatives" not in named:
         named.pop("in_batch", None)
+        named.pop("hardness_on", None)  # there are no others
     if "masks" in named:
         masks = {block: np.asarray(mask, dtype=bool) for block, mask in named.pop("masks").items()}
         named["false_negatives"] = masks["qk"] if len(masks) == 1 else tuple(masks.values())

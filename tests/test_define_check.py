@@ -108,7 +108,7 @@ def test_right_in_every_library() -> None:
     assert define.check(deviance).endswith("right in numpy, torch, jax")
 
 
-CONSTANTS = {"batch_coco": ("detach_centroids",), "sphereface2": ("variant",)}
+CONSTANTS = {"batch_coco": ("detach_centroids",), "info_nce": ("hardness",), "sphereface2": ("variant",)}
 """What is a constant to the gradient where this is not the default."""
 
 INERT = {"cosface": ("gradient",), "am_softmax": ("gradient",)}

@@ -22,7 +22,7 @@ LATER = {
     "info_nce directions all separate positive once", "info_nce directions q2k q2q joint",
     "info_nce in-batch and shared negatives", "info_nce in-batch and own hard negatives",
     "info_nce in-batch and everyones hard negatives", "info_nce own hard negatives alone",
-    "info_nce hardness LLaVE alpha=9", "info_nce hardness all alpha=5",
+    "info_nce hardness all alpha=5",
     "info_nce hardness EmbeddingGemma alpha=5 on hard", "guided GIST full absolute 0 qq kk",
 }
 

@@ -9,7 +9,7 @@ from anglos import define
 @define.pairs(formula="ℓ = −log(e^(q·k/τ) / Σ_j e^(q·k_j/τ))", paper="van den Oord et al. 2018, arXiv:1807.03748")
 def info_nce(
     queries: define.Queries, keys: define.Keys, negatives: define.Negatives = None, /, *,
-    temperature: define.Temperature = 0.1, symmetric: define.Symmetric = False,
+    temperature: define.Temperature = 0.1, hardness: define.Sharpness = 0.0, symmetric: define.Symmetric = False,
     false_negatives: define.FalseNegatives = None, row_mask: define.RowMask = None, **common: Unpack[define.Common],
 ) -> define.PairRow:
     """InfoNCE: softmax cross entropy over the similarities of a query with its key and with other keys.
@@ -27,6 +27,9 @@ def info_nce(
     negatives
         ... Without rows, as a queue that is empty yet, it counts as None. For both together put the keys among them,
         and leave out each query's own: `false_negatives` True at (i, i).
+    hardness
+        α of LLaVE: a negative of cosine c counts e^(αc) times, a constant to the gradient, so that hard ones weigh
+        more. Values of two α cannot be compared. The authors take 9 at τ = 0.02. ...
     symmetric
         The mean of this loss and of the one with queries and keys exchanged. Not with `negatives`.
     false_negatives : boolean array (B, B), or (B, M) with `negatives`, optional
@@ -34,6 +37,7 @@ def info_nce(
     References
     ----------
     van den Oord, Li, Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018, arXiv:1807.03748.
+    Lan, Niu, Meng, Zhou, Su, "LLaVE", Findings of EMNLP 2025, arXiv:2503.04812 (hardness).
 
     Examples
     --------
@@ -45,5 +49,6 @@ def info_nce(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.PairRow(define.one_of_many, 1.0 / temperature, symmetric=symmetric,
+    weights = None if define.is_number(hardness) and hardness == 0.0 else hardness
+    return define.PairRow(define.one_of_many, 1.0 / temperature, hardness=weights, symmetric=symmetric,
                           names=define.by_temperature(temperature))

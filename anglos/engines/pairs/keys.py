@@ -42,7 +42,7 @@ def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array], saved
     """
     if row.symmetric and not (backend.turns_tiles and row.terms is one_of_many):
         return None
-    if row.distance is not None or row.log_noise is not None or row.choose is not None:
+    if any(one is not None for one in (row.distance, row.log_noise, row.choose, row.hardness)):
         return None
     arrays = {role: array for role, array in inputs.items() if array.ndim > 0}
     if not row.has_groups:

@@ -63,6 +63,8 @@ class PairRow:
     """The mean of this loss and of the cross entropy of every column over the rows."""
     log_noise: tuple[Array | None, Array | None] | None = None
     """log p of a row's key, (B,), and of the M negatives: log M + log p is subtracted from the logits."""
+    hardness: Any = None
+    """Times the similarity of every negative, as a constant to the gradient, added to its logit; None for none."""
     length_penalty: Any = None
     """Times |q|² + |k|² of every pair of rows; None for none."""
     wants_between: bool = False
