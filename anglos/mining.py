@@ -7,15 +7,18 @@ positives and negatives are indices into those. Labels may also be several per s
 by `jax.jit`. They need B × N numbers of memory. All triplets of a batch would need B³:
 `anglos.triplet(mining="batch_all")` does not form them.
 
-`guided_false_negatives` says which negatives a guide, such as another model, takes for positives.
+`guided_false_negatives` says which negatives a guide, such as another model, takes for positives. `same_label` and
+`jaccard` give weights of pairs, (B, B), for losses that take these in place of labels.
 """
 
 from anglos.training.guides import guided_false_negatives as guided_false_negatives
+from anglos.training.pair_targets import jaccard as jaccard
+from anglos.training.pair_targets import same_label as same_label
 from anglos.training.triplets import batch_hard as batch_hard
 from anglos.training.triplets import semi_hard as semi_hard
 from anglos.training.triplets import semi_hard_or_easiest as semi_hard_or_easiest
 
-__all__ = ["batch_hard", "guided_false_negatives", "semi_hard", "semi_hard_or_easiest"]
+__all__ = ["batch_hard", "guided_false_negatives", "jaccard", "same_label", "semi_hard", "semi_hard_or_easiest"]
 
 
 def __dir__() -> list[str]:

@@ -40,7 +40,9 @@ def call_of(case: Mapping[str, Any], inputs: Mapping[str, Any]) -> Call:
 
 
 RENAMED = {(loss, old): new for loss in ("cosine_embedding", "pair_contrastive")
-           for old, new in (("first", "anchors"), ("second", "others"))}
+           for old, new in (("first", "anchors"), ("second", "others"))} | {
+    (loss, old): new for loss in ("soft_supcon", "unified_threshold")
+    for old, new in (("queries", "embeddings"), ("keys", "reference_embeddings"))}
 """The name of an argument, of the case's loss and name."""
 
 
@@ -74,7 +76,22 @@ def _pair_contrastive(named: Named, case: str) -> str:
     return "pair_margin"
 
 
+def _unified_threshold(named: Named, case: str) -> None:
+    """Queries are compared with references, and the i-th of both has the label i."""
+    if "queries" in named:
+        named["labels"] = named["reference_labels"] = np.arange(len(named["queries"]))
+
+
+def _soft_supcon(named: Named, case: str) -> None:
+    """Targets are given as they are to be; queries are compared with references."""
+    named["labels"] = named.pop("targets")
+    named.pop("note", None)
+    named["normalize_targets"] = "none"
+    named["divisor"] = "all" if named.get("divisor") == "all rows" else "rows"
+
+
 CALLS: dict[str, Callable[[Named, str], str | None]] = {
     "info_nce": _info_nce, "cosine_embedding": _cosine_embedding, "pair_contrastive": _pair_contrastive,
+    "unified_threshold": _unified_threshold, "soft_supcon": _soft_supcon,
 }
 """Changes what a case names, and says which loss of ours it is where that has another name."""

@@ -140,8 +140,32 @@ def test_refusals_of_guides() -> None:
             anglos.mining.guided_false_negatives(x, x, **options)
 
 
-@pytest.mark.parametrize("module", ["triplets", "guides"])
-def test_examples(module: str) -> None:
-    results = doctest.testmod(import_module(f"anglos.training.{module}"))
+def test_weights_of_pairs(library: Library) -> None:
+    """Of labels that two samples share; −100 is none, and nobody shares nothing."""
+    tags = np.asarray([[1, 0, 1, 0], [0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 0], [0, 0, 0, 0]])
+    sets = [set(np.flatnonzero(row)) for row in tags]
+    wanted = np.asarray([[len(a & b) / max(len(a | b), 1) for b in sets] for a in sets])
+    for array in (tags, tags.astype(bool), tags.astype("float64")):
+        for threshold in (0.0, 0.4):
+            got = library.numpy(anglos.mining.jaccard(library.array(array), threshold=threshold))
+            np.testing.assert_allclose(got, np.where(wanted < threshold, 0.0, wanted), rtol=1e-7)
+    padded = np.asarray([[*row, *[-100] * (3 - len(row))] for row in map(sorted, sets)])
+    for labels, same in ((padded, wanted > 0.0), (padded[:, 0], (padded[:, :1] == padded[:, 0]) & (padded[:, 0] >= 0))):
+        np.testing.assert_array_equal(library.numpy(anglos.mining.same_label(library.array(labels))), same)
+
+
+def test_a_weight_of_another_number_is_never_a_silent_one(library: Library) -> None:
+    tags = library.array(np.asarray([[1, 0], [1, 1], [2, 0]]))
+    if library.readable:
+        with pytest.raises(ValueError, match=r"^mining.jaccard: multi_hot held a number that was neither 0 nor 1; wan"):
+            anglos.mining.jaccard(tags)
+    else:
+        wrong = np.arange(3) == 2
+        np.testing.assert_array_equal(np.isnan(library.numpy(anglos.mining.jaccard(tags))), wrong | wrong[:, None])
+
+
+@pytest.mark.parametrize("name", ["guides", "pair_targets", "triplets"])
+def test_examples(name: str) -> None:
+    results = doctest.testmod(import_module(f"anglos.training.{name}"))
     assert results.attempted > 0
     assert results.failed == 0

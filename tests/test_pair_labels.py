@@ -70,6 +70,13 @@ def supcon(p: Any, w: Any, n: Any, *, form: str) -> tuple[float, float]:
     return everyone - math.log((w * np.exp(10.0 * p)).sum() / w.sum()), 1
 
 
+def soft_supcon(p: Any, w: Any, n: Any, *, normalize_targets: str, divisor: str) -> tuple[float, float]:
+    if not len(p):
+        return 0.0, divisor == "all"
+    w = w / {"sum": w.sum(), "count": len(w), "none": 1.0}[normalize_targets]
+    return (w * (np.log(np.exp(10.0 * p).sum() + np.exp(10.0 * n).sum()) - 10.0 * p)).sum(), 1
+
+
 def nt_xent(p: Any, w: Any, n: Any) -> tuple[float, float]:
     total = 0.0
     for s, weight in zip(p, w, strict=True):
@@ -140,14 +147,47 @@ def hcl(p: Any, w: Any, n: Any) -> tuple[float, float]:
     return (w * np.log(1.0 + negatives * np.exp(-2.0 * p))).sum(), w.sum()
 
 
+def sincere(p: Any, w: Any, n: Any) -> tuple[float, float]:
+    if not len(p) or not len(n):
+        return 0.0, 0
+    return (w * np.log(1.0 + np.exp(n / 0.07).sum() * np.exp(-p / 0.07))).sum() / w.sum(), 1
+
+
+def nca(p: Any, w: Any, n: Any) -> tuple[float, float]:
+    near = (w * np.exp(2.0 * p - 2.0)).sum()
+    return (-math.log(near / (near + np.exp(2.0 * n - 2.0).sum())), 1) if len(p) else (0.0, 0)
+
+
+def generalized_lifted(p: Any, w: Any, n: Any, *, lonely_rows: bool) -> tuple[float, float]:
+    p, n = np.sqrt(2.0 - 2.0 * p), np.sqrt(2.0 - 2.0 * n)
+    if not len(p) or not len(n):
+        alone = math.log((w * np.exp(p)).sum()) if len(p) else math.log(np.exp(1.0 - n).sum()) if len(n) else 0.0
+        return (max(0.0, alone), 1) if lonely_rows else (0.0, 0)
+    return max(0.0, math.log((w * np.exp(p)).sum() * np.exp(1.0 - n).sum())), 1
+
+
+def tuplet_margin(p: Any, w: Any, n: Any) -> tuple[float, float]:
+    nearer = np.cos(np.arccos(p) - 0.1)
+    return ((w * np.log(1.0 + np.exp(8.0 * n).sum() * np.exp(-8.0 * nearer))).sum(), w.sum()) if len(n) else (0.0, 0)
+
+
+def unified_threshold(p: Any, w: Any, n: Any) -> tuple[float, float]:
+    return (w * np.log(1.0 + np.exp(4.0 - 8.0 * (p - 0.1)))).sum() + np.log(1.0 + np.exp(8.0 * n - 4.0)).sum(), 1
+
+
 OF_ANCHOR: list[tuple[Callable[..., tuple[float, float]], dict[str, Any], dict[str, Any]]] = [
     (supcon, {"form": "out"}, {}), (supcon, {"form": "in"}, {}), (nt_xent, {}, {}),
+    (soft_supcon, {"normalize_targets": "sum", "divisor": "rows"}, {}),
+    (soft_supcon, {"normalize_targets": "count", "divisor": "all"}, {}),
+    (soft_supcon, {"normalize_targets": "none", "divisor": "rows"}, {}),
     (multi_similarity, {"epsilon": 0.1}, {}), (multi_similarity, {"epsilon": None}, {}),
     (contrastive, {"squared": True}, {}), (contrastive, {"squared": False}, {}), (circle, {}, {"scale": 8.0}),
     *((triplet, {"mining": mining, "margin": margin, "mean_over": mean_over}, {})
       for mining in ("batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest")
       for margin, mean_over in ((0.6, "active"), (0.6, "all"), ("soft", "active"))),
-    (ranked_list, {}, {}), (dcl, {}, {}), (hcl, {}, {}),
+    (ranked_list, {}, {}), (dcl, {}, {}), (hcl, {}, {}), (sincere, {}, {}), (nca, {}, {"normalize": True}),
+    (generalized_lifted, {"lonely_rows": False}, {}), (generalized_lifted, {"lonely_rows": True}, {}),
+    (tuplet_margin, {}, {"scale": 8.0}), (unified_threshold, {}, {"scale": 8.0, "bias": 4.0}),
 ]
 FORMS = [(form, references, excluded) for form in ("labels", "weights") for references in (False, True)
          for excluded in (False, True)]

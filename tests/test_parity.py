@@ -164,6 +164,9 @@ PAIR_ROWS = [
     # where that has one positive. Their `TripletMarginMiner` takes all of them.
     Row("triplet", {**EUCLIDEAN, "mining": "semi_hard"},
         of(losses.TripletMarginLoss, miners.BatchEasyHardMiner("hard", "semihard")), labels=PAIRS),
+    Row("generalized_lifted", {"lonely_rows": True}, of(losses.GeneralizedLiftedStructureLoss)),
+    Row("tuplet_margin", {"margin": math.radians(5.73)}, of(losses.TupletMarginLoss)),
+    Row("nca", {"scale": 3.0, "normalize": True}, of(losses.NCALoss, softmax_scale=3)),
     Row("angular", {"alpha": math.radians(40)}, of_unit_embeddings(of(losses.AngularLoss, alpha=40))),
 ]
 # Their divisors of a row are larger by 1e-5 for each column, and their weights are differentiated.

@@ -482,9 +482,10 @@ def counted(rank: int) -> list[tuple[str, float, float]]:
     rows, labels = torch.randn(7, D, generator=torch.Generator().manual_seed(4)), torch.tensor([0, 0, 1, 1, 2, 0, 5])
     own, of_class = (slice(4), slice(4, 7))[rank], torch.bincount(labels)
     pairs, anchors, all_rows = (of_class * (of_class - 1)).sum(), of_class[of_class > 1].sum(), len(labels)
-    terms = {**dict.fromkeys(("angular", "dcl", "hcl", "nt_xent"), pairs),
-             **dict.fromkeys(("circle", "supcon"), anchors),
-             **dict.fromkeys(("batch_coco", "multi_similarity", "ranked_list"), all_rows),
+    terms = {**dict.fromkeys(("angular", "dcl", "hcl", "nt_xent", "tuplet_margin"), pairs),
+             **dict.fromkeys(("circle", "generalized_lifted", "nca", "sincere", "soft_supcon", "supcon"),
+                             anchors),
+             **dict.fromkeys(("batch_coco", "multi_similarity", "ranked_list", "unified_threshold"), all_rows),
              **dict.fromkeys(("clip", "info_nce", "n_pair", "siglip"), all_rows),
              "contrastive": all_rows * (all_rows - 1)}
     found = []

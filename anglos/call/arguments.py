@@ -4,7 +4,7 @@ import math
 from functools import partial
 from typing import Annotated, Any, Literal, Protocol
 
-from anglos.call.kinds import ArrayOf, Signs
+from anglos.call.kinds import ArrayOf, Bits, Signs
 from anglos.call.kinds import Number as _Number
 from anglos.call.static_kinds import Integer, OneOf, Pair
 
@@ -65,9 +65,12 @@ LabelsOrProbabilities = Annotated[Array, ArrayOf("B", "integral", role="labels",
     "for ℓ = −Σ_j t_j log softmax(z)_j. They are differentiated if asked for."),
     other=ArrayOf("B C", low=0.0, role="labels", excludes=(("ignore_index", -100),)))]
 BatchClasses = Annotated[Array, ArrayOf("B", "integral", role="labels", text="Any integers: equal ones are one class.")]
+_GROUPS = partial(ArrayOf, "B or B L", "integral", role="labels")
+IntegerGroups = Annotated[Array, _GROUPS()]
+MultiHot = Annotated[Array, Bits("B L")]
 _PairWeights = partial(ArrayOf, frozen=True, role="labels",
                        excludes=(("reference_labels", None), ("ignore_index", -100)))
-Groups = Annotated[Array, ArrayOf("B or B L", "integral", role="labels", text=(
+Groups = Annotated[Array, _GROUPS(text=(
     "Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in "
     "common are positives of each other. Or for every anchor and column, N = B without references, the weight of the "
     "pair as a positive, 0 for a negative; a constant to the gradient."),
@@ -146,6 +149,8 @@ PairMargin = Annotated[float | Array, _Number("a margin", 0.0, text=(
     "m, in units of the distance. An array is differentiated."))]
 CircleMargin = Annotated[float | Array, _Number("a margin on the cosine", 0.0, 1.0, text="An array is differentiated.")]
 SharedCosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, text=(
+    "An array is differentiated."))]
+SharedAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.pi, text=(
     "An array is differentiated."))]
 AngularAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, 1.15, above=True, text=(
     "An array is differentiated."))]

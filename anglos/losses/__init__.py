@@ -46,6 +46,8 @@ from anglos.losses.siglip import siglip as siglip
 from anglos.losses.n_pair import n_pair as n_pair
 from anglos.losses.nt_xent import nt_xent as nt_xent
 from anglos.losses.supcon import supcon as supcon
+from anglos.losses.soft_supcon import soft_supcon as soft_supcon
+from anglos.losses.sincere import sincere as sincere
 from anglos.losses.dcl import dcl as dcl
 from anglos.losses.hcl import hcl as hcl
 from anglos.losses.triplet import triplet as triplet
@@ -57,12 +59,17 @@ from anglos.losses.multi_similarity import multi_similarity as multi_similarity
 from anglos.losses.circle import circle as circle
 from anglos.losses.angular import angular as angular
 from anglos.losses.ranked_list import ranked_list as ranked_list
+from anglos.losses.unified_threshold import unified_threshold as unified_threshold
+from anglos.losses.generalized_lifted import generalized_lifted as generalized_lifted
+from anglos.losses.tuplet_margin import tuplet_margin as tuplet_margin
+from anglos.losses.nca import nca as nca
 from anglos.losses.adacos import adacos_update as adacos_update
 from anglos.losses.adaface import adaface_update as adaface_update
 from anglos.losses.angular_triplet import angular_triplet_update as angular_triplet_update
 from anglos.losses.center import center_update as center_update
 from anglos.losses.curricularface import curricularface_update as curricularface_update
 from anglos.losses.sphereface2 import sphereface2_bias as sphereface2_bias
+from anglos.losses.unified_threshold import unified_threshold_bias as unified_threshold_bias
 
 LOSSES: dict[str, _Loss[...]] = {name: value for name, value in globals().items() if isinstance(value, _Loss)}
 """Every loss by name."""

@@ -3,8 +3,9 @@
 import re
 
 _SYMBOLS = {
-    "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "η": r"\eta ", "θ": r"\theta ", "κ": r"\kappa ",
-    "λ": r"\lambda ", "μ": r"\mu ", "π": r"\pi ", "σ": r"\sigma ", "ς": r"\varsigma ", "τ": r"\tau ",
+    "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\varepsilon ", "η": r"\eta ",
+    "θ": r"\theta ", "κ": r"\kappa ", "λ": r"\lambda ", "μ": r"\mu ", "π": r"\pi ", "σ": r"\sigma ",
+    "ς": r"\varsigma ", "τ": r"\tau ",
     "φ": r"\varphi ", "ψ": r"\psi ", "ℓ": r"\ell ", "Σ": r"\sum ", "−": "-", "·": r"\cdot ", "±": r"\pm ",
     "≠": r"\ne ", "∈": r"\in ", "∉": r"\notin ", "∝": r"\propto ", "≤": r"\le ", "≥": r"\ge ", "′": "'",
     "½": r"\tfrac{1}{2}", "₁": "_1", "₂": "_2", "₃": "_3", "₊": "_+", "⁺": "^+", "²": "^2", "ᵗ": "^t",
