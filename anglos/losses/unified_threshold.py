@@ -91,7 +91,7 @@ def unified_threshold_bias(
     """
     found = _BIAS(embeddings, labels, scale=scale, reference_embeddings=reference_embeddings,
                   reference_labels=reference_labels)
-    backend: Any = define.backend_of(found)
+    backend: Any = define.backend_of(embeddings)  # a number of NumPy is no array
     return cast("define.Array", backend.stop_gradient(found))
 
 
