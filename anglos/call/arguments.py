@@ -4,7 +4,8 @@ import math
 from functools import partial
 from typing import Annotated, Any, Literal, Protocol
 
-from anglos.call.kinds import ArrayOf, Bits, Signs
+from anglos.call.bits import Bits
+from anglos.call.kinds import ArrayOf, Signs
 from anglos.call.kinds import Number as _Number
 from anglos.call.static_kinds import Integer, OneOf, Pair
 

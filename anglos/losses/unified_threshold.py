@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any, Unpack, cast
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -75,10 +75,8 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, margin: Any, scale
     return define.Terms(value, xp.ones_like(value), slope, option_slopes)
 
 
-def unified_threshold_bias(
-    embeddings: define.Array, labels: define.Array, /, *, scale: float | define.Array = 64.0,
-    reference_embeddings: define.Array | None = None, reference_labels: define.Array | None = None,
-) -> define.Array:
+def unified_threshold_bias(embeddings: Any, labels: Any, /, *, scale: Any = 64.0, **common: Unpack[define.PairCommon]
+                           ) -> Any:
     """The bias that the authors start from: the mean of log Σ_n exp(s cos θ_n) over samples that have a negative.
 
     A constant to the gradient, 0 where there is no negative. Arguments are those of the loss.
@@ -89,16 +87,12 @@ def unified_threshold_bias(
     >>> round(float(bias), 6), round(math.log(2) / 3, 6)
     (0.231049, 0.231049)
     """
-    found = _BIAS(embeddings, labels, scale=scale, reference_embeddings=reference_embeddings,
-                  reference_labels=reference_labels)
-    backend: Any = define.backend_of(embeddings)  # a number of NumPy is no array
-    return cast("define.Array", backend.stop_gradient(found))
+    found, backend = _BIAS(embeddings, labels, scale=scale, **common), define.backend_of(embeddings)
+    return found if backend is None else backend.stop_gradient(found)
 
 
-def _of_negatives(
-    embeddings: define.Embeddings, labels: define.Groups, /, *, scale: define.Scale = 64.0,
-    **common: Unpack[define.PairCommon],
-) -> define.PairRow:
+def _of_negatives(embeddings: define.Embeddings, labels: define.Groups, /, *, scale: define.Scale = 64.0,
+                  **common: Unpack[define.PairCommon]) -> define.PairRow:
     return define.PairRow(_log_sum, scale, names={"scale": (("scale", 1.0),)})
 
 
