@@ -4,7 +4,6 @@ import math
 from functools import partial
 from typing import Annotated, Any, Literal, Protocol
 
-from anglos.call.bits import Bits
 from anglos.call.kinds import ArrayOf, Signs
 from anglos.call.kinds import Number as _Number
 from anglos.call.static_kinds import Integer, OneOf, Pair
@@ -66,12 +65,9 @@ LabelsOrProbabilities = Annotated[Array, ArrayOf("B", "integral", role="labels",
     "for ℓ = −Σ_j t_j log softmax(z)_j. They are differentiated if asked for."),
     other=ArrayOf("B C", low=0.0, role="labels", excludes=(("ignore_index", -100),)))]
 BatchClasses = Annotated[Array, ArrayOf("B", "integral", role="labels", text="Any integers: equal ones are one class.")]
-_GROUPS = partial(ArrayOf, "B or B L", "integral", role="labels")
-IntegerGroups = Annotated[Array, _GROUPS()]
-MultiHot = Annotated[Array, Bits("B L")]
 _PairWeights = partial(ArrayOf, frozen=True, role="labels",
                        excludes=(("reference_labels", None), ("ignore_index", -100)))
-Groups = Annotated[Array, _GROUPS(text=(
+Groups = Annotated[Array, ArrayOf("B or B L", "integral", role="labels", text=(
     "Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in "
     "common are positives of each other. Or for every anchor and column, N = B without references, the weight of the "
     "pair as a positive, 0 for a negative; a constant to the gradient."),
@@ -126,35 +122,32 @@ GivenPairMargin = Annotated[float | Array, _Number("a margin", 0.0, shapes=("", 
     "m, in units of the distance. An array is differentiated; (B,) is one margin per row."))]
 
 # Numbers shared by the batch.
-PerSample = Annotated[float | Array, _Number("a number", -math.inf, shapes=("", "B"),
-                                            text="An array is differentiated.")]
-Number = Annotated[float | Array, _Number("a number", -math.inf, text="An array is differentiated.")]
-PositiveFactor = Annotated[float | Array, _Number("a number", 0.0, above=True, text="An array is differentiated.")]
-Factor = Annotated[float | Array, _Number("a number", 0.0, text="An array is differentiated.")]
-Part = Annotated[float | Array, _Number("a part", 0.0, 0.99, text="An array is differentiated.")]
-Probability = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text="An array is differentiated.")]
+_LEARNT = "An array is differentiated."
+PerSample = Annotated[float | Array, _Number("a number", -math.inf, shapes=("", "B"), text=_LEARNT)]
+Number = Annotated[float | Array, _Number("a number", -math.inf, text=_LEARNT)]
+PositiveFactor = Annotated[float | Array, _Number("a number", 0.0, above=True, text=_LEARNT)]
+Factor = Annotated[float | Array, _Number("a number", 0.0, text=_LEARNT)]
+Part = Annotated[float | Array, _Number("a part", 0.0, 0.99, text=_LEARNT)]
+Probability = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text=_LEARNT)]
 Scale = Annotated[float | Array, _Number("a scale", 0.0, above=True, text=(
     "s. An array is differentiated: a learnable scale."))]
 OptionalScale = Annotated[float | Array | None, _Number("a scale", 0.0, above=True, optional=True, text=(
     "s. An array is differentiated."))]
-Annealing = Annotated[float | Array, _Number("a weight", 0.0, text="An array is differentiated.")]
+Annealing = Annotated[float | Array, _Number("a weight", 0.0, text=_LEARNT)]
 Temperature = Annotated[float | Array, _Number("a temperature", 0.0, above=True, text=(
     "τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature."))]
 ScalarBias = Annotated[float | Array | None, _Number("a bias", -math.inf, optional=True, text=(
     "b. An array is differentiated."))]
-Balance = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text="An array is differentiated.", without=(
+Balance = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text=_LEARNT, without=(
     "bias", _Number("a probability, where bias is None,", 0.0, 1.0, above=True, below=True)))]
 TripletMargin = Annotated[float | Array | Literal["soft"], _Number("a margin on the distance", 0.0, word="soft", text=(
     "m, in units of the distance. An array is differentiated. \"soft\" is 0 with soft=True."))]
 PairMargin = Annotated[float | Array, _Number("a margin", 0.0, text=(
     "m, in units of the distance. An array is differentiated."))]
-CircleMargin = Annotated[float | Array, _Number("a margin on the cosine", 0.0, 1.0, text="An array is differentiated.")]
-SharedCosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, text=(
-    "An array is differentiated."))]
-SharedAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.pi, text=(
-    "An array is differentiated."))]
-AngularAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, 1.15, above=True, text=(
-    "An array is differentiated."))]
+CircleMargin = Annotated[float | Array, _Number("a margin on the cosine", 0.0, 1.0, text=_LEARNT)]
+SharedCosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, text=_LEARNT)]
+SharedAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.pi, text=_LEARNT)]
+AngularAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, 1.15, above=True, text=_LEARNT)]
 Slack = Annotated[float | Array | None, _Number("a number", 0.0, optional=True, frozen=True, text=(
     "An array is a constant to the gradient."))]
 Sharpness = Annotated[float | Array, _Number("a number", 0.0, frozen=True, text=(

@@ -4,16 +4,17 @@ from typing import Any
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import Array
-from anglos.call.arguments import IgnoredGroup, IntegerGroups, MultiHot
+from anglos.call.arguments import IgnoredGroup
+from anglos.call.bits import Bits
 from anglos.call.check import check_values
 from anglos.call.check_labels import check_groups
-from anglos.call.kinds import Number
+from anglos.call.kinds import ArrayOf, Number
 from anglos.call.static_kinds import kind_of
 from anglos.engines.groups import share_a_label, takes_part
 from anglos.engines.numerics import float_type
 
-_SAME = {"labels": kind_of(IntegerGroups), "ignore_index": kind_of(IgnoredGroup)}
-_JACCARD = {"multi_hot": kind_of(MultiHot), "threshold": Number("a number", 0.0, 1.0, shapes=())}
+_SAME = {"labels": ArrayOf("B or B L", "integral", role="labels"), "ignore_index": kind_of(IgnoredGroup)}
+_JACCARD = {"multi_hot": Bits("B L"), "threshold": Number("a number", 0.0, 1.0, shapes=())}
 
 
 def same_label(labels: Array, *, ignore_index: int = -100) -> Array:
