@@ -144,6 +144,22 @@ def test_gradients_are_exchanged_once_and_are_those_of_one_process() -> None:
         assert exchanges == 2
 
 
+def of_scale(rank: int) -> str:
+    """A scale that the network has and the loss multiplies by, as in CLIP."""
+    network = network_of(kind="neither")
+    network.register_parameter("scale", nn.Parameter(torch.tensor(3.0, dtype=torch.float64)))
+    model = nn.parallel.DistributedDataParallel(network)
+    with pytest.raises(RuntimeError) as refusal:
+        backend.grad_cache(lambda x, y: anglos.clip(x, y, scale=network.scale), (model, inputs_of()),
+                           (model, inputs_of(seed=6)), chunk_size=4)
+    return str(refusal.value)
+
+
+def test_a_parameter_of_the_loss_in_a_network_that_exchanges_is_refused() -> None:
+    for message in on_ranks(of_scale, 2):
+        assert message.startswith("grad_cache: loss has a gradient in module.scale, a parameter of a network that ")
+
+
 X = inputs_of()
 
 

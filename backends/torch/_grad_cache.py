@@ -25,7 +25,7 @@ def grad_cache(loss: Callable[..., torch.Tensor], *towers: Tower, chunk_size: in
 
     Call it where `value.backward()` would stand. Under `torch.autocast` it embeds by that, both times.
     With DistributedDataParallel or FSDP gradients are exchanged once, with the last chunk; a loss over the batches of
-    all ranks is `batch_sharded(loss)`.
+    all ranks is `batch_sharded(loss)`. What the loss learns, such as a `Head`, is then wrapped by itself.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ def grad_cache(loss: Callable[..., torch.Tensor], *towers: Tower, chunk_size: in
         If an argument is not as above, a network returned something else than one embedding per sample, or the loss
         something else than one number.
     RuntimeError
-        Under `torch.no_grad`.
+        Under `torch.no_grad`; or if the loss has a gradient in a parameter of a network that exchanges its gradients,
+        such as a scale, which that would not be told of.
 
     References
     ----------
@@ -87,7 +88,9 @@ def grad_cache(loss: Callable[..., torch.Tensor], *towers: Tower, chunk_size: in
     value = loss(*leaves)
     if not isinstance(value, torch.Tensor) or value.shape:
         raise ValueError(f"grad_cache: loss returned {describe(value)}; wanted a scalar")
+    before_loss = _gradients(towers)
     _backward(value if scaler is None else scaler.scale(value))
+    _refuse_unexchanged(before_loss, _gradients(towers))
     last = {id(network): tower for tower, (network, _) in enumerate(towers)}
     for tower, ((network, _), parts, leaf) in enumerate(zip(towers, chunks, leaves, strict=True)):
         slopes = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
@@ -115,6 +118,21 @@ def _refuse(towers: tuple[Tower, ...], chunk_size: int) -> None:
                              "in each, and at least 1")
     if not torch.is_grad_enabled():
         raise RuntimeError("grad_cache: gradients are off (torch.no_grad); it computes them")
+
+
+def _gradients(towers: tuple[Tower, ...]) -> dict[str, tuple[int, int] | None]:
+    """Of the parameters of networks that exchange them, what tells whether one is another."""
+    named = (one for network, _ in towers if isinstance(network, torch.nn.Module) and hasattr(network, "no_sync")
+             for one in network.named_parameters())
+    return {name: None if parameter.grad is None else (id(parameter.grad), parameter.grad._version)
+            for name, parameter in named}
+
+
+def _refuse_unexchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
+    for name, gradient in after.items():
+        if gradient != before[name]:
+            raise RuntimeError(f"grad_cache: loss has a gradient in {name}, a parameter of a network that exchanges "
+                               "its gradients among ranks; wanted it in a module of its own, wrapped as that is")
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
