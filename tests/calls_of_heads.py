@@ -12,7 +12,7 @@ import anglos
 
 Array = Any
 
-NAMES = {"X": "embeddings", "W": "weights", "T": "labels", "Z": "logits", "mc": "class_margin"}
+NAMES = {"X": "embeddings", "W": "weights", "T": "labels", "Z": "logits", "mc": "margin"}
 """What the cases call the arguments that have a gradient, where that is not their name."""
 
 
@@ -27,6 +27,8 @@ class Call(NamedTuple):
     """The name of an argument for every gradient of the case."""
     rows: list[int] | None = None
     """Of the case's gradient in W those that the call has; the others are 0. None: all."""
+    classes: np.ndarray | None = None
+    """Of every sample, where the gradient in the margin, (B,), is still to be summed to the case's, (C,)."""
     has_value: bool = True
     """Whether the value is the case's too, and not its gradients alone."""
 
@@ -39,7 +41,8 @@ def call_of(case: Mapping[str, Any], inputs: Mapping[str, Any], array: Callable[
     function, arrays, options, rows = _CALLS[case["loss"]](case, given)
     return Call(function, [array(one) for one in arrays], {
         name: array(value) if isinstance(value, np.ndarray) else value for name, value in options.items()},
-        {name: NAMES.get(name, name) for name in case["grads"]}, rows, case["options"].get("value") != "potential")
+        {name: NAMES.get(name, name) for name in case["grads"]}, rows,
+        given["y"] if "mc" in case["grads"] else None, case["options"].get("value") != "potential")
 
 
 def _labels(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> np.ndarray:
@@ -120,7 +123,7 @@ def _head(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
     if "scale" in case["grads"]:
         options["scale"] = given["scale"]
     if said.get("margin") == "mc[y]":
-        options |= {"margin": 0.0, "class_margin": given["mc"]}
+        options["margin"] = given["mc"][given["y"]]
     elif said.get("margin") is not None or "order" in said:
         options["margin"] = _margins(case, given)
     options = _targets(case, given, options)
@@ -129,7 +132,7 @@ def _head(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
     if "sampled" in case["arrays"]:
         return _sampled(said["correction"], given, options)
     if said.get("log_prior"):
-        return anglos.correct_sampling(loss), arrays, {**options, "log_probability": -_log_prior(case, given)}, None
+        options["bias"] = _log_prior(case, given)
     return loss, arrays, options, None
 
 

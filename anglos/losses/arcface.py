@@ -10,7 +10,7 @@ from anglos import define
 def arcface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.Angle = 0.5, scale: define.Scale = 64.0, past_pi: define.PastPi = "smooth",
-    gradient: define.Gradient = "exact", **common: Unpack[define.MarginCommon],
+    gradient: define.Gradient = "exact", bias: define.Bias = None, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """ArcFace: softmax cross entropy over s cos θ, with an angle m added to the label's.
 
@@ -24,6 +24,9 @@ def arcface(
     past_pi
         φ where θ + m > π: −2 − cos(θ + m); cos θ − m sin m; cos θ − 1 + cos m; cos(θ + m) as it is; −1; or no
         margin beyond 90°. "linear" is classic insightface, "reflect" today's.
+    bias
+        b, added to the logits: a learnt one, or `anglos.classes.log_prior(counts)` for classes that are rare. It is
+        differentiated.
 
     Notes
     -----
@@ -44,5 +47,5 @@ def arcface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi),
+    return define.Row(scale, partial(define.additive_angular, margin=margin, past_pi=past_pi), bias=bias,
                       straight_through=gradient == "straight_through")

@@ -10,7 +10,7 @@ from anglos import define
 def cosface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.CosineMargin = 0.35, scale: define.Scale = 64.0, gradient: define.Gradient = "exact",
-    **common: Unpack[define.MarginCommon],
+    bias: define.Bias = None, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """CosFace: softmax cross entropy over s cos θ, with m subtracted from the label's cosine.
 
@@ -23,6 +23,9 @@ def cosface(
         m; ElasticFace has one per sample, and one below 0 helps few-shot transfer. ...
     gradient
         As in `arcface`; both are the same here, since φ′ is 1.
+    bias
+        b, added to the logits: a learnt one, or `anglos.classes.log_prior(counts)` for classes that are rare. It is
+        differentiated.
 
     References
     ----------
@@ -39,5 +42,5 @@ def cosface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(scale, partial(define.additive_cosine, margin=margin),
+    return define.Row(scale, partial(define.additive_cosine, margin=margin), bias=bias,
                       straight_through=gradient == "straight_through")

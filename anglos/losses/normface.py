@@ -8,7 +8,7 @@ from anglos import define
 @define.prototypes(formula="z = s·cos θ", paper="Wang, F. et al. 2017, arXiv:1704.06369")
 def normface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    scale: define.Scale = 10.0, **common: Unpack[define.MarginCommon],
+    scale: define.Scale = 10.0, bias: define.Bias = None, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """NormFace: softmax cross entropy over s cos θ, embeddings and prototypes both normalised.
 
@@ -19,6 +19,9 @@ def normface(
     ----------
     scale
         s. An array is differentiated: the paper learns it, from 10. Learn its logarithm to keep it positive.
+    bias
+        b, added to the logits: a learnt one, or `anglos.classes.log_prior(counts)` for classes that are rare. It is
+        differentiated.
 
     References
     ----------
@@ -34,4 +37,4 @@ def normface(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return define.Row(scale)
+    return define.Row(scale, bias=bias)

@@ -55,7 +55,7 @@ def ldam_margins(counts: Array, *, max_margin: float = 0.5) -> Array:
     Returns
     -------
     array (C,)
-        Cosine margins: `anglos.cosface(..., class_margin=ldam_margins(counts), margin=0.0, scale=30.0)`.
+        Cosine margins: `anglos.cosface(..., margin=ldam_margins(counts)[labels], scale=30.0)`.
 
     References
     ----------
@@ -163,7 +163,7 @@ def log_prior(counts: Array, *, tau: float = 1.0) -> Array:
     Returns
     -------
     array (C,)
-        For `bias` of `linear_cross_entropy`, added to one's own bias if there is one.
+        For `bias` of `linear_cross_entropy`, `normface`, `cosface` or `arcface`, added to one's own if there is one.
 
     References
     ----------
