@@ -16,7 +16,7 @@ runtime: Any = pytest.importorskip("onnxruntime", reason="onnxruntime is not ins
 
 pytestmark = pytest.mark.slow
 
-NOT_FOR_ANY_BATCH = {"batch_coco": "the number of rows was unknown; wanted a fixed one"}
+NOT_FOR_ANY_BATCH = dict.fromkeys(("batch_coco", "koleo"), "the number of rows was unknown; wanted a fixed one")
 """It has as many classes as the batch may have."""
 
 

@@ -11,7 +11,7 @@ from anglos.call.definition import Definition
 from anglos.call.documentation import document, shown
 from anglos.call.kinds import dotted_name, roles_of
 from anglos.call.plan import Plan, plan_of
-from anglos.call.samples import Samples, reduce, reduce_pullback, samples_of
+from anglos.call.samples import Samples, of_batch, reduce, reduce_pullback, samples_of
 from anglos.engines.contract import Engine
 from anglos.engines.numerics import float_type
 
@@ -114,6 +114,8 @@ class Loss(Generic[Options]):
                 inputs[name] = plan.backend.asarray(number, like, float_type(plan.backend.xp, like))
         samples, inputs = samples_of(self.name, plan.backend, plan.contents, inputs,
                                      self.engine.SAMPLES_ARE_INDEPENDENT, plan.classes, plan.ignore_index)
+        if "reduction" not in self.defaults:
+            samples = of_batch(plan.backend.xp, samples)
         return _Call(plan, tuple(inputs.values()), samples)
 
     def _plan(self, values: list[Any], given: int, options: tuple[str, ...], wrt: Any) -> Plan:

@@ -86,6 +86,11 @@ def samples_of_groups(caller: str, backend: Backend, named: Mapping[str, str], i
     return samples, inputs
 
 
+def of_batch(xp: Any, samples: Samples) -> Samples:
+    """Of a loss of the batch as a whole, in which samples that do not count are 0: one weight, 1, or NaN if one is."""
+    return Samples(None if samples.weight is None else 1.0 + 0.0 * xp.sum(samples.weight)[None, ...], None)
+
+
 def masked_samples(xp: Any, mask: Array, sample_weight: Array | None) -> Samples:
     """The samples that are not left out."""
     if sample_weight is None:

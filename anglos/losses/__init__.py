@@ -55,6 +55,8 @@ from anglos.losses.triplet_margin import triplet_margin as triplet_margin
 from anglos.losses.contrastive import contrastive as contrastive
 from anglos.losses.pair_margin import pair_margin as pair_margin
 from anglos.losses.cosent import cosent as cosent
+from anglos.losses.koleo import koleo as koleo
+from anglos.losses.global_orthogonal import global_orthogonal as global_orthogonal
 from anglos.losses.multi_similarity import multi_similarity as multi_similarity
 from anglos.losses.circle import circle as circle
 from anglos.losses.angular import angular as angular

@@ -1,0 +1,46 @@
+"""What rows of a batch are to each other, a tile of them at a time."""
+
+import math
+from typing import Any
+
+from anglos.arrays.backend import Backend
+from anglos.arrays.monoid import SUM
+from anglos.engines.numerics import Array
+
+
+class _Nearer:
+    """The larger of two cosines with its row's number, each (B,); of equals the first."""
+
+    name = "nearer"
+
+    def combine(self, xp: Any, a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+        nearer = b[0] > a[0]
+        return xp.where(nearer, b[0], a[0]), xp.where(nearer, b[1], a[1])
+
+
+def nearest_others(backend: Backend, unit: Array) -> Array:
+    """Of every unit row, (B, D), the number of the other one of largest cosine; its own where there is none."""
+    xp, unit = backend.xp, backend.stop_gradient(unit)
+    own = backend.numbers(unit, backend.as_index(xp.argmax(unit, axis=1)))
+
+    def tile(first: Any, rows: Array) -> tuple[tuple[Array, Array], tuple[()]]:
+        cos = backend.product(rows, unit.T)
+        cos = xp.where(backend.is_label(own, first, cos), -math.inf, cos)
+        return (xp.max(cos, axis=0), backend.as_index(xp.argmax(cos, axis=0)) + first), ()
+
+    (cos, numbers), _ = backend.sweep(tile, _Nearer(), (unit,), backend.tile_width(unit.shape[0]))
+    return xp.where(cos == -math.inf, own, numbers)
+
+
+def of_one_class(backend: Backend, unit: Array, labels: Array, counted: Array) -> Any:
+    """Over all pairs of one class, with itself too: Σ S, Σ S², how many; and of each row Σ_j x̂_j and Σ_j S_ij x̂_j."""
+    xp = backend.xp
+
+    def tile(first: Any, rows: Array, classes: Array, some: Array) -> tuple[dict[str, Array], tuple[Array, Array]]:
+        same = xp.astype(classes[:, None] == labels[None, :], unit.dtype)
+        cos = backend.product(rows, unit.T) * same
+        sums = {"first": xp.sum(cos), "second": xp.sum(cos * cos), "pairs": xp.sum(some[:, None] * same * counted)}
+        return sums, (backend.product(same, unit), backend.product(cos, unit))
+
+    sums, of_rows = backend.sweep(tile, SUM, (unit, labels, counted), backend.tile_width(unit.shape[0]))
+    return tuple(sums.values()), of_rows
