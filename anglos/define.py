@@ -30,7 +30,7 @@ from anglos.call.state import Update as _Update
 from anglos.engines import batchwise as _batchwise
 from anglos.engines import rowwise as _rowwise
 from anglos.engines.among import nearest_others as nearest_others
-from anglos.engines.among import of_one_class as of_one_class
+from anglos.engines.among import of_other_classes as of_other_classes
 from anglos.engines.angles import Turned as Turned
 from anglos.engines.angles import cos_sin as cos_sin
 from anglos.engines.angles import turned_cosine as turned_cosine

@@ -13,7 +13,7 @@ from samples import arrays, float_arrays, gentle
 
 import anglos
 from anglos import Loss
-from anglos.engines import batchwise, rowwise
+from anglos.engines import rowwise
 
 jax: Any = import_module("jax")
 jnp: Any = jax.numpy
@@ -52,10 +52,14 @@ def step(loss: Loss[...], **options: Any) -> Callable[..., Any]:
     return differentiated
 
 
+def without_products(loss: Loss[...]) -> bool:
+    return loss.engine is rowwise or loss is anglos.cosent
+
+
 def test_products_of_float32_are_of_float32(loss: Loss[...], jax_library: Library) -> None:
     """Of the loss, of its gradient and of `plain`: by itself JAX would say DEFAULT."""
     found = products(lambda *a: (step(loss)(*a), loss.plain(*a)), *arrays(loss, jax_library, dtype="float32"))
-    assert set(found) == (set() if loss.engine in (rowwise, batchwise) else {"HIGHEST"})
+    assert set(found) == (set() if without_products(loss) else {"HIGHEST"})
 
 
 @pytest.mark.parametrize("name", ["arcface", "linear_cross_entropy", "angular", "clip"])
@@ -213,7 +217,7 @@ def test_the_loss_of_float16_is_exact(name: str, jax_library: Library) -> None:
 @pytest.mark.slow
 def test_second_derivatives_of_16_bits(loss: Loss[...], jax_library: Library) -> None:
     """Off by what rounds them at the end: no product on the way is."""
-    if loss.engine in (rowwise, batchwise):
+    if without_products(loss):
         pytest.skip("makes no products")
     inputs, exact = shortened(loss, jax_library, "bfloat16")
     places = [place for place, array in enumerate(inputs) if array.dtype == "bfloat16"]

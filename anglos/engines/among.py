@@ -21,7 +21,9 @@ class _Nearer:
 def nearest_others(backend: Backend, unit: Array) -> Array:
     """Of every unit row, (B, D), the number of the other one of largest cosine; its own where there is none."""
     xp, unit = backend.xp, backend.stop_gradient(unit)
-    own = backend.numbers(unit, backend.as_index(xp.argmax(unit, axis=1)))
+    own = backend.numbers(unit, xp.astype(unit[:0, 0], backend.index_type))
+    if unit.shape[0] == 0:
+        return own
 
     def tile(first: Any, rows: Array) -> tuple[tuple[Array, Array], tuple[()]]:
         cos = backend.product(rows, unit.T)
@@ -32,15 +34,15 @@ def nearest_others(backend: Backend, unit: Array) -> Array:
     return xp.where(cos == -math.inf, own, numbers)
 
 
-def of_one_class(backend: Backend, unit: Array, labels: Array, counted: Array) -> Any:
-    """Over all pairs of one class, with itself too: Σ S, Σ S², how many; and of each row Σ_j x̂_j and Σ_j S_ij x̂_j."""
+def of_other_classes(backend: Backend, unit: Array, labels: Array, counted: Array) -> Any:
+    """Over all pairs of two classes: Σ S, Σ S² and how many; and of each row Σ_j x̂_j and Σ_j S_ij x̂_j."""
     xp = backend.xp
 
     def tile(first: Any, rows: Array, classes: Array, some: Array) -> tuple[dict[str, Array], tuple[Array, Array]]:
-        same = xp.astype(classes[:, None] == labels[None, :], unit.dtype)
-        cos = backend.product(rows, unit.T) * same
-        sums = {"first": xp.sum(cos), "second": xp.sum(cos * cos), "pairs": xp.sum(some[:, None] * same * counted)}
-        return sums, (backend.product(same, unit), backend.product(cos, unit))
+        pairs = xp.where(classes[:, None] == labels[None, :], 0.0, some[:, None] * counted[None, :])
+        cos = backend.product(rows, unit.T) * pairs
+        return ({"first": xp.sum(cos), "second": xp.sum(cos * cos), "pairs": xp.sum(pairs)},
+                (backend.product(pairs, unit), backend.product(cos, unit)))
 
     sums, of_rows = backend.sweep(tile, SUM, (unit, labels, counted), backend.tile_width(unit.shape[0]))
     return tuple(sums.values()), of_rows
