@@ -178,6 +178,12 @@ OTHER_ROWS = [
     Row("ranked_list", {"temperature": 0.0}, of(losses.RankedListLoss, margin=0.4, alpha=1.2, Tn=0), **RANKED_LIST),
     Row("ranked_list", {"temperature": 5.0}, of(losses.RankedListLoss, margin=0.4, alpha=1.2, Tn=5), **RANKED_LIST,
         same_gradients=False),
+    # Theirs is right where there are as many classes as samples of each, in order. It computes in float32.
+    Row("smooth_ap", {"temperature": 0.1, "include_self": True},
+        lambda *arrays: of(losses.SmoothAPLoss, temperature=0.1)(*arrays).double(), tolerance=1e-6,
+        labels=np.repeat(np.arange(5), 5)),
+    # Theirs takes no references.
+    Row("fast_ap", {"bins": 10}, of(losses.FastAPLoss, num_bins=10)),
     # Their price is on the mean over queries and keys together.
     Row("n_pair", {"regularizer": 0.02},
         of_two_views(of(losses.NPairsLoss, distance=distances.DotProductSimilarity(normalize_embeddings=False),

@@ -65,6 +65,8 @@ from anglos.losses.unified_threshold import unified_threshold as unified_thresho
 from anglos.losses.generalized_lifted import generalized_lifted as generalized_lifted
 from anglos.losses.tuplet_margin import tuplet_margin as tuplet_margin
 from anglos.losses.nca import nca as nca
+from anglos.losses.fast_ap import fast_ap as fast_ap
+from anglos.losses.smooth_ap import smooth_ap as smooth_ap
 from anglos.losses.adacos import adacos_update as adacos_update
 from anglos.losses.adaface import adaface_update as adaface_update
 from anglos.losses.angular_triplet import angular_triplet_update as angular_triplet_update
