@@ -23,7 +23,7 @@ AT_THE_TIE: dict[str, list[dict[str, Any]]] = {
 """Options with which the equal cosines, or the lengths, below are at a threshold."""
 
 EACH_BY_ITSELF = {"c_triplet", "curricularface", "fast_ap", "mv_softmax", "subcenter_arcface"}
-"""Choose for every class, or pair, and sample: B × C choices, kept no longer than the logits. Their docstrings say so."""
+"""Choose for every class or pair: B × C choices, kept no longer than the logits. Their docstrings say so."""
 KEEP_SLOPES = {"curricularface"}
 """Of these, what is kept belongs to the choice, and second derivatives choose again."""
 PAIR_BY_PAIR = {"semi_hard", "semi_hard_or_easiest", "batch_all"}
