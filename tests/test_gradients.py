@@ -151,7 +151,6 @@ def test_jax_to_second_order_under_jit(loss: Loss[...], jax_library: Library) ->
                                         wrt=(*float_arrays(loss), *options))
         return slopes
 
-    @jax.jit
     def penalties(*arguments: Any) -> Any:
         def penalty(*arguments: Any, slopes: Any) -> Any:
             found = jax.tree.leaves(slopes(*arguments))
@@ -160,7 +159,7 @@ def test_jax_to_second_order_under_jit(loss: Loss[...], jax_library: Library) ->
         return [jax.grad(partial(penalty, slopes=slopes), both, has_aux=True)(*arguments)
                 for slopes in (gradient(loss.plain), gradient(loss), explicit)]
 
-    wanted, *found = map(jax.tree.leaves, penalties(inputs[:count], learnt))
+    wanted, *found = map(jax.tree.leaves, jax.jit(penalties)(inputs[:count], learnt))
     for one in found:
         for got, want in zip(one, wanted, strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
