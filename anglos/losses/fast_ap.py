@@ -15,8 +15,8 @@ def fast_ap(
 
     ℓ = 1 − Σ_l h⁺_l H⁺_l / H_l / Σ_l h⁺_l. h⁺_l counts the positives at D² = l Δ, H⁺_l those up to there, H_l all pairs
     up to there. D² = |x̂ − r̂|² lies between two of the R + 1 knots from 0 to 4, Δ = 4/R apart, and counts in parts for
-    both, the more the nearer. A pair exactly on a knot has gradient 0. The gradient
-    computes distances again: a pair on a knot, to rounding, may lie on another side of it there than for the loss.
+    both, the more the nearer. A pair exactly on a knot has gradient 0. The gradient computes distances again: a pair on
+    a knot, to rounding, may lie on another side of it there than for the loss.
 
     Parameters
     ----------
