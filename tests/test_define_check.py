@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samples import FROZEN
+from samples import FROZEN, OF_EVERY_KIND
 from test_define import added, deviance, everything, x2_softmax
 
 import anglos
@@ -126,11 +126,6 @@ def test_the_registry_is_right_in_numpy(loss: Loss[...], monkeypatch: pytest.Mon
 
     monkeypatch.setattr(run, "installed", lambda: [libraries.NumPy()])
     define.check(loss, **told(loss))
-
-
-OF_EVERY_KIND = ("entropy", "linear_cross_entropy", "arcface", "magface", "sphereface2", "subcenter_arcface",
-                 "c_triplet", "center", "batch_coco", "siglip", "supcon", "triplet_margin")
-"""Of every engine and reduction, of two towers and of labels: what libraries differ in is tested of all losses."""
 
 
 @pytest.mark.slow
