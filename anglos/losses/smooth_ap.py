@@ -65,7 +65,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, own: Any) -> defin
         weight = xp.concat([here, weight], axis=1)
     number = xp.sum(weight, axis=1, keepdims=True)
     weight = weight / xp.where(number == 0.0, 1.0, number)
-    place = backend.arange(z.shape[1], xp.astype(z[0, :], backend.index_type))
+    place = backend.numbers(z.T, xp.astype(z[:0, 0], backend.index_type))
     others = (positive[:, :, None] & pair[:, None, :]) & (place[:, None] != place[None, :])
     excess = z[:, None, :] - z[:, :, None]
     above = xp.where(others, define.sigmoid(excess), 0.0)
@@ -80,4 +80,4 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, own: Any) -> defin
         return {} if own is None else {"temperature": -own * own * slopes()[:, 0]}
 
     value = xp.where(some, 1.0 - xp.sum(weight * among / everyone, axis=1), 0.0)
-    return define.Terms(value, xp.astype(some, z.dtype), lambda: slopes()[:, -tile.values.shape[1]:], option_slopes)
+    return define.Terms(value, xp.astype(some, z.dtype), lambda: slopes()[:, 0 if own is None else 1:], option_slopes)
