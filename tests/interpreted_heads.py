@@ -82,8 +82,8 @@ def keep_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 BY_OPERATIONS = frozenset((
-    "airface", "batch_coco", "c_contrastive", "c_triplet", "circle_softmax", "inter_topk", "mv_softmax", "soft_triple",
-    "subcenter_arcface"))
+    "airface", "arcnegface", "batch_coco", "c_contrastive", "c_triplet", "circle_softmax", "inter_topk", "mv_softmax",
+    "sface", "soft_triple", "subcenter_arcface"))
 """Losses that ask more of the other classes than sums of terms, with slopes times 1 / |w|, or of several prototypes."""
 
 

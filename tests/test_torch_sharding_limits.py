@@ -70,7 +70,7 @@ def case_of(loss: Loss[...], dtype: str = "float32", **options: Any) -> Case:
     return Case(loss, {**arrays, "labels": torch.randint(0, C, (B,), generator=numbers)}, options, RANKS)
 
 
-STATE = {"sphereface2": 4, "uniface": 4, "p2sgrad": 4, "c_contrastive": 4, "inter_topk": 8 + 5 * (4 + 8)}
+STATE = {"sphereface2": 4, "uniface": 4, "p2sgrad": 4, "sface": 4, "c_contrastive": 4, "inter_topk": 8 + 5 * (4 + 8)}
 """Bytes per row of what all classes are to it: a sum; else a shift and a sum; and k cosines with their classes."""
 
 LENGTHS = {"linear_cross_entropy": 4, "l2_softmax": 2, "large_margin_softmax": 2}

@@ -16,8 +16,9 @@ def nca(
     """Neighbourhood components analysis: a sample that picks a neighbour at random shall pick one of its class.
 
     ℓ = −log(Σ_p exp(−s d_p) / Σ_j exp(−s d_j)), p over the other samples of the class, j over all others. It is the
-    paper's second objective, a mean of logarithms. With `normalize=True` it is `supcon(form="in",
-    temperature=1 / (2 * scale))` without that loss's log |P|. `proxy_nca` compares with prototypes.
+    paper's second objective, a mean of logarithms. With `normalize=True` it is `supcon` with form="in" and the
+    temperature 1/(2s), without that loss's logarithm of how many positives there are. `proxy_nca` compares with
+    prototypes.
 
     Parameters
     ----------
