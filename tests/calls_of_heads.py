@@ -117,9 +117,8 @@ def _head(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
     """Of embeddings, prototypes and labels, with a margin."""
     said, loss = case["options"], anglos.LOSSES[case["loss"]]
     arrays = [given["X"], given["W"], _labels(case, given)]
-    names = [name for name in ("scale", "past_pi", "gradient") if name in said and name in loss.defaults]
-    options: dict[str, Any] = {name: said[name] for name in names}
-    options |= {_OWN[name]: said[name] for name in said if name in _OWN and _OWN[name] in loss.defaults}
+    names = ("scale", "past_pi", "gradient", "alpha", "sigma", "a", "h", "k")
+    options: dict[str, Any] = {name: said[name] for name in names if name in said and name in loss.defaults}
     if "scale" in case["grads"]:
         options["scale"] = given["scale"]
     if said.get("margin") == "mc[y]":
@@ -147,10 +146,6 @@ def _sampled(correction: bool, given: dict[str, np.ndarray], options: dict[str, 
         loss = anglos.correct_sampling(anglos.arcface)
         options["log_probability"] = np.where(own, 0.0, np.log(likely))
     return loss, arrays, options, rows.tolist()
-
-
-_OWN = {"alpha": "alpha", "sigma": "sigma", "a": "a", "h": "h", "k": "k"}
-"""Options of one loss: what the cases call them."""
 
 
 def _sface(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:

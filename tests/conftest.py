@@ -61,8 +61,11 @@ def is_said_by_others(item: Any) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    config.hook.pytest_deselected(items=[item for item in items if is_said_by_others(item)])
-    items[:] = [item for item in items if not is_said_by_others(item)]
+    parts: dict[bool, list[pytest.Item]] = {True: [], False: []}
+    for item in items:
+        parts[is_said_by_others(item)].append(item)
+    items[:] = parts[False]
+    config.hook.pytest_deselected(items=parts[True])
     seed = config.getoption("--shuffle")
     if seed is not None:
         random.Random(seed).shuffle(items)

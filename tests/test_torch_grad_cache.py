@@ -48,14 +48,18 @@ def test_gradient_is_that_of_the_same_chunks_in_one_graph(kind: str, size: int) 
         size = 5  # which does not leave one sample alone
     network, inputs = network_of(kind=kind), inputs_of()
     before = {name: one.clone() for name, one in network.state_dict().items()}
+
+    def loss(x: Any) -> Any:
+        return anglos.supcon(x, LABELS) + 0.0 * torch.rand(())  # random numbers between the two times
+
     torch.manual_seed(7)
-    value = anglos.supcon(torch.cat([network(part) for part in inputs.split(size)]), LABELS)
+    value = loss(torch.cat([network(part) for part in inputs.split(size)]))
     value.backward()
     wanted, state, drawn = gradients(network), dict(network.state_dict()), torch.rand(3)
     state = {name: one.clone() for name, one in state.items()}
     network.load_state_dict(before)
     torch.manual_seed(7)
-    found = backend.grad_cache(lambda x: anglos.supcon(x, LABELS), (network, inputs), chunk_size=size)
+    found = backend.grad_cache(loss, (network, inputs), chunk_size=size)
     assert not found.requires_grad
     torch.testing.assert_close(found, value.detach(), rtol=1e-14, atol=0.0)
     assert_equal(gradients(network), wanted)
@@ -93,6 +97,28 @@ def test_what_learns_nothing_costs_nothing() -> None:
     wanted = gradients(network)
     anglos.supcon(network(inputs_of()), LABELS).backward()
     assert_equal(gradients(network), wanted)
+
+
+class Unchanged(torch.autograd.Function):  # type: ignore[misc]
+    """And in its backward pass there is no autocast."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        assert not torch.is_autocast_enabled("cpu")
+        return g
+
+
+def test_nothing_is_cast_on_the_way_back() -> None:
+    network = network_of(torch.float32, "neither").append(nn.Identity())
+    network[-1].forward = Unchanged.apply
+    with torch.autocast("cpu", torch.bfloat16):
+        backend.grad_cache(lambda x: anglos.supcon(Unchanged.apply(x), LABELS), (network, inputs_of(torch.float32)),
+                           chunk_size=4)
+    assert all(one.abs().max() > 0.0 for one in gradients(network))
 
 
 @pytest.mark.parametrize("scaled", [False, True])
@@ -145,13 +171,14 @@ def test_gradients_are_exchanged_once_and_are_those_of_one_process() -> None:
 
 
 def of_scale(rank: int) -> str:
-    """A scale that the network has and the loss multiplies by, as in CLIP."""
-    network = network_of(kind="neither")
-    network.register_parameter("scale", nn.Parameter(torch.tensor(3.0, dtype=torch.float64)))
-    model = nn.parallel.DistributedDataParallel(network)
+    """A scale that a network has and the loss multiplies by, as in CLIP; the other has one of the same name."""
+    networks = [network_of(kind="neither") for _ in range(2)]
+    for network in networks:
+        network.register_parameter("scale", nn.Parameter(torch.tensor(3.0, dtype=torch.float64)))
+    first, second = map(nn.parallel.DistributedDataParallel, networks)
     with pytest.raises(RuntimeError) as refusal:
-        backend.grad_cache(lambda x, y: anglos.clip(x, y, scale=network.scale), (model, inputs_of()),
-                           (model, inputs_of(seed=6)), chunk_size=4)
+        backend.grad_cache(lambda x, y: anglos.clip(x, y, scale=networks[0].scale), (first, inputs_of()),
+                           (second, inputs_of(seed=6)), chunk_size=4)
     return str(refusal.value)
 
 

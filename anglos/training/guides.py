@@ -5,7 +5,7 @@ from typing import Literal
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import Array
 from anglos.call.check import check_values
-from anglos.call.kinds import ArrayOf, Number
+from anglos.call.kinds import ArrayOf, Number, refuse
 from anglos.call.static_kinds import OneOf
 from anglos.engines.numerics import float_type, unit_rows
 
@@ -56,7 +56,7 @@ def guided_false_negatives(
 
     Examples
     --------
-    The second key is nearer to the first query than its own; that of the second query, at 90°, is near enough for none.
+    Each query is nearer to the other's key, with a cosine of 0.8, than to its own, with 0.6.
 
     >>> import numpy as np
     >>> queries, keys = np.asarray([[1.0, 0.0], [0.0, 1.0]]), np.asarray([[0.6, 0.8], [0.8, 0.6]])
@@ -69,7 +69,7 @@ def guided_false_negatives(
         "kind": kind, "block": block})
     arrays, static = checked.arrays, checked.static
     if "guide_negatives" in arrays and static["block"] != "query_to_key":
-        raise ValueError(f"{name}: block was {block!r} beside guide_negatives; wanted 'query_to_key', or none of these")
+        refuse(name, "block", ValueError, f"was {block!r} beside guide_negatives", "'query_to_key', or none of these")
     with checked.backend.untracked(tuple(arrays.values())):
         return _false(checked.backend, arrays, **static)
 

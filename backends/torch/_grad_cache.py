@@ -82,7 +82,7 @@ def grad_cache(loss: Callable[..., torch.Tensor], *towers: Tower, chunk_size: in
                 states.append(_Random(network, part))
                 found.append(_embedded(network, part))
             leaves.append(torch.cat(found).requires_grad_())
-        torch.clear_autocast_cache()  # of casts without a graph: github.com/pytorch/pytorch/issues/65766
+        torch.clear_autocast_cache()  # of casts without a graph, before 2.13: github.com/pytorch/pytorch/issues/65766
         for buffer, before in buffers:
             buffer.copy_(before)
     value = loss(*leaves)
@@ -120,17 +120,17 @@ def _refuse(towers: tuple[Tower, ...], chunk_size: int) -> None:
         raise RuntimeError("grad_cache: gradients are off (torch.no_grad); it computes them")
 
 
-def _gradients(towers: tuple[Tower, ...]) -> dict[str, tuple[int, int] | None]:
+def _gradients(towers: tuple[Tower, ...]) -> list[tuple[str, tuple[int, int] | None]]:
     """Of the parameters of networks that exchange them, what tells whether one is another."""
     named = (one for network, _ in towers if isinstance(network, torch.nn.Module) and hasattr(network, "no_sync")
              for one in network.named_parameters())
-    return {name: None if parameter.grad is None else (id(parameter.grad), parameter.grad._version)
-            for name, parameter in named}
+    return [(name, None if parameter.grad is None else (id(parameter.grad), parameter.grad._version))
+            for name, parameter in named]
 
 
-def _refuse_unexchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
-    for name, gradient in after.items():
-        if gradient != before[name]:
+def _refuse_unexchanged(before: list[Any], after: list[Any]) -> None:
+    for (name, gradient), (_, was) in zip(after, before, strict=True):
+        if gradient != was:
             raise RuntimeError(f"grad_cache: loss has a gradient in {name}, a parameter of a network that exchanges "
                                "its gradients among ranks; wanted it in a module of its own, wrapped as that is")
 
