@@ -8,6 +8,7 @@ index: in its place stand the formulas below, from which autograd takes the grad
 import ast
 import math
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +53,7 @@ ROWS = [Row(section, *("\n".join(line[2:] for line in change.splitlines() if lin
 def test_every_section_was_read() -> None:
     found = {section: sum(row.section == section for row in ROWS) for section in SECTIONS}
     assert found == {"pytorch-metric-learning": 37, "insightface": 5, "opensphere": 7, "wespeaker": 6, "optax": 4,
-                     "Paddle": 7, "open_clip": 2, "info-nce-pytorch": 4}
+                     "Paddle": 7, "open_clip": 2, "info-nce-pytorch": 4, "lightly": 10}
     assert all("anglos." in row.ours and "anglos." not in row.theirs for row in ROWS)
 
 
@@ -235,6 +237,8 @@ def setup(section: str) -> Names:
     names: Names = {}
     if section == "open_clip":
         names |= open_clip_losses()
+    elif section == "lightly":
+        import_lightly()
     exec(compile(blocks("python", SECTIONS[section])[0], "migration.md", "exec"), names)
     return names | {"insightface": insightface, "opensphere": opensphere, "wespeaker": wespeaker}.get(section, dict)()
 
@@ -250,6 +254,21 @@ def open_clip_losses() -> Names:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return {name: getattr(module, name) for name in ("ClipLoss", "SigLipLoss")}
+
+
+def import_lightly() -> None:
+    """With an empty torchvision where there is none for this PyTorch: none of the losses compared needs it."""
+    if find_spec("lightly") is None:
+        pytest.skip("lightly is not installed (pip install --no-deps lightly)")
+    try:
+        import_module("torchvision")
+    except (ImportError, RuntimeError):
+        ops = ModuleType("torchvision.ops")
+        ops.__dict__.update(roi_align=None, StochasticDepth=None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
+            patch.setitem(sys.modules, "torchvision.ops", ops)
+            import_module("lightly.loss")
 
 
 def by_class(parameter: Any, classes: int, dimension: int) -> Any:
@@ -371,7 +390,8 @@ def test_change_in_jax(row: Row, jax_library: Library) -> None:
 
 
 @pytest.mark.slow
-@cases("open_clip", "info-nce-pytorch")
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")  # raised inside DCLWLoss
+@cases("open_clip", "info-nce-pytorch", "lightly")
 def test_change_from_another_library_of_torch(row: Row) -> None:
     if row.section == "info-nce-pytorch":
         pytest.importorskip("info_nce", reason="info-nce-pytorch is not installed")
@@ -507,3 +527,18 @@ def test_distance_zero_in_optax(jax_library: Library) -> None:
 
     assert np.isnan(slope(names["optax"].losses.triplet_margin_loss, eps=0.0)).all()
     assert np.isfinite(slope(anglos.triplet_margin, distance="euclidean", normalize=False, margin=1.0)).all()
+
+
+@pytest.mark.slow
+def test_memory_of_lightly() -> None:
+    """Random at first; and of a batch that passes its end, the rest is not kept."""
+    names = setup("lightly")
+    loss, views, earlier = (names[name] for name in ("losses", "views", "earlier"))
+    bank = loss.NTXentLoss(memory_bank_size=(12, 16)).memory_bank
+    torch.testing.assert_close(bank.bank.norm(dim=1), torch.ones(12))
+    memory = anglos.memory.empty(12, torch.zeros(1, 16))
+    for rows in (views[:8], earlier):
+        bank(rows, update=True)
+        memory = anglos.memory.enqueue(memory, rows, torch.arange(8))
+    assert torch.equal(bank.bank, torch.cat([views[:8], earlier[:4]]))
+    assert torch.equal(memory.embeddings, torch.cat([earlier[4:], views[4:8], earlier[:4]]))
