@@ -49,6 +49,7 @@ from anglos.engines.numerics import unit_rows as unit_rows
 from anglos.engines.numerics import unit_rows_pullback as unit_rows_pullback
 from anglos.engines.ordered import log_sum_of_lower as log_sum_of_lower
 from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs import means as _means
 from anglos.engines.pairs.distances import OF_UNIT_VECTORS as OF_UNIT_VECTORS
 from anglos.engines.pairs.distances import of_given as _of_given
 from anglos.engines.pairs.pair_terms import pair_terms as pair_terms
@@ -89,7 +90,7 @@ from anglos.engines.softmax import softmax_value as softmax_value
 from anglos.engines.targets import are_targets as are_targets
 from anglos.training.schedules import suggest_scale as suggest_scale
 
-prototypes_engine, class_means = _prototypes, _centroids
+prototypes_engine, class_means, means_as_keys = _prototypes, _centroids, _means
 count_pairs, given_distances = _number, _of_given
 softmax_of_labels, softmax_of_targets = _of_labels, _of_targets
 
@@ -148,8 +149,8 @@ def prototypes(function: Any = None, /, *, formula: str = "", paper: str = "", e
 @overload
 def pairs(function: Function[Options], /) -> Loss[Options]: ...
 @overload
-def pairs(*, formula: str = "", paper: str = "") -> Decorator: ...
-def pairs(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any:
+def pairs(*, formula: str = "", paper: str = "", engine: Engine = _pairs) -> Decorator: ...
+def pairs(function: Any = None, /, *, formula: str = "", paper: str = "", engine: Engine = _pairs) -> Any:
     """Make a loss over pairs of a function of its arguments that returns a `PairRow`.
 
     As `prototypes`. With labels, references and excluded pairs come by themselves too. Of `define.Queries` and
@@ -159,6 +160,8 @@ def pairs(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any
     ----------
     formula, paper : str
         What tables and docstrings say of the loss.
+    engine : module
+        What computes the row: by default the engine for pairs.
 
     Raises
     ------
@@ -178,7 +181,7 @@ def pairs(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    return _made(function, _pairs, formula, paper)
+    return _made(function, engine, formula, paper)
 
 
 @overload

@@ -82,6 +82,16 @@ def _unified_threshold(named: Named, case: str) -> None:
         named["labels"] = named["reference_labels"] = np.arange(len(named["queries"]))
 
 
+def _of_groups(named: Named, case: str) -> None:
+    """Vectors of groups, (G, M, D), are those of G classes; labels are an array, and the query is the first."""
+    named.pop("shape", None)
+    named.pop("query", None)
+    x = named["embeddings"]
+    if x.ndim == 3:
+        named["labels"] = np.repeat(np.arange(x.shape[0]), x.shape[1])
+        named["embeddings"] = x.reshape(-1, x.shape[2])
+
+
 def _soft_supcon(named: Named, case: str) -> None:
     """Targets are given as they are to be; queries are compared with references."""
     named["labels"] = named.pop("targets")
@@ -93,5 +103,6 @@ def _soft_supcon(named: Named, case: str) -> None:
 CALLS: dict[str, Callable[[Named, str], str | None]] = {
     "info_nce": _info_nce, "cosine_embedding": _cosine_embedding, "pair_contrastive": _pair_contrastive,
     "unified_threshold": _unified_threshold, "soft_supcon": _soft_supcon,
+    "ge2e": _of_groups, "angular_prototypical": _of_groups,
 }
 """Changes what a case names, and says which loss of ours it is where that has another name."""

@@ -16,8 +16,8 @@ LABELS = np.asarray([0, 3, 0, 1, 4, 3])
 
 # Of every engine and reduction, of two towers, given pairs and labels: a loss for each way through what is JAX's own.
 OF_EVERY_KIND = ("entropy", "linear_cross_entropy", "arcface", "magface", "sphereface2", "sface", "mv_softmax",
-                 "subcenter_arcface", "c_triplet", "center", "angular_triplet", "batch_coco", "proxy_anchor", "cosent",
-                 "koleo", "info_nce", "siglip", "supcon", "nt_xent", "triplet", "fast_ap", "triplet_margin")
+                 "subcenter_arcface", "c_triplet", "center", "angular_triplet", "batch_coco", "ge2e", "proxy_anchor",
+                 "cosent", "koleo", "info_nce", "siglip", "supcon", "nt_xent", "triplet", "fast_ap", "triplet_margin")
 
 # Part of the value is a constant to the gradient: compare with autodiff of `plain`, which knows, not with differences.
 FROZEN = {

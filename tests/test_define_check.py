@@ -111,7 +111,7 @@ def test_right_in_every_library() -> None:
 CONSTANTS = {"batch_coco": ("detach_centroids",), "info_nce": ("hardness",), "sphereface2": ("variant",)}
 """What is a constant to the gradient where this is not the default."""
 
-INERT = {"cosface": ("gradient",), "am_softmax": ("gradient",),
+INERT = {"angular_prototypical": ("bias",), "cosface": ("gradient",), "am_softmax": ("gradient",),
          "global_orthogonal": ("second_moment_weight", "threshold")}
 """φ′ = 1 in any case; and no batch here has cosines whose squares are above the threshold: golden ones have."""
 

@@ -483,12 +483,12 @@ def counted(rank: int) -> list[tuple[str, float, float]]:
     own, of_class = (slice(4), slice(4, 7))[rank], torch.bincount(labels)
     pairs, anchors, all_rows = (of_class * (of_class - 1)).sum(), of_class[of_class > 1].sum(), len(labels)
     terms = {**dict.fromkeys(("angular", "dcl", "hcl", "nt_xent", "tuplet_margin"), pairs),
-             **dict.fromkeys(("circle", "fast_ap", "generalized_lifted", "nca", "sincere", "smooth_ap",
+             **dict.fromkeys(("circle", "fast_ap", "ge2e", "generalized_lifted", "nca", "sincere", "smooth_ap",
                               "soft_supcon", "supcon"),
                              anchors),
              **dict.fromkeys(("batch_coco", "multi_similarity", "ranked_list", "unified_threshold"), all_rows),
              **dict.fromkeys(("clip", "info_nce", "n_pair", "siglip"), all_rows),
-             "contrastive": all_rows * (all_rows - 1)}
+             "angular_prototypical": (of_class > 1).sum(), "contrastive": all_rows * (all_rows - 1)}
     found = []
     for name, number in terms.items():
         loss = anglos.LOSSES[name]

@@ -159,6 +159,7 @@ FixedAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.p
 ScaleState = Annotated[float | Array | None, _Number("a scale", 0.0, above=True, optional=True, frozen=True, text=(
     "s, a constant to the gradient."))]
 CosineState = Annotated[float | Array, _Number("a cosine", -1.0, 1.0, frozen=True, text="A constant to the gradient.")]
+CosineFloor = Annotated[float | Array | None, _Number("a cosine", -1.0, 1.0, optional=True, text=_LEARNT)]
 NormState = Annotated[float | Array | None, _Number("a length", 0.0, above=True, optional=True, frozen=True, text=(
     "A constant to the gradient."))]
 

@@ -27,6 +27,7 @@ from anglos.engines import batchwise, rowwise
 from anglos.engines.contract import Engine
 from anglos.engines.numerics import is_array
 from anglos.engines.pairs import engine as pairs
+from anglos.engines.pairs import means
 from anglos.engines.pairs.pair_terms import options_of
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.prototypes.row import Row
@@ -57,8 +58,7 @@ def definition_of(function: Any, engine: Engine) -> Definition:
     """Of a function of the loss's arrays and options, which returns the engine's row."""
     name = name_of(function)
     parameters = parameters_of(name, function)
-    positional = {p.name: p for p in parameters.values() if p.kind is p.POSITIONAL_ONLY}
-    if not positional:
+    if not any(p.kind is p.POSITIONAL_ONLY for p in parameters.values()):
         _refuse(name, "its arrays", "were none", _NO_ARRAYS)
     own = {key: p for key, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
     kinds = {key: annotated_kind(name, p) for key, p in own.items()}
@@ -153,11 +153,11 @@ def common_of(parameters: Mapping[str, inspect.Parameter], kinds: Mapping[str, A
     for one in parameters.values():
         if one.kind is one.VAR_KEYWORD and get_origin(one.annotation) is Unpack:
             return one.annotation
-    shapes = {getattr(kind, "shape", "") for kind in kinds.values()}
-    if engine is pairs and shapes & {"C D", "C K D"}:
+    if engine is pairs and {getattr(kind, "shape", "") for kind in kinds.values()} & {"C D", "C K D"}:
         return ProxyCommon
     labelled = any(getattr(kind, "role", "") == "labels" for kind in kinds.values())
-    found: Any = {pairs: (Common, PairCommon), rowwise: (Common, LabelCommon), batchwise: (Nothing, BatchCommon)}
+    found: Any = {pairs: (Common, PairCommon), means: (Common, LabelCommon), rowwise: (Common, LabelCommon),
+                  batchwise: (Nothing, BatchCommon)}
     return found[engine][labelled] if engine in found else PrototypeCommon
 
 
@@ -203,7 +203,7 @@ def _as_they_are(row: Any) -> Mapping[str, Any]:
 
 
 def _wanted(engine: Engine) -> type:
-    return PairRow if engine is pairs else rowwise.Direct if engine in (rowwise, batchwise) else Row
+    return PairRow if engine in (pairs, means) else rowwise.Direct if engine in (rowwise, batchwise) else Row
 
 
 def _replaced(row: Any, **fields: Any) -> Any:

@@ -6,12 +6,13 @@ from typing import Any
 from anglos.call.kinds import ArrayOf, by_role, describe, refuse
 from anglos.call.loss import Loss
 from anglos.engines.pairs import engine as _pairs
+from anglos.engines.pairs import means as _means
 from anglos.engines.prototypes import centroids as _centroids
 
 
 def check_shares_batch(loss: Any, ring: bool) -> None:
     """Refuse a loss whose samples are independent, and a ring for one of other columns than keys."""
-    if not isinstance(loss, Loss) or loss.engine not in (_pairs, _centroids):
+    if not isinstance(loss, Loss) or loss.engine not in (_pairs, _means, _centroids):
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"batch_sharded: loss was {what}; wanted a loss that compares samples of a batch with each "
                         "other, such as anglos.info_nce: others are of own rows as they are")

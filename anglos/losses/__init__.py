@@ -50,6 +50,8 @@ from anglos.losses.soft_supcon import soft_supcon as soft_supcon
 from anglos.losses.sincere import sincere as sincere
 from anglos.losses.dcl import dcl as dcl
 from anglos.losses.hcl import hcl as hcl
+from anglos.losses.ge2e import ge2e as ge2e
+from anglos.losses.angular_prototypical import angular_prototypical as angular_prototypical
 from anglos.losses.triplet import triplet as triplet
 from anglos.losses.triplet_margin import triplet_margin as triplet_margin
 from anglos.losses.contrastive import contrastive as contrastive

@@ -72,6 +72,10 @@ class PairRow:
     """Whether `terms` holds N numbers for every pair, so that tiles must be smaller."""
     choose: Callable[[Backend, PairTile], tuple[Array, ...]] | None = None
     """Of a tile, arrays (A, n) that are constants to the gradient: made once, and kept for it."""
+    unit_means: bool = True
+    """Of `means.py`: whether class means are of unit vectors, or of vectors as they are."""
+    first_asks: bool = False
+    """Of `means.py`: whether the first sample of a class is in no mean, and is the only one that is compared."""
     ignore_index: int | None = None
     names: Mapping[str, tuple[tuple[str, Any], ...]] = field(default_factory=dict)
     """For an option on which fields of the row depend: these fields, each with its slope."""
