@@ -10,7 +10,10 @@ from anglos.call.loss import Loss as Loss
 from anglos.losses import *  # noqa: F403
 from anglos.training.class_batches import MPerClassSampler as MPerClassSampler
 from anglos.training.correction import correct_sampling as correct_sampling
+from anglos.training.diagnosis import diagnose as diagnose
 from anglos.training.elastic import elastic_margins as elastic_margins
+from anglos.training.findings import Advice as Advice
+from anglos.training.findings import Diagnosis as Diagnosis
 from anglos.training.sampling import Sampled as Sampled
 from anglos.training.sampling import sample_classes as sample_classes
 from anglos.training.schedules import caffe_annealing as caffe_annealing

@@ -1,5 +1,6 @@
 """MLX: every loss is a custom_function with a vjp. What MLX lacks of the array API standard is here."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
@@ -19,6 +20,8 @@ class _Namespace:
     full_like = staticmethod(lambda x, number: mx.full(x.shape, number, x.dtype))
     ones_like = staticmethod(lambda x, dtype=None: mx.ones(x.shape, x.dtype if dtype is None else dtype))
     sort = staticmethod(lambda x, axis=-1, descending=False: -mx.sort(-x, axis) if descending else mx.sort(x, axis))
+
+    linalg = SimpleNamespace(eigvalsh=lambda x: mx.linalg.eigvalsh(x, stream=mx.cpu))
 
     take = staticmethod(lambda x, indices, axis=None: mx.take(x, mx.stop_gradient(indices), axis))
     take_along_axis = staticmethod(lambda x, indices, axis=-1: mx.take_along_axis(x, mx.stop_gradient(indices), axis))

@@ -1,0 +1,105 @@
+"""What the figures of a batch say: rules in their order, of which the first that holds is told.
+
+Their thresholds lie between what was seen in trainings that went well and in those that failed for a known reason, of
+one small data set: they make texts, not errors.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from anglos.training.chance import nearest_at_random
+from anglos.training.findings import Advice, Diagnosis
+
+STAGES = ("start", "middle", "end")
+
+_ALWAYS, _LATER, _AT_THE_END = STAGES, STAGES[1:], STAGES[2:]
+_CROWDED = 45.0
+"""With more than D + 1 classes, the angle to the nearest of random prototypes below which they have no room."""
+
+
+class _Rule(NamedTuple):
+    name: str
+    stages: tuple[str, ...]
+    holds: Callable[[Any], bool]
+    text: str
+    """With figures by name."""
+
+
+def _has_no_room(found: Any) -> bool:
+    return found.dimension + 1 < found.classes and nearest_at_random(found.classes - 1, found.dimension) < _CROWDED
+
+
+def _are_missing(found: Any) -> bool:
+    """Whether more classes have no sample than chance would leave out."""
+    return bool(found.absent > 10.0 * found.classes * (1.0 - 1.0 / found.classes) ** found.samples)
+
+
+_RULES = (
+    _Rule("not_monotone", _ALWAYS, lambda found: found.away > 0.01,
+          "for a share of {away:.2f} the label's logit falls as its cosine grows: the loss pushes these embeddings "
+          "away from their prototypes, and can be near 0 at the accuracy of chance. Take past_pi=\"smooth\", where the "
+          "loss has it, and a smaller margin."),
+    _Rule("antipodal", _LATER, lambda found: found.several and found.common > 0.97 and found.label_angle > 100.0,
+          "embeddings share one direction ({common:.2f} in common) and lie opposite their prototypes, at "
+          "{label_angle:.0f}°. Put a batch norm without scale and shift, or centring, between network and head; "
+          "or begin without a margin and let it grow (margin_warmup), with past_pi=\"easy\", with cosface, or with a "
+          "smaller margin. If the gradient stays above 0.7 and nothing moves, the network is dead: a lower learning "
+          "rate."),
+    _Rule("merged", _LATER, lambda found: found.several and found.common > 0.97,
+          "embeddings share one direction ({common:.2f} in common), and the nearest prototypes are {twin:.1f}° apart: "
+          "take a lower learning rate; or a smaller scale, where it is more than 10 times suggest_scale({classes}, "
+          "0.99)."),
+    _Rule("scale_too_small", _ALWAYS, lambda found: found.ceiling_without_margin < 0.9 or found.scale_ratio < 1.0,
+          "the label's probability cannot exceed {ceiling_without_margin:.2f} at this scale, even without a margin: "
+          "take suggest_scale({classes}, 0.99) or more. If accuracy is high and probabilities are near the ceiling, "
+          "the training is finished at this scale."),
+    _Rule("scale_too_large", _ALWAYS,
+          lambda found: found.scale_ratio > 20.0 and (found.stage == "start" or found.accuracy < 0.9),
+          "the scale is {scale_ratio:.0f} times suggest_scale({classes}, 0.99), so that all samples but the hardest "
+          "have no gradient, and prototypes may merge: take a smaller one."),
+    _Rule("margin_unattainable", _ALWAYS, lambda found: found.ceiling_without_margin >= 0.99 and found.ceiling < 0.9,
+          "with this margin the label's probability cannot exceed {ceiling:.2g}, wherever prototypes are: take a "
+          "smaller margin, or a larger scale."),
+    _Rule("margin_too_large", _LATER,
+          lambda found: found.past > 0.5 or (found.accuracy > 0.9 and found.p_median < 0.05),
+          "the label's probability stays low, {p_median:.2g} in the median, at the accuracy {accuracy:.2f} and "
+          "{label_angle:.0f}° from the prototypes: take a smaller margin, or let it grow from 0 (margin_warmup)."),
+    _Rule("dimension_too_small", _LATER,
+          lambda found: _has_no_room(found) and (found.gap < 8.0 or (found.twin < 40.0 and found.accuracy < 0.9)),
+          "the label's prototype is only {gap:.0f}° nearer than the nearest other: {dimension} dimensions have no room "
+          "for {classes} classes with this margin. Take more dimensions, or a smaller margin."),
+    _Rule("twins", _LATER, lambda found: (
+        found.twin < min(30.0, found.twin_at_random / 2.0) and found.common < 0.5 and not _has_no_room(found)),
+          "the prototypes of classes {twin_classes[0]} and {twin_classes[1]} are {twin:.0f}° apart, the others are "
+          "well: they may be two labels of one class."),
+    _Rule("wrong_labels", _AT_THE_END, lambda found: (
+        found.held_out and 0.02 <= found.p_low <= 0.4 and found.gap > 5.0 and found.p_median > 0.5
+        and found.accuracy < 0.93),
+          "a share of {p_low:.2f} has nearly no probability while the others are well: look at the labels of rows "
+          "{least_probable}; subcenter_arcface with clean_subcenters finds those of a training set."),
+    _Rule("absent", _ALWAYS, _are_missing,
+          "{absent} classes have no sample: their prototypes only push others away."),
+    _Rule("converged", _LATER, lambda found: found.samples >= 500 and found.top1 > 0.1 and found.p_low < 0.005,
+          "few samples have a gradient any more ({top1:.0%} of it is of one per cent of them): stop, or take a larger "
+          "margin."),
+    _Rule("in_progress", _LATER, lambda found: (
+        0.3 <= found.gradient <= 0.5 and 25.0 <= found.label_angle <= 60.0 and found.gap > 15.0),
+          "as in the middle of a training that goes well."),
+)
+
+_NOTHING = {"start": "nothing is wrong with scale and margin; ask again after a few epochs, with stage=\"middle\".",
+            "middle": "no rule holds.", "end": "no rule holds."}
+
+
+def advice_of(found: Diagnosis, held_out: bool) -> Advice:
+    """Of the first rule that holds at the stage."""
+    figures = {one.name: getattr(found, one.name) for one in fields(found)}
+    known = SimpleNamespace(**{name: math.nan if value is None else value for name, value in figures.items()})
+    known.held_out, known.several = held_out, found.classes - found.absent > 1
+    for rule in _RULES:
+        if found.stage in rule.stages and rule.holds(known):
+            return Advice(rule.name, rule.text.format(**vars(known)))
+    return Advice("none", _NOTHING[found.stage])
