@@ -100,9 +100,15 @@ def _soft_supcon(named: Named, case: str) -> None:
     named["divisor"] = "all" if named.get("divisor") == "all rows" else "rows"
 
 
+def _margin_loss(named: Named, case: str) -> None:
+    """Labels are the places of the classes for which beta is given."""
+    named["labels"] = np.searchsorted(named.pop("classes"), named["labels"])
+
+
 CALLS: dict[str, Callable[[Named, str], str | None]] = {
     "info_nce": _info_nce, "cosine_embedding": _cosine_embedding, "pair_contrastive": _pair_contrastive,
     "unified_threshold": _unified_threshold, "soft_supcon": _soft_supcon,
     "ge2e": _of_groups, "angular_prototypical": _of_groups,
+    "margin_loss": _margin_loss,
 }
 """Changes what a case names, and says which loss of ours it is where that has another name."""

@@ -15,7 +15,7 @@ GOLDEN = json.loads(Path(__file__).with_name("golden2_pairs.json").read_text())
 
 # Losses, and single cases, that the library cannot do yet.
 LATER = {
-    "rank_n_contrast", "dhel", "margin_loss", "lifted_structure", "intra_pair_variance",
+    "rank_n_contrast", "dhel", "lifted_structure", "intra_pair_variance",
     "histogram", "contrastive", "dynamic_soft_margin", "info_nce directions gte joint",
     "info_nce directions all joint positive once", "info_nce directions all separate",
     "info_nce directions all separate positive once", "info_nce directions q2k q2q joint",
@@ -89,3 +89,31 @@ def test_cosent_is_the_sum_over_all_two_pairs(library: Library) -> None:
     assert np.isnan(float(cosent(*map(library.array, (first, second, spoilt)))))
     value, _ = cosent.value_and_grad(*[library.array(first)] * 2, library.array(scores), similarity="angle")
     assert float(value) == pytest.approx(np.log1p(len(apart)), rel=1e-12)  # equal vectors have similarity 1
+
+
+def test_margin_loss_with_a_boundary_for_each_class(library: Library) -> None:
+    """The boundary of a class is that of its anchors; ν adds a mean over the anchors that take part."""
+    margin_loss: Any = anglos.margin_loss
+    random = np.random.default_rng(0)
+    labels, boundaries = np.asarray([0, 2, 0, -100, 2, 1, 0]), np.asarray([0.8, 1.0, 1.3])
+    embeddings, beta = library.array(random.normal(size=(7, 3))), library.array(boundaries)
+    counted = labels >= 0
+    plain = margin_loss(embeddings, library.array(labels), beta=beta)
+    value, (d_beta, d_nu) = margin_loss.value_and_grad(embeddings, library.array(labels), beta=beta, nu=0.5,
+                                                       wrt=("beta", "nu"))
+    mean = boundaries[labels[counted]].mean()
+    assert float(value) == pytest.approx(float(plain) + 0.5 * mean, rel=1e-13)
+    assert float(d_nu) == pytest.approx(mean, rel=1e-13)
+    _, (without,) = margin_loss.value_and_grad(embeddings, library.array(labels), beta=beta, wrt=("beta",))
+    np.testing.assert_allclose(library.numpy(d_beta) - library.numpy(without),
+                               0.5 * np.bincount(labels[counted]) / counted.sum(), rtol=1e-12)
+    same = margin_loss(embeddings, library.array(labels), beta=library.array(np.full(3, 1.2)))
+    assert float(same) == pytest.approx(float(margin_loss(embeddings, library.array(labels))), rel=1e-13)
+    beyond = library.array(labels + 1)
+    if library.name == "numpy":
+        with pytest.raises(ValueError, match=r"^margin_loss: labels held 3 at position 1; wanted 0 to 2, or"):
+            margin_loss(embeddings, beyond, beta=beta, ignore_index=-99)
+    if library.name == "strict":  # where they are not read
+        assert np.isnan(float(margin_loss(embeddings, beyond, beta=beta, ignore_index=-99)))
+    with pytest.raises(ValueError, match=r"^margin_loss: labels was of shape \(7, 1\); wanted \(B,\)"):
+        margin_loss(embeddings, library.array(labels[:, None]), beta=beta)

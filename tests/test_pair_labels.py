@@ -139,6 +139,15 @@ def dcl(p: Any, w: Any, n: Any) -> tuple[float, float]:
     return ((w * (np.log(np.exp(10.0 * n).sum()) - 10.0 * p)).sum(), w.sum()) if len(n) else (0.0, 0)
 
 
+def margin_loss(p: Any, w: Any, n: Any, *, over: str) -> tuple[float, float]:
+    if over == "triplets":
+        w, times = w * len(n), w.sum()
+    else:
+        times = 1.0
+    p, n = (np.maximum(0.0, error) for error in (np.sqrt(2.0 - 2.0 * p) - 1.0, 1.4 - np.sqrt(2.0 - 2.0 * n)))
+    return (w * p).sum() + times * n.sum(), (w * (p > 0.0)).sum() + times * (n > 0.0).sum()
+
+
 def hcl(p: Any, w: Any, n: Any) -> tuple[float, float]:
     if not len(n):
         return 0.0, 0
@@ -207,6 +216,7 @@ OF_ANCHOR: list[tuple[Callable[..., tuple[float, float]], dict[str, Any], dict[s
       for margin, mean_over in ((0.6, "active"), (0.6, "all"), ("soft", "active"))),
     (ranked_list, {}, {}), (dcl, {}, {}), (hcl, {}, {}), (sincere, {}, {}), (nca, {}, {"normalize": True}),
     (generalized_lifted, {"lonely_rows": False}, {}), (generalized_lifted, {"lonely_rows": True}, {}),
+    (margin_loss, {"over": "pairs"}, {}), (margin_loss, {"over": "triplets"}, {}),
     (smooth_ap, {"include_self": False}, {"temperature": 0.2}),
     (smooth_ap, {"include_self": True}, {"temperature": 0.2}), (fast_ap, {}, {}), (tuplet_margin, {}, {"scale": 8.0}),
     (unified_threshold, {}, {"scale": 8.0, "bias": 4.0}),

@@ -29,6 +29,8 @@ MANY_LABELS[1] = 2  # once only: without a positive
 PAIRS = np.repeat(np.arange(len(MANY_LABELS) // 2), 2)
 CENTERS = 3
 MARGIN = 0.5
+BETA = torch.tensor(1.1, dtype=torch.float64, requires_grad=True)
+BETAS = torch.linspace(0.9, 1.3, CLASSES, dtype=torch.float64, requires_grad=True)
 BIAS = torch.linspace(-1.0, 1.0, CLASSES, dtype=torch.float64, requires_grad=True)
 CLASS_WEIGHTS = torch.linspace(0.5, 2.0, CLASSES, dtype=torch.float64)
 TEMPERATURE, SCALE, MARGIN_OF_TRIPLETS = (
@@ -53,6 +55,12 @@ def of(module: Callable[..., Any], miner: Any = None, **options: Any) -> Callabl
 def with_unit_weights(call: Callable[..., Any]) -> Callable[..., Any]:
     """For a module that gives its weights length 1 behind autograd's back."""
     return lambda embeddings, weights, labels: call(embeddings, functional.normalize(weights, dim=1), labels)
+
+
+def with_beta(beta: Any, **options: Any) -> Callable[..., Any]:
+    """A margin loss that learns its boundary."""
+    made = losses.MarginLoss(learn_beta=True, **options)
+    return lambda *arrays, **references: torch.func.functional_call(made, {"beta": beta}, arrays, references)
 
 
 def linear(**options: Any) -> Callable[..., Any]:
@@ -165,6 +173,10 @@ PAIR_ROWS = [
     Row("triplet", {**EUCLIDEAN, "mining": "semi_hard"},
         of(losses.TripletMarginLoss, miners.BatchEasyHardMiner("hard", "semihard")), labels=PAIRS),
     Row("generalized_lifted", {"lonely_rows": True}, of(losses.GeneralizedLiftedStructureLoss)),
+    # Their β is a float32.
+    Row("margin_loss", {"beta": 1.25, "over": "triplets"}, of(losses.MarginLoss, beta=1.25)),
+    Row("margin_loss", {"beta": BETA, "nu": 0.5, "over": "triplets"}, with_beta(BETA[None], nu=0.5)),
+    Row("margin_loss", {"beta": BETAS, "over": "triplets"}, with_beta(BETAS, num_classes=CLASSES)),
     Row("tuplet_margin", {"margin": math.radians(5.73)}, of(losses.TupletMarginLoss)),
     Row("nca", {"scale": 3.0, "normalize": True}, of(losses.NCALoss, softmax_scale=3)),
     Row("angular", {"alpha": math.radians(40)}, of_unit_embeddings(of(losses.AngularLoss, alpha=40))),

@@ -144,6 +144,8 @@ TripletMargin = Annotated[float | Array | Literal["soft"], _Number("a margin on 
     "m, in units of the distance. An array is differentiated. \"soft\" is 0 with soft=True."))]
 PairMargin = Annotated[float | Array, _Number("a margin", 0.0, text=(
     "m, in units of the distance. An array is differentiated."))]
+Boundary = Annotated[float | Array, _Number("a number", -math.inf, shapes=("", "C"), text=(
+    "β. An array is differentiated; (C,) is one for each class, whose labels are then 0 to C − 1."))]
 CircleMargin = Annotated[float | Array, _Number("a margin on the cosine", 0.0, 1.0, text=_LEARNT)]
 SharedCosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, text=_LEARNT)]
 SharedAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.pi, text=_LEARNT)]

@@ -70,7 +70,7 @@ def samples_of_groups(caller: str, backend: Backend, named: Mapping[str, str], i
             unseen.append(one)
     labels = inputs[name]
     counted = takes_part(xp, labels, ignore_index)
-    if classes is not None:  # one loss per proxy
+    if classes is not None and "weights" in named:  # one loss per proxy
         if not check_labels(caller, backend, name, labels, classes, ignore_index):
             inside, points = (labels >= 0) & (labels < classes) | ~counted, named["embeddings"]
             inputs[points] = xp.where(inside[:, None], xp.where(counted[:, None], inputs[points], 0.0), math.nan)
@@ -80,6 +80,10 @@ def samples_of_groups(caller: str, backend: Backend, named: Mapping[str, str], i
         beyond = labels == xp.iinfo(labels.dtype).max
         beyond = beyond if labels.ndim == 1 else xp.any(beyond, axis=1)
         samples = samples._replace(weight=xp.where(beyond, math.nan, samples.weight))
+    if classes is not None and labels.ndim == 1 and not check_labels(
+            caller, backend, name, labels, classes, ignore_index):  # something is given for every class
+        outside = counted & ((labels < 0) | (labels >= classes))
+        samples = samples._replace(weight=xp.where(outside, math.nan, samples.weight))
     for several in (inputs[one] for one in unseen if inputs[one].ndim == 2):
         few = repeat_themselves(several, xp.min(several), xp.max(several), ignore_index)
         samples = samples._replace(weight=xp.where(few, math.nan, samples.weight))

@@ -55,6 +55,7 @@ from anglos.losses.angular_prototypical import angular_prototypical as angular_p
 from anglos.losses.triplet import triplet as triplet
 from anglos.losses.triplet_margin import triplet_margin as triplet_margin
 from anglos.losses.contrastive import contrastive as contrastive
+from anglos.losses.margin_loss import margin_loss as margin_loss
 from anglos.losses.pair_margin import pair_margin as pair_margin
 from anglos.losses.cosent import cosent as cosent
 from anglos.losses.koleo import koleo as koleo

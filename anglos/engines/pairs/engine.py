@@ -14,7 +14,7 @@ from anglos.arrays.monoid import SUM
 from anglos.engines.numerics import Array
 from anglos.engines.pairs import key_slopes, keys
 from anglos.engines.pairs.columns import COLUMNS, gather, with_columns
-from anglos.engines.pairs.gradient import Gradient, lengths
+from anglos.engines.pairs.gradient import Gradient, lengths, terms_per_anchor
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.saved import Saved, unpack
 from anglos.engines.pairs.step import Rows, Step, step_of
@@ -44,6 +44,8 @@ def forward(step: Step) -> tuple[Array, Saved]:
     value, saved = _compared(step) if step.reduction is None else keys.forward(step)
     if row.length_penalty is not None:
         value, saved = value + row.length_penalty * lengths(step), saved._replace(count=xp.ones_like(value))
+    if row.per_anchor is not None:
+        value = value + terms_per_anchor(step, saved.count) * row.per_anchor(step.backend, step.swept.labels)[0]
     return value, saved
 
 

@@ -7,6 +7,7 @@ D² = |x|² + |r|² − 2 S, −x_i Σ_j G_ij and −r_j Σ_i G_ij are added.
 from typing import Any
 
 from anglos.arrays.monoid import SUM
+from anglos.engines.groups import takes_part
 from anglos.engines.numerics import Array
 from anglos.engines.pairs.columns import slopes
 from anglos.engines.pairs.row import Terms
@@ -82,7 +83,7 @@ class Gradient:
         sums = {} if terms.between_slope is None else {"between": terms.between_slope(g[:, None]) * self.step.row.scale}
         if not self.options:
             return sums
-        return sums | {f"by {name}": self.step.backend.xp.sum(g * slope)
+        return sums | {f"by {name}": slope(g) if callable(slope) else self.step.backend.xp.sum(g * slope)
                        for name, slope in terms.option_slopes().items() if name in self.options}
 
     def _of_sides(self, sums: dict[str, Array], d_rows: Any, d_keys: Array | None) -> dict[str, Array]:
@@ -120,8 +121,13 @@ class Gradient:
         by_field, gradients = {"scale": by_scale, "bias": by_bias}, {}
         if "length_penalty" in self.fields:
             by_field["length_penalty"] = self.g * lengths(self.step)
+        own: Any = {}
+        if self.step.row.per_anchor is not None and self.options:
+            _, slopes_of = self.step.row.per_anchor(self.step.backend, self.step.swept.labels)
+            own = slopes_of(self.g * terms_per_anchor(self.step, self.saved.count))
         for name in self.options:
-            parts = [sums[f"by {name}"]] if f"by {name}" in sums else []
+            parts = [own[name]] if name in own else []
+            parts += [sums[f"by {name}"]] if f"by {name}" in sums else []
             parts += [self.step.backend.xp.sum(by_field[field] * slope)
                       for field, slope in self.step.row.names.get(name, ())]
             if parts:
@@ -133,3 +139,12 @@ def lengths(step: Step) -> Array:
     """|q|² + |k|² of every row and its key or column."""
     rows, columns, key = step.sides
     return sum(step.backend.xp.sum(side.points * side.points, axis=-1) for side in (rows, key or columns))
+
+
+def terms_per_anchor(step: Step, count: Array) -> Array:
+    """How many terms an anchor has on average, over those that take part."""
+    xp, labels = step.backend.xp, step.swept.labels
+    part = xp.astype(count == count if labels is None or step.weighs else
+                     takes_part(xp, labels, step.row.ignore_index), count.dtype)
+    anchors = xp.sum(part)
+    return xp.sum(part * count) / xp.where(anchors == 0.0, 1.0, anchors)

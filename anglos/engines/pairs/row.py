@@ -22,6 +22,8 @@ class PairTile(NamedTuple):
     """Of the proxies, the part that has a positive."""
     chosen: tuple[Array, ...] = ()
     """What the row chose of the tile, if it chooses."""
+    labels: Array | None = None
+    """Of the rows."""
 
     def weighted(self, terms: Array) -> Array:
         """Terms of every pair, those of positives times their weights."""
@@ -38,8 +40,9 @@ class Terms(NamedTuple):
     value: Array
     count: Array
     slope: Callable[[], Array]
-    option_slopes: Callable[[], Mapping[str, Array]] = dict
-    """In options that may be arrays, through the terms and not through the values: (A,) by name."""
+    option_slopes: Callable[[], Mapping[str, Array | Callable[[Array], Array]]] = dict
+    """In options that may be arrays, through the terms and not through the values: (A,) by name; or, of an option that
+    is no single number, from the weights of the rows, (A,), to its gradient."""
     between_slope: Callable[[Array], Array] | None = None
     """From the weights of the rows, (A, 1), to the slope in `between`, summed over the rows."""
 
@@ -67,6 +70,9 @@ class PairRow:
     """Times the similarity of every negative, as a constant to the gradient, added to its logit; None for none."""
     length_penalty: Any = None
     """Times |q|² + |k|² of every pair of rows; None for none."""
+    per_anchor: Callable[[Backend, Array], tuple[Array, Callable[[Array], Mapping[str, Array]]]] | None = None
+    """Of labels, what every anchor adds, (B,), and from weights to its gradients by option. It is added as often as an
+    anchor has terms on average: of the mean over terms it becomes the mean over anchors."""
     wants_between: bool = False
     triples: bool = False
     """Whether `terms` holds N numbers for every pair, so that tiles must be smaller."""

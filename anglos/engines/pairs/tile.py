@@ -29,7 +29,7 @@ def compare(step: Step, first: Any, rows: Rows, chosen: tuple[Array, ...] = ()) 
     if step.row.hardness is not None:
         weight = step.row.hardness * step.backend.stop_gradient(similarity)
         values = values + step.backend.xp.where(masks.negative, weight, 0.0)
-    tile = PairTile(values, *masks, step.between, step.part, chosen)
+    tile = PairTile(values, *masks, step.between, step.part, chosen, rows.labels)
     if step.row.choose is not None and not chosen:
         tile = tile._replace(chosen=step.row.choose(step.backend, tile))
     return Compared(rows, tile, similarity, slope)
