@@ -123,6 +123,7 @@ GivenPairMargin = Annotated[float | Array, _Number("a margin", 0.0, shapes=("", 
 
 # Numbers shared by the batch.
 _LEARNT = "An array is differentiated."
+_CONSTANT = "An array is a constant to the gradient."
 PerSample = Annotated[float | Array, _Number("a number", -math.inf, shapes=("", "B"), text=_LEARNT)]
 Number = Annotated[float | Array, _Number("a number", -math.inf, text=_LEARNT)]
 PositiveFactor = Annotated[float | Array, _Number("a number", 0.0, above=True, text=_LEARNT)]
@@ -150,14 +151,10 @@ CircleMargin = Annotated[float | Array, _Number("a margin on the cosine", 0.0, 1
 SharedCosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, text=_LEARNT)]
 SharedAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.pi, text=_LEARNT)]
 AngularAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, 1.15, above=True, text=_LEARNT)]
-Slack = Annotated[float | Array | None, _Number("a number", 0.0, optional=True, frozen=True, text=(
-    "An array is a constant to the gradient."))]
-Sharpness = Annotated[float | Array, _Number("a number", 0.0, frozen=True, text=(
-    "An array is a constant to the gradient."))]
-Width = Annotated[float | Array, _Number("a number", 0.0, above=True, frozen=True, text=(
-    "An array is a constant to the gradient."))]
-FixedAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.pi, frozen=True, text=(
-    "An array is a constant to the gradient."))]
+Slack = Annotated[float | Array | None, _Number("a number", 0.0, optional=True, frozen=True, text=_CONSTANT)]
+Sharpness = Annotated[float | Array, _Number("a number", 0.0, frozen=True, text=_CONSTANT)]
+Width = Annotated[float | Array, _Number("a number", 0.0, above=True, frozen=True, text=_CONSTANT)]
+FixedAngle = Annotated[float | Array, _Number("an angle in radians", 0.0, math.pi, frozen=True, text=_CONSTANT)]
 ScaleState = Annotated[float | Array | None, _Number("a scale", 0.0, above=True, optional=True, frozen=True, text=(
     "s, a constant to the gradient."))]
 CosineState = Annotated[float | Array, _Number("a cosine", -1.0, 1.0, frozen=True, text="A constant to the gradient.")]
