@@ -207,7 +207,7 @@ def test_a_loss_of_ones_own_has_a_docstring_too() -> None:
 def test_files_are_short() -> None:
     """A file holds one idea and fits in the head; docstrings, which users read one at a time, do not count."""
     limits = {"anglos/losses": 55, "backends": 150, "anglos": 200}
-    longer = {"anglos/losses/__init__.py": 80,  # the catalogue
+    longer = {"anglos/losses/__init__.py": 100,  # the catalogue
               "anglos/losses/sphereface2.py": 110}  # three variants, and the bias at which the loss is least
     long = {}
     for path in [*(ROOT / "anglos").rglob("*.py"), *(ROOT / "backends").rglob("*.py")]:
