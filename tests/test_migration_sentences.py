@@ -1,0 +1,118 @@
+"""docs/migration.md, sentence-transformers: each change leaves the loss and the network's gradients what they were.
+
+The network is small and downloads nothing; its losses are the library's own.
+"""
+
+import re
+from importlib import import_module
+from typing import Any
+
+import pytest
+from test_migration import ROWS, Names, Row, check, double_precision, run, setup
+
+import anglos
+
+torch: Any = import_module("torch")
+SECTION = "sentence-transformers"
+
+
+class Network(torch.nn.Sequential):  # type: ignore[misc]  # seen as Any
+    """What the losses ask of a SentenceTransformer."""
+
+    max_seq_length, device = 8, torch.device("cpu")
+
+    def forward(self, column: dict[str, Any]) -> dict[str, Any]:
+        return {**column, "sentence_embedding": super().forward(column["inputs"])}
+
+    def get_embedding_dimension(self) -> int:
+        return 16
+
+    @property
+    def tokenizer(self) -> Any:
+        tokenizers, transformers = import_module("tokenizers"), import_module("transformers")
+        words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0}, unk_token="?"))
+        return transformers.PreTrainedTokenizerFast(tokenizer_object=words)
+
+
+def network(seed: int) -> Any:
+    torch.manual_seed(seed)
+    return Network(torch.nn.Linear(24, 32), torch.nn.Tanh(), torch.nn.Linear(32, 16))
+
+
+def names_of_section() -> Names:
+    pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
+    names = setup(SECTION)
+    torch.manual_seed(1)
+    base = torch.randn(32, 24)
+    columns = [{"inputs": base + spread * torch.randn(32, 24)} for spread in (0.0, 1.5, 2.0, 2.0)]
+    return {**names, "model": network(2), "guide": network(3), "pairs": columns[:2], "triplets": columns[:3],
+            "columns": columns}
+
+
+def inputs_of(row: Row, names: Names) -> tuple[Any, Any]:
+    """Columns, and labels or none."""
+    loss = loss_of(row)
+    if loss.startswith("Batch"):
+        return names["columns"][:1], torch.arange(32) % 10
+    if loss in ("CoSENTLoss", "AnglELoss"):
+        return names["pairs"], torch.arange(32) % 7 / 7.0
+    if loss in ("ContrastiveLoss", "OnlineContrastiveLoss", "SoftmaxLoss"):
+        return names["pairs"], torch.arange(32) % 2
+    if loss == "TripletLoss" or "negatives" in row.ours:
+        return names["triplets"], None
+    return names["pairs"], None
+
+
+def loss_of(row: Row) -> str:
+    return str(re.findall(r"losses\.(\w+Loss\w*)\(", row.theirs)[-1])
+
+
+def value_and_gradients(code: str, row: Row, names: Names) -> tuple[Any, Any]:
+    names["model"].zero_grad()
+    made = run(code, dict(names))
+    value = made(*inputs_of(row, names)) if isinstance(made, torch.nn.Module) else made
+    if isinstance(value, dict):  # as the trainer does
+        value = sum(value.values())
+    if value.requires_grad and "backward()" not in code:
+        value.backward()
+    return value.detach(), torch.cat([parameter.grad.flatten() for parameter in names["model"].parameters()])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The (Cached)?MultipleNegativesSymmetricRankingLoss is deprecated")
+@pytest.mark.parametrize("row", [row for row in ROWS if row.section == SECTION], ids=loss_of)
+def test_change_from_sentence_transformers(row: Row) -> None:
+    with double_precision():
+        names = names_of_section()
+        (theirs, wanted), (ours, got) = (value_and_gradients(code, row, names) for code in (row.theirs, row.ours))
+        check(theirs, ours)
+        assert wanted.abs().max() > 0
+        check(wanted, got)
+
+
+# What the text says of differences.
+
+@pytest.mark.slow
+def test_anchors_without_a_positive_in_sentence_transformers() -> None:
+    """They count as if they had one at distance 0."""
+    with double_precision():
+        names = names_of_section()
+        embeddings = names["model"](names["columns"][0])["sentence_embedding"].detach()
+        labels = torch.tensor([0, 0, 1, 2])
+        embeddings = embeddings[:4]
+        nearest = torch.cdist(embeddings, embeddings).masked_fill(labels == labels[:, None], torch.inf).amin(dim=1)
+        loss = names["losses"].BatchHardTripletLoss(names["model"], margin=5.0)
+        theirs = loss.compute_loss_from_embeddings([embeddings], labels)
+        ours = anglos.triplet(embeddings, labels, distance="euclidean", normalize=False, margin=5.0, mean_over="all")
+        check(theirs, (2 * ours + torch.relu(5.0 - nearest[2:]).sum()) / 4)
+        assert abs(theirs - ours) > 0.1
+
+
+@pytest.mark.slow
+def test_angle_of_several_columns() -> None:
+    with double_precision():
+        names = names_of_section()
+        anchors, *others = (names["model"](column)["sentence_embedding"].detach() for column in names["triplets"])
+        theirs = names["losses"].AnglELoss(names["model"]).compute_loss_from_embeddings([anchors, *others], None)
+        scores = torch.tensor([1, 0]).repeat_interleave(len(anchors))
+        check(theirs, anglos.cosent(anchors.repeat(2, 1), torch.cat(others), scores, similarity="angle"))
