@@ -150,7 +150,7 @@ def test_docstring_is_complete_and_its_example_right(loss: Loss[...]) -> None:
 @pytest.mark.parametrize("name", [
     "arrays.dispatch", "define", "engines.elementwise", "engines.pairs.pair_terms", "training.chance",
     "training.class_counts", "training.diagnosis", "training.elastic", "training.schedules", "training.subcenters",
-    "plot",
+    "plot.diagnosis", "plot.target",
     *(f"losses.{loss}" for loss in ("adacos", "adaface", "angular_triplet", "center", "curricularface",
                                     "sphereface2", "unified_threshold"))])
 def test_examples_of_the_functions_beside_the_losses(name: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 import anglos
-import anglos.plot
+import anglos.plot.diagnosis
+import anglos.plot.target
 from anglos import LOSSES, Loss
 from anglos.__main__ import main
-from anglos.plot import BLUES, plot_target
+from anglos.plot import BLUES, plot_diagnosis, plot_target
 
 # With these the loss of a sample at 90° to the other class is log(1 + exp(η(90°) − φ)), whatever else is in it.
 BARE: dict[str, dict[str, Any]] = {
@@ -186,7 +188,42 @@ def test_command_without_matplotlib_is_one_line() -> None:
                             "or in a clone pip install -e '.[demo]'\n")
 
 
-def test_example() -> None:
-    results = doctest.testmod(anglos.plot)
+@pytest.mark.parametrize("module", [anglos.plot.target, anglos.plot.diagnosis])
+def test_example(module: ModuleType) -> None:
+    results = doctest.testmod(module)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_a_diagnosis_is_drawn_as_it_was_found() -> None:
+    """A row for each: all samples that count, in the angles; every gradient; and a probability where there is one."""
+    random = np.random.default_rng(0)
+    w, labels = random.normal(size=(5, 8)), np.where(np.arange(60) < 7, -100, np.arange(60) % 5)
+    x = w[labels.clip(0)] + random.normal(size=(60, 8))
+    many = [anglos.diagnose(loss, x, w, labels, scale=4.0) for loss in (anglos.arcface, anglos.sface)]
+    figure = plot_diagnosis(*many)
+    assert len(figure.axes) == 6
+    axes: Any
+    for found, axes in zip(many, (figure.axes[:3], figure.axes[3:]), strict=True):
+        angles, p, gradients = axes
+        assert angles.get_title(loc="left") == f"{found.loss}: {found.advice.rule}"
+        label, other = (np.asarray([bar.get_height() for bar in bars]) for bars in angles.containers)
+        assert label.sum() == other.sum() == 53
+        where = np.repeat(np.arange(2.5, 180.0, 5.0), label.astype(int))
+        assert abs(where.mean() - found.label_angle) < 2.5
+        assert sorted(gradients.collections[0].get_offsets().data.tolist()) == sorted(
+            np.stack([found.label_angles, found.gradients], axis=1)[7:].tolist())
+        if found.p_median is None:
+            assert not p.axison
+        else:
+            assert sum(bar.get_height() for bar in p.containers[0]) == 53
+            assert found.ceiling in p.lines[0].get_xdata()
+    image = BytesIO()
+    figure.savefig(image)
+    assert imread(BytesIO(image.getvalue())).std() > 0.02
+
+
+@pytest.mark.parametrize("given", [(), (anglos.arcface,)])
+def test_what_is_no_diagnosis_is_refused(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"^plot_diagnosis: found was .*; wanted what anglos\.diagnose returns"):
+        plot_diagnosis(*given)

@@ -42,11 +42,12 @@ _RULES = (
           "for a share of {away:.2f} the label's logit falls as its cosine grows: the loss pushes these embeddings "
           "away from their prototypes, and can be near 0 at the accuracy of chance. Take past_pi=\"smooth\", where the "
           "loss has it, and a smaller margin."),
-    _Rule("antipodal", _LATER, lambda found: found.several and found.common > 0.97 and found.label_angle > 100.0,
+    _Rule("antipodal", _LATER, lambda found: (
+        found.several and (found.label_angle > 140.0 or (found.label_angle > 100.0 and found.common > 0.97))),
           "embeddings share one direction ({common:.2f} in common) and lie opposite their prototypes, at "
           "{label_angle:.0f}°. Put a batch norm without scale and shift, or centring, between network and head; "
           "or begin without a margin and let it grow (margin_warmup), with past_pi=\"easy\", with cosface, or with a "
-          "smaller margin. If the gradient stays above 0.7 and nothing moves, the network is dead: a lower learning "
+          "smaller margin. If the gradient stays above 0.7 and nothing moves, the network is dead: lower the learning "
           "rate."),
     _Rule("merged", _LATER, lambda found: found.several and found.common > 0.97,
           "embeddings share one direction ({common:.2f} in common), and the nearest prototypes are {twin:.1f}° apart: "

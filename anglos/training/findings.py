@@ -87,7 +87,7 @@ class Diagnosis:
         return "\n".join([
             f"{self.loss}: {self.samples} samples of {self.classes} classes in {self.dimension} dimensions, "
             f"stage {self.stage!r}", "", f"{'':42}{'batch':>14}{'at random':>12}",
-            *(f"{title:42}{batch:>14}{chance:>12}" for title, batch, chance in _lines(self)), "",
+            *(f"{title:42}{batch:>14}{chance:>12}".rstrip() for title, batch, chance in _lines(self)), "",
             textwrap.fill(f"{self.advice.rule}: {self.advice.text}", 78, subsequent_indent="  ")])
 
     __repr__ = __str__

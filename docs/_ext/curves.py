@@ -8,6 +8,7 @@ import matplotlib
 
 import anglos
 from anglos import plot
+from anglos.plot import target
 
 THEMES: dict[str, dict[str, str]] = {
     "light": {},
@@ -18,7 +19,7 @@ THEMES: dict[str, dict[str, str]] = {
 
 def is_drawable(loss: anglos.Loss[...]) -> bool:
     """Whether it puts anything in place of a cosine."""
-    return plot._is_drawable(plot._row(loss, {**plot._arrays(loss), **loss.defaults}))
+    return target._is_drawable(target._row(loss, {**target._arrays(loss), **loss.defaults}))
 
 
 def draw(folder: Path) -> None:

@@ -18,7 +18,7 @@ MODULES = {
     "anglos.memory": "Memories of past batches: `memory`",
     "anglos.mining": "Triplets of a batch: `mining`",
     "anglos.evaluate": "Evaluation: `evaluate`",
-    "anglos.plot": "The picture of a margin: `plot`",
+    "anglos.plot": "Pictures: `plot`",
     "anglos.backends.torch": "PyTorch",
     "anglos.backends.jax": "JAX",
     "anglos.backends.flax": "Flax",

@@ -1,4 +1,4 @@
-"""The picture of a margin: what a loss puts in place of cos θ, and its slope. Needs matplotlib."""
+"""The picture of a margin: what a loss puts in place of cos θ, and its slope."""
 
 import math
 import textwrap
@@ -15,11 +15,8 @@ from anglos.call.check import check_options, check_values
 from anglos.call.loss import Loss
 from anglos.engines.prototypes.row import Row, unchanged
 from anglos.losses import LOSSES
+from anglos.plot.style import BLUES, FAINT, GREY, INK, ORANGE, of_angles, plain
 
-__all__ = ["plot_target"]
-
-INK, GREY, FAINT, MESH, ORANGE = "#1b2433", "#6b7688", "#9aa4b5", "#e6e9ef", "#d9730d"
-BLUES = ("#8cbcf0", "#2f7dd1", "#123f7a")
 # Not 0° and 180°: there the direction is undefined and a loss has slope 0.
 THETA = np.radians(np.arange(0.05, 180.0, 0.1))
 
@@ -213,17 +210,8 @@ def _curves(axes: Axes, curves: list[tuple[_Line, Any]], reference: Any, turns: 
         if not math.isnan(turn):
             axes.axvline(turn, color=GREY if len(turns) == 1 else colour, linewidth=0.9, linestyle=(0, (4, 3)),
                          label=angle)
-    axes.set(xlim=(0, 180), xticks=[0, 45, 90, 135, 180], xticklabels=["0°", "", "90°", "", "180°"])
-    # Centred, those of neighbours would touch.
-    for label in axes.get_xticklabels()[:1]:
-        label.set_horizontalalignment("left")
-    for label in axes.get_xticklabels()[-1:]:
-        label.set_horizontalalignment("right")
-    axes.grid(color=MESH, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=GREY, labelsize=10, length=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
+    of_angles(axes)
+    plain(axes)
 
 
 def _broken(heights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -237,7 +225,3 @@ def _is_derivative(line: _Line) -> bool:
     """Whether the slope is that of the value, except at jumps."""
     error = np.quantile(np.abs(np.gradient(line.value, THETA) - line.slope), 0.95)
     return bool(error < 0.01 * max(1.0, np.abs(line.slope).max()))
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
