@@ -14,6 +14,7 @@ from anglos.training.diagnosis import diagnose as diagnose
 from anglos.training.elastic import elastic_margins as elastic_margins
 from anglos.training.findings import Advice as Advice
 from anglos.training.findings import Diagnosis as Diagnosis
+from anglos.training.matryoshka import matryoshka as matryoshka
 from anglos.training.sampling import Sampled as Sampled
 from anglos.training.sampling import sample_classes as sample_classes
 from anglos.training.schedules import caffe_annealing as caffe_annealing

@@ -102,9 +102,7 @@ class Loss(Generic[Options]):
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> "_Call":
         """A call with its plan, and its arrays checked."""
-        arrays = () if len(arrays) == 1 and arrays[0] is _MISSING else arrays
-        while len(arrays) > self.required and _is_none(arrays[-1], arrays[0]):
-            arrays = arrays[:-1]
+        arrays = self._given(arrays)
         values = [*arrays, *options.values()]
         plan = self._plan(values, len(arrays), tuple(options), wrt)
         inputs = check_contents(self.name, plan.backend, plan.contents, dict(zip(plan.given, values, strict=True)))
@@ -117,6 +115,13 @@ class Loss(Generic[Options]):
         if "reduction" not in self.defaults:
             samples = of_batch(plan.backend.xp, samples)
         return _Call(plan, tuple(inputs.values()), samples)
+
+    def _given(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Without those that may be left out and are none."""
+        arrays = () if len(arrays) == 1 and arrays[0] is _MISSING else arrays
+        while len(arrays) > self.required and _is_none(arrays[-1], arrays[0]):
+            arrays = arrays[:-1]
+        return arrays
 
     def _plan(self, values: list[Any], given: int, options: tuple[str, ...], wrt: Any) -> Plan:
         """The plan of a call; its values are unwrapped here."""
