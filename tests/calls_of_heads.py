@@ -154,7 +154,15 @@ def _sface(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
     return anglos.sface, [given["X"], given["W"], given["y"]], options, None
 
 
+def _matryoshka(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
+    """Of the loss that stands in parentheses."""
+    of, said = case["loss"].removeprefix("matryoshka(").rstrip(")"), case["options"]
+    loss, arrays, options, rows = _CALLS[of]({**case, "loss": of}, given)
+    return anglos.matryoshka(loss, said["dims"], said["weights"]), arrays, options, rows
+
+
 _CALLS: dict[str, Callable[..., Any]] = {
     "cross_entropy": _cross_entropy, "linear_cross_entropy": _linear, "ldam": _ldam,
     "sface": _sface, **dict.fromkeys(("normface", "arcface", "cosface", "x2_softmax", "arcnegface"), _head),
+    **dict.fromkeys(("matryoshka(normface)", "matryoshka(linear_cross_entropy)"), _matryoshka),
 }

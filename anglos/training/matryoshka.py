@@ -2,14 +2,14 @@
 
 import math
 import numbers
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import backend_of, spec_of, unwrapped
 from anglos.arrays.library import Array, Spec
 from anglos.call.kinds import describe, has_gradient, refuse
-from anglos.call.loss import _MISSING, Loss, Options
+from anglos.call.loss import Loss, Options
 
 _NONE: Any = None
 
@@ -104,15 +104,14 @@ class _Matryoshka(Loss[Options]):
     def _key(self) -> tuple[Any, ...]:
         return self.loss, self.dims, self.weights
 
-    def __call__(self, first: Any = _MISSING, /, *arrays: Any, **options: Any) -> Any:
-        return self._total(self.loss, self.loss._given((first, *arrays)), options)
+    def __call__(self, /, *arrays: Any, **options: Any) -> Any:
+        return self._total(self.loss, arrays, options)
 
-    def plain(self, first: Any = _MISSING, /, *arrays: Any, **options: Any) -> Any:
-        return self._total(self.loss.plain, self.loss._given((first, *arrays)), options)
+    def plain(self, /, *arrays: Any, **options: Any) -> Any:
+        return self._total(self.loss.plain, arrays, options)
 
-    def value_and_grad(self, first: Any = _MISSING, /, *others: Any, wrt: tuple[str, ...] | None = None,
-                       **options: Any) -> Any:
-        arrays = self.loss._given((first, *others))
+    def value_and_grad(self, /, *arrays: Any, wrt: Any = None, **options: Any) -> Any:
+        arrays = self.loss._given(arrays)
         vectors, dimension = self._vectors(arrays, options)
         gradient_of: Any = self.loss.value_and_grad
         value, gradients = _NONE, _NONE
@@ -130,6 +129,7 @@ class _Matryoshka(Loss[Options]):
         return value, tuple(gradients)
 
     def _total(self, value_of: Callable[..., Any], arrays: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        arrays = self.loss._given(arrays)
         vectors, _ = self._vectors(arrays, options)
         backend: Any = backend_of(next(iter(vectors.values())))
         total = None
@@ -150,7 +150,7 @@ class _Matryoshka(Loss[Options]):
         vectors = {name: unwrapped(given[name]) for name, kind in self.kinds.items()
                    if given.get(name) is not None and _has_dimension(kind)}
         specs = {name: spec_of(vector) for name, vector in vectors.items()}
-        sizes = [spec.shape[-1] if _is_of(self.kinds[name], spec) else None for name, spec in specs.items()]
+        sizes: list[Any] = [spec.shape[-1] if _is_of(self.kinds[name], spec) else None for name, spec in specs.items()]
         if not sizes or len(arrays) > len(self.arrays) or not all(size == sizes[0] for size in sizes) or not sizes[0]:
             self.loss._prepare(arrays, options)
         first, dimension = next(iter(vectors)), sizes[0]
@@ -202,23 +202,32 @@ def _add_prefix(backend: Backend, total: Any, factor: float, part: Array, dimens
 
 def _checked_dims(dims: Any) -> tuple[int, ...]:
     """Different lengths, each of at least one."""
-    found = tuple(dims) if isinstance(dims, Iterable) and not isinstance(dims, (str, Mapping)) else ()
-    are_lengths = all(isinstance(one, numbers.Integral) and not isinstance(one, bool) and one >= 1 for one in found)
+    found = _listed(dims)
+    are_lengths = all(isinstance(one, numbers.Integral) and not isinstance(one, bool) and int(one) >= 1
+                      for one in found or ())
     if not found or not are_lengths or len(set(found)) < len(found):
-        refuse("matryoshka", "dims", TypeError if not found and dims else ValueError, f"was {_shown(dims)}",
+        refuse("matryoshka", "dims", TypeError if found is None else ValueError, f"was {_shown(dims)}",
                "different integers of at least 1, such as (64, 128, 256)")
     return tuple(map(int, found))
 
 
 def _checked_weights(weights: Any, count: int) -> tuple[float, ...]:
     """As many finite numbers of at least 0."""
-    found = tuple(weights) if isinstance(weights, Iterable) and not isinstance(weights, (str, Mapping)) else ()
-    are_numbers = all(isinstance(one, numbers.Real) and not isinstance(one, bool) and 0.0 <= one < math.inf
-                      for one in found)
-    if len(found) != count or not are_numbers:
-        refuse("matryoshka", "weights", ValueError, f"was {_shown(weights)}",
+    found = _listed(weights)
+    are_numbers = all(isinstance(one, numbers.Real) and not isinstance(one, bool) and 0.0 <= float(one) < math.inf
+                      for one in found or ())
+    if found is None or len(found) != count or not are_numbers:
+        refuse("matryoshka", "weights", TypeError if found is None else ValueError, f"was {_shown(weights)}",
                f"{count} numbers of at least 0, one for each of dims")
     return tuple(map(float, found))
+
+
+def _listed(value: Any) -> tuple[Any, ...] | None:
+    """What is in a list, a tuple or an array; None of anything else, such as a set, which has no order."""
+    if isinstance(value, (str, bytes)) or not (isinstance(value, Sequence) or hasattr(value, "tolist")):
+        return None
+    found = value if isinstance(value, Sequence) else value.tolist()
+    return tuple(found) if isinstance(found, Sequence) else None
 
 
 def _shown(value: Any) -> str:
