@@ -7,7 +7,7 @@ from typing import Any
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import backend_of, spec_of, unwrapped
-from anglos.arrays.library import Array, Spec
+from anglos.arrays.library import Array, Spec, store
 from anglos.call.kinds import describe, has_gradient, refuse
 from anglos.call.loss import Loss, Options
 
@@ -83,6 +83,7 @@ class _Matryoshka(Loss[Options]):
     def __init__(self, loss: Loss[Options], dims: tuple[int, ...], weights: tuple[float, ...]) -> None:
         self.__dict__.update(vars(loss))
         self.loss, self.dims, self.weights = loss, dims, weights
+        self._longest_first = sorted(zip(dims, weights, strict=True), reverse=True)
         self._made_by = f"{dims}" if set(weights) == {1.0} else f"{dims}, {weights}"
         self.name = f"matryoshka({loss.name}, {self._made_by})"
         self.engine = _NONE  # of what makes another loss of one by its engine, as class_sharded, which goes inside
@@ -114,12 +115,11 @@ class _Matryoshka(Loss[Options]):
         arrays = self.loss._given(arrays)
         vectors, dimension = self._vectors(arrays, options)
         gradient_of: Any = self.loss.value_and_grad
-        value, gradients = _NONE, _NONE
-        for length, factor in zip(self.dims, self.weights, strict=True):
-            positional, named = self._cut(vectors, length, arrays, options)
+        backend, value, gradients = _backend(vectors), _NONE, _NONE
+        for length, factor in self._longest_first:
+            vectors, positional, named = _cut(vectors, length, self.arrays, arrays, options)
             of_prefix, parts = gradient_of(*positional, **named, wrt=wrt)
             names = self._differentiated(arrays) if wrt is None else wrt
-            backend: Any = backend_of(next(iter(vectors.values())))
             with backend.untracked(tuple(vectors.values())):
                 value = _add(value, factor, of_prefix)
                 gradients = [
@@ -131,12 +131,11 @@ class _Matryoshka(Loss[Options]):
     def _total(self, value_of: Callable[..., Any], arrays: tuple[Any, ...], options: dict[str, Any]) -> Any:
         arrays = self.loss._given(arrays)
         vectors, _ = self._vectors(arrays, options)
-        backend: Any = backend_of(next(iter(vectors.values())))
         total = None
-        for length, factor in zip(self.dims, self.weights, strict=True):
-            positional, named = self._cut(vectors, length, arrays, options)
+        for length, factor in self._longest_first:
+            vectors, positional, named = _cut(vectors, length, self.arrays, arrays, options)
             value = value_of(*positional, **named)
-            with backend.errstate():
+            with _backend(vectors).errstate():
                 total = _add(total, factor, value)
         return total
 
@@ -159,13 +158,6 @@ class _Matryoshka(Loss[Options]):
                    f"D to be at least {max(self.dims)}, the largest of dims")
         return vectors, dimension
 
-    def _cut(self, vectors: dict[str, Array], length: int, arrays: tuple[Any, ...], options: dict[str, Any]
-             ) -> tuple[list[Any], dict[str, Any]]:
-        """The arrays and options of a prefix."""
-        prefixes = {name: vector[..., :length] for name, vector in vectors.items()}
-        positional = [prefixes.get(name, array) for name, array in zip(self.arrays, arrays, strict=False)]
-        return positional, {name: prefixes.get(name, option) for name, option in options.items()}
-
     def _differentiated(self, arrays: tuple[Any, ...]) -> list[str]:
         """What the gradient is of where nothing else is asked for."""
         return [name for name, array in zip(self.arrays, arrays, strict=False)
@@ -182,6 +174,22 @@ def _is_of(kind: Any, spec: Any) -> bool:
     return isinstance(spec, Spec) and len(spec.shape) in [len(shape.split()) for shape in kind.shapes]
 
 
+def _backend(vectors: dict[str, Array]) -> Backend:
+    backend: Any = backend_of(next(iter(vectors.values())))
+    return backend  # type: ignore[no-any-return]
+
+
+def _cut(vectors: dict[str, Array], length: int, names: tuple[str, ...], arrays: tuple[Any, ...],
+         options: dict[str, Any]) -> tuple[dict[str, Array], list[Any], dict[str, Any]]:
+    """The prefixes, and with them the arrays and the options of a call.
+
+    Each is a prefix of the one before: automatic differentiation then fills up its gradient to that, and not to all.
+    """
+    vectors = {name: vector if vector.shape[-1] == length else vector[..., :length] for name, vector in vectors.items()}
+    positional = [vectors.get(name, array) for name, array in zip(names, arrays, strict=False)]
+    return vectors, positional, {name: vectors.get(name, option) for name, option in options.items()}
+
+
 def _add(total: Any, factor: float, part: Any) -> Any:
     """The total, None for 0, with a factor times the part."""
     part = part if factor == 1.0 else factor * part
@@ -189,14 +197,16 @@ def _add(total: Any, factor: float, part: Any) -> Any:
 
 
 def _add_prefix(backend: Backend, total: Any, factor: float, part: Array, dimension: int) -> Array:
-    """The same of the first columns of a total with all columns. The part, which others may hold, is not changed."""
+    """The same of the first columns of a total with all. The part, which others may hold, is not changed."""
     xp, length = backend.xp, part.shape[-1]
     if total is None:
-        total = xp.zeros((*part.shape[:-1], dimension), dtype=part.dtype, device=backend.device(part))
-    first = _add(total[..., :length], factor, part)
+        part, rest = factor * part, (*part.shape[:-1], dimension - length)
+        return xp.concat([part, xp.zeros(rest, dtype=part.dtype, device=backend.device(part))], axis=-1) if (
+            length < dimension) else part
+    first, part = total[..., :length], part if factor == 1.0 else factor * part
     if not backend.changes_arrays():
-        return xp.concat([first, total[..., length:]], axis=-1)
-    total[..., :length] = first
+        return xp.concat([first + part, total[..., length:]], axis=-1)
+    store(first, backend.add(first, part, out=first))
     return total
 
 
