@@ -180,6 +180,13 @@ def test_it_is_put_into_a_head() -> None:
     assert sampled(x.float(), labels).isfinite()
 
 
+def test_what_is_asked_of_a_head_is_asked_of_whole_vectors(numpy: Library) -> None:
+    inputs = [numpy.array(one) for one in (X, W, LABELS)]
+    found, wanted = (anglos.diagnose(loss, *inputs, scale=8.0)
+                     for loss in (matryoshka(anglos.cosface, (2, 4)), anglos.cosface))
+    assert (found.label_angle, found.accuracy) == (wanted.label_angle, wanted.accuracy)
+
+
 def test_devices_and_corrections_are_inside(numpy: Library) -> None:
     """A loss that was made of another is taken as it is; of nested prefixes no other is made."""
     x, w, y = map(numpy.array, (X, W, LABELS))

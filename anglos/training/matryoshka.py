@@ -77,6 +77,13 @@ def matryoshka(loss: Loss[Options], dims: Sequence[int], weights: Sequence[float
     return _Matryoshka(loss, lengths, factors)
 
 
+class _NoEngine:
+    """Refused by all that makes another loss of one by its engine, as `class_sharded`, which goes inside."""
+
+    def __init__(self, roles: tuple[tuple[str, ...], ...]) -> None:
+        self.ROLES = roles
+
+
 class _Matryoshka(Loss[Options]):
     __doc__ = vars(Loss)["__doc__"]  # that of its function, completed when it is read
 
@@ -86,7 +93,7 @@ class _Matryoshka(Loss[Options]):
         self._longest_first = sorted(zip(dims, weights, strict=True), reverse=True)
         self._made_by = f"{dims}" if set(weights) == {1.0} else f"{dims}, {weights}"
         self.name = f"matryoshka({loss.name}, {self._made_by})"
-        self.engine = _NONE  # of what makes another loss of one by its engine, as class_sharded, which goes inside
+        self.engine: Any = _NoEngine(loss.engine.ROLES)
 
     @property
     def dotted_name(self) -> str:
