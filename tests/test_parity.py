@@ -287,6 +287,31 @@ def test_targets_and_class_weights_are_torch_s(soft: bool, weighted: bool, smoot
             torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_targets_and_class_weights_of_cosines(soft: bool) -> None:
+    """As PyTorch's of s cos θ + b: value, gradient and gradient penalty, in scale and targets too, kept or not."""
+    generator = torch.Generator().manual_seed(0)
+    x, w, b, t = (torch.rand(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in (
+        (7, 3), (CLASSES, 3), (CLASSES,), (7, CLASSES)))
+    scale = torch.tensor(6.0, dtype=torch.float64, requires_grad=True)
+    labels = t if soft else torch.tensor([0, 2, -100, 1, 2, 2, 0])
+    leaves, results = [x, w, b, scale, *([t] if soft else [])], []
+    normface: Any = partial(anglos.normface, x, w, labels, class_weight=CLASS_WEIGHTS, label_smoothing=0.2)
+    plain: Any = partial(anglos.normface.plain, x, w, labels, class_weight=CLASS_WEIGHTS, label_smoothing=0.2)
+    calls: list[Callable[[], Any]] = [
+        lambda: functional.cross_entropy(
+            scale * functional.normalize(x, dim=1) @ functional.normalize(w, dim=1).T + b, labels,
+            weight=CLASS_WEIGHTS, label_smoothing=0.2),
+        *(partial(call, scale=scale, bias=b, **kept) for call in (normface, plain) for kept in ({}, {"keep_bytes": 0}))]
+    for call in calls:
+        value = call()
+        gradients = torch.autograd.grad(value, leaves, create_graph=True)
+        results.append((value, *gradients, *torch.autograd.grad(sum((g**2).sum() for g in gradients), leaves)))
+    for result in results[1:]:
+        for got, wanted in zip(result, results[0], strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("row", OPTAX_ROWS, ids=[row.ours for row in OPTAX_ROWS])
 def test_parity_with_optax(row: Row, jax_library: Library) -> None:
     arrays = [jax_library.array(array.numpy()) for array in inputs(row, "random")[0]]

@@ -5,10 +5,11 @@ from typing import Unpack
 from anglos import define
 
 
-@define.prototypes(formula="z = s·cos θ", paper="Wang, F. et al. 2017, arXiv:1704.06369")
+@define.prototypes(engine=define.linear, formula="z = s·cos θ", paper="Wang, F. et al. 2017, arXiv:1704.06369")
 def normface(
-    embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    scale: define.Scale = 10.0, bias: define.Bias = None, **common: Unpack[define.MarginCommon],
+    embeddings: define.Embeddings, weights: define.Weights, labels: define.LabelsOrProbabilities, /, *,
+    scale: define.Scale = 10.0, bias: define.Bias = None, class_weight: define.ClassWeight = None,
+    **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """NormFace: softmax cross entropy over s cos θ, embeddings and prototypes both normalised.
 
@@ -22,6 +23,8 @@ def normface(
     bias
         b, added to the logits: a learnt one, or `anglos.classes.log_prior(counts)` for classes that are rare. It is
         differentiated.
+    ignore_index
+        ... It has no meaning for probabilities.
 
     References
     ----------

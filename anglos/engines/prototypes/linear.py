@@ -1,13 +1,14 @@
 """Engine 1 of a linear layer's logits, with targets too: see `targets.py`.
 
-z_ij = x_i · w_j + b_j. What targets add is linear in the logits, and needs none: Σ_j m_ij z_ij = x_i · Σ_j m_ij w_j.
+z_ij = s p_i · w_j + b_j, of embeddings and weights as they are, or of their directions. What targets add is linear in
+the logits, and needs none: Σ_j m_ij z_ij = s p_i · Σ_j m_ij w_j + Σ_j m_ij b_j.
 """
 
 import math
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array, float_type
+from anglos.engines.numerics import Array, float_type, unit_rows, unit_rows_pullback
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row
 from anglos.engines.prototypes.step import Step as _Step
@@ -54,21 +55,25 @@ def backward(step: Step, saved: Any, g: Array, needs: frozenset[str]) -> dict[st
     if not are_targets(inputs["labels"], inputs.get("class_weight")):
         return _prototypes.backward(of_label, saved, g, needs)
     smoothing = row.reduction.label_smoothing
-    masses, x, weights = _masses(backend, inputs, smoothing)
+    masses, x, w = _masses(backend, row, inputs, smoothing)
     gradients = _prototypes.backward(of_label, saved, g * (masses.label_mass + masses.others),
-                                     needs & {"embeddings", "weights", "bias"})
-    weighted = g[:, None] * x
+                                     needs & {"embeddings", "weights", "bias", "scale"})
+    along = _above(backend, masses, w.points)
+    if "scale" in needs:
+        gradients["scale"] = gradients["scale"] + g * backend.total(backend.dot(x.points, along))
+    gs = g * row.scale
     if "embeddings" in needs:
-        above = backend.totals({"points": g[:, None] * _above(backend, masses, weights)})
-        gradients["embeddings"] = gradients["embeddings"] + above["points"]
+        above = backend.totals({"points": gs[:, None] * along})
+        gradients["embeddings"] = gradients["embeddings"] + x.pullback(backend, above["points"])
     if "weights" in needs:
-        gradients["weights"] = gradients["weights"] + _above_pullback(backend, masses, weighted)
+        d_points = _above_pullback(backend, masses, gs[:, None] * x.points)
+        gradients["weights"] = gradients["weights"] + w.pullback(backend, d_points)
     if "bias" in needs:
         gradients["bias"] = gradients["bias"] + _above_pullback(backend, masses, g)
     if needs & {"labels", "label_smoothing"}:
         surprise, _ = _prototypes.forward(_prototypes.prepare(backend, *_of_label(backend, row, inputs)))
     if "labels" in needs:
-        logits = x @ weights.T + (0.0 if row.bias is None else row.bias)
+        logits = row.scale * (x.points @ w.points.T) + (0.0 if row.bias is None else row.bias)
         gradients["labels"] = g[:, None] * target_slope(
             backend, masses.label, inputs.get("class_weight"), smoothing, logits, surprise)
     if "label_smoothing" in needs:
@@ -77,23 +82,39 @@ def backward(step: Step, saved: Any, g: Array, needs: frozenset[str]) -> dict[st
     return gradients
 
 
+class _Compared(NamedTuple):
+    """Embeddings or weights as they are compared; and 1 / |x| if that is their directions."""
+
+    points: Array
+    inverse: Array | None
+
+    def pullback(self, backend: Backend, d_points: Array) -> Array:
+        """Through the normalisation, if there is one."""
+        if self.inverse is None:
+            return d_points
+        return unit_rows_pullback(backend, self.points, self.inverse, d_points)
+
+
 def _of_label(backend: Backend, row: Row, inputs: dict[str, Array]) -> tuple[Row, dict[str, Array]]:
     """What engine 1 computes: the cross entropy of y."""
     return row._replace(reduction=CrossEntropy()), {**inputs, "labels": likeliest(backend, inputs["labels"])}
 
 
-def _masses(backend: Backend, inputs: dict[str, Array], smoothing: Any) -> tuple[Masses, Array, Array]:
+def _masses(backend: Backend, row: Row, inputs: dict[str, Array], smoothing: Any
+            ) -> tuple[Masses, _Compared, _Compared]:
     """The masses, and embeddings and weights in the type of the arithmetic."""
     dtype = float_type(backend.xp, inputs["embeddings"], inputs["weights"])
-    x, weights = (backend.xp.astype(inputs[name], dtype, copy=False) for name in ("embeddings", "weights"))
-    return masses_of(backend, inputs["labels"], inputs.get("class_weight"), smoothing, x.dtype,
-                     backend.classes(weights)), x, weights
+    arrays = (backend.xp.astype(inputs[name], dtype, copy=False) for name in ("embeddings", "weights"))
+    x, w = (_Compared(*unit_rows(backend, array)) if normalizes else _Compared(array, None) for array, normalizes in
+            zip(arrays, (row.normalize_embeddings, row.normalize_weights), strict=True))
+    return masses_of(backend, inputs["labels"], inputs.get("class_weight"), smoothing, dtype,
+                     backend.classes(w.points)), x, w
 
 
 def _value(backend: Backend, row: Row, inputs: dict[str, Array], smoothing: Any, surprise: Array) -> Array:
-    """M (lse z − z_y) + x · (R w_y − Σ m_j w_j) + R b_y − Σ m_j b_j."""
-    masses, x, weights = _masses(backend, inputs, smoothing)
-    above = backend.total(backend.dot(x, _above(backend, masses, weights)))
+    """M (lse z − z_y) + s p · (R w_y − Σ m_j w_j) + R b_y − Σ m_j b_j."""
+    masses, x, w = _masses(backend, row, inputs, smoothing)
+    above = row.scale * backend.total(backend.dot(x.points, _above(backend, masses, w.points)))
     value = (masses.label_mass + masses.others) * surprise + above
     return value if row.bias is None else value + _above_of_bias(backend, masses, row.bias)
 
