@@ -44,21 +44,20 @@ def names_of_section() -> Names:
     names = setup(SECTION)
     torch.manual_seed(1)
     base = torch.randn(32, 24)
-    columns = [{"inputs": base + spread * torch.randn(32, 24)} for spread in (0.0, 1.5, 2.0, 2.0)]
-    return {**names, "model": network(2), "guide": network(3), "pairs": columns[:2], "triplets": columns[:3],
-            "columns": columns}
+    columns = [{"inputs": base + spread * torch.randn(32, 24)} for spread in (0.0, 0.8, 2.0)]
+    return {**names, "model": network(2), "guide": network(3), "pairs": columns[:2], "triplets": columns}
 
 
 def inputs_of(row: Row, names: Names) -> tuple[Any, Any]:
     """Columns, and labels or none."""
     loss = loss_of(row)
     if loss.startswith("Batch"):
-        return names["columns"][:1], torch.arange(32) % 10
+        return names["pairs"][:1], torch.arange(32) % 10
     if loss in ("CoSENTLoss", "AnglELoss"):
         return names["pairs"], torch.arange(32) % 7 / 7.0
     if loss in ("ContrastiveLoss", "OnlineContrastiveLoss", "SoftmaxLoss"):
         return names["pairs"], torch.arange(32) % 2
-    if loss == "TripletLoss" or "negatives" in row.ours:
+    if loss == "TripletLoss" or "in_batch" in row.ours:
         return names["triplets"], None
     return names["pairs"], None
 
@@ -97,7 +96,7 @@ def test_anchors_without_a_positive_in_sentence_transformers() -> None:
     """They count as if they had one at distance 0."""
     with double_precision():
         names = names_of_section()
-        embeddings = names["model"](names["columns"][0])["sentence_embedding"].detach()
+        embeddings = names["model"](names["pairs"][0])["sentence_embedding"].detach()
         labels = torch.tensor([0, 0, 1, 2])
         embeddings = embeddings[:4]
         nearest = torch.cdist(embeddings, embeddings).masked_fill(labels == labels[:, None], torch.inf).amin(dim=1)
@@ -116,3 +115,16 @@ def test_angle_of_several_columns() -> None:
         theirs = names["losses"].AnglELoss(names["model"]).compute_loss_from_embeddings([anchors, *others], None)
         scores = torch.tensor([1, 0]).repeat_interleave(len(anchors))
         check(theirs, anglos.cosent(anchors.repeat(2, 1), torch.cat(others), scores, similarity="angle"))
+
+
+@pytest.mark.slow
+def test_prefixes_of_sentence_transformers_have_length_1() -> None:
+    with double_precision():
+        names = names_of_section()
+        model, losses, columns = (names[name] for name in ("model", "losses", "triplets"))
+        theirs = losses.MatryoshkaLoss(model, losses.TripletLoss(model), [16, 4])(columns, None)
+        embeddings = [model(column)["sentence_embedding"] for column in columns]
+        options: dict[str, Any] = {"distance": "euclidean", "margin": 5.0}
+        ours = anglos.matryoshka(anglos.triplet_margin, [16, 4])
+        check(theirs, ours(*embeddings, **options))
+        assert abs(theirs - ours(*embeddings, **options, normalize=False)) > 0.1
