@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -256,9 +257,10 @@ def test_rules_of_scale_and_margin(rule: str, stage: str, name: str, options: di
 
 def test_at_the_start_only_options_are_judged() -> None:
     """Where all embeddings share a direction."""
-    x = 10.0 * W[0] + X
-    assert diagnose(anglos.cosface, x, W, Y, scale=32.0).advice.rule == "merged"
-    assert diagnose(anglos.cosface, x, W, Y, scale=32.0, stage="start").advice.rule == "none"
+    x, w = 10.0 * W[0] + X, 10.0 * W[0] + W
+    assert diagnose(anglos.cosface, x, w, Y, scale=32.0).advice.rule == "merged"
+    assert diagnose(anglos.cosface, x, w, Y, scale=32.0, stage="start").advice.rule == "none"
+    assert diagnose(anglos.cosface, x, W, Y, scale=32.0).advice.rule == "none"  # a slow training
     assert diagnose(anglos.cosface, x, -x[:9], Y, scale=32.0).advice.rule == "antipodal"
     one = np.zeros_like(Y)  # of a class there is one direction
     assert diagnose(anglos.cosface, x, np.eye(9, 6) + W[0], one, scale=32.0).advice.rule not in ("merged", "antipodal")
@@ -317,10 +319,10 @@ def test_of_a_head() -> None:
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: diagnose("arcface", X, W, Y),  # type: ignore[arg-type]
      "loss was 'arcface'; wanted a loss over prototypes, as anglos.arcface"),
-    (lambda: diagnose(anglos.supcon, X, W, Y), "loss was supcon, which compares embeddings with no prototypes of "
-     "classes; wanted a loss over prototypes, as anglos.arcface"),
-    (lambda: diagnose(anglos.batch_coco, X, W, Y), "loss was batch_coco, which compares"),
-    (lambda: diagnose(anglos.cross_entropy, X, W, Y), "loss was cross_entropy, which compares"),
+    (lambda: diagnose(anglos.supcon, X, W, Y), "loss was supcon, which makes no logits of embeddings and "
+     "prototypes; wanted one that does, as anglos.arcface"),
+    (lambda: diagnose(anglos.batch_coco, X, W, Y), "loss was batch_coco, which makes no logits"),
+    (lambda: diagnose(anglos.cross_entropy, X, W, Y), "loss was cross_entropy, which makes no logits"),
     (lambda: diagnose(anglos.arcface, X, W, Y, stage="late"), "stage was 'late'; wanted one of 'start', 'middle', 'en"),
     (lambda: diagnose(anglos.arcface, X, W, Y, held_out=1),  # type: ignore[arg-type]
      "held_out was 1; wanted one of True, False"),
@@ -346,5 +348,9 @@ def test_traced_arrays_and_labels_that_cannot_be_read(library: Library) -> None:
         diagnose(anglos.arcface, *arrays)
     if library.name == "jax":
         jax = pytest.importorskip("jax")
+        mesh = jax.make_mesh((1,), ("all",))
+        sharded = import_module("anglos.backends.jax").class_sharded(anglos.arcface, mesh, "all")
+        with pytest.raises(ValueError, match=r"^diagnose: loss was <loss anglos\.arcface, class_sharded over all>, of"):
+            diagnose(sharded, *arrays)
         with pytest.raises(TypeError, match=r"^diagnose: embeddings was traced"):
             jax.jit(lambda x: diagnose(anglos.arcface, x, W, Y).gap)(arrays[0])

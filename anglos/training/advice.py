@@ -49,7 +49,8 @@ _RULES = (
           "or begin without a margin and let it grow (margin_warmup), with past_pi=\"easy\", with cosface, or with a "
           "smaller margin. If the gradient stays above 0.7 and nothing moves, the network is dead: lower the learning "
           "rate."),
-    _Rule("merged", _LATER, lambda found: found.several and found.common > 0.97,
+    _Rule("merged", _LATER, lambda found: (
+        found.several and found.common > 0.97 and found.twin < found.twin_at_random / 2.0),
           "embeddings share one direction ({common:.2f} in common), and the nearest prototypes are {twin:.1f}° apart: "
           "take a lower learning rate; or a smaller scale, where it is more than 10 times suggest_scale({classes}, "
           "0.99)."),

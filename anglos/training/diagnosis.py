@@ -50,8 +50,8 @@ def diagnose(loss: Loss[...], embeddings: Array, weights: Array, labels: Array, 
         Whether the network was not trained on this batch. At the end such a batch shows wrong labels, which a network
         learns by heart where it can.
     **options
-        Those of the loss, with its defaults; of a `Head`, `**head.all_options`. `reduction` changes nothing, and
-        `sample_weight` is refused: every sample counts as one.
+        Those of the loss, with its defaults; of a `Head`, `**head.all_options`. Every sample counts as one:
+        `reduction` and `class_weight` change nothing, and `sample_weight` is refused.
 
     Returns
     -------
@@ -61,8 +61,9 @@ def diagnose(loss: Loss[...], embeddings: Array, weights: Array, labels: Array, 
     Raises
     ------
     TypeError, ValueError
-        For a loss without prototypes and for an argument that is wrong, as the loss does; if the labels are not
-        integers, arrays are traced or not finite, there is one class alone, or no sample counts.
+        For a loss without logits of embeddings and prototypes, or whose classes several devices share; for an argument
+        that is wrong, as the loss does; if labels are not integers, arrays are traced or not finite, there is one class
+        alone, or no sample counts.
 
     Notes
     -----
@@ -98,8 +99,11 @@ def _check(loss: Any, stage: Any, held_out: Any, options: dict[str, Any], **arra
     if not isinstance(loss, Loss):
         refuse(_CALLER, "loss", TypeError, f"was {describe(loss)}", "a loss over prototypes, as anglos.arcface")
     if ("embeddings", "weights", "labels") not in loss.engine.ROLES:
-        refuse(_CALLER, "loss", ValueError, f"was {loss.name}, which compares embeddings with no prototypes of classes",
-               "a loss over prototypes, as anglos.arcface")
+        refuse(_CALLER, "loss", ValueError, f"was {loss.name}, which makes no logits of embeddings and prototypes",
+               "one that does, as anglos.arcface")
+    if any(getattr(type(loss), name) is not getattr(Loss, name) for name in ("_prepare", "_plan")):
+        refuse(_CALLER, "loss", ValueError, f"was {loss!r}, of which every device has a part",
+               "the loss itself, with embeddings and prototypes that are whole")
     for name, given, choices in (("stage", stage, STAGES), ("held_out", held_out, (True, False))):
         OneOf(choices=choices).static(partial(refuse, _CALLER, name), given)
     if options.get("sample_weight") is not None:
