@@ -29,11 +29,13 @@ from anglos.call.state import Batch as Batch
 from anglos.call.state import Update as _Update
 from anglos.engines import batchwise as _batchwise
 from anglos.engines import rowwise as _rowwise
+from anglos.engines.all_pairs import all_pairs as all_pairs
 from anglos.engines.among import nearest_others as nearest_others
 from anglos.engines.among import of_other_classes as of_other_classes
 from anglos.engines.angles import Turned as Turned
 from anglos.engines.angles import cos_sin as cos_sin
 from anglos.engines.angles import turned_cosine as turned_cosine
+from anglos.engines.batchwise import of_parts as of_parts
 from anglos.engines.contract import Engine
 from anglos.engines.elementwise import *  # noqa: F403
 from anglos.engines.numerics import float_type as float_type
@@ -51,6 +53,7 @@ from anglos.engines.ordered import log_sum_of_lower as log_sum_of_lower
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.pairs import means as _means
 from anglos.engines.pairs.distances import OF_UNIT_VECTORS as OF_UNIT_VECTORS
+from anglos.engines.pairs.distances import euclidean_of as euclidean_of
 from anglos.engines.pairs.distances import of_given as _of_given
 from anglos.engines.pairs.pair_terms import pair_terms as pair_terms
 from anglos.engines.pairs.row import PairRow as PairRow
@@ -83,6 +86,7 @@ from anglos.engines.reductions import CrossEntropy as CrossEntropy
 from anglos.engines.reductions import ExcludedPositive as ExcludedPositive
 from anglos.engines.reductions import Squares as Squares
 from anglos.engines.rowwise import Direct as Direct
+from anglos.engines.soft_bins import soft_bins as soft_bins
 from anglos.engines.softmax import of_labels as _of_labels
 from anglos.engines.softmax import of_targets as _of_targets
 from anglos.engines.softmax import softmax_gradients as softmax_gradients

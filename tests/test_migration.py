@@ -369,6 +369,7 @@ def cases(*sections: str) -> pytest.MarkDecorator:
 
 
 @pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")  # raised inside SphereFaceLoss
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence:UserWarning")  # raised inside HistogramLoss
 @cases("pytorch-metric-learning", "insightface", "opensphere", "wespeaker")
 def test_change_in_torch(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     # P2SGradLoss alone uses it, which adds 1e-7 to lengths.

@@ -194,6 +194,11 @@ OTHER_ROWS = [
     Row("smooth_ap", {"temperature": 0.1, "include_self": True},
         lambda *arrays: of(losses.SmoothAPLoss, temperature=0.1)(*arrays).double(), tolerance=1e-6,
         labels=np.repeat(np.arange(5), 5)),
+    Row("lifted_structure", {}, of(losses.LiftedStructureLoss)),
+    Row("intra_pair_variance", {}, of(losses.IntraPairVarianceLoss)),
+    # Its places in bins are float32 numbers.
+    Row("histogram", {"bins": 10}, lambda *arrays: of(losses.HistogramLoss, n_bins=10)(*arrays).double(),
+        tolerance=1e-5),
     # Theirs takes no references.
     Row("fast_ap", {"bins": 10}, of(losses.FastAPLoss, num_bins=10)),
     # Their price is on the mean over queries and keys together.
@@ -241,6 +246,7 @@ def inputs(row: Row, situation: str) -> tuple[list[Any], dict[str, Any]]:
             references if situation == "references" else {})
 
 
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence:UserWarning")  # raised inside HistogramLoss
 @pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")  # raised inside SphereFaceLoss
 @pytest.mark.parametrize(("row", "situation"), CASES, ids=[f"{row.ours}-{situation}" for row, situation in CASES])
 def test_parity(row: Row, situation: str) -> None:

@@ -45,4 +45,4 @@ def of_other_classes(backend: Backend, unit: Array, labels: Array, counted: Arra
                 (backend.product(pairs, unit), backend.product(cos, unit)))
 
     sums, of_rows = backend.sweep(tile, SUM, (unit, labels, counted), backend.tile_width(unit.shape[0]))
-    return tuple(sums.values()), of_rows
+    return (sums["first"], sums["second"], sums["pairs"]), of_rows

@@ -56,6 +56,9 @@ from anglos.losses.triplet import triplet as triplet
 from anglos.losses.triplet_margin import triplet_margin as triplet_margin
 from anglos.losses.contrastive import contrastive as contrastive
 from anglos.losses.margin_loss import margin_loss as margin_loss
+from anglos.losses.intra_pair_variance import intra_pair_variance as intra_pair_variance
+from anglos.losses.lifted_structure import lifted_structure as lifted_structure
+from anglos.losses.histogram import histogram as histogram
 from anglos.losses.pair_margin import pair_margin as pair_margin
 from anglos.losses.cosent import cosent as cosent
 from anglos.losses.koleo import koleo as koleo

@@ -50,17 +50,11 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, bins: int) -> defi
     |P| ∂F/∂h⁺_m = H⁺_m/H_m + Σ_{l≥m} (h⁺_l/H_l − h⁺_l H⁺_l/H_l²), |P| ∂F/∂h⁻_m = −Σ_{l≥m} h⁺_l H⁺_l/H_l². With m the
     last of the distances below D² = (m + u) Δ, ∂h_m/∂D² = −1/Δ = −∂h_{m+1}/∂D².
     """
-    xp, place = backend.xp, tile.values * (bins / 4.0)
-    low = xp.floor(xp.where(place == place, place, 0.0))
-    low = xp.where(low > bins - 1.0, bins - 1.0, low)
-    above, column = place - low, xp.astype(low, backend.index_type)
-    knots = xp.astype(backend.arange(bins + 1, column), place.dtype)
-    empty = place[:, :1] * 0.0 * knots
+    xp, of_pair = backend.xp, define.soft_bins(backend, tile.values * (bins / 4.0), bins)
+    above = of_pair.above
 
     def counted(mask: Any) -> Any:
-        weight = tile.weighted(xp.astype(mask, place.dtype))
-        return backend.scatter(weight * (1.0 - above), column, empty) + backend.scatter(
-            weight * above, column + 1, empty)
+        return of_pair.count(tile.weighted(xp.astype(mask, above.dtype)))
 
     def up_to(terms: Any) -> Any:
         return xp.cumulative_sum(terms, axis=1)
@@ -79,9 +73,9 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, bins: int) -> defi
         return between(tile.positive, by_positives) + between(tile.negative, by_others)
 
     def between(mask: Any, by_knot: Any) -> Any:
-        step = xp.take_along_axis(by_knot, column + 1, axis=1) - xp.take_along_axis(by_knot, column, axis=1)
+        step = of_pair.at(by_knot, 1) - of_pair.at(by_knot)
         inside = mask & (above != 0.0) & (above != 1.0)
         return xp.where(inside, tile.weighted(-0.25 * bins * share[:, None] * step), 0.0)
 
     value = xp.where(some, 1.0 - share * xp.sum(found * right / everyone, axis=1), 0.0)
-    return define.Terms(value, xp.astype(some, place.dtype), slope)
+    return define.Terms(value, xp.astype(some, above.dtype), slope)

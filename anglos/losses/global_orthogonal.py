@@ -54,16 +54,13 @@ def global_orthogonal(
     """
     parts = partial(_parts, ignore_index=ignore_index, weights=(mean_weight, second_moment_weight),
                     threshold=1.0 / embeddings.shape[1] if threshold is None else threshold)
-    return define.Direct(partial(_value, parts), partial(_gradients, parts))
+    return define.of_parts(parts, _gradients)
 
 
-def _value(parts: Any, backend: define.Backend, *inputs: Any) -> Any:
-    return parts(backend, *inputs)[0]
-
-
-def _gradients(parts: Any, backend: define.Backend, g: Any, *inputs: Any) -> dict[str, Any]:
+def _gradients(backend: define.Backend, g: Any, units: Any, excesses: Any, slopes: Any, weights: Any
+               ) -> dict[str, Any]:
     """∂M₁/∂x̂_i = 2 Σ_j x̂_j / n and ∂M₂/∂x̂_i = 4 Σ_j S_ij x̂_j / n, over the pairs that count."""
-    _, (unit, inverse), (first, excess, above), (by_first, by_second), (w1, w2) = parts(backend, *inputs)
+    (unit, inverse), (first, excess, above), (by_first, by_second), (w1, w2) = units, excesses, slopes, weights
     d_unit = (g * w1 * 4.0 * first) * by_first + (g * w2 * 4.0 * above) * by_second
     return {"embeddings": define.unit_rows_pullback(backend, unit, inverse, d_unit), "mean_weight": g * first * first,
             "second_moment_weight": g * excess, "threshold": -g * w2 * above}

@@ -41,16 +41,13 @@ def koleo(embeddings: define.Embeddings, /, *, epsilon: define.PositiveFactor = 
     (-0.183102, -0.183102)
     """
     parts = partial(_parts, epsilon=epsilon)
-    return define.Direct(partial(_value, parts), partial(_gradients, parts))
+    return define.of_parts(parts, _gradients)
 
 
-def _value(parts: Any, backend: define.Backend, *inputs: Any) -> Any:
-    return parts(backend, *inputs)[0]
-
-
-def _gradients(parts: Any, backend: define.Backend, g: Any, *inputs: Any) -> dict[str, Any]:
+def _gradients(backend: define.Backend, g: Any, units: Any, nearest: Any, difference: Any, by_square: Any,
+               by_epsilon: Any) -> dict[str, Any]:
     """∂ℓ/∂D_i = −1/(D_i + ε)/B, and ∂D²/∂x̂ = 2 (x̂ − r̂) = −∂D²/∂r̂."""
-    _, (unit, inverse), nearest, difference, by_square, by_epsilon = parts(backend, *inputs)
+    unit, inverse = units
     pull = g * 2.0 * by_square[:, None] * difference
     d_unit = pull - backend.sum_by_label(pull, nearest, unit.shape[0])
     return {"embeddings": define.unit_rows_pullback(backend, unit, inverse, d_unit), "epsilon": g * by_epsilon}

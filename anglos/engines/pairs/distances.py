@@ -52,6 +52,13 @@ DISTANCES: dict[str, Callable[[Backend, Array, Any], Distance]] = {
     "angle": _angle,
 }
 
+def euclidean_of(backend: Backend, cos: Array) -> Distance:
+    """D of unit vectors by their cosines, and its slope in these."""
+    value, slope = _euclidean(backend, backend.xp.clip(2.0 - 2.0 * cos, 0.0),
+                              16.0 * float(backend.xp.finfo(cos.dtype).eps))
+    return Distance(value, lambda: -2.0 * slope())
+
+
 OF_UNIT_VECTORS = ("cosine", "angle")
 """Those that do not depend on lengths."""
 
