@@ -120,7 +120,8 @@ def test_margin_loss_with_a_boundary_for_each_class(library: Library) -> None:
 
 
 OF_THE_BATCH: dict[str, dict[str, Any]] = {
-    "intra_pair_variance": {}, "lifted_structure": {}, "histogram": {"bins": 8}, "global_orthogonal": {"threshold": 0.0}}
+    "intra_pair_variance": {}, "lifted_structure": {}, "histogram": {"bins": 8},
+    "global_orthogonal": {"threshold": 0.0}}
 
 
 @pytest.mark.parametrize("name", OF_THE_BATCH)
