@@ -305,6 +305,16 @@ def test_the_table() -> None:
     assert max(map(len, text.splitlines())) <= 78
 
 
+def test_in_mlx() -> None:
+    mx: Any = pytest.importorskip("mlx.core", reason="MLX is not installed")
+    kept = np.where(np.arange(203) % 5 == 0, -100, Y)
+    wanted = figures(diagnose(anglos.arcface, X, W, kept, margin=0.2, scale=4.0))
+    arrays = mx.array(X, mx.float32), mx.array(W, mx.float32), mx.array(kept)
+    found = diagnose(anglos.arcface, *arrays, margin=0.2, scale=4.0)
+    for name, value in figures(found).items():
+        assert value == (wanted[name] if isinstance(value, tuple) else pytest.approx(wanted[name], rel=1e-4)), name
+
+
 def test_of_a_head() -> None:
     head = Head(anglos.arcface, num_classes=9, embedding_dim=6, margin=0.3)
     x, y = torch.tensor(X, dtype=torch.float32, requires_grad=True), torch.tensor(Y)
