@@ -50,6 +50,7 @@ from anglos.engines.numerics import sum_where as sum_where
 from anglos.engines.numerics import unit_rows as unit_rows
 from anglos.engines.numerics import unit_rows_pullback as unit_rows_pullback
 from anglos.engines.ordered import log_sum_of_lower as log_sum_of_lower
+from anglos.engines.ordered import running_log_sum as running_log_sum
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.pairs import means as _means
 from anglos.engines.pairs.distances import OF_UNIT_VECTORS as OF_UNIT_VECTORS

@@ -92,7 +92,7 @@ def test_checkpoint(loss: Loss[...], jax_library: Library) -> None:
 
 
 # XLA must know how many numbers are searched; NumPy how many negatives there are, for their logarithm.
-FIXED_BATCH = ("angular_prototypical", "batch_coco", "cosent", "ge2e", "nce")
+FIXED_BATCH = ("angular_prototypical", "batch_coco", "cosent", "ge2e", "nce", "rank_n_contrast")
 
 # What a batch must not be larger than for one tile to hold it: of N³ numbers.
 BOUNDS = {"smooth_ap": 256}

@@ -91,3 +91,48 @@ def test_a_mean_of_opposite_vectors_has_cosine_0(library: Library) -> None:
             value, (slope,) = loss.value_and_grad(library.array(x), library.array(one))
             assert float(value) == 0.0
             assert not library.numpy(slope).any()
+
+
+def rank_n_contrast(z: np.ndarray, apart: np.ndarray) -> float:
+    """By its definition, of logits and distances of targets, (N, N)."""
+    many = len(z)
+    terms = [np.logaddexp.reduce([z[i, k] for k in range(many) if k != i and apart[i, k] >= apart[i, j]]) - z[i, j]
+             for i in range(many) for j in range(many) if j != i]
+    return float(np.mean(terms))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_rank_n_contrast_is_its_sum_over_all_triples(dtype: str, library: Library) -> None:
+    """At a temperature at which no float32 holds the exponentials of a row; for targets of every type, and several."""
+    random = np.random.default_rng(6)
+    x = np.concatenate([random.normal(size=(9, 4)), -np.ones((2, 4)), np.ones((2, 4))])
+    ages, several = random.integers(0, 6, 13), random.integers(0, 4, size=(13, 3))
+    given, tolerance = library.cast(library.array(x), dtype), {"float64": 1e-12, "float32": 3e-6}[dtype]
+    l1, l2 = (np.abs(several[:, None] - several) ** power for power in (1, 2))
+    for targets, label_distance, apart in (
+            (ages, "l1", np.abs(ages[:, None] - ages)), (ages.astype("uint8"), "l2", np.abs(ages[:, None] - ages)),
+            (-0.5 * ages, "l1", np.abs(ages[:, None] - ages)), (several, "l1", l1.sum(axis=2)),
+            (several.astype("float32"), "l2", l2.sum(axis=2)), (several, "l2", l2.sum(axis=2))):
+        for options, z in (({"similarity": "cosine", "temperature": 0.01}, unit(x) @ unit(x).T / 0.01),
+                           ({"normalize": True, "temperature": 0.01},
+                            -np.linalg.norm(unit(x)[:, None] - unit(x), axis=2) / 0.01),
+                           ({}, -np.linalg.norm(x[:, None] - x, axis=2) / 2.0)):
+            call: dict[str, Any] = {**options, "label_distance": label_distance}
+            loss: Any = anglos.rank_n_contrast
+            value, (slope,) = loss.value_and_grad(given, library.array(targets), **call)
+            assert float(value) == pytest.approx(rank_n_contrast(z, apart), rel=tolerance)
+            assert np.isfinite(library.numpy(slope)).all()
+            assert library.numpy(loss(given, library.array(targets), reduction="none", **call)).min() >= 0.0
+
+
+def test_rank_n_contrast_of_one_target_is_a_uniform_soft_supcon(library: Library) -> None:
+    x, same = np.random.default_rng(8).normal(size=(7, 3)), np.full(7, 3.5)
+    for targets, spoilt in ((same, False), (np.where(np.arange(7) == 2, np.nan, same), True)):
+        value, (slope,) = anglos.rank_n_contrast.value_and_grad(library.array(x), library.array(targets),
+                                                                similarity="cosine", temperature=0.2)
+        wanted, (its_slope,) = anglos.soft_supcon.value_and_grad(
+            library.array(x), library.array(np.ones((7, 7)) - np.eye(7)), temperature=0.2)
+        assert np.isnan(float(value)) == spoilt
+        if not spoilt:
+            assert float(value) == pytest.approx(float(wanted), rel=1e-13)
+            np.testing.assert_allclose(library.numpy(slope), library.numpy(its_slope), rtol=0, atol=1e-13)

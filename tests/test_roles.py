@@ -103,7 +103,7 @@ def test_every_role_is_one_arguments() -> None:
     for function, message in (
             (twice, "twice: x stood for queries, as y does; wanted one argument that does"),
             (alone, "alone: its arguments stood for queries; wanted queries and keys, or embeddings and labels, "
-                    "by their annotations"),
+                    "or embeddings and targets, by their annotations"),
             (hidden, "hidden: queries stood for queries, as x does; wanted one argument that does")):
         with pytest.raises(TypeError) as caught:
             define.pairs()(function)

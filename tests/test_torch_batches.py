@@ -111,7 +111,7 @@ class Maker:
         for name in self.case.loss.arrays:
             rows = {"weights": CLASSES, "negatives": self.columns}.get(name, self.rows)
             if name != "negatives" or not without:
-                found[name] = torch.arange(rows) % CLASSES if name == "labels" else self.normal(rows)
+                found[name] = torch.arange(rows) % CLASSES if name in ("labels", "targets") else self.normal(rows)
         if "references" in self.case.more:
             found |= {"reference_embeddings": self.normal(self.columns),
                       "reference_labels": torch.arange(self.columns) % CLASSES}
@@ -486,13 +486,14 @@ def counted(rank: int) -> list[tuple[str, float, float]]:
              **dict.fromkeys(("circle", "fast_ap", "ge2e", "generalized_lifted", "nca", "sincere", "smooth_ap",
                               "soft_supcon", "supcon"),
                              anchors),
-             **dict.fromkeys(("batch_coco", "multi_similarity", "ranked_list", "unified_threshold"), all_rows),
+             **dict.fromkeys(("batch_coco", "multi_similarity", "rank_n_contrast", "ranked_list",
+                              "unified_threshold"), all_rows),
              **dict.fromkeys(("clip", "info_nce", "n_pair", "siglip"), all_rows),
              "angular_prototypical": (of_class > 1).sum(), "contrastive": all_rows * (all_rows - 1)}
     found = []
     for name, number in terms.items():
         loss = anglos.LOSSES[name]
-        arrays = rows, labels if "labels" in loss.arrays else rows.flip(1)
+        arrays = rows, labels if {"labels", "targets"} & set(loss.arrays) else rows.flip(1)
         mine = backend.batch_sharded(loss)(*[array[own] for array in arrays], reduction="sum") / number
         torch.distributed.all_reduce(mine)  # twice the mean over two ranks
         found.append((name, mine.item(), loss(*arrays).item()))

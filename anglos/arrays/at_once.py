@@ -39,6 +39,10 @@ class AtOnce(Library):
         """Log(eᵃ + eᵇ), of numbers one of which is finite."""
         return None
 
+    def running_log_sum(self, z: Array, back: bool) -> Array | None:
+        """For each of (A, N) log Σ eᶻ of its row up to it; back: from it on."""
+        return None
+
     def sigmoid(self, x: Array) -> Array | None:
         """1 / (1 + e^−x)."""
         return None

@@ -78,6 +78,8 @@ PairTargets = Annotated[Array, Signs("B", "integral", low=-1.0, frozen=True, tex
     other=Signs("B", low=-1.0, frozen=True))]
 Scores = Annotated[Array, ArrayOf("B", "integral", frozen=True, other=ArrayOf("B", frozen=True), text=(
     "One number per pair, the higher the more alike; only their order counts. Constants."))]
+_targets = partial(ArrayOf, "B or B T", frozen=True, role="targets")
+Targets = Annotated[Array, _targets(dtype="integral", other=_targets())]
 ClassWeight = Annotated[Array | None, ArrayOf("C", optional=True, low=0.0, frozen=True, role="class_weight", text=(
     "ω, numbers of at least 0 by which the terms of every class are multiplied, smoothed ones too, as PyTorch's "
     "`weight`: the mean of labels is divided by the sum of ω_y, that of probabilities by B. A constant."))]

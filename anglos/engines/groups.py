@@ -28,13 +28,14 @@ def share_a_label(labels: Array, others: Array, ignore_index: int | None) -> Arr
     if labels.ndim == others.ndim == 1:
         return labels[:, None] == others[None, :]
     same: Any = None
-    for one in _columns(labels):
+    for one in columns_of(labels):
         labelled = one != ignore_index
-        for other in _columns(others):
+        for other in columns_of(others):
             equal = labelled[:, None] & (one[:, None] == other[None, :])
             same = equal if same is None else same | equal
     return same
 
 
-def _columns(labels: Array) -> list[Array]:
+def columns_of(labels: Array) -> list[Array]:
+    """The labels of all samples one by one, (B,)."""
     return [labels] if labels.ndim == 1 else [labels[:, place] for place in range(labels.shape[1])]

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array, is_number, log_sum_exp, smallest_normal
+from anglos.engines.numerics import Array, is_number, log_add_exp, log_sum_exp, smallest_normal
 
 _RANGES = 8
 """Of exponents, where a span is an array."""
@@ -29,3 +29,21 @@ def log_sum_of_lower(backend: Backend, keys: Array, z: Array, top: Any, span: An
         logs.append(top - start + xp.log(xp.where(some[-1], sums, 1.0)))
     found = log_sum_exp(xp, xp.stack(logs, axis=-1), xp.stack(some, axis=-1))[:, 0]
     return found if is_number(span) else xp.where(span <= ranges * width, found, math.nan)
+
+
+def running_log_sum(backend: Backend, z: Array, back: bool = False) -> Array:
+    """Of finite numbers, (A, N), for each log Σ eᶻ of its row up to it; back: from it on.
+
+    In log₂ N steps, each of which adds as many again; every sum is at least as large as each of its terms.
+    """
+    if backend.at_once and (at_once := backend.running_log_sum(z, back)) is not None:
+        return at_once
+    step, many = 1, z.shape[1]
+    if many is None:
+        raise ValueError("running sums: the number of rows was unknown; wanted a fixed one")
+    while step < many:
+        ends = z[:, step:], z[:, :many - step]
+        sums = log_add_exp(backend, *ends)
+        z = backend.xp.concat([sums, z[:, many - step:]] if back else [z[:, :step], sums], axis=1)
+        step = 2 * step
+    return z

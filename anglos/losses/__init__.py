@@ -61,6 +61,7 @@ from anglos.losses.lifted_structure import lifted_structure as lifted_structure
 from anglos.losses.histogram import histogram as histogram
 from anglos.losses.pair_margin import pair_margin as pair_margin
 from anglos.losses.cosent import cosent as cosent
+from anglos.losses.rank_n_contrast import rank_n_contrast as rank_n_contrast
 from anglos.losses.koleo import koleo as koleo
 from anglos.losses.global_orthogonal import global_orthogonal as global_orthogonal
 from anglos.losses.multi_similarity import multi_similarity as multi_similarity

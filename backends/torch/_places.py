@@ -53,6 +53,11 @@ class Places(Backend):
     def rank(self, ordered: torch.Tensor, values: torch.Tensor, strict: bool = False) -> torch.Tensor:
         return torch.searchsorted(ordered.detach(), values.detach().contiguous(), right=not strict)
 
+    def running_log_sum(self, z: torch.Tensor, back: bool) -> Any:
+        if recorded():
+            return None
+        return z.flip(1).logcumsumexp(1).flip(1) if back else z.logcumsumexp(1)
+
     def scatter(self, weights: torch.Tensor, columns: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(like).scatter_add(1, columns, weights)
 

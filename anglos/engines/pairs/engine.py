@@ -23,7 +23,7 @@ from anglos.engines.pairs.tile import compare
 __all__ = ["ROLES", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "prepare", "unpack"]
 
 SAMPLES_ARE_INDEPENDENT = False
-ROLES: tuple[tuple[str, ...], ...] = (("queries", "keys"), ("embeddings", "labels"))
+ROLES: tuple[tuple[str, ...], ...] = (("queries", "keys"), ("embeddings", "labels"), ("embeddings", "targets"))
 
 
 def prepare(backend: Backend, row: PairRow, inputs: dict[str, Array], *, keep_bytes: int = 0,

@@ -2,8 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from anglos.engines.groups import share_a_label, takes_part
-from anglos.engines.numerics import Array
+from anglos.arrays.backend import Backend
+from anglos.engines.groups import columns_of, share_a_label, takes_part
+from anglos.engines.numerics import Array, float_type
 from anglos.engines.pairs.step import Rows, Step
 
 
@@ -20,7 +21,7 @@ def masks_of(step: Step, first: Any, rows: Rows) -> Masks:
     number = step.backend.numbers(rows.points, step.numbers) + (step.first_row + first)
     if step.columns.labels is None and not step.weighs:
         return _by_position(step, number, rows)
-    masks = (_by_weight if step.weighs else _by_label)(step, number, rows)
+    masks = (_by_target if step.of_targets else _by_weight if step.weighs else _by_label)(step, number, rows)
     if rows.left_out is None:
         return masks
     return masks._replace(positive=masks.positive & ~rows.left_out, negative=masks.negative & ~rows.left_out)
@@ -47,6 +48,31 @@ def _by_weight(step: Step, number: Array, rows: Rows) -> Masks:
         others = _others(step, number)
         positive, negative = positive & others, negative & others
     return Masks(positive, negative, weight)
+
+
+def _by_target(step: Step, number: Array, rows: Rows) -> Masks:
+    """All others are positives; as their weights Σ_t |a_t − b_t| of both targets, or Σ_t (a_t − b_t)² for "l2".
+
+    In the type of the targets: only its order counts.
+    """
+    xp, apart = step.backend.xp, None
+    targets: tuple[Any, ...] = (rows.labels, step.columns.labels)
+    squared = step.row.target_distance == "l2" and targets[0].ndim > 1
+    own, others = (columns_of(_real(step.backend, one, rows.points.dtype if squared else None)) for one in targets)
+    for a, b in zip(own, others, strict=True):
+        term = xp.abs(a[:, None] - b[None, :])
+        term = term * term if squared else term
+        apart = term if apart is None else apart + term
+    positive = _others(step, number)
+    return Masks(positive, ~positive & positive, apart)
+
+
+def _real(backend: Backend, targets: Array, dtype: Any) -> Array:
+    """In a type that differences fit into; integers as numbers of a type, if they are to be."""
+    xp = backend.xp
+    if xp.isdtype(targets.dtype, "real floating"):
+        return xp.astype(targets, float_type(xp, targets), copy=False)
+    return backend.as_index(targets) if dtype is None else xp.astype(targets, dtype)
 
 
 def _by_position(step: Step, number: Array, rows: Rows) -> Masks:

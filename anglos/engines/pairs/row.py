@@ -15,7 +15,7 @@ class PairTile(NamedTuple):
     positive: Array
     negative: Array
     weight: Array | None
-    """Of every positive, and 1 of all other pairs; None for 1 throughout."""
+    """Of every positive, and 1 of all other pairs; None for 1 throughout. Of targets the distance of every two."""
     between: Array | None
     """The values of the columns with each other, (N, N), for a row that asks for them."""
     part: Any
@@ -78,6 +78,8 @@ class PairRow:
     """Whether `terms` holds N numbers for every pair, so that tiles must be smaller."""
     choose: Callable[[Backend, PairTile], tuple[Array, ...]] | None = None
     """Of a tile, arrays (A, n) that are constants to the gradient: made once, and kept for it."""
+    target_distance: str = "l1"
+    """Of targets, real numbers in place of labels: of all two samples, which are positives."""
     unit_means: bool = True
     """Of `means.py`: whether class means are of unit vectors, or of vectors as they are."""
     first_asks: bool = False

@@ -64,6 +64,11 @@ class Step(NamedTuple):
     """Whether vectors are multiplied as they are, and their lengths multiply the sums."""
 
     @property
+    def of_targets(self) -> bool:
+        """Whether samples have real numbers in place of labels."""
+        return "targets" in self.inputs
+
+    @property
     def one_set(self) -> bool:
         """Whether vectors are compared with each other, so that there are pairs of one with itself."""
         return self.sides.rows is self.sides.columns
@@ -88,9 +93,9 @@ def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tu
             columns: Columns | None = None, reduction: Any = None) -> Step:
     """The step of these inputs, by their roles; with columns, these are not asked of other ranks again."""
     _check(row, inputs)
-    xp, sides, labels = backend.xp, sides_of(backend, row, inputs), inputs.get("labels")
+    xp, sides, labels = backend.xp, sides_of(backend, row, inputs), inputs.get("labels", inputs.get("targets"))
     points, key, of_proxies = sides.rows.points, sides.key, sides.rows.role == "weights"
-    weighs = labels is not None and are_weights(xp, labels)
+    weighs = "labels" in inputs and are_weights(xp, labels)
     key_noise, noise = row.log_noise or (None, None)
     rows = Rows(points, None if of_proxies else labels, None if key is None else key.points,
                 inputs.get("false_negatives", inputs.get("excluded_pairs")), key_noise,
