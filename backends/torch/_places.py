@@ -54,8 +54,6 @@ class Places(Backend):
         return torch.searchsorted(ordered.detach(), values.detach().contiguous(), right=not strict)
 
     def running_log_sum(self, z: torch.Tensor, back: bool) -> Any:
-        if recorded():
-            return None
         return z.flip(1).logcumsumexp(1).flip(1) if back else z.logcumsumexp(1)
 
     def scatter(self, weights: torch.Tensor, columns: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
