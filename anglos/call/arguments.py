@@ -139,8 +139,7 @@ OptionalScale = Annotated[float | Array | None, _Number("a scale", 0.0, above=Tr
 Annealing = Annotated[float | Array, _Number("a weight", 0.0, text=_LEARNT)]
 Temperature = Annotated[float | Array, _Number("a temperature", 0.0, above=True, text=(
     "τ; the logits are cos θ / τ. An array is differentiated: a learnable temperature."))]
-ScalarBias = Annotated[float | Array | None, _Number("a bias", -math.inf, optional=True, text=(
-    "b. An array is differentiated."))]
+ScalarBias = Annotated[float | Array | None, _Number("a bias", -math.inf, optional=True, text="b. " + _LEARNT)]
 Balance = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text=_LEARNT, without=(
     "bias", _Number("a probability, where bias is None,", 0.0, 1.0, above=True, below=True)))]
 TripletMargin = Annotated[float | Array | Literal["soft"], _Number("a margin on the distance", 0.0, word="soft", text=(
