@@ -151,6 +151,33 @@ def test_no_negatives_are_none(library: Library) -> None:
 
 
 @pytest.mark.slow
+def test_a_graph_of_any_batch() -> None:
+    ndx, runtime = (pytest.importorskip(name, reason="not installed") for name in ("ndonnx", "onnxruntime"))
+    loss = matryoshka(anglos.normface, (1, 3), (2.0, 1.0))
+    given = {name: ndx.argument(shape=shape, dtype=dtype) for name, shape, dtype in (
+        ("x", ("N", 4), ndx.float64), ("w", (5, 4), ndx.float64), ("y", ("N",), ndx.int64))}
+    value, (dx, dw) = loss.value_and_grad(*given.values(), scale=4.0)
+    graph = ndx.build(given, {"value": value, "dx": dx, "dw": dw})
+    session = runtime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"x": X, "w": W, "y": LABELS})
+    wanted, gradients = loss.value_and_grad(X, W, LABELS, scale=4.0)
+    for one, other in zip(found, (wanted, *gradients), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_mlx() -> None:
+    mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
+    loss, inputs = matryoshka(anglos.normface, (1, 3), (2.0, 1.0)), (X.astype("f"), W.astype("f"), LABELS)
+    x, w, y = map(mx.array, inputs)
+    value, gradients = loss.value_and_grad(x, w, y, scale=4.0)
+    wanted, of_wanted = loss.value_and_grad(*inputs, scale=4.0)
+    slope = mx.grad(lambda x: loss(x, w, y, scale=4.0))(x)
+    for one, other in zip((value, *gradients, slope), (wanted, *of_wanted, of_wanted[0]), strict=True):
+        np.testing.assert_allclose(np.asarray(one), other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dynamo's own
 @pytest.mark.parametrize("name", ["cosface", "supcon", "info_nce"])
 def test_it_is_compiled_as_one_graph(name: str) -> None:

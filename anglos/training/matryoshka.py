@@ -130,7 +130,7 @@ class _Matryoshka(Loss[Options]):
             with backend.untracked(tuple(vectors.values())):
                 value = _add(value, factor, of_prefix)
                 gradients = [
-                    _add_prefix(backend, total, factor, part, dimension) if name in vectors else
+                    _add_prefix(backend, total, factor, part, length, dimension) if name in vectors else
                     _add(total, factor, part)
                     for name, total, part in zip(names, gradients or [None] * len(parts), parts, strict=True)]
         return value, tuple(gradients)
@@ -203,13 +203,14 @@ def _add(total: Any, factor: float, part: Any) -> Any:
     return part if total is None else total + part
 
 
-def _add_prefix(backend: Backend, total: Any, factor: float, part: Array, dimension: int) -> Array:
+def _add_prefix(backend: Backend, total: Any, factor: float, part: Array, length: int, dimension: int) -> Array:
     """The same of the first columns of a total with all. The part, which others may hold, is not changed."""
-    xp, length = backend.xp, part.shape[-1]
+    xp = backend.xp
+    if total is None and length < dimension:
+        rest = xp.zeros((dimension - length,), dtype=part.dtype, device=backend.device(part))
+        return xp.concat([factor * part, xp.zeros_like(part[..., :1]) + rest], axis=-1)  # however many rows there are
     if total is None:
-        part, rest = factor * part, (*part.shape[:-1], dimension - length)
-        return xp.concat([part, xp.zeros(rest, dtype=part.dtype, device=backend.device(part))], axis=-1) if (
-            length < dimension) else part
+        return factor * part
     first, part = total[..., :length], part if factor == 1.0 else factor * part
     if not backend.changes_arrays():
         return xp.concat([first + part, total[..., length:]], axis=-1)
