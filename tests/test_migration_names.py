@@ -21,11 +21,17 @@ def exported_by(*modules: str) -> Callable[[], set[str]]:
     return names
 
 
+def sentences() -> set[str]:
+    return set(import_module("sentence_transformers.sentence_transformer.losses").__all__)
+
+
 def losses_of_open_clip() -> set[str]:
     return {name for name in setup("open_clip") if name.endswith("Loss")}
 
 
 EXPORTED: dict[str, Callable[[], set[str]]] = {
+    "pytorch-metric-learning": exported_by(*(f"pytorch_metric_learning.{room}" for room in ("losses", "miners"))),
+    "sentence-transformers": sentences,
     "lightly": exported_by("lightly.loss"),
     "optax": exported_by("optax.losses"),
     "open_clip": losses_of_open_clip,

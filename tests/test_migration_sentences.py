@@ -3,6 +3,7 @@
 The network is small and downloads nothing; its losses are the library's own.
 """
 
+import math
 import re
 from importlib import import_module
 from typing import Any
@@ -57,7 +58,7 @@ def inputs_of(row: Row, names: Names) -> tuple[Any, Any]:
         return names["pairs"], torch.arange(32) % 7 / 7.0
     if loss in ("ContrastiveLoss", "OnlineContrastiveLoss", "SoftmaxLoss"):
         return names["pairs"], torch.arange(32) % 2
-    if loss == "TripletLoss" or "in_batch" in row.ours:
+    if loss == "TripletLoss" or "negatives])" in row.ours:
         return names["triplets"], None
     return names["pairs"], None
 
@@ -115,6 +116,20 @@ def test_angle_of_several_columns() -> None:
         theirs = names["losses"].AnglELoss(names["model"]).compute_loss_from_embeddings([anchors, *others], None)
         scores = torch.tensor([1, 0]).repeat_interleave(len(anchors))
         check(theirs, anglos.cosent(anchors.repeat(2, 1), torch.cat(others), scores, similarity="angle"))
+
+
+@pytest.mark.slow
+def test_guide_that_finds_pairs_equal_in_sentence_transformers() -> None:
+    """A query meets itself and so does its key, beside the positive: a third each."""
+    with double_precision():
+        names = names_of_section()
+        column = {"inputs": torch.eye(24)[:16]}
+        model, guide = Network(torch.nn.Linear(24, 16)), names["guide"]
+        model[0].weight.data, model[0].bias.data = torch.eye(16, 24), torch.zeros(16)
+        columns = [column, column]
+        check(names["losses"].GISTEmbedLoss(model, guide)(columns, None), math.log(3.0) * torch.ones(()))
+        ours = names["Guided"](model, guide, anglos.info_nce, temperature=0.01)(columns)
+        assert ours < 1e-12
 
 
 @pytest.mark.slow
