@@ -29,6 +29,7 @@ from anglos.call.state import Batch as Batch
 from anglos.call.state import Update as _Update
 from anglos.engines import batchwise as _batchwise
 from anglos.engines import rowwise as _rowwise
+from anglos.engines.all_pairs import AllPairs as AllPairs
 from anglos.engines.all_pairs import all_pairs as all_pairs
 from anglos.engines.among import nearest_others as nearest_others
 from anglos.engines.among import of_other_classes as of_other_classes

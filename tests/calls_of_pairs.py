@@ -100,6 +100,12 @@ def _soft_supcon(named: Named, case: str) -> None:
     named["divisor"] = "all" if named.get("divisor") == "all rows" else "rows"
 
 
+def _contrastive(named: Named, case: str) -> str:
+    """Of signal-to-noise distances, which are no option of ours."""
+    assert named.pop("distance") == "snr"
+    return "snr_contrastive"
+
+
 def _margin_loss(named: Named, case: str) -> None:
     """Labels are the places of the classes for which beta is given."""
     named["labels"] = np.searchsorted(named.pop("classes"), named["labels"])
@@ -109,6 +115,6 @@ CALLS: dict[str, Callable[[Named, str], str | None]] = {
     "info_nce": _info_nce, "cosine_embedding": _cosine_embedding, "pair_contrastive": _pair_contrastive,
     "unified_threshold": _unified_threshold, "soft_supcon": _soft_supcon,
     "ge2e": _of_groups, "angular_prototypical": _of_groups,
-    "margin_loss": _margin_loss,
+    "margin_loss": _margin_loss, "contrastive": _contrastive,
 }
 """Changes what a case names, and says which loss of ours it is where that has another name."""

@@ -16,7 +16,7 @@ GOLDEN = json.loads(Path(__file__).with_name("golden2_pairs.json").read_text())
 
 # Losses, and single cases, that the library cannot do yet.
 LATER = {
-    "dhel", "contrastive", "dynamic_soft_margin", "info_nce directions gte joint",
+    "dhel", "dynamic_soft_margin", "info_nce directions gte joint",
     "info_nce directions all joint positive once", "info_nce directions all separate",
     "info_nce directions all separate positive once", "info_nce directions q2k q2q joint",
     "info_nce in-batch and shared negatives", "info_nce in-batch and own hard negatives",
@@ -120,7 +120,7 @@ def test_margin_loss_with_a_boundary_for_each_class(library: Library) -> None:
 
 
 OF_THE_BATCH: dict[str, dict[str, Any]] = {
-    "intra_pair_variance": {}, "lifted_structure": {}, "histogram": {"bins": 8},
+    "intra_pair_variance": {}, "lifted_structure": {}, "histogram": {"bins": 8}, "snr_contrastive": {},
     "global_orthogonal": {"threshold": 0.0}}
 
 

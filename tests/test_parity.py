@@ -195,6 +195,10 @@ OTHER_ROWS = [
         lambda *arrays: of(losses.SmoothAPLoss, temperature=0.1)(*arrays).double(), tolerance=1e-6,
         labels=np.repeat(np.arange(5), 5)),
     Row("lifted_structure", {}, of(losses.LiftedStructureLoss)),
+    Row("snr_contrastive", {}, of(losses.ContrastiveLoss, distance=distances.SNRDistance())),
+    Row("snr_contrastive", {"margin": 2.0, "positive_margin": 0.5, "normalize": False}, of(
+        losses.ContrastiveLoss, pos_margin=0.5, neg_margin=2.0,
+        distance=distances.SNRDistance(normalize_embeddings=False))),
     Row("intra_pair_variance", {}, of(losses.IntraPairVarianceLoss)),
     # Its places in bins are float32 numbers.
     Row("histogram", {"bins": 10}, lambda *arrays: of(losses.HistogramLoss, n_bins=10)(*arrays).double(),

@@ -13,8 +13,8 @@ class AllPairs(NamedTuple):
 
     backend: Backend
     rows: Array
-    inverse: Array
-    """1 / |x| of each, by which it was multiplied."""
+    inverse: Array | None
+    """1 / |x| of each, by which it was multiplied; None if by nothing."""
     labels: Array
     ignore_index: int
 
@@ -38,16 +38,16 @@ class AllPairs(NamedTuple):
         return backend.sweep(of_tile, SUM, (self.rows, self.labels, part, *of_rows),
                              backend.tile_width(self.rows.shape[0]))
 
-    def totals(self, terms: Callable[..., tuple[Array, ...]]) -> list[tuple[Array, Array]]:
+    def totals(self, terms: Callable[..., tuple[Array, ...]], *of_rows: Array) -> list[tuple[Array, Array]]:
         """Of each of the terms, (A, B), that are made of every tile, the sum of positive and that of negative pairs."""
         xp = self.backend.xp
 
-        def tile(*products_and_masks: Array) -> Any:
-            made, masks = terms(*products_and_masks), products_and_masks[1:]
+        def tile(*of_tile: Array) -> Any:
+            made, masks = terms(*of_tile), of_tile[1:3]
             return {(number, sign): xp.sum(xp.where(mask, one, 0.0)) for number, one in enumerate(made)
                     for sign, mask in enumerate(masks)}, ()
 
-        sums: Any = self.sums(tile)[0]
+        sums: Any = self.sums(tile, *of_rows)[0]
         return [(sums[number, 0], sums[number, 1]) for number, sign in sums if sign]
 
     def pull(self, slope: Callable[..., Array], *of_rows: Array) -> Array:
@@ -59,7 +59,8 @@ class AllPairs(NamedTuple):
             return {"columns": backend.product(slopes.T, rows)}, (backend.product(slopes, self.rows),)
 
         sums, (found,) = self.sums(tile, self.rows, *of_rows)
-        return unit_rows_pullback(backend, self.rows, self.inverse, found + sums["columns"])
+        total = found + sums["columns"]
+        return total if self.inverse is None else unit_rows_pullback(backend, self.rows, self.inverse, total)
 
 
 def all_pairs(backend: Backend, embeddings: Array, labels: Array, ignore_index: int) -> AllPairs:

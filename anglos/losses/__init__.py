@@ -55,6 +55,7 @@ from anglos.losses.angular_prototypical import angular_prototypical as angular_p
 from anglos.losses.triplet import triplet as triplet
 from anglos.losses.triplet_margin import triplet_margin as triplet_margin
 from anglos.losses.contrastive import contrastive as contrastive
+from anglos.losses.snr_contrastive import snr_contrastive as snr_contrastive
 from anglos.losses.margin_loss import margin_loss as margin_loss
 from anglos.losses.intra_pair_variance import intra_pair_variance as intra_pair_variance
 from anglos.losses.lifted_structure import lifted_structure as lifted_structure

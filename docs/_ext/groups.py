@@ -24,7 +24,7 @@ GROUPS = (
     ("Pairs and triplets of a batch",
      "Positives and negatives are found in the batch by its labels.",
      ("supcon", "soft_supcon", "sincere", "nt_xent", "dcl", "hcl", "ge2e", "angular_prototypical", "triplet",
-      "contrastive", "margin_loss", "intra_pair_variance", "lifted_structure", "histogram",
+      "contrastive", "snr_contrastive", "margin_loss", "intra_pair_variance", "lifted_structure", "histogram",
       "multi_similarity", "circle", "angular", "ranked_list", "unified_threshold", "generalized_lifted",
       "tuplet_margin", "nca", "fast_ap", "smooth_ap")),
     ("Pairs and triplets that you choose",
