@@ -66,22 +66,21 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, temperature: Any, 
 
     ∂ℓ/∂z_k = (e^(z_k + M_k) − 1)/N′, M_k the log-sum-exp of −L_j with d_j ≤ d_k; ∂ℓ/∂τ = −Σ_k z_k ∂ℓ/∂z_k / τ.
     """
-    xp, some = backend.xp, tile.positive
-    number = xp.sum(xp.astype(some, tile.values.dtype), axis=1, keepdims=True)
+    xp, far = backend.xp, -tile.weight  # type: ignore[operator]
+    known = far == far
+    values, far = xp.where(known, tile.values, math.nan), xp.where(known, far, xp.zeros_like(far))
+    order = xp.argsort(far, axis=1)  # and all in this order, in which to search is fast
+    far, z, some = (xp.take_along_axis(one, order, axis=1) for one in (far, sign * values / temperature, tile.positive))
+    number = xp.sum(xp.astype(some, z.dtype), axis=1, keepdims=True)
     share = xp.where(some, 1.0 / xp.where(number == 0.0, 1.0, number), 0.0)
-    far, z = -tile.weight, sign * tile.values / temperature  # type: ignore[operator]
     nothing = -0.25 * float(xp.finfo(z.dtype).max)
-    z, far = xp.where(far == far, z, math.nan), xp.where(far == far, far, xp.zeros_like(far))
     z = z - backend.stop_gradient(xp.max(xp.where(some, z, nothing), axis=1, keepdims=True))
-    order = xp.argsort(far, axis=1)
-    ordered = xp.take_along_axis(far, order, axis=1)
-    sums = define.running_log_sum(backend, xp.take_along_axis(xp.where(some, z, nothing), order, axis=1))
-    total = xp.take_along_axis(sums, backend.rank(ordered, far) - 1, axis=1)
+    sums = define.running_log_sum(backend, xp.where(some, z, nothing))
+    total = xp.take_along_axis(sums, backend.rank(far, far) - 1, axis=1)
 
     def slope_of_logits() -> Any:
-        less = xp.take_along_axis(xp.where(some, -total, nothing), order, axis=1)
-        nearer = xp.take_along_axis(define.running_log_sum(backend, less, back=True),
-                                    backend.rank(ordered, far, strict=True), axis=1)
+        sums = define.running_log_sum(backend, xp.where(some, -total, nothing), back=True)
+        nearer = xp.take_along_axis(sums, backend.rank(far, far, strict=True), axis=1)
         # Not above the logarithm of how many terms there are, each of which is at most 1, however z is rounded.
         log_sum = backend.minimum(xp.where(some, z + nearer, 0.0), xp.log(xp.where(number == 0.0, 1.0, number)))
         return share * (xp.exp(log_sum) - 1.0)
@@ -90,4 +89,4 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, temperature: Any, 
         return {"temperature": -xp.sum(xp.where(some, slope_of_logits() * z, 0.0), axis=1) / temperature}
 
     return define.Terms(define.sum_where(xp, some, share * (total - z)), xp.astype(number[:, 0] > 0.0, z.dtype),
-                        lambda: slope_of_logits() * (sign / temperature), option_slopes)
+                        lambda: backend.scatter(slope_of_logits() * (sign / temperature), order, values), option_slopes)

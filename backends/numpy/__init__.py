@@ -11,7 +11,7 @@ from anglos.arrays.backend import Backend
 from anglos.arrays.library import Spec
 from anglos.arrays.monoid import Monoid
 
-from ._blocks import NEAR, blocks
+from ._blocks import NEAR, blocks, rank_in_rows
 from ._namespace import Namespace
 from ._threads import steered_blas, sweep_in_threads
 
@@ -116,6 +116,8 @@ class NumPy(Backend):
         places = labels - first
         inside = (_unsigned(places) < len(tile)).nonzero()
         return places[inside], inside[-1]
+
+    rank = staticmethod(rank_in_rows)
 
     def maximum(self, a: Any, b: Any) -> Any:
         return np.maximum(a, b)
