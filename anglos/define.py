@@ -15,6 +15,7 @@ from anglos.arrays.backend import Backend as Backend
 from anglos.arrays.dispatch import backend_of as backend_of
 from anglos.call.arguments import *  # noqa: F403
 from anglos.call.common import BatchCommon as BatchCommon
+from anglos.call.common import ClassMarginCommon as ClassMarginCommon
 from anglos.call.common import Common as Common
 from anglos.call.common import LabelCommon as LabelCommon
 from anglos.call.common import MarginCommon as MarginCommon

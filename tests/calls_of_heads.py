@@ -12,7 +12,7 @@ import anglos
 
 Array = Any
 
-NAMES = {"X": "embeddings", "W": "weights", "T": "labels", "Z": "logits", "mc": "margin"}
+NAMES = {"X": "embeddings", "W": "weights", "T": "labels", "Z": "logits", "mc": "class_margin"}
 """What the cases call the arguments that have a gradient, where that is not their name."""
 
 
@@ -27,8 +27,6 @@ class Call(NamedTuple):
     """The name of an argument for every gradient of the case."""
     rows: list[int] | None = None
     """Of the case's gradient in W those that the call has; the others are 0. None: all."""
-    classes: np.ndarray | None = None
-    """Of every sample, where the gradient in the margin, (B,), is still to be summed to the case's, (C,)."""
     has_value: bool = True
     """Whether the value is the case's too, and not its gradients alone."""
 
@@ -41,8 +39,7 @@ def call_of(case: Mapping[str, Any], inputs: Mapping[str, Any], array: Callable[
     function, arrays, options, rows = _CALLS[case["loss"]](case, given)
     return Call(function, [array(one) for one in arrays], {
         name: array(value) if isinstance(value, np.ndarray) else value for name, value in options.items()},
-        {name: NAMES.get(name, name) for name in case["grads"]}, rows,
-        given["y"] if "mc" in case["grads"] else None, case["options"].get("value") != "potential")
+        {name: NAMES.get(name, name) for name in case["grads"]}, rows, case["options"].get("value") != "potential")
 
 
 def _labels(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> np.ndarray:
@@ -78,7 +75,7 @@ def _log_prior(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
 def _ldam(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
     said, labels = case["options"], given["y"]
     margins = anglos.classes.ldam_margins(given["counts"], max_margin=said["max_margin"])
-    options = {"margin": margins[labels], "scale": said["scale"]}
+    options = {"margin": 0.0, "class_margin": margins, "scale": said["scale"]}
     if said.get("class_weight", "").startswith("effective_number"):
         beta = float(said["class_weight"].split("=")[1].rstrip(")"))
         options["sample_weight"] = anglos.classes.effective_number_weights(given["counts"], beta=beta)[labels]
@@ -122,7 +119,7 @@ def _head(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
     if "scale" in case["grads"]:
         options["scale"] = given["scale"]
     if said.get("margin") == "mc[y]":
-        options["margin"] = given["mc"][given["y"]]
+        options |= {"margin": 0.0, "class_margin": given["mc"]}
     elif said.get("margin") is not None or "order" in said:
         options["margin"] = _margins(case, given)
     options = _targets(case, given, options)

@@ -21,6 +21,7 @@ from anglos.call.arguments import (
     ReferenceLabels,
     SampleWeight,
 )
+from anglos.call.class_margins import ClassMargin
 
 
 class Common(TypedDict, total=False):
@@ -59,6 +60,12 @@ class MarginCommon(PrototypeCommon, total=False):
     label_smoothing: LabelSmoothing
 
 
+class ClassMarginCommon(MarginCommon, total=False):
+    """Of those with a margin for the label, called margin or m2."""
+
+    class_margin: ClassMargin
+
+
 class PairCommon(TypedDict, total=False):
     """Of losses over the pairs of a batch, told apart by labels: every sample is an anchor."""
 
@@ -78,8 +85,9 @@ class ProxyCommon(TypedDict, total=False):
 
 
 DEFAULTS: Mapping[str, Any] = {
-    "label_smoothing": 0.0, "reference_embeddings": None, "reference_labels": None, "excluded_pairs": None,
-    "sample_weight": None, "ignore_index": -100, "keep_bytes": 2**28, "gradient_products": "full", "reduction": "mean",
+    "class_margin": None, "label_smoothing": 0.0, "reference_embeddings": None, "reference_labels": None,
+    "excluded_pairs": None, "sample_weight": None, "ignore_index": -100, "keep_bytes": 2**28,
+    "gradient_products": "full", "reduction": "mean",
 }
 """In the order of signatures."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import spec_of, unwrapped
 from anglos.arrays.library import Array, Spec
+from anglos.call import class_margins
 from anglos.call.check import check_defaults, check_names, check_slopes, check_specs, check_wrt
 from anglos.call.contents import Contents, contents_of
 from anglos.call.defined import Defined
@@ -115,10 +116,20 @@ class Plan:
                   ) -> dict[str, Array]:
         """The same by the step and the record of the forward pass, for who could keep them."""
         role_of = {name: role for name, role in zip(self.names, self.roles, strict=True) if name in needs}
-        found = self.loss.engine.backward(step, saved, g, frozenset(role_of.values()))
+        found = self._found(step, saved, g, frozenset(role_of.values()))
         check_slopes(self.loss.name, role_of, found)
         return {name: self.of_input(name, array, found[role_of[name]])
                 for name, array in zip(self.names, arrays, strict=True) if name in role_of}
+
+    def _found(self, step: Any, saved: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:
+        """By what the engine calls its arrays."""
+        if class_margins.ROLE not in needs:
+            return self.loss.engine.backward(step, saved, g, needs)
+        margin = class_margins.margin_of(self.loss.kinds)
+        found = self.loss.engine.backward(step, saved, g, needs - {class_margins.ROLE} | {margin})
+        found[class_margins.ROLE] = class_margins.added_pullback(
+            self.backend, found[margin], step.inputs[class_margins.ROLE], step.inputs["labels"])
+        return found
 
     def of_input(self, name: str, array: Array, gradient: Array) -> Array:
         """A gradient in the shape and dtype of its input."""
@@ -138,8 +149,12 @@ class Plan:
         for name in [name for name in floats if name not in loss.arrays]:  # options are in the type of the arithmetic
             inputs[name] = backend.xp.astype(inputs[name], dtype, copy=False)
         positional = [inputs[name] for name in self.names if name in loss.arrays]
-        options = {name: inputs[name] for name in self.names if name not in loss.arrays}
-        row = loss.row(*positional, **dict(self.options), **options)
+        options = {**dict(self.options), **{name: inputs[name] for name in self.names if name not in loss.arrays}}
+        if (of_classes := self.contents.named.get(class_margins.ROLE)) is not None:
+            margin = class_margins.margin_of(loss.kinds)
+            options[margin] = class_margins.added(
+                backend, options[margin], options.pop(of_classes), inputs[self.contents.named["labels"]])
+        row = loss.row(*positional, **options)
         return row, dict(zip(self.roles, inputs.values(), strict=True))
 
 

@@ -12,7 +12,7 @@ from anglos import define
 def adaface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.Angle = 0.4, h: define.Factor = 0.333, scale: define.Scale = 64.0,
-    norm_mean: define.NormState = None, norm_std: define.NormState = None, **common: Unpack[define.MarginCommon],
+    norm_mean: define.NormState = None, norm_std: define.NormState = None, **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """AdaFace: softmax cross entropy with a margin that adapts to the quality of a sample, read off its length.
 

@@ -10,7 +10,7 @@ from anglos import define
 @define.prototypes(formula="φ = 1 − 2(θ + m)/π, η = 1 − 2θ/π", paper="Li et al. 2019, arXiv:1907.12256")
 def airface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
-    margin: define.Angle = 0.45, scale: define.Scale = 64.0, **common: Unpack[define.MarginCommon],
+    margin: define.Angle = 0.45, scale: define.Scale = 64.0, **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """Li-ArcFace: softmax cross entropy over logits that are linear in the angle.
 

@@ -10,7 +10,7 @@ from anglos import define
 def am_softmax(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.CosineMargin = 0.35, scale: define.Scale = 30.0, gradient: define.Gradient = "exact",
-    **common: Unpack[define.MarginCommon],
+    **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """AM-Softmax: softmax cross entropy over s cos θ, with m subtracted from the label's cosine.
 

@@ -10,7 +10,7 @@ from anglos import define
 def arcface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.Angle = 0.5, scale: define.Scale = 64.0, past_pi: define.PastPi = "smooth",
-    gradient: define.Gradient = "exact", bias: define.Bias = None, **common: Unpack[define.MarginCommon],
+    gradient: define.Gradient = "exact", bias: define.Bias = None, **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """ArcFace: softmax cross entropy over s cos θ, with an angle m added to the label's.
 

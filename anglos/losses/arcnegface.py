@@ -11,7 +11,7 @@ from anglos import define
 def arcnegface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.Angle = 0.5, scale: define.Scale = 64.0, alpha: define.Sharpness = 1.2, sigma: define.Width = 2.0,
-    past_pi: define.PastPi = "smooth", **common: Unpack[define.MarginCommon],
+    past_pi: define.PastPi = "smooth", **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """ArcNegFace: ArcFace in which other classes count for more, the nearer they are to the label's φ.
 

@@ -10,7 +10,7 @@ from anglos import define
 def combined_margin(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     m1: define.AnyAngleFactor = 1.0, m2: define.Angle = 0.3, m3: define.CosineMargin = 0.2, scale: define.Scale = 64.0,
-    past_pi: define.PastPi = "smooth", gradient: define.Gradient = "exact", **common: Unpack[define.MarginCommon],
+    past_pi: define.PastPi = "smooth", gradient: define.Gradient = "exact", **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """Combined margin: softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃).
 

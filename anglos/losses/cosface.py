@@ -10,7 +10,7 @@ from anglos import define
 def cosface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.CosineMargin = 0.35, scale: define.Scale = 64.0, gradient: define.Gradient = "exact",
-    bias: define.Bias = None, **common: Unpack[define.MarginCommon],
+    bias: define.Bias = None, **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """CosFace: softmax cross entropy over s cos θ, with m subtracted from the label's cosine.
 

@@ -10,7 +10,7 @@ from anglos import define
 def curricularface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.Angle = 0.5, scale: define.Scale = 64.0, t: define.CosineState = 0.0,
-    past_pi: define.PastPi = "smooth", **common: Unpack[define.MarginCommon],
+    past_pi: define.PastPi = "smooth", **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """CurricularFace: ArcFace in which hard other classes count for more as training goes on.
 

@@ -11,7 +11,7 @@ from anglos import define
 def inter_topk(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     k: define.Count = 5, penalty: define.Angle = 0.06, margin: define.Angle = 0.2, scale: define.Scale = 32.0,
-    past_pi: define.PastPi = "smooth", **common: Unpack[define.MarginCommon],
+    past_pi: define.PastPi = "smooth", **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """Inter-top-k penalty: ArcFace in which the k nearest other classes are brought nearer by an angle m′.
 

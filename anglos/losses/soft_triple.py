@@ -11,7 +11,7 @@ from anglos import define
 def soft_triple(
     embeddings: define.Embeddings, weights: define.SubWeights, labels: define.Labels, /, *,
     scale: define.Scale = 20.0, gamma: define.PositiveFactor = 10.0, margin: define.CosineMargin = 0.01,
-    **common: Unpack[define.MarginCommon],
+    **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """SoftTriple: the cosine softmax with K centres per class, softly assigned.
 

@@ -10,7 +10,7 @@ from anglos import define
 def subcenter_arcface(
     embeddings: define.Embeddings, weights: define.SubWeights, labels: define.Labels, /, *,
     margin: define.Angle = 0.5, scale: define.Scale = 64.0, past_pi: define.PastPi = "smooth",
-    gradient: define.Gradient = "exact", **common: Unpack[define.MarginCommon],
+    gradient: define.Gradient = "exact", **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """Sub-center ArcFace: ArcFace with K prototypes per class, of which the nearest counts.
 

@@ -55,7 +55,7 @@ def ldam_margins(counts: Array, *, max_margin: float = 0.5) -> Array:
     Returns
     -------
     array (C,)
-        Cosine margins: `anglos.cosface(..., margin=ldam_margins(counts)[labels], scale=30.0)`.
+        Cosine margins: `anglos.cosface(..., class_margin=ldam_margins(counts), margin=0.0, scale=30.0)`.
 
     References
     ----------

@@ -132,7 +132,7 @@ def _level_of_user() -> int:
     return level
 
 
-NEW_CLASSES = {"bias": 0.0, "class_weight": 1.0}
+NEW_CLASSES = {"bias": 0.0, "class_margin": 0.0, "class_weight": 1.0}
 """The number of a new class, in options that have one for each."""
 
 
