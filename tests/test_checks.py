@@ -77,7 +77,7 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((X, W), {"labels": Y}, TypeError,
      "labels was given by name; wanted it by position, in the order embeddings, weights, labels"),
     ((X, W, Y), {"margn": 0.5}, TypeError,
-     "margn was given, which is none of its options; wanted margin, scale, past_pi, gradient, bias, "
+     "margn was given, which is none of its options; wanted margin, scale, past_pi, gradient, bias, class_margin, "
      "label_smoothing, sample_weight, ignore_index, keep_bytes, gradient_products, reduction (did you mean margin?)"),
     ((X, W, Y), {"margin": 28.6}, ValueError,
      f"margin was 28.6; {ANGLE} (if that is in degrees: math.radians(28.6) is 0.4992)"),
@@ -109,10 +109,10 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
      "sample_weight was of shape (5,); wanted (B,), with B = 6 in embeddings"),
     ((X, W, Y), {"wrt": ("labels",)}, ValueError,
      "wrt was ('labels',); wanted a tuple of names out of embeddings, weights, margin, scale, bias, "
-     "label_smoothing, sample_weight"),
+     "class_margin, label_smoothing, sample_weight"),
     ((X, W, Y), {"wrt": "weights"}, ValueError,
      "wrt was 'weights'; wanted a tuple of names out of embeddings, weights, margin, scale, bias, "
-     "label_smoothing, sample_weight"),
+     "class_margin, label_smoothing, sample_weight"),
 ]
 
 

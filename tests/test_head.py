@@ -533,7 +533,7 @@ def test_resize_classes_keeps_rows(layer: Loss[...]) -> None:
 def test_resize_classes_resizes_what_there_is_of_each_class(layer: Loss[...]) -> None:
     """As a new class would have it, and so that reset_parameters restores it."""
     embeddings, labels = batch()
-    starts = {"bias": 0.0, "class_weight": 1.0}
+    starts = {"bias": 0.0, "class_margin": 0.0, "class_weight": 1.0}
     names = [name for name in layer.defaults if getattr(layer.kinds[name], "shapes", ()) == ("C",)]
     head = head_of(layer, **{name: torch.linspace(0.5, 1.5, CLASSES, dtype=torch.float64) for name in names})
     head.resize_classes(7)
