@@ -206,7 +206,7 @@ def test_wrapped_models_say_it_too(tmp_path: Path) -> None:
 
 
 jax: Any = import_module("jax")
-ARRAYS = {"bias": 5, "class_weight": 5}
+ARRAYS = {"bias": 5, "class_margin": 5, "class_weight": 5}
 
 
 @pytest.mark.parametrize(("name", "optimizer", "classes"), [
