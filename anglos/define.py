@@ -17,6 +17,8 @@ from anglos.call.arguments import *  # noqa: F403
 from anglos.call.common import BatchCommon as BatchCommon
 from anglos.call.common import ClassMarginCommon as ClassMarginCommon
 from anglos.call.common import Common as Common
+from anglos.call.common import GuidedPairs as GuidedPairs
+from anglos.call.common import GuidedQueries as GuidedQueries
 from anglos.call.common import LabelCommon as LabelCommon
 from anglos.call.common import MarginCommon as MarginCommon
 from anglos.call.common import PairCommon as PairCommon
@@ -26,6 +28,7 @@ from anglos.call.definition import definition_of as _definition_of
 from anglos.call.kinds import ArrayOf as ArrayOf
 from anglos.call.loss import Loss as Loss
 from anglos.call.margin import margin_definition as _margin_definition
+from anglos.call.pair_arguments import *  # noqa: F403
 from anglos.call.state import Batch as Batch
 from anglos.call.state import Update as _Update
 from anglos.engines import batchwise as _batchwise
@@ -55,9 +58,13 @@ from anglos.engines.ordered import log_sum_of_lower as log_sum_of_lower
 from anglos.engines.ordered import running_log_sum as running_log_sum
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.pairs import means as _means
+from anglos.engines.pairs.blocks import Blocks as Blocks
+from anglos.engines.pairs.directions import check_directions as check_directions
+from anglos.engines.pairs.directions import groups_of as groups_of
 from anglos.engines.pairs.distances import OF_UNIT_VECTORS as OF_UNIT_VECTORS
 from anglos.engines.pairs.distances import euclidean_of as euclidean_of
 from anglos.engines.pairs.distances import of_given as _of_given
+from anglos.engines.pairs.log_sum import log_sum_of_negatives as log_sum_of_negatives
 from anglos.engines.pairs.pair_terms import pair_terms as pair_terms
 from anglos.engines.pairs.row import PairRow as PairRow
 from anglos.engines.pairs.row import PairTile as PairTile

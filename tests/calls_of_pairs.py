@@ -50,18 +50,20 @@ def _info_nce(named: Named, case: str) -> None:
     """Masks are false negatives, whatever guide made them; other keys are negatives by themselves."""
     for name in ("guide", "guide_margin"):
         named.pop(name, None)
+    if "everyones" in case:
+        named["hard_negatives_of"] = "all"
     if "negatives" not in named and "hard_negatives" not in named:
         named.pop("in_batch", None)
         named.pop("hardness_on", None)  # there are no others
     if "masks" in named:
         masks = {block: np.asarray(mask, dtype=bool) for block, mask in named.pop("masks").items()}
-        named["false_negatives"] = masks["qk"] if len(masks) == 1 else tuple(masks.values())
+        named |= {{"qk": "false_negatives", "qq": "false_negatives_query_to_query", "kq":
+                   "false_negatives_key_to_query", "kk": "false_negatives_key_to_key"}[key]: mask
+                  for key, mask in masks.items()}
+        if len(masks) > 1:
+            named["positive"] = "once"  # as GIST has it
     if "directions" in named:
         named["directions"] = tuple(named["directions"])
-        if named["directions"] == ("query_to_key", "key_to_query") and named["partition"] == "separate":
-            for name in ("directions", "partition", "positive"):
-                del named[name]
-            named["symmetric"] = True
 
 
 def _cosine_embedding(named: Named, case: str) -> str:

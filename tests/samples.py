@@ -7,7 +7,7 @@ from libraries import Array, Library
 
 from anglos import Loss
 from anglos.call.kinds import ArrayOf, Number, Signs, has_gradient
-from anglos.call.static_kinds import Integer, Pair
+from anglos.call.static_kinds import Integer, Pair, Words
 from anglos.checks.samples import near
 from anglos.checks.samples import others as values
 
@@ -34,7 +34,12 @@ FROZEN = {
 COMMON = ("reduction", "ignore_index", "keep_bytes", "gradient_products")
 
 # What is a choice only beside another one.
-TOGETHER = {"mining": {"soft": True}}
+DIRECTIONS = ("query_to_key", "key_to_query", "query_to_query", "key_to_key")
+TOGETHER: dict[str, dict[str, Any]] = {"mining": {"soft": True}, "partition": {"directions": DIRECTIONS}, "positive": {
+    "directions": DIRECTIONS}}
+
+# What is refused without arrays beside it.
+NOT_ALONE = ("hardness_on", "hard_negatives_of")
 
 SIZES = {"B": BATCH, "C": CLASSES, "D": DIMENSION, "K": 3}
 
@@ -66,7 +71,7 @@ def other_options(loss: Loss[...]) -> list[dict[str, Any]]:
     other: dict[str, Any] = {}
     for name, default in loss.defaults.items():
         kind = loss.kinds[name]
-        if name in COMMON:
+        if name in (*COMMON, *NOT_ALONE):
             continue
         calls += [{name: choice} for choice in getattr(kind, "choices", ()) if choice != default]
         if getattr(kind, "optional", False) and default is not None:
@@ -77,6 +82,8 @@ def other_options(loss: Loss[...]) -> list[dict[str, Any]]:
             other[name] = values(kind, default)[-1]
         elif isinstance(kind, Integer):
             other[name] = default + 1 if kind.low < default < 3 else kind.low + 1
+        elif isinstance(kind, Words):
+            calls += [{name: kind.words}, {name: kind.words[::2]}]
         elif isinstance(kind, Pair):
             low, high = kind.number.low, min(kind.number.high, 10.0)
             other[name] = (low + 0.1 * (high - low), low + 0.3 * (high - low))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from ranks import on_ranks, recorded, tried
-from samples import other_options
+from samples import DIRECTIONS, other_options
 
 import anglos
 from anglos import Loss
@@ -72,7 +72,13 @@ def cases() -> list[Case]:
         found += [Case(loss.name, ("learnt",)), Case(loss.name, ("sum",)), Case(loss.name, ("none",))]
         found += [Case(loss.name, ("mean",), tuple(options.items())) for options in other_options(loss)]
         if loss.name == "info_nce":
-            found += [Case(loss.name, ("pairs", "learnt")), Case(loss.name, ("pairs",), (("symmetric", True),))]
+            found += [Case(loss.name, ("pairs", "learnt")), Case(loss.name, ("pairs",), (("symmetric", True),)),
+                      Case(loss.name, ("ring", "pairs"), (("hardness", 2.0),)),
+                      Case(loss.name, ("false_negatives", "row_mask", "learnt"), (("in_batch", True),)),
+                      Case(loss.name, ("hard_negatives", "learnt"), (("in_batch", True), ("hard_negatives_of", "all"))),
+                      Case(loss.name, ("pairs", "hard_negatives"), (("in_batch", True),)),
+                      Case(loss.name, ("pairs", "false_negatives_key_to_key", "row_mask"), (
+                          ("directions", DIRECTIONS),))]
         if "false_negatives" in loss.kinds:
             found += [Case(loss.name, ("pairs", "row_mask")), Case(loss.name, ("pairs", "false_negatives", "row_mask"))]
         if "negatives" in loss.kinds:
@@ -119,8 +125,10 @@ class Maker:
 
     def of_pairs(self, given: dict[str, Any]) -> dict[str, Any]:
         """What is said of every pair of a row and a column."""
-        columns = self.columns if {"negatives", "reference_embeddings"} & set(given) else self.rows
-        both = ("excluded_pairs", "false_negatives")
+        others = {"reference_embeddings"} if ("in_batch", True) in self.case.options else {
+            "reference_embeddings", "negatives"}
+        columns = self.columns if others & set(given) else self.rows
+        both = ("excluded_pairs", "false_negatives", "false_negatives_key_to_key")
         found: dict[str, Any] = {name: self.uniform(self.rows, columns) < 0.3 for name in both
                                  if name in self.case.more}
         if "weights" in self.case.more:
@@ -133,6 +141,9 @@ class Maker:
         if "several" in more:
             found["labels"] = torch.stack([given["labels"], torch.full((self.rows,), -100)], dim=1)
             found["labels"][::3, 1] = 1
+        if "hard_negatives" in more:
+            found |= {"hard_negatives": self.normal(3 * self.rows).detach().reshape(-1, 3, D).requires_grad_(),
+                      "hard_negatives_mask": self.uniform(self.rows, 3) > 0.3}
         counted = self.uniform(self.rows) > 0.3
         if "row_mask" in more:
             found["row_mask"] = counted
@@ -488,7 +499,7 @@ def counted(rank: int) -> list[tuple[str, float, float]]:
                              anchors),
              **dict.fromkeys(("batch_coco", "multi_similarity", "rank_n_contrast", "ranked_list",
                               "unified_threshold"), all_rows),
-             **dict.fromkeys(("clip", "info_nce", "n_pair", "siglip"), all_rows),
+             **dict.fromkeys(("clip", "dhel", "info_nce", "n_pair", "siglip"), all_rows),
              "angular_prototypical": (of_class > 1).sum(), "contrastive": all_rows * (all_rows - 1)}
     found = []
     for name, number in terms.items():

@@ -29,6 +29,10 @@ class Batches(Library):
         """The number that the first of one's own rows has among the columns, where these are of the same samples."""
         return 0
 
+    def against(self, role: str, each: int) -> Any:
+        """The backend for columns of this role: negatives, or else so many for each row."""
+        return self
+
     def columns(self, own: Array) -> Array:
         """What belongs to the columns of all ranks, (N, ...)."""
         return own

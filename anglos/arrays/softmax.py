@@ -30,12 +30,15 @@ class Softmax(Library):
         return Tile(logits, with_label,
                     lambda: self.numbers(logits, labels) + (self.first_class + first), scratch, kept, product)
 
-    def with_alike(self: Any, labels: Array, numbers: Array, terms: Array, value: float) -> Array:
+    def with_alike(self, labels: Array, numbers: Array, terms: Array, value: float) -> Array:
         """Terms, (T, B), of classes of these numbers, (T,), with a value for the label's; these may hold them."""
-        alike = numbers[:, None] == labels[None, :]
+        return self.with_value(terms, numbers[:, None] == labels[None, :], value)
+
+    def with_value(self: Any, terms: Array, where: Array, value: float) -> Array:
+        """Terms with a value in some places; these may hold them."""
         if not self.changes_arrays():
-            return self.xp.where(alike, value, terms)
-        terms[alike] = value
+            return self.xp.where(where, value, terms)
+        terms[where] = value
         return terms
 
     def logits(self: Any, tile: Tile) -> Array:

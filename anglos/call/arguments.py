@@ -1,10 +1,9 @@
 """The names by which losses say what their arguments may be, each with the text that docstrings have for it."""
 
 import math
-from functools import partial
 from typing import Annotated, Any, Literal, Protocol
 
-from anglos.call.kinds import ArrayOf, Signs
+from anglos.call.kinds import ArrayOf
 from anglos.call.kinds import Number as _Number
 from anglos.call.static_kinds import Integer, OneOf, Pair
 
@@ -30,7 +29,6 @@ class Array(Protocol):
     def __rtruediv__(self, other: Any, /) -> Any: ...
     def __rpow__(self, other: Any, /) -> Any: ...
 
-
 # Arrays.
 Embeddings = Annotated[Array, ArrayOf("B D", role="embeddings", text=(
     "One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0."))]
@@ -42,19 +40,9 @@ Prototypes = Annotated[Array, ArrayOf("C D", frozen=True, role="weights", text=(
 Centers = Annotated[Array, ArrayOf("C D", text="One centre per class. It is differentiated.")]
 Logits = Annotated[Array, ArrayOf("B C", text="One row per sample; −∞ excludes a class.")]
 Cosines = Annotated[Array, ArrayOf("B C", text="cos θ of every sample with every class.")]
-Queries = Annotated[Array, ArrayOf("B D", role="queries", text=(
-    "One row per pair. Its length does not matter; a zero vector has cosine 0 and gradient 0."))]
-Keys = Annotated[Array, ArrayOf("B D", role="keys", text="The positive of each query; to the others it is a negative.")]
-Negatives = Annotated[Array | None, ArrayOf("M D", optional=True, role="negatives", text=(
-    "Negatives for all queries, in place of the other keys: a queue, or mined ones."))]
-NoiseDraws = Annotated[Array, ArrayOf("M D", text="Draws from the noise, the same for all queries.")]
 Anchors = Annotated[Array, ArrayOf("B D", text="One row per sample.")]
 Positives = Annotated[Array, ArrayOf("B D", text="Of the anchor's class.")]
 Bias = Annotated[Array | None, ArrayOf("C", optional=True, text="b. It is differentiated.")]
-KeyLogProb = Annotated[Array | None, ArrayOf("B", optional=True, frozen=True, text=(
-    "log p_n of the keys; a constant. None is 0."))]
-NegativeLogProb = Annotated[Array | None, ArrayOf("M", optional=True, frozen=True, text=(
-    "log p_n of the negatives; a constant. None is 0."))]
 
 # Labels and masks.
 _LABELS = ("0 to C − 1, or `ignore_index`. Where values cannot be read for free (under a trace, on a GPU), a label out "
@@ -65,43 +53,9 @@ LabelsOrProbabilities = Annotated[Array, ArrayOf("B", "integral", role="labels",
     "for ℓ = −Σ_j t_j log softmax(z)_j. They are differentiated if asked for."),
     other=ArrayOf("B C", low=0.0, role="labels", excludes=(("ignore_index", -100),)))]
 BatchClasses = Annotated[Array, ArrayOf("B", "integral", role="labels", text="Any integers: equal ones are one class.")]
-_PairWeights = partial(ArrayOf, frozen=True, role="labels",
-                       excludes=(("reference_labels", None), ("ignore_index", -100)))
-Groups = Annotated[Array, ArrayOf("B or B L", "integral", role="labels", text=(
-    "Any integers: equal ones are one class. Several per sample, padded with `ignore_index`: samples that have one in "
-    "common are positives of each other. Or for every anchor and column, N = B without references, the weight of the "
-    "pair as a positive, 0 for a negative; a constant to the gradient."),
-    other=_PairWeights("B N", without=("reference_embeddings", _PairWeights("B B"))))]
-PairTargets = Annotated[Array, Signs("B", "integral", low=-1.0, frozen=True, text=(
-    "1 where the two belong together, −1 where they do not; nothing else. A constant. Where values cannot be read for "
-    "free (under a trace, on a GPU), another number makes the loss of its pair NaN."),
-    other=Signs("B", low=-1.0, frozen=True))]
-Scores = Annotated[Array, ArrayOf("B", "integral", frozen=True, other=ArrayOf("B", frozen=True), text=(
-    "One number per pair, the higher the more alike; only their order counts. Constants."))]
-_targets = partial(ArrayOf, "B or B T", frozen=True, role="targets")
-Targets = Annotated[Array, _targets(dtype="integral", other=_targets())]
 ClassWeight = Annotated[Array | None, ArrayOf("C", optional=True, low=0.0, frozen=True, role="class_weight", text=(
     "ω, numbers of at least 0 by which the terms of every class are multiplied, smoothed ones too, as PyTorch's "
     "`weight`: the mean of labels is divided by the sum of ω_y, that of probabilities by B. A constant."))]
-ReferenceEmbeddings = Annotated[Array | None, ArrayOf("N D", optional=True, role="reference_embeddings",
-                                                      together="reference_labels", text=(
-    "What the batch is compared with in place of itself: a memory of past batches, or the batches of all devices. It "
-    "is differentiated if asked for. A sample of the batch that it holds counts as another sample."))]
-ReferenceLabels = Annotated[Array | None, ArrayOf("N or N K", "integral", optional=True, role="reference_labels",
-                                                  together="reference_embeddings", text=(
-    "Their labels; None where `labels` are weights."))]
-_Pairs = partial(ArrayOf, dtype="bool", optional=True)
-ExcludedPairs = Annotated[Array | None, _Pairs("B N", role="excluded_pairs", without=(
-    "reference_embeddings", _Pairs("B B", role="excluded_pairs")), text=(
-    "True where a pair is left out: neither positive nor negative. N = B without references. Embeddings must be finite "
-    "all the same; a sample that may not be is left out by `ignore_index`."))]
-_FalseNegatives = partial(_Pairs, role="false_negatives", text=(
-    "True where a key is no negative of the query after all, and is left out."))
-FalseNegativePairs = Annotated[Array | None, _FalseNegatives("B B")]
-FalseNegatives = Annotated[Array | None, _FalseNegatives("B M", without=("negatives", _FalseNegatives("B B")))]
-RowMask = Annotated[Array | None, ArrayOf("B", "bool", optional=True, role="row_mask", text=(
-    "True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are "
-    "compared with nothing, and they leave the mean's divisor."))]
 
 # Margins: a number, or one per sample.
 _EACH = "One for all samples, or one for each; an array is differentiated."
@@ -177,9 +131,6 @@ DistanceName = Annotated[Literal["squared_euclidean", "euclidean", "cosine", "an
     "\"squared_euclidean\" is |x − r|², \"cosine\" 1 − cos θ, \"angle\" θ in radians. Of two equal embeddings all have "
     "gradient 0."))]
 NormalizedDistance = Annotated[bool, OneOf(text="Whether Euclidean distances are those of unit vectors.")]
-
-Symmetric = Annotated[bool, OneOf((False,), because=" with negatives, which have no queries", without=(
-    "negatives", OneOf((True, False))))]
 
 # Options that losses have in common.
 LabelSmoothing = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text=(

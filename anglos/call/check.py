@@ -96,8 +96,10 @@ def kinds_of(kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str
         other = getattr(found[name], "other", None)
         if other is not None and _is_of(values.get(name), other):
             found[name] = other
-        without = getattr(found[name], "without", None)
-        if without is not None and values.get(named.get(without[0], without[0])) is None:
+        while (without := getattr(found[name], "without", None)) is not None:
+            beside = values.get(named.get(without[0], without[0]))
+            if not (beside is None or beside is False):
+                break
             found[name] = without[1]
     return found
 
@@ -137,9 +139,11 @@ def _check_together(loss: str, kinds: Mapping[str, Any], values: Mapping[str, An
                 refuse(loss, other, ValueError if default is not None else TypeError, was,
                        f"{default!r} with {name} of {kind.dtype} dtype")
     for name, kind in kinds.items():
-        role = getattr(kind, "together", None)
-        if role in named and role not in excluded and values.get(name) is not None and values.get(named[role]) is None:
-            refuse(loss, named[role], TypeError, "was None", f"it together with {name}")
+        for role, beside in getattr(kind, "together", ()):
+            given = [name] if beside is None else [name, named.get(beside, beside)]
+            missed = role in named and role not in excluded and values.get(named[role]) is None
+            if missed and all(values.get(one) is not None for one in given):
+                refuse(loss, named[role], TypeError, "was None", f"it together with {' and '.join(given)}")
 
 
 def _is_of(spec: Any, kind: ArrayOf) -> bool:

@@ -10,18 +10,26 @@ from typing import Any, TypedDict, get_type_hints
 from anglos.call.arguments import (
     AnchorReduction,
     AnchorWeight,
-    ExcludedPairs,
     GradientProducts,
     IgnoredGroup,
     IgnoreIndex,
     KeepBytes,
     LabelSmoothing,
     Reduction,
-    ReferenceEmbeddings,
-    ReferenceLabels,
     SampleWeight,
 )
 from anglos.call.class_margins import ClassMargin
+from anglos.call.pair_arguments import (
+    ExcludedPairs,
+    GuideEmbeddings,
+    GuideKeys,
+    GuideKind,
+    GuideMargin,
+    GuideQueries,
+    GuideReferences,
+    ReferenceEmbeddings,
+    ReferenceLabels,
+)
 
 
 class Common(TypedDict, total=False):
@@ -77,6 +85,24 @@ class PairCommon(TypedDict, total=False):
     reduction: AnchorReduction
 
 
+class GuidedPairs(PairCommon, total=False):
+    """Of those whose negatives a guide may take for positives."""
+
+    guide_embeddings: GuideEmbeddings
+    guide_references: GuideReferences
+    guide_margin: GuideMargin
+    guide_kind: GuideKind
+
+
+class GuidedQueries(Common, total=False):
+    """The same of queries and keys."""
+
+    guide_queries: GuideQueries
+    guide_keys: GuideKeys
+    guide_margin: GuideMargin
+    guide_kind: GuideKind
+
+
 class ProxyCommon(TypedDict, total=False):
     """Of losses over pairs of prototypes and embeddings, whose sum is over the prototypes."""
 
@@ -86,7 +112,9 @@ class ProxyCommon(TypedDict, total=False):
 
 DEFAULTS: Mapping[str, Any] = {
     "class_margin": None, "label_smoothing": 0.0, "reference_embeddings": None, "reference_labels": None,
-    "excluded_pairs": None, "sample_weight": None, "ignore_index": -100, "keep_bytes": 2**28,
+    "excluded_pairs": None,
+    "guide_embeddings": None, "guide_references": None, "guide_queries": None, "guide_keys": None, "guide_margin": 0.0,
+    "guide_kind": "absolute", "sample_weight": None, "ignore_index": -100, "keep_bytes": 2**28,
     "gradient_products": "full", "reduction": "mean",
 }
 """In the order of signatures."""

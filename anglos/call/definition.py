@@ -21,6 +21,7 @@ from anglos.call.common import (
     ProxyCommon,
     annotations_of,
 )
+from anglos.call.completed import completed
 from anglos.call.kinds import by_role, describe
 from anglos.call.static_kinds import kind_of
 from anglos.engines import batchwise, rowwise
@@ -31,7 +32,6 @@ from anglos.engines.pairs import means
 from anglos.engines.pairs.pair_terms import options_of
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.prototypes.row import Row
-from anglos.engines.reductions import CrossEntropy
 
 _KINDS = ("a kind of anglos.define, such as define.Number, define.PerSample or define.Angle, or float, int, bool or "
           "Literal[...]")
@@ -169,24 +169,12 @@ def with_common(own: Mapping[str, inspect.Parameter], common: Any) -> dict[str, 
     return {**own, **added}
 
 
-def completed(name: str, row: Any, given: Mapping[str, Any]) -> Any:
-    """The row with the common options that an engine looks for in it."""
-    if "ignore_index" in given and hasattr(row, "ignore_index"):
-        row = _replaced(row, ignore_index=given["ignore_index"])
-    if "label_smoothing" in given:
-        if type(row.reduction) is not CrossEntropy:
-            _refuse(name, "label_smoothing", "was among its common options",
-                    f"a row whose reduction is CrossEntropy, which was {describe(row.reduction)}")
-        row = _replaced(row, reduction=CrossEntropy(given["label_smoothing"]))
-    return row
-
-
-def _row(name: str, function: Any, own: frozenset[str], wanted: type, /, *arrays: Any, **options: Any) -> Any:
+def _row(name: str, function: Any, own: frozenset[str], wanted: Any, /, *arrays: Any, **options: Any) -> Any:
     """What the function returns, if it is the row of its engine."""
     others = set() if own.issuperset(options) else options.keys() - own
     row = function(*arrays, **{key: option for key, option in options.items() if key in own} if others else options)
     if not isinstance(row, wanted):
-        _refuse(name, "what the function returned", f"was {describe(row)}", f"a define.{wanted.__name__}")
+        _refuse(name, "what the function returned", f"was {describe(row)}", f"a define.{wanted[0].__name__}")
     for key, used in _as_they_are(row).items():
         if key in options and is_array(options[key]) and used is not options[key]:
             _refuse(name, f"{key} of the row", "was not the option as it was given", f"{key}={key}, or its slope, by "
@@ -202,12 +190,8 @@ def _as_they_are(row: Any) -> Mapping[str, Any]:
             } if isinstance(row, Row) else {}
 
 
-def _wanted(engine: Engine) -> type:
-    return PairRow if engine in (pairs, means) else rowwise.Direct if engine in (rowwise, batchwise) else Row
-
-
-def _replaced(row: Any, **fields: Any) -> Any:
-    return row._replace(**fields) if hasattr(row, "_replace") else replace(row, **fields)
+def _wanted(engine: Engine) -> tuple[type, ...]:
+    return pairs.ROWS if engine in (pairs, means) else (rowwise.Direct if engine in (rowwise, batchwise) else Row,)
 
 
 def _refuse(loss: str, what: str, was: str, wanted: str, cause: Exception | None = None) -> NoReturn:

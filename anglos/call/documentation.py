@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from anglos.call.arguments import Array
 from anglos.call.kinds import ArrayOf, Number, Signs, spell
-from anglos.call.static_kinds import Integer, OneOf, Pair
+from anglos.call.static_kinds import Integer, OneOf, Pair, Words
 
 _WIDTH = 116
 
@@ -129,6 +129,11 @@ def _(kind: OneOf) -> str:
 @_type_of.register
 def _(kind: Integer) -> str:
     return "int" if kind.low < 0 else f"integer of at least {kind.low}"
+
+
+@_type_of.register
+def _(kind: Words) -> str:
+    return "tuple of {" + ", ".join(map(_python, kind.words)) + "}"
 
 
 @_type_of.register

@@ -30,9 +30,9 @@ class ArrayOf(Kind):
     frozen: bool = False
     other: "ArrayOf | None" = None  # what may stand in its place, told by its dtype
     role: str | None = None  # by which checks and engines know it, whatever the argument is called
-    together: str | None = None  # the role of an argument that comes with it
+    together: tuple[tuple[str, str | None], ...] = ()  # roles that come with it, always or beside others
     excludes: tuple[tuple[str, Any], ...] = ()  # roles of arguments that must be this beside it
-    without: "tuple[str, ArrayOf] | None" = None  # a role, and the kind in place of this where it is not taken
+    without: "tuple[str, ArrayOf] | None" = None  # a role, or what is True or False, and the kind without it
 
     @property
     def ranged(self) -> bool:

@@ -7,6 +7,7 @@ from anglos.call.kinds import ArrayOf, by_role, describe, refuse
 from anglos.call.loss import Loss
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.pairs import means as _means
+from anglos.engines.pairs.directions import DIRECTIONS
 from anglos.engines.prototypes import centroids as _centroids
 
 
@@ -40,9 +41,15 @@ def rows_and_columns(call: Any) -> tuple[int, int]:
     return rows.shape[0], columns.shape[0]
 
 
-def check_columns(call: Any, number: int) -> None:
-    """Refuse what is said of pairs with another number of columns than all have together."""
+def check_columns(call: Any, rows: int, columns: int) -> None:
+    """Refuse what is said of pairs with another number of columns than all have together, of this or of rows."""
+    in_batch = dict(call.plan.options).get("in_batch", False)
     for name, array in zip(call.plan.names, call.arrays, strict=True):
-        if getattr(call.plan.contents.kinds[name], "shape", "") == "B A" and array.shape[1] != number:
+        kind = call.plan.contents.kinds[name]
+        number = rows if in_batch or getattr(kind, "role", None) in _OF_ROWS else columns
+        if getattr(kind, "shape", "") == "B A" and array.shape[1] != number:
             refuse(call.plan.loss.name, name, ValueError, f"was of shape {tuple(array.shape)}",
                    f"{(array.shape[0], number)}: own rows against the {number} columns of all")
+
+
+_OF_ROWS = [f"false_negatives_{direction}" for direction in DIRECTIONS]

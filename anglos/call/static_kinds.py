@@ -55,6 +55,24 @@ def number_of_classes(caller: str, given: Any) -> int | None:
 
 
 @dataclass(frozen=True)
+class Words(Kind):
+    """One or several of a few words, none twice."""
+
+    words: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "a tuple of one or several of " + ", ".join(map(repr, self.words))
+
+    def static(self, refuse: Refuse, value: Any) -> tuple[str, ...]:
+        """The words, in the kind's own order."""
+        if not isinstance(value, (tuple, list)):
+            refuse(TypeError, f"was {describe(value)}", str(self))
+        if not value or len(set(value)) < len(value) or not set(value) <= set(self.words):
+            refuse(ValueError, f"was {tuple(value)}", str(self))
+        return tuple([word for word in self.words if word in value])
+
+
+@dataclass(frozen=True)
 class Pair(Kind):
     """Two numbers, the first the smaller."""
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from anglos.call.kinds import ArrayOf, Number, Signs, has_gradient
 from anglos.call.loss import Loss
-from anglos.call.static_kinds import Integer
+from anglos.call.static_kinds import Integer, Words
 
 BATCH, CLASSES, DIMENSION = 6, 5, 4
 SIZES = {"B": BATCH, "C": CLASSES, "D": DIMENSION, "K": 3, "M": BATCH, "N": BATCH}
@@ -119,6 +119,8 @@ def changes(loss: Loss[...], name: str) -> list[Any]:
     found: list[Any] = [choice for choice in getattr(kind, "choices", ()) if choice != default]
     if isinstance(kind, Number):
         found += [others(kind, default)[0], others(kind, default)[-1]]
+    elif isinstance(kind, Words):
+        found += [kind.words, kind.words[::2]]
     elif isinstance(kind, Integer):
         found.append(default + 1 if kind.low < default < 3 else kind.low + 1)
     elif isinstance(kind, ArrayOf) and kind.shapes[0] in ("B", "C") and kind.dtype == "real floating":

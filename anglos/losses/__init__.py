@@ -40,6 +40,7 @@ from anglos.losses.soft_triple import soft_triple as soft_triple
 from anglos.losses.center import center as center
 from anglos.losses.angular_triplet import angular_triplet as angular_triplet
 from anglos.losses.info_nce import info_nce as info_nce
+from anglos.losses.dhel import dhel as dhel
 from anglos.losses.clip import clip as clip
 from anglos.losses.nce import nce as nce
 from anglos.losses.siglip import siglip as siglip

@@ -9,7 +9,7 @@ from anglos import define
 def clip(
     queries: define.Queries, keys: define.Keys, /, *,
     scale: define.Scale = 1.0 / 0.07, false_negatives: define.FalseNegativePairs = None,
-    row_mask: define.RowMask = None, **common: Unpack[define.Common],
+    row_mask: define.RowMask = None, **common: Unpack[define.GuidedQueries],
 ) -> define.PairRow:
     """CLIP: InfoNCE in both directions, with a scale that is usually learnt.
 

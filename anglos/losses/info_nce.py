@@ -1,7 +1,6 @@
 """InfoNCE."""
 
-
-from typing import Unpack
+from typing import Any, Literal, Unpack
 
 from anglos import define
 
@@ -9,9 +8,17 @@ from anglos import define
 @define.pairs(formula="ℓ = −log(e^(q·k/τ) / Σ_j e^(q·k_j/τ))", paper="van den Oord et al. 2018, arXiv:1807.03748")
 def info_nce(
     queries: define.Queries, keys: define.Keys, negatives: define.Negatives = None, /, *,
-    temperature: define.Temperature = 0.1, hardness: define.Sharpness = 0.0, symmetric: define.Symmetric = False,
-    false_negatives: define.FalseNegatives = None, row_mask: define.RowMask = None, **common: Unpack[define.Common],
-) -> define.PairRow:
+    temperature: define.Temperature = 0.1, hardness: define.Sharpness = 0.0,
+    hardness_on: Literal["all", "in_batch", "given"] = "all", symmetric: define.Symmetric = False,
+    in_batch: bool = False, hard_negatives: define.HardNegatives = None,
+    hard_negatives_of: Literal["own", "all"] = "own", hard_negatives_mask: define.HardNegativesMask = None,
+    directions: define.Directions = ("query_to_key",), partition: Literal["joint", "separate"] = "joint",
+    positive: Literal["each", "once"] = "each", false_negatives: define.FalseNegatives = None,
+    false_negatives_key_to_query: define.FalseQueries = None,
+    false_negatives_query_to_query: define.FalseQueryPairs = None,
+    false_negatives_key_to_key: define.FalseKeyPairs = None, guide_negatives: define.GuideNegatives = None,
+    row_mask: define.RowMask = None, **common: Unpack[define.GuidedQueries],
+) -> Any:
     """InfoNCE: softmax cross entropy over the similarities of a query with its key and with other keys.
 
     ℓ_i = −log( exp(cos(q_i, k_i)/τ) / Σ_j exp(cos(q_i, k_j)/τ) ), j over the keys of the batch, or over k_i and the
@@ -23,21 +30,35 @@ def info_nce(
     Parameters
     ----------
     keys
-        The positive of each query; to the others it is a negative unless `negatives` are given.
+        The positive of each query; to the others it is a negative unless others are given.
     negatives
-        ... Without rows, as a queue that is empty yet, it counts as None. For both together put the keys among them,
-        and leave out each query's own: `false_negatives` True at (i, i).
+        ... Without rows, as a queue that is empty yet, it counts as None. With `in_batch` beside the other keys.
     hardness
         α of LLaVE: a negative of cosine c counts e^(αc) times, a constant to the gradient, so that hard ones weigh
         more. Values of two α cannot be compared. The authors take 9 at τ = 0.02. ...
+    hardness_on
+        Which negatives that concerns: those of the batch, those given, or all.
     symmetric
         The mean of this loss and of the one with queries and keys exchanged. Not with `negatives`.
-    false_negatives : boolean array (B, B), or (B, M) with `negatives`, optional
+    in_batch
+        Whether other keys are negatives where `negatives` or `hard_negatives` are given.
+    hard_negatives_of
+        Whether each query has its own alone, or those of all queries.
+    directions
+        Who is compared with whose batch: queries with keys, keys with queries, queries with queries, keys with keys.
+    partition
+        One denominator for all directions, as in GTE, or one for each, and the mean.
+    positive
+        How often a query's own key stands in the denominators: in each across, query to key and key to query, so that
+        of both in one it is there twice and the loss at least log 2, as in GTE; or once in every denominator.
+    false_negatives : boolean array (B, B), or (B, M) with `negatives` alone, optional
 
     References
     ----------
     van den Oord, Li, Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018, arXiv:1807.03748.
     Lan, Niu, Meng, Zhou, Su, "LLaVE", Findings of EMNLP 2025, arXiv:2503.04812 (hardness).
+    Li, Zhang, Zhang, Long, Xie, Zhang, "Towards General Text Embeddings with Multi-stage Contrastive Learning", 2023,
+    arXiv:2308.03281 (directions).
 
     Examples
     --------
@@ -50,5 +71,18 @@ def info_nce(
     (0.313262, 0.313262)
     """
     weights = None if define.is_number(hardness) and hardness == 0.0 else hardness
-    return define.PairRow(define.one_of_many, 1.0 / temperature, hardness=weights, symmetric=symmetric,
-                          names=define.by_temperature(temperature))
+    scale, names = 1.0 / temperature, define.by_temperature(temperature)
+    others = {"negatives": negatives, "hard_negatives": hard_negatives}
+    masks = {"query_to_key": false_negatives, "key_to_query": false_negatives_key_to_query,
+             "query_to_query": false_negatives_query_to_query, "key_to_key": false_negatives_key_to_key}
+    given = tuple([name for name, array in others.items() if array is not None])
+    in_batch = in_batch or not given
+    define.check_directions(
+        "info_nce", directions, others, masks, symmetric=symmetric, in_batch=in_batch, hardness_on=hardness_on,
+        hard_negatives_of=hard_negatives_of)
+    if directions == ("query_to_key",) and (in_batch, *given) in ((True,), (False, "negatives")):
+        return define.PairRow(define.one_of_many, scale, hardness=weights, symmetric=symmetric, names=names)
+    groups = define.groups_of(
+        directions, joint=partition == "joint", once=positive == "once", in_batch=in_batch, given=given,
+        of_all=hard_negatives_of == "all", hardness=weights, hardness_on=hardness_on)
+    return define.Blocks(groups, scale, names)

@@ -10,7 +10,7 @@ from anglos import define
               paper="Chen et al. 2020, arXiv:2002.05709")
 def nt_xent(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
-    temperature: define.Temperature = 0.5, **common: Unpack[define.PairCommon],
+    temperature: define.Temperature = 0.5, **common: Unpack[define.GuidedPairs],
 ) -> define.PairRow:
     """NT-Xent: for every pair of one class, softmax cross entropy of its similarity against those of all negatives.
 

@@ -9,7 +9,7 @@ from anglos import define
 @define.pairs(formula="ℓ = lse_j(x·x_j/τ) − mean_p x·p/τ", paper="Khosla et al. 2020, arXiv:2004.11362")
 def supcon(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
-    temperature: define.Temperature = 0.1, form: Literal["out", "in"] = "out", **common: Unpack[define.PairCommon],
+    temperature: define.Temperature = 0.1, form: Literal["out", "in"] = "out", **common: Unpack[define.GuidedPairs],
 ) -> define.PairRow:
     """Supervised contrastive loss: softmax over all other samples, with every sample of the same class a right answer.
 

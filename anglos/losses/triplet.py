@@ -11,7 +11,7 @@ def triplet(
     embeddings: define.Embeddings, labels: define.Groups, /, *,
     margin: define.TripletMargin = 0.2, soft: bool = False, mining: define.Mining = "batch_hard",
     distance: define.DistanceName = "squared_euclidean", normalize: define.NormalizedDistance = True,
-    mean_over: Literal["active", "all"] = "active", **common: Unpack[define.PairCommon],
+    mean_over: Literal["active", "all"] = "active", **common: Unpack[define.GuidedPairs],
 ) -> define.PairRow:
     """Triplet loss: a positive shall be nearer to its anchor than a negative, by a margin, in triplets of the batch.
 

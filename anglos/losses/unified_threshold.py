@@ -93,16 +93,7 @@ def unified_threshold_bias(embeddings: Any, labels: Any, /, *, scale: Any = 64.0
 
 def _of_negatives(embeddings: define.Embeddings, labels: define.Groups, /, *, scale: define.Scale = 64.0,
                   **common: Unpack[define.PairCommon]) -> define.PairRow:
-    return define.PairRow(_log_sum, scale, names={"scale": (("scale", 1.0),)})
-
-
-def _log_sum(backend: define.Backend, tile: define.PairTile) -> define.Terms:
-    """ℓ = L, the log-sum-exp of the negatives; ∂ℓ/∂z_n = e^(z_n − L)."""
-    xp, z = backend.xp, tile.values
-    total = define.log_sum_exp(xp, z, tile.negative)
-    some = total != -math.inf
-    return define.Terms(xp.where(some, total, 0.0)[:, 0], xp.astype(some, z.dtype)[:, 0],
-                        lambda: define.share(xp, z, total, tile.negative))
+    return define.PairRow(define.log_sum_of_negatives, scale, names={"scale": (("scale", 1.0),)})
 
 
 _of_negatives.__name__ = unified_threshold_bias.__name__  # by which its refusals speak

@@ -7,17 +7,13 @@ from anglos.arrays.library import Array
 from anglos.call.check import check_values
 from anglos.call.kinds import ArrayOf, Number, refuse
 from anglos.call.static_kinds import OneOf
-from anglos.engines.numerics import float_type, unit_rows
+from anglos.engines.pairs.guide import RULES, Rule, unit_of
 
 _KINDS = {"guide_queries": ArrayOf("B D"), "guide_keys": ArrayOf("B D"),
           "guide_negatives": ArrayOf("M D", optional=True),
           "margin": Number("a margin on the cosine", -2.0, 2.0, shapes=()),
-          "kind": OneOf(("absolute", "relative", "factor")),
+          "kind": OneOf(RULES),
           "block": OneOf(("query_to_key", "key_to_query", "query_to_query", "key_to_key"))}
-
-_EQUAL = 16.0
-"""So many units in the last place of 1 two cosines may differ by that are equal: products round by their places."""
-
 
 def guided_false_negatives(
     guide_queries: Array, guide_keys: Array, guide_negatives: Array | None = None, *, margin: float = 0.0,
@@ -77,16 +73,13 @@ def guided_false_negatives(
 def _false(backend: Backend, arrays: dict[str, Array], margin: float, kind: str, block: str,
            guide_negatives: None = None) -> Array:
     xp = backend.xp
-    unit = {name: unit_rows(backend, xp.astype(array, float_type(xp, array), copy=False))[0]
-            for name, array in arrays.items()}
+    unit = {name: unit_of(backend, array) for name, array in arrays.items()}
     queries, keys = unit["guide_queries"], unit["guide_keys"]
     rows, _, columns = block.partition("_to_")
     named = {"query": queries, "key": keys}
     candidates = unit.get("guide_negatives", named[columns])
     own = xp.sum(queries * keys, axis=1)
-    bound = {"absolute": own - margin, "relative": own - xp.abs(own) * margin, "factor": own * (1.0 - margin)}[kind]
-    found = backend.product(named[rows], candidates.T)
-    false = found > (bound + _EQUAL * float(xp.finfo(found.dtype).eps))[:, None]
+    false = backend.product(named[rows], candidates.T) > Rule(margin, kind).bound(xp, own)[:, None]
     if "guide_negatives" in unit:
         return false
     places = xp.arange(own.shape[0], device=backend.device(own))

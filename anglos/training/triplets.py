@@ -3,9 +3,10 @@
 from functools import partial
 
 from anglos.arrays.library import Array
-from anglos.call.arguments import DistanceName, Embeddings, ExcludedPairs, Groups, ReferenceEmbeddings, ReferenceLabels
+from anglos.call.arguments import DistanceName, Embeddings
 from anglos.call.check import check_values
 from anglos.call.kinds import Number
+from anglos.call.pair_arguments import ExcludedPairs, Groups, ReferenceEmbeddings, ReferenceLabels
 from anglos.call.samples import samples_of_groups
 from anglos.call.static_kinds import kind_of
 from anglos.engines.pairs.row import PairRow

@@ -22,9 +22,8 @@ class Places(Backend):
         places, inside = self._inside(labels, first, terms)
         return terms.scatter_(0, places[None, :], xp.where(inside, value, terms.gather(0, places[None, :])))
 
-    def with_alike(self, labels: torch.Tensor, numbers: torch.Tensor, terms: torch.Tensor, value: float) -> Any:
-        fill = terms.masked_fill if recorded() else terms.masked_fill_
-        return fill(numbers[:, None] == labels[None, :], value)
+    def with_value(self, terms: torch.Tensor, where: torch.Tensor, value: float) -> Any:
+        return (terms.masked_fill if recorded() else terms.masked_fill_)(where, value)
 
     def add_at_labels(self, labels: torch.Tensor, first: Any, rows: torch.Tensor, values: torch.Tensor,
                       whole: bool = False) -> torch.Tensor:

@@ -46,4 +46,5 @@ def _turned(backend: Backend, tile: PairTile) -> Tile:
 
 def logits_of(backend: Backend, tile: PairTile) -> Array:
     """Those of the tile, (A, N); a pair that is neither positive nor negative is left out."""
-    return backend.xp.where(tile.positive | tile.negative, tile.values, -math.inf)
+    negative = tile.negative if tile.of_columns is None else tile.of_columns
+    return backend.xp.where(tile.positive | negative, tile.values, -math.inf)

@@ -11,10 +11,13 @@ from anglos.engines.by_scale import label_by_scale, rest_by_scale
 from anglos.engines.numerics import Array
 from anglos.engines.pairs.columns import COLUMNS
 from anglos.engines.pairs.gradient import Gradient
-from anglos.engines.pairs.key_tiles import Tiles
+from anglos.engines.pairs.key_tiles import Swept, Tiles
+from anglos.engines.pairs.packed import unpack
 from anglos.engines.pairs.partners import positives_of
 from anglos.engines.pairs.saved import Saved
 from anglos.engines.pairs.step import Step
+
+_SWEPT = len(Swept._fields)
 
 _OfTile = tuple[dict[str, Array], tuple[Array | None, ...]]
 
@@ -24,16 +27,22 @@ def backward(step: Step, saved: Saved, gradient: Gradient) -> dict[str, Array]:
     return _Slopes(step, saved, gradient).of_inputs()
 
 
+def _has_bits(xp: Any, chosen: tuple[Array, ...]) -> bool:
+    """Whether the last array is what a guide said."""
+    return bool(chosen) and bool(chosen[-1].dtype == xp.uint8)
+
+
 class _Slopes:
     """What is summed over the pairs."""
 
     def __init__(self, step: Step, saved: Saved, gradient: Gradient) -> None:
         self.step, self.backend, self.reduction, self.gradient = step, step.backend, step.reduction, gradient
         self.saved, self.tiles, self.scale = saved, Tiles(step), step.row.scale
-        self.positives, self.g = positives_of(step, self.tiles, saved.chosen), gradient.g
+        *self.chosen, self.bits = saved.chosen if _has_bits(self.backend.xp, saved.chosen) else (*saved.chosen, None)
+        self.positives, self.g = positives_of(step, self.tiles, tuple(self.chosen)), gradient.g
         if self.positives.weight is not None:
             self.g = self.g * self.positives.weight
-        self.of_label = self.g * self.reduction.label_slope(self.backend, self.reduction.saved(*saved.chosen), 1)
+        self.of_label = self.g * self.reduction.label_slope(self.backend, self.reduction.saved(*self.chosen), 1)
         """g_i ∂ℓ_i/∂z of the row with its positive."""
         self.by_scale = "scale" in gradient.fields
         self.own: Array | None = None
@@ -53,7 +62,7 @@ class _Slopes:
         step, queries = self.step, self.step.sides.rows
         of_tile = self._both_ways if step.row.symmetric else self._one_way
         sums, (d_rows, by_bias, by_scale) = self.backend.sweep(
-            of_tile, SUM, (*self.tiles.rows, queries.points, self.g, self.own, *self.saved.chosen), step.width)
+            of_tile, SUM, (*self.tiles.rows, self.bits, queries.points, self.g, self.own, *self.chosen), step.width)
         d_rows = d_rows + self.of_label[:, None] * self.positives.points
         if self.by_scale and by_scale is None:
             by_scale = self.backend.dot(queries.points, d_rows)
@@ -68,8 +77,8 @@ class _Slopes:
 
     def _one_way(self, first: Any, *of_rows: Any) -> _OfTile:
         """The sum s Σ_i g_i G_ij x_i; and of every row g_i Σ_j G_ij k_j and g_i Σ_j G_ij."""
-        x, a, labels, points, g, own, *chosen = of_rows
-        tile = self.tiles.tile(first, x, a, labels)
+        rows, (bits, points, g, own, *chosen) = Swept(*of_rows[:_SWEPT]), of_rows[_SWEPT:]
+        tile = self.tiles.tile(first, rows, self._left_out(rows, bits))
         by_scale = self._by_scale(self.reduction, chosen, tile, own, g)
         slopes = self.reduction.rest_slope(self.backend, self.reduction.saved(*chosen), tile, 1)
         by_bias = g * self.backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
@@ -78,16 +87,21 @@ class _Slopes:
 
     def _both_ways(self, first: Any, *of_rows: Any) -> _OfTile:
         """The same of a symmetric loss, with both slopes of a pair as one."""
-        x, a, labels, points, g, own, *chosen = of_rows
-        tile, columns, sums = self.tiles.tile(first, x, a, labels), self.saved.columns, {}
+        rows, (_, points, g, own, *chosen) = Swept(*of_rows[:_SWEPT]), of_rows[_SWEPT:]
+        tile, columns, sums = self.tiles.tile(first, rows, self.tiles.left_out(rows)), self.saved.columns, {}
         by_scale = self._by_scale(self.reduction, chosen, tile, own, g)
         if own is not None:
-            sums["scale"] = self._by_scale(COLUMNS, columns, self.tiles.turned(first, x, a), columns.label_logit, None)
+            sums["scale"] = self._by_scale(COLUMNS, columns, self.tiles.turned(first, rows), columns.label_logit, None)
         total = self.reduction.total(self.backend, self.reduction.saved(*chosen))
         slopes = self.backend.shares_both_ways(tile, total, g, self.of_columns, self.column_g)
         by_bias = self.backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
         sums["points"] = self.tiles.product(slopes, points * self.scale)
         return sums, (self.tiles.product(slopes.T, self.step.columns.points), by_bias, by_scale)
+
+    def _left_out(self, rows: Swept, bits: Array | None) -> Array | None:
+        if bits is None:
+            return self.tiles.left_out(rows)
+        return unpack(self.backend.xp, bits, self.step.columns.points.shape[0])
 
     def _by_scale(self, reduction: Any, chosen: Any, tile: Any, own: Array | None, g: Array | None) -> Array | None:
         """g_i ∂ℓ_i/∂s, of all but a row's own column where that adds nothing; None where slopes are not rounded."""

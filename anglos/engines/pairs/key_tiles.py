@@ -1,15 +1,29 @@
 """Tiles of all columns, as classes, against some rows, as samples; and the same the other way round."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from anglos.arrays.scratch import Scratch
 from anglos.arrays.tile import Product, Tile
 from anglos.engines.groups import takes_part
 from anglos.engines.numerics import Array
+from anglos.engines.pairs.masks import alike_of
 from anglos.engines.pairs.step import Step
 
-Rows = tuple[Array, Array | None, Array | None]
+
+class Swept(NamedTuple):
+    """Of the rows, or of those of a tile."""
+
+    points: Array
+    """What is multiplied by the columns."""
+    factor: Array | None
+    """Of that."""
+    labels: Array | None
+    """Which columns' number is left out."""
+    left_out: Array | None
+    """Other columns that are, and of a guide what says so."""
+    guide: Array | None
+    bound: Array | None
 
 
 class Tiles:
@@ -24,8 +38,8 @@ class Tiles:
             points, inverse = self.backend.scaled_rows(points, queries.inverse)
             a = inverse[:, 0]
         self.numbers = step.columns.labels if step.row.has_groups else None
-        self.rows: Rows = (points, a, None if self.numbers is None else step.swept.labels)
-        """What is multiplied by the columns, the factors of that, and which columns' number is left out."""
+        _, labels, _, left_out, *_, guide, bound = step.swept
+        self.rows = Swept(points, a, None if self.numbers is None else labels, left_out, guide, bound)
         self.bias = self._of_ignored() if step.row.has_groups else step.row.bias
         several = step.backend.changes_arrays() and step.width < queries.points.shape[0]
         self.scratch = Scratch(step.backend, several)
@@ -34,25 +48,42 @@ class Tiles:
         """A number for every column, in the type of the arithmetic."""
         return self.backend.xp.astype(self.step.numbers, self.step.sides.rows.points.dtype)
 
-    def tile(self, first: Any, x: Array, a: Array | None, labels: Array | None) -> Tile:
-        """The rows from the first on against all columns."""
-        step, backend, columns = self.step, self.backend, self.step.columns
+    def left_out(self, rows: Swept) -> Array | None:
+        """Which columns are no negatives of the rows, (N, A); None where all are."""
+        said = None if rows.left_out is None else rows.left_out.T
+        if rows.guide is None:
+            return said
+        alike = alike_of(self.step, rows)
+        return alike if said is None else alike | said
+
+    def tile(self, first: Any, rows: Swept, left_out: Array | None) -> Tile:
+        """The rows from the first on against all columns but those that are left out."""
+        step, backend, columns, (x, a, labels, *_) = self.step, self.backend, self.step.columns, rows
         has_own = labels is None and (step.sides.columns.role in ("keys", step.sides.rows.role))
         if labels is None:
             labels = backend.numbers(x, step.numbers)
             labels = labels + (step.first_row + first) if has_own else backend.xp.full_like(labels, -1)
         product = Product(columns.points, x, step.row.scale, a, columns.factor, self.bias, labels, 0,
                           numbers=self.numbers)
-        return backend.tile_of(None, labels, whole=has_own, scratch=self._scratch(x), product=product)
+        tile = backend.tile_of(None, labels, whole=has_own, scratch=self._scratch(x), product=product)
+        return tile if left_out is None else self._without(tile, left_out)
 
-    def turned(self, first: Any, x: Array, a: Array | None) -> Tile:
+    def turned(self, first: Any, rows: Swept) -> Tile:
         """The same with the rows as classes and the columns as samples."""
-        step, backend, columns = self.step, self.backend, self.step.columns
+        step, backend, columns, (x, a, *_) = self.step, self.backend, self.step.columns, rows
         of_samples = None if columns.factor is None else columns.factor[:, 0]
         of_classes = None if a is None else a[:, None]
         first = step.first_row + first
         turned = Product(x, columns.points, step.row.scale, of_samples, of_classes, step.row.bias, step.numbers, first)
-        return backend.tile_of(None, step.numbers, first, product=turned)
+        tile = backend.tile_of(None, step.numbers, first, product=turned)
+        return tile if rows.left_out is None else self._without(tile, rows.left_out)
+
+    def _without(self, tile: Tile, left_out: Array) -> Tile:
+        """The tile, multiplied, whose label's places are also those that are left out."""
+        backend, with_label = self.backend, tile.with_label
+        return tile._replace(
+            logits=backend.logits(tile),
+            with_label=lambda terms, value: backend.with_value(with_label(terms, value), left_out, value))
 
     def product(self, slopes: Array, vectors: Array) -> Array:
         """A matrix product of the gradient."""

@@ -13,7 +13,9 @@ from anglos.arrays.monoid import SUM
 from anglos.engines.exponentials import LogSumExp, certain_shift
 from anglos.engines.numerics import Array, is_number
 from anglos.engines.pairs.columns import COLUMNS, with_columns
-from anglos.engines.pairs.key_tiles import Tiles
+from anglos.engines.pairs.key_tiles import Swept, Tiles
+from anglos.engines.pairs.log_sum import LogSumOfRest, log_sum_of_negatives
+from anglos.engines.pairs.packed import pack
 from anglos.engines.pairs.partners import BY_PARTNERS, positives_of
 from anglos.engines.pairs.positives import runs_of
 from anglos.engines.pairs.row import PairRow
@@ -22,11 +24,13 @@ from anglos.engines.pairs.step import Step
 from anglos.engines.pairs.terms import each_by_itself, one_of_many
 from anglos.engines.reductions import Binary, CrossEntropy, ExcludedPositive
 
-REDUCTIONS: dict[Any, Any] = {one_of_many: CrossEntropy(), each_by_itself: Binary()}
+REDUCTIONS: dict[Any, Any] = {
+    one_of_many: CrossEntropy(), each_by_itself: Binary(), log_sum_of_negatives: LogSumOfRest()}
 """Terms of a row, and the same from parts of the row."""
 
-_PLAIN = frozenset(("queries", "keys", "negatives"))
-"""Of inputs with as many dimensions as vectors: others say that pairs are left out."""
+_PLAIN = frozenset(("queries", "keys", "negatives", "false_negatives"))
+_GUIDED = _PLAIN | {"guide_queries", "guide_keys", "guide_negatives", "bound"}
+"""Of inputs that are arrays; a guide says of rows what it does not say of columns."""
 
 FEW = 1 << 18
 """Pairs of one set with another."""
@@ -46,7 +50,8 @@ def reduction_of(backend: Backend, row: PairRow, inputs: dict[str, Array], saved
         return None
     arrays = {role: array for role, array in inputs.items() if array.ndim > 0}
     if not row.has_groups:
-        return REDUCTIONS.get(row.terms) if "queries" in inputs and arrays.keys() <= _PLAIN else None
+        known = _PLAIN if row.symmetric else _GUIDED
+        return REDUCTIONS.get(row.terms) if "queries" in inputs and arrays.keys() <= known else None
     finds = hasattr(backend.xp, "searchsorted")  # MLX does not
     if not (finds and _are_groups(row, arrays)):
         return None
@@ -84,28 +89,40 @@ def _meet_partners(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> 
 
 def forward(step: Step) -> tuple[Array, Saved]:
     """As of the engine; as what the rows chose, what the slopes need of them."""
-    backend, reduction, tiles = step.backend, step.reduction, Tiles(step)
-    positives, of_rows = positives_of(step, tiles), step.sides.rows.points[:, 0]
-    shift = _certain_shift(step, of_rows) if reduction.of_exponentials else None
+    backend, reduction, tiles, keeps_bits = step.backend, step.reduction, Tiles(step), _keeps_bits(step)
+    positives, like_rows = positives_of(step, tiles), step.sides.rows.points[:, 0]
+    shift = _certain_shift(step, like_rows) if reduction.of_exponentials else None
     of_columns = _certain_shift(step, tiles.like_columns()) if step.row.symmetric else None
 
-    def of_tile(first: Any, x: Array, a: Any, labels: Any, shift: Any) -> tuple[Any, tuple[Array, ...]]:
-        tile = tiles.tile(first, x, a, labels)
+    def of_tile(first: Any, *of_rows: Any) -> tuple[Any, tuple[Array, ...]]:
+        *swept, shift = of_rows
+        left_out = tiles.left_out(Swept(*swept))
+        tile = tiles.tile(first, Swept(*swept), left_out)
         if step.row.symmetric:
             state, others = backend.terms_both_ways(tile, shift, of_columns)
             return LogSumExp(*others) if of_columns is None else LogSumExp(None, others[1]), state
         known = {} if shift is None else {"shift": shift}
-        state = reduction.gather(backend, tile, of_rows, **known)
-        return {}, tuple(state[:2]) if reduction.of_exponentials else (state,)
+        state = reduction.gather(backend, tile, like_rows, **known)
+        found = state[:2] if reduction.of_exponentials else (state,)
+        return {}, (*found, *([pack(backend.xp, left_out)] if keeps_bits else []))
 
     monoid = COLUMNS if step.row.symmetric else SUM
     columns, found = backend.sweep(of_tile, monoid, (*tiles.rows, shift), step.width)
+    found, bits = (found[:-1], found[-1:]) if keeps_bits else (found, ())
     value, count, saved = positives.value(LogSumExp(*found) if reduction.of_exponentials else found[0])
-    chosen, both = tuple([one for one in saved if one is not None]), None
+    chosen, both = (*[one for one in saved if one is not None], *bits), None
     if step.row.symmetric:
         columns = columns if of_columns is None else columns._replace(shift=of_columns)
         value, count, both = with_columns(step, columns, value, count)
     return value, Saved(count, chosen, both)
+
+
+KEPT = 1 << 26
+"""So many bytes of what a guide says of all pairs are kept for the gradient; of more it is asked again."""
+
+
+def _keeps_bits(step: Step) -> bool:
+    return step.swept.guide is not None and step.swept.points.shape[0] * step.columns.points.shape[0] <= 8 * KEPT
 
 
 def _certain_shift(step: Step, like: Array) -> Array | None:

@@ -14,17 +14,48 @@ class Masks(NamedTuple):
     positive: Array
     negative: Array
     weight: Array | None = None
+    of_columns: Array | None = None
+    """Which are negatives to the columns; None for the same."""
 
 
 def masks_of(step: Step, first: Any, rows: Rows) -> Masks:
     """Those of the rows from the first on."""
     number = step.backend.numbers(rows.points, step.numbers) + (step.first_row + first)
     if step.columns.labels is None and not step.weighs:
-        return _by_position(step, number, rows)
+        masks = _by_position(step, number, rows, left_out_of(step, rows))
+        if rows.guide is None or not step.row.symmetric:
+            return masks
+        others = _by_position(step, number, rows, left_out_of(step, rows, of_columns=True))
+        return masks._replace(of_columns=others.negative)
     masks = (_by_target if step.of_targets else _by_weight if step.weighs else _by_label)(step, number, rows)
-    if rows.left_out is None:
-        return masks
-    return masks._replace(positive=masks.positive & ~rows.left_out, negative=masks.negative & ~rows.left_out)
+    if rows.left_out is not None:
+        masks = masks._replace(positive=masks.positive & ~rows.left_out, negative=masks.negative & ~rows.left_out)
+    if rows.guide is not None:
+        masks = masks._replace(negative=masks.negative & ~_guided(step, rows, masks.positive))
+    return masks
+
+
+def left_out_of(step: Step, rows: Any, *, of_columns: bool = False) -> Array | None:
+    """Which columns are no negatives of the rows, (A, N), as was said or by a guide; or to which the rows are none."""
+    if rows.guide is None:
+        found: Array | None = rows.left_out
+        return found
+    alike = alike_of(step, rows, of_columns=of_columns).T
+    return alike if rows.left_out is None else alike | rows.left_out
+
+
+def alike_of(step: Step, rows: Any, *, of_columns: bool = False) -> Array:
+    """The same by the guide alone, as columns against rows, (N, A)."""
+    bound: Any = step.columns.bound if of_columns else rows.bound
+    cos = step.backend.product(step.columns.guide, rows.guide.T)
+    return cos > (bound[:, None] if of_columns else bound)
+
+
+def _guided(step: Step, rows: Rows, positive: Array) -> Array:
+    """Which are nearer to the row than every positive, by the guide."""
+    xp, cos = step.backend.xp, step.backend.product(rows.guide, step.columns.guide.T)  # type: ignore[union-attr]
+    nearest = xp.max(xp.where(positive, cos, -2.0), axis=1)
+    return cos > xp.where(nearest == -2.0, 2.0, step.row.guide.bound(xp, nearest))[:, None]
 
 
 def _by_label(step: Step, number: Array, rows: Rows) -> Masks:
@@ -75,9 +106,9 @@ def _real(backend: Backend, targets: Array, dtype: Any) -> Array:
     return backend.as_index(targets) if dtype is None else xp.astype(targets, dtype)
 
 
-def _by_position(step: Step, number: Array, rows: Rows) -> Masks:
+def _by_position(step: Step, number: Array, rows: Rows, left_out: Array | None) -> Masks:
     """The positive is the row's key, or has its number."""
-    xp, left_out = step.backend.xp, rows.left_out
+    xp = step.backend.xp
     if rows.keys is None:
         positive = ~_others(step, number)
     else:

@@ -113,7 +113,7 @@ class OneByOne(OwnKeys):
         self.step, backend, x = step, step.backend, step.sides.rows.points
         labels, of_columns, own = step.swept.labels, step.columns.labels, step.first_row if step.one_set else None
         runs = runs_of(backend.xp, labels, of_columns, step.row.ignore_index, own)
-        (vectors, factor, _), columns = tiles.rows, step.columns
+        (vectors, factor, *_), columns = tiles.rows, step.columns
         self.partners = Partners(vectors, factor, columns.points, columns.factor, step.row.scale, runs)
         number = backend.xp.astype(runs.number, x.dtype)
         self.number = number if own is None else number - backend.xp.astype(number > 0.0, x.dtype)

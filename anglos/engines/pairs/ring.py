@@ -17,11 +17,11 @@ from anglos.arrays.tile import Tile, marked_tile
 from anglos.engines.exponentials import LogSumExp
 from anglos.engines.numerics import Array
 from anglos.engines.pairs.columns import COLUMNS, gather, logits_of, with_columns
-from anglos.engines.pairs.engine import ROLES, SAMPLES_ARE_INDEPENDENT, count, unpack
 from anglos.engines.pairs.gradient import Gradient
 from anglos.engines.pairs.keys import REDUCTIONS
 from anglos.engines.pairs.row import PairRow, PairTile, Terms
 from anglos.engines.pairs.saved import Saved
+from anglos.engines.pairs.single import ROLES, SAMPLES_ARE_INDEPENDENT, count, unpack
 from anglos.engines.pairs.step import Columns, Rows, Step, label_logit, step_of
 from anglos.engines.pairs.tile import compare
 
@@ -84,9 +84,11 @@ class Ring(NamedTuple):
 
 def prepare(backend: Backend, row: PairRow, inputs: dict[str, Array], **_: Any) -> Ring:
     """The step of own queries and keys."""
-    if row.terms not in REDUCTIONS or "negatives" in inputs or row.length_penalty is not None:
+    of_keys = isinstance(row, PairRow) and row.terms in REDUCTIONS and row.length_penalty is None
+    if not of_keys or not {"negatives", "guide_queries"}.isdisjoint(inputs):
         raise ValueError("batch_sharded: ring was True; wanted a loss of queries and keys alone, whose terms are "
-                         "define.one_of_many or define.each_by_itself, as those of anglos.clip and anglos.siglip are")
+                         "define.one_of_many or define.each_by_itself, as those of anglos.clip and anglos.siglip are, "
+                         "and no guide")
     rows, counts = inputs["queries"].shape[0], backend.column_counts
     if counts is not None or rows == 0:
         most = max(1, *(counts or (1,)))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array
+from anglos.engines.pairs.guide import RULE, Rule
 
 
 class PairTile(NamedTuple):
@@ -24,6 +25,8 @@ class PairTile(NamedTuple):
     """What the row chose of the tile, if it chooses."""
     labels: Array | None = None
     """Of the rows."""
+    of_columns: Array | None = None
+    """Which are negatives to the columns; None for the same."""
 
     def weighted(self, terms: Array) -> Array:
         """Terms of every pair, those of positives times their weights."""
@@ -66,6 +69,8 @@ class PairRow:
     """The mean of this loss and of the cross entropy of every column over the rows."""
     log_noise: tuple[Array | None, Array | None] | None = None
     """log p of a row's key, (B,), and of the M negatives: log M + log p is subtracted from the logits."""
+    guide: Rule = RULE
+    """Which negatives are none, where a guide is given."""
     hardness: Any = None
     """Times the similarity of every negative, as a constant to the gradient, added to its logit; None for none."""
     length_penalty: Any = None

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from anglos.arrays.backend import Backend
 from anglos.engines.groups import are_weights
 from anglos.engines.numerics import Array, is_number
+from anglos.engines.pairs.guide import guides_of
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.sides import Sides, of_part, sides_of
 
@@ -21,6 +22,9 @@ class Rows(NamedTuple):
     key_noise: Array | None
     mask: Array | None
     """Rows that are also negatives of others."""
+    guide: Array | None = None
+    """Unit vectors of a guide, and above which of their cosines a negative is none: None, of the row's positives."""
+    bound: Array | None = None
 
 
 class Columns(NamedTuple):
@@ -35,6 +39,9 @@ class Columns(NamedTuple):
     """Log p of the negatives."""
     factor: Array | None = None
     """By which the points are still to be multiplied, (N, 1); None for 1."""
+    guide: Array | None = None
+    bound: Array | None = None
+    """As of rows; where columns are those of queries."""
 
 
 class Step(NamedTuple):
@@ -97,14 +104,16 @@ def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tu
     points, key, of_proxies = sides.rows.points, sides.key, sides.rows.role == "weights"
     weighs = "labels" in inputs and are_weights(xp, labels)
     key_noise, noise = row.log_noise or (None, None)
+    guide, of_columns = guides_of(backend, row.guide, inputs)
     rows = Rows(points, None if of_proxies else labels, None if key is None else key.points,
                 inputs.get("false_negatives", inputs.get("excluded_pairs")), key_noise,
-                None if key is not None else inputs.get("row_mask"))
+                None if key is not None else inputs.get("row_mask"), *guide)
     if columns is None:
         vectors, factor = sides.columns.points, None
         if reduction is not None and _multiplies_as_is(backend, row, inputs, sides):
             vectors, factor = of_part(xp, row, inputs, sides.columns.role), sides.columns.inverse
-        own = (vectors, None if weighs else inputs.get("reference_labels", labels), rows.mask, noise, factor)
+        own = (vectors, None if weighs else inputs.get("reference_labels", labels), rows.mask, noise, factor,
+               *of_columns)
         columns = Columns(*[None if one is None else backend.columns(one) for one in own])
     many = columns.points.shape[0]
     return Step(

@@ -25,11 +25,11 @@ def compare(step: Step, first: Any, rows: Rows, chosen: tuple[Array, ...] = ()) 
     """The rows from the first on against all columns; what they choose is chosen here, unless it was before."""
     similarity = _similarity(step, rows)
     values, slope = (_logits if step.row.distance is None else _distances)(step, rows, similarity)
-    masks = masks_of(step, first, rows)
+    positive, negative, weight, of_columns = masks_of(step, first, rows)
     if step.row.hardness is not None:
-        weight = step.row.hardness * step.backend.stop_gradient(similarity)
-        values = values + step.backend.xp.where(masks.negative, weight, 0.0)
-    tile = PairTile(values, *masks, step.between, step.part, chosen, rows.labels)
+        hardness = step.row.hardness * step.backend.stop_gradient(similarity)
+        values = values + step.backend.xp.where(positive, 0.0, hardness)
+    tile = PairTile(values, positive, negative, weight, step.between, step.part, chosen, rows.labels, of_columns)
     if step.row.choose is not None and not chosen:
         tile = tile._replace(chosen=step.row.choose(step.backend, tile))
     return Compared(rows, tile, similarity, slope)

@@ -113,7 +113,7 @@ class _BatchSharded(Loss[Options]):
         inside = is_inside(self.name, self.mesh, self.axes)
         call = super()._prepare(arrays, options, wrt)
         devices = devices_along(self.mesh, self.axes)
-        check_columns(call, rows_and_columns(call)[1] * (devices if inside else 1))
+        check_columns(call, *[number * (devices if inside else 1) for number in rows_and_columns(call)])
         if self.ring and not inside:
             return call._replace(plan=over_ring(call.plan, self.mesh, self.axes))
         backend = own_rows(self.axes, devices) if inside else whole_rows(self.mesh, self.axes)

@@ -110,7 +110,7 @@ class BatchSharded(Sharded[Options]):
 
         call, numbers = agreed(self.name, self.group, self.check, find, self._said)
         rows, columns = zip(*numbers or [[*rows_and_columns(call)]] * self.group.size, strict=True)
-        check_columns(call, sum(columns))
+        check_columns(call, sum(rows), sum(columns))
         return self._of_rank(call, *((rows, columns) if numbers else (None, None)))
 
     def _said(self, call: _Call) -> tuple[dict[str, str], tuple[int, int]]:

@@ -50,6 +50,12 @@ class Columns(PyTorch):
         every = self.group.gather(self.filled_up(own, max(self.column_counts)))
         return every.index_select(0, self._places(every))
 
+    def against(self, role: str, each: int) -> "Columns":
+        if role == "negatives" or (self.row_counts is None and self.column_counts is None):
+            return self
+        rows = self.row_counts
+        return Columns(self.group, rows, None if rows is None else tuple([each * number for number in rows]))
+
     def filled_up(self, array: torch.Tensor, rows: Any) -> torch.Tensor:
         """By one operation."""
         missing = rows - array.shape[0]

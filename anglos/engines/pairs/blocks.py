@@ -1,0 +1,211 @@
+"""Losses of queries and their keys whose negatives come in blocks: in-batch and given ones, of both sides.
+
+A block is a run of `single.py` whose terms are R_i = lse of the row's negatives. Blocks that share a denominator are a
+group: with z_i the logit of a query and its key and R = lse of the group's R_i, ℓ_i = ς(R − z_i); of several groups the
+mean. A key that stands twice in its denominator is one of the R_i; one that does not stand there makes ℓ_i = R − z_i.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from anglos.arrays.backend import Backend
+from anglos.engines.numerics import (
+    Array,
+    float_type,
+    log_sum_exp,
+    share,
+    sigmoid,
+    softplus,
+    unit_rows,
+    unit_rows_pullback,
+)
+from anglos.engines.pairs import single
+from anglos.engines.pairs.guide import RULE, Rule, unit_of
+from anglos.engines.pairs.log_sum import log_sum_of_negatives
+from anglos.engines.pairs.own_negatives import OwnNegatives
+from anglos.engines.pairs.row import PairRow
+from anglos.engines.pairs.saved import Saved as OfRun
+
+
+class Block(NamedTuple):
+    """Which vectors are compared with which, by the roles of the inputs."""
+
+    rows: str
+    columns: str
+    """Queries or keys, where the row's own is no negative; "negatives"; or "hard_negatives", of each row its own."""
+    hardness: Any = None
+    """As of a `PairRow`."""
+    mask: str = ""
+    """Which input says what is no negative."""
+    of_all: bool = False
+    """Whether every row has the hard negatives of all."""
+
+
+class Group(NamedTuple):
+    """Blocks of one denominator."""
+
+    blocks: tuple[Block, ...]
+    copies: int
+    """How often the row's key stands in it: 0, 1 or 2."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The row of such a loss."""
+
+    groups: tuple[Group, ...]
+    scale: Any = 1.0
+    names: Mapping[str, tuple[tuple[str, Any], ...]] = field(default_factory=dict)
+    guide: Rule = RULE
+    """As of a `PairRow`."""
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Of all groups in turn."""
+        return tuple([block for group in self.groups for block in group.blocks])
+
+
+class Step(NamedTuple):
+    """What both passes start from."""
+
+    backend: Backend
+    row: Blocks
+    inputs: dict[str, Array]
+    queries: tuple[Array, Array]
+    """Unit vectors, and 1 / length."""
+    keys: tuple[Array, Array]
+    runs: tuple[Any, ...]
+    """Of all blocks in turn: steps of `single.py`, or `OwnNegatives`."""
+
+    def remembered(self) -> tuple[Any, ...]:
+        """Of every run."""
+        return tuple([run.remembered() for run in self.runs])
+
+
+class Saved(NamedTuple):
+    """What the forward pass leaves."""
+
+    count: Array
+    """1 where a row has a negative, (B,)."""
+    sums: tuple[Array, ...]
+    """R_i of every block, −∞ where it has no negative."""
+
+
+def prepare(backend: Backend, row: Blocks, inputs: dict[str, Array], *, saved: Any = None, chosen: Any = None,
+            remembered: Any = None, **how: Any) -> Step:
+    """The step that both passes start from."""
+    xp, (queries, keys) = backend.xp, (inputs["queries"], inputs["keys"])
+    dtype = float_type(xp, queries, keys)
+    units = {role: unit_rows(backend, xp.astype(inputs[role], dtype, copy=False)) for role in ("queries", "keys")}
+    inputs, runs = _with_bound(backend, row, inputs), list[Any]()
+    for block, known in zip(row.blocks, remembered or [None] * len(row.blocks), strict=True):
+        if block.columns == "hard_negatives" and not block.of_all:
+            runs.append(OwnNegatives(backend, row, block.hardness, units["queries"], inputs))
+        else:
+            of_block = PairRow(log_sum_of_negatives, row.scale, guide=row.guide, hardness=block.hardness,
+                               names=row.names)
+            each = inputs["hard_negatives"].shape[1] if block.of_all else 1
+            others = backend.against(block.columns, each)
+            runs.append(single.prepare(others, of_block, _inputs(others, block, inputs), remembered=known, **how))
+    return Step(backend, row, inputs, units["queries"], units["keys"], tuple(runs))
+
+
+def forward(step: Step) -> tuple[Array, Saved]:
+    """The loss of every query, (B,), and what the gradient can use again."""
+    sums = []
+    for run in step.runs:
+        value, of_run = run.forward() if isinstance(run, OwnNegatives) else single.forward(run)
+        sums.append(step.backend.xp.where(of_run.count > 0.0, value, -math.inf))
+    value, count, _, _ = _slopes(step, tuple(sums))
+    return value, Saved(count, tuple(sums))
+
+
+def backward(step: Step, saved: Saved, g: Array, needs: frozenset[str]) -> dict[str, Array]:
+    """∂(Σ g_i ℓ_i) for every input named in `needs`."""
+    backend, xp, (queries, of_queries), (keys, of_keys) = step.backend, step.backend.xp, step.queries, step.keys
+    _, _, by_sums, by_logit = _slopes(step, saved.sums)
+    by_cos = g * by_logit
+    pull = (step.row.scale * by_cos)[:, None]
+    gradients = [("queries", unit_rows_pullback(backend, queries, of_queries, pull * keys)),
+                 ("keys", unit_rows_pullback(backend, keys, of_keys, pull * queries))]
+    gradients += [(name, xp.sum(by_cos * backend.dot(queries, keys) * slope))
+                  for name, fields in step.row.names.items() for _, slope in fields]
+    for block, run, total, by_sum in zip(step.row.blocks, step.runs, saved.sums, by_sums, strict=True):
+        gradients += _of_run(step, block, run, total, g * by_sum, needs)
+    found: dict[str, Array] = {}
+    for name, gradient in gradients:
+        if name in needs:
+            found[name] = found[name] + gradient if name in found else gradient
+    return found
+
+
+def unpack(row: Blocks, arrays: tuple[Array, ...]) -> Saved:
+    """The record whose arrays these are."""
+    return Saved(arrays[0], tuple(arrays[1:]))
+
+
+def _slopes(step: Step, sums: tuple[Array, ...]) -> tuple[Array, Array, list[Array], Array]:
+    """ℓ_i; 1 where there is a negative; ∂ℓ_i/∂R_i of every block; ∂ℓ_i/∂z_i."""
+    backend, xp, groups, rest = step.backend, step.backend.xp, len(step.row.groups), list(sums)
+    logit = step.row.scale * backend.dot(step.queries[0], step.keys[0])
+    value, by_logit, by_sums, some = xp.zeros_like(logit), xp.zeros_like(logit), [], xp.zeros_like(logit) > 0.0
+    for blocks, copies in step.row.groups:
+        own, rest = rest[:len(blocks)], rest[len(blocks):]
+        many = xp.stack([*own, *[logit] * (copies == 2)], axis=1)
+        here = xp.any(xp.stack(own, axis=1) != -math.inf, axis=1)
+        total = log_sum_exp(xp, many, many != -math.inf)
+        excess = xp.where(here, total[:, 0] - logit, -math.inf if copies else 0.0)
+        missed = (sigmoid(backend, excess) if copies else xp.astype(here, value.dtype)) / groups
+        parts = missed[:, None] * share(xp, many, total, many != -math.inf)
+        value, some = value + (softplus(backend, excess) if copies else excess) / groups, some | here
+        by_sums += [parts[:, place] for place in range(len(own))]
+        by_logit = by_logit - (missed - parts[:, len(own)] if copies == 2 else missed)
+    return value, xp.astype(some, value.dtype), by_sums, by_logit
+
+
+def _with_bound(backend: Backend, row: Blocks, inputs: dict[str, Array]) -> dict[str, Array]:
+    """Of a guide, what all blocks have in common: the cosines of queries with their keys say what is a negative."""
+    if "guide_queries" not in inputs:
+        return inputs
+    queries, keys = (unit_of(backend, inputs[role]) for role in ("guide_queries", "guide_keys"))
+    return {**inputs, "bound": row.guide.bound(backend.xp, backend.dot(queries, keys))}
+
+
+def _inputs(backend: Backend, block: Block, inputs: dict[str, Array]) -> dict[str, Array]:
+    """The inputs of a block's run, by the names they have there."""
+    xp = backend.xp
+    found = {"queries": inputs[block.rows], "keys": inputs[block.columns if block.columns in ("queries", "keys")
+                                                           else "keys"]}
+    if block.of_all:
+        negatives = inputs["hard_negatives"]
+        found["negatives"] = xp.reshape(negatives, (-1, negatives.shape[-1]))
+        if "hard_negatives_mask" in inputs:
+            padding = backend.columns(xp.reshape(~inputs["hard_negatives_mask"], (-1,)))
+            found["false_negatives"] = padding[None, :] | (found["queries"][:, :1] != found["queries"][:, :1])
+    elif block.columns == "negatives":
+        found["negatives"] = inputs["negatives"]
+    if "bound" in inputs and not block.of_all:
+        role = "guide_negatives" if block.columns == "negatives" else "guide_keys"
+        found |= {"guide_queries": inputs[f"guide_{block.rows}"], role: inputs[f"guide_{block.columns}"],
+                  "bound": inputs["bound"]}
+    if block.mask in inputs:
+        found["false_negatives"] = inputs[block.mask]
+    return found | {name: array for name, array in inputs.items() if name == "row_mask" or array.ndim == 0}
+
+
+def _of_run(step: Step, block: Block, run: Any, total: Array, g: Array, needs: frozenset[str]
+            ) -> list[tuple[str, Array]]:
+    """What a block adds to the gradients, by the names of the inputs of the loss."""
+    if isinstance(run, OwnNegatives):
+        return run.backward(g)
+    outside = {"queries": block.rows, "keys": block.columns if block.columns in ("queries", "keys") else "keys",
+               "negatives": block.columns}
+    inside = {role: outside.get(role, role) for role in run.inputs if outside.get(role, role) in needs}
+    xp, some = step.backend.xp, total != -math.inf
+    rest, one = xp.where(some, total, 0.0), xp.ones_like(g)
+    saved = OfRun(one) if run.reduction is None else OfRun(one, (rest, some, one))
+    found = single.backward(run, saved, g, frozenset(inside))
+    return [(inside[role], xp.reshape(gradient, step.inputs[inside[role]].shape)
+             if block.of_all and role == "negatives" else gradient) for role, gradient in found.items()]

@@ -1,0 +1,133 @@
+"""Losses that are given a guide leave out what `anglos.mining.guided_false_negatives` says, and keep no such mask."""
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+from libraries import Library
+
+import anglos
+from anglos.engines.pairs import keys
+
+B, D, G, M = 9, 5, 4, 7
+BLOCKS: Any = ("query_to_key", "key_to_query", "query_to_query", "key_to_key")
+RULES = [("absolute", 0.1), ("relative", 0.3), ("factor", 0.3)]
+
+RANDOM = np.random.default_rng(0)
+QUERIES, KEYS, NEGATIVES = (RANDOM.normal(size=(rows, D)) for rows in (B, B, M))
+GUIDE_QUERIES, NOISE, GUIDE_NEGATIVES = (RANDOM.normal(size=(rows, G)) for rows in (B, B, M))
+GUIDE_KEYS = GUIDE_QUERIES + NOISE
+LABELS = np.arange(B) % 3
+GUIDE = RANDOM.normal(size=(B, G)) + LABELS[:, None]
+REFERENCES, GUIDE_REFERENCES, OTHER_LABELS = RANDOM.normal(size=(M, D)), RANDOM.normal(size=(M, G)), np.arange(M) % 4
+
+
+def assert_same(library: Library, loss: Any, arrays: tuple[Any, ...], options: dict[str, Any], wanted: dict[str, Any],
+                like: Any = None) -> None:
+    """The same value and gradients, with what masks say in the place of a guide."""
+    def found(loss: Any, options: dict[str, Any]) -> list[Any]:
+        given = {name: library.array(one) if isinstance(one, np.ndarray) else one for name, one in options.items()}
+        value, gradients = loss.value_and_grad(*map(library.array, arrays), **given, wrt=loss.arrays[:len(arrays)]
+                                               if "labels" not in loss.arrays else ("embeddings",))
+        return [library.numpy(one) for one in (value, *gradients)]
+
+    for one, other in zip(found(loss, options), found(like or loss, wanted), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "margin"), RULES)
+@pytest.mark.parametrize("most", [0, keys.KEPT])
+def test_of_queries_and_keys(library: Library, monkeypatch: pytest.MonkeyPatch, kind: Any, margin: float, most: int
+                             ) -> None:
+    monkeypatch.setattr(keys, "KEPT", most)
+    rule: dict[str, Any] = {"margin": margin, "kind": kind}
+    guide = {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, "guide_margin": margin, "guide_kind": kind}
+    mask = {block: anglos.mining.guided_false_negatives(GUIDE_QUERIES, GUIDE_KEYS, block=block, **rule)
+            for block in BLOCKS}
+    among = anglos.mining.guided_false_negatives(GUIDE_QUERIES, GUIDE_KEYS, GUIDE_NEGATIVES, **rule)
+    assert all(one.any() and not one.all() for one in (*mask.values(), among))
+    of_blocks = {"false_negatives" if block == BLOCKS[0] else f"false_negatives_{block}": one
+                 for block, one in mask.items()}
+    both = {"directions": BLOCKS[:2], "partition": "separate", **dict(list(of_blocks.items())[:2])}
+
+    assert_same(library, anglos.info_nce, (QUERIES, KEYS), guide, {"false_negatives": mask["query_to_key"]})
+    more = {**guide, "guide_negatives": GUIDE_NEGATIVES}
+    assert_same(library, anglos.info_nce, (QUERIES, KEYS, NEGATIVES), more, {"false_negatives": among})
+    if kind == "absolute":
+        assert_same(library, anglos.info_nce, (QUERIES, KEYS), {**guide, "directions": BLOCKS},
+                    {**of_blocks, "directions": BLOCKS})
+        assert_same(library, anglos.info_nce, (QUERIES, KEYS), {**guide, "hardness": 2.0},
+                    {"false_negatives": mask["query_to_key"], "hardness": 2.0})
+        # Each direction has its own.
+        assert_same(library, anglos.clip, (QUERIES, KEYS), {**guide, "scale": 10.0}, both, like=anglos.info_nce)
+
+
+@pytest.mark.parametrize(("kind", "margin"), RULES)
+def test_of_one_set(library: Library, kind: str, margin: float) -> None:
+    """What is more similar than every positive is left out; of a row without a positive nothing is."""
+    rule = {"guide_margin": margin, "guide_kind": kind}
+    for others, labels, more in ((GUIDE, LABELS, {}), (GUIDE_REFERENCES, OTHER_LABELS, {
+            "reference_embeddings": REFERENCES, "reference_labels": OTHER_LABELS})):
+        cos = unit(GUIDE) @ unit(others).T
+        alike = LABELS[:, None] == labels
+        positive = alike if more else alike & ~np.eye(B, dtype=bool)
+        most = np.max(np.where(positive, cos, -2.0), axis=1)
+        bound = {"absolute": most - margin, "relative": most - np.abs(most) * margin, "factor": most * (1 - margin)}
+        excluded = (cos > bound[kind][:, None]) & ~alike
+        assert excluded.any()
+        given = {"guide_embeddings": GUIDE, **rule, **more, **({"guide_references": others} if more else {})}
+        for loss in (anglos.nt_xent, anglos.supcon, anglos.triplet):
+            assert_same(library, loss, (QUERIES, LABELS), given, {"excluded_pairs": excluded, **more})
+    alone = {"guide_embeddings": GUIDE, "guide_margin": 2.0}
+    assert_same(library, anglos.supcon, (QUERIES, np.arange(B)), alone, {})
+
+
+def unit(x: Any) -> Any:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def test_a_guide_is_a_constant_under_transforms() -> None:
+    torch, jax = import_module("torch"), import_module("jax")
+    given = (QUERIES, KEYS, GUIDE_QUERIES, GUIDE_KEYS)
+    mask = anglos.mining.guided_false_negatives(GUIDE_QUERIES, GUIDE_KEYS)
+    wanted = anglos.info_nce.value_and_grad(QUERIES, KEYS, false_negatives=mask)
+
+    def loss(queries: Any, keys: Any, guide_queries: Any, guide_keys: Any) -> Any:
+        return anglos.info_nce(queries, keys, guide_queries=guide_queries, guide_keys=guide_keys)
+
+    by_jax, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))(*given)
+    for one, other in zip((by_jax, *gradients), (wanted[0], *wanted[1], np.zeros_like(GUIDE_QUERIES)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)
+    tensors = [torch.tensor(one, requires_grad=place < 3) for place, one in enumerate(given)]
+    value = loss(*tensors)
+    first = torch.autograd.grad(value, tensors[:2], create_graph=True)
+    for one, other in zip((value, *first), (wanted[0], *wanted[1]), strict=True):
+        np.testing.assert_allclose(one.detach().numpy(), other, atol=1e-12)
+    second = torch.autograd.grad(sum((one * one).sum() for one in first), tensors[0])[0]
+    plain = anglos.info_nce.plain(*tensors[:2], guide_queries=tensors[2].detach(), guide_keys=tensors[3])
+    by_plain = torch.autograd.grad(plain, tensors[:2], create_graph=True)
+    again = torch.autograd.grad(sum((one * one).sum() for one in by_plain), tensors[0])[0]
+    torch.testing.assert_close(second, again, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "arrays", "options", "message"), [
+    ("info_nce", 2, {"guide_queries": GUIDE_QUERIES}, "guide_keys was None; wanted it together with guide_queries"),
+    ("clip", 2, {"guide_keys": GUIDE_KEYS}, "guide_queries was None; wanted it together with guide_keys"),
+    ("info_nce", 3, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS},
+     "guide_negatives was None; wanted it together with guide_queries and negatives"),
+    ("info_nce", 2, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, "guide_negatives": GUIDE_NEGATIVES},
+     "negatives was None; wanted it together with guide_negatives"),
+    ("info_nce", 2, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS[:3]},
+     r"guide_keys was of shape \(3, 4\); wanted \(B, G\), with B = 9 in queries, G = 4 in guide_queries"),
+    ("info_nce", 2, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, "guide_margin": 3.0},
+     "guide_margin was 3; wanted a margin on the cosine from -2 to 2: a number"),
+    ("supcon", 0, {"guide_embeddings": GUIDE, "reference_embeddings": REFERENCES, "reference_labels": OTHER_LABELS},
+     "guide_references was None; wanted it together with guide_embeddings and reference_embeddings"),
+    ("triplet", 0, {"guide_embeddings": GUIDE, "guide_references": GUIDE_REFERENCES},
+     "reference_embeddings was None; wanted it together with guide_references"),
+])
+def test_refusals(name: str, arrays: int, options: dict[str, Any], message: str) -> None:
+    given = (QUERIES, KEYS, NEGATIVES)[:arrays] or (QUERIES, LABELS)
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: {message}"):
+        anglos.LOSSES[name](*given, **options)
