@@ -58,7 +58,7 @@ def inputs_of(row: Row, names: Names) -> tuple[Any, Any]:
         return names["pairs"], torch.arange(32) % 7 / 7.0
     if loss in ("ContrastiveLoss", "OnlineContrastiveLoss", "SoftmaxLoss"):
         return names["pairs"], torch.arange(32) % 2
-    if loss == "TripletLoss" or "negatives])" in row.ours:
+    if loss == "TripletLoss" or "in_batch" in row.ours:
         return names["triplets"], None
     return names["pairs"], None
 
@@ -128,7 +128,8 @@ def test_guide_that_finds_pairs_equal_in_sentence_transformers() -> None:
         model[0].weight.data, model[0].bias.data = torch.eye(16, 24), torch.zeros(16)
         columns = [column, column]
         check(names["losses"].GISTEmbedLoss(model, guide)(columns, None), math.log(3.0) * torch.ones(()))
-        ours = names["Guided"](model, guide, anglos.info_nce, temperature=0.01)(columns)
+        directions = ("query_to_key", "query_to_query", "key_to_key")
+        ours = names["Guided"](model, guide, anglos.info_nce, temperature=0.01, directions=directions)(columns)
         assert ours < 1e-12
 
 
