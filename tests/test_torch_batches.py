@@ -93,6 +93,12 @@ def cases() -> list[Case]:
                       Case(loss.name, ("ring", "pairs", "false_negatives", "sum"))]
         if "ignore_index" in loss.kinds:
             found += [Case(loss.name, ("ignored",))]
+        if loss.name == "margin_loss":
+            found += [Case(loss.name, ("of each class",), (("nu", 0.5),))]
+        if "guide_queries" in loss.kinds:
+            found += [Case(loss.name, ("pairs", "guide_queries", "guide_keys"))]
+        elif "guide_embeddings" in loss.kinds:
+            found += [Case(loss.name, ("guide_embeddings",))]
     return found
 
 
@@ -144,6 +150,9 @@ class Maker:
         if "hard_negatives" in more:
             found |= {"hard_negatives": self.normal(3 * self.rows).detach().reshape(-1, 3, D).requires_grad_(),
                       "hard_negatives_mask": self.uniform(self.rows, 3) > 0.3}
+        if "of each class" in more:
+            found["beta"] = self.uniform(CLASSES).to(self.wide).requires_grad_()
+        found |= {name: self.normal(self.rows).detach() for name in more if name.startswith("guide")}
         counted = self.uniform(self.rows) > 0.3
         if "row_mask" in more:
             found["row_mask"] = counted
@@ -181,7 +190,7 @@ def wider(given: dict[str, Any]) -> dict[str, Any]:
 
 def own_of(setting: Setting, rank: int, given: dict[str, Any]) -> dict[str, Any]:
     """What a rank gives."""
-    return {name: (one if one.ndim == 0 or name == "weights" else one[setting.of_rank(rank, name)]).detach().clone()
+    return {name: (one if is_of_all(name, one) else one[setting.of_rank(rank, name)]).detach().clone()
             .requires_grad_(one.requires_grad) for name, one in given.items()}
 
 
@@ -215,7 +224,7 @@ def free_of(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_of_all(name: str, one: Any) -> bool:
-    return one.ndim == 0 or name == "weights"
+    return one.ndim == 0 or name in ("weights", "beta")
 
 
 def error(found: Any, wanted: Any) -> float:

@@ -142,9 +142,9 @@ def lengths(step: Step) -> Array:
 
 
 def terms_per_anchor(step: Step, count: Array) -> Array:
-    """How many terms an anchor has on average, over those that take part."""
+    """How many terms an anchor has on average, over those of all ranks that take part."""
     xp, labels = step.backend.xp, step.swept.labels
     part = xp.astype(count == count if labels is None or step.weighs else
                      takes_part(xp, labels, step.row.ignore_index), count.dtype)
-    anchors = xp.sum(part)
-    return xp.sum(part * count) / xp.where(anchors == 0.0, 1.0, anchors)
+    anchors, terms = (xp.sum(step.backend.against("embeddings", 1).columns(one)) for one in (part, part * count))
+    return terms / xp.where(anchors == 0.0, 1.0, anchors)

@@ -8,7 +8,13 @@ import jax
 from jax.sharding import Mesh
 
 from anglos.call.loss import Loss, Options, _Call
-from anglos.call.pairs_of_all import against_all_columns, check_columns, check_shares_batch, rows_and_columns
+from anglos.call.pairs_of_all import (
+    against_all_columns,
+    check_columns,
+    check_shares_batch,
+    is_of_classes,
+    rows_and_columns,
+)
 from anglos.engines.pairs import ring as _ring
 
 from .agreement import agreed
@@ -100,7 +106,7 @@ class _BatchSharded(Loss[Options]):
 
     def _returned(self, name: str, gradient: jax.Array) -> jax.Array:
         """Summed over the devices, if it is of what is the same on all: options, and the weights of proxies."""
-        of_own_rows = gradient.ndim and getattr(self.kinds[name], "role", None) != "weights"
+        of_own_rows = gradient.ndim and not is_of_classes(self.kinds[name])
         if of_own_rows or not is_inside(self.name, self.mesh, self.axes):
             return gradient
         total: jax.Array = jax.lax.psum(gradient, self.axes)  # type: ignore[no-untyped-call]

@@ -8,7 +8,13 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from anglos.call.loss import Loss, Options, _Call
-from anglos.call.pairs_of_all import against_all_columns, check_columns, check_shares_batch, rows_and_columns
+from anglos.call.pairs_of_all import (
+    against_all_columns,
+    check_columns,
+    check_shares_batch,
+    is_of_classes,
+    rows_and_columns,
+)
 from anglos.engines.pairs import ring as _ring
 
 from .agreement import agreed, said_of
@@ -100,8 +106,8 @@ class BatchSharded(Sharded[Options]):
         return self.group.sum(gradient) / self.group.size if self._is_of_all(name, gradient) else gradient
 
     def _is_of_all(self, name: str, array: torch.Tensor) -> bool:
-        """Whether all ranks have the same of it: an option, or the weights of proxies."""
-        return array.ndim == 0 or getattr(self.kinds[name], "role", None) == "weights"
+        """Whether all ranks have the same of it: an option, also one of each class, or the weights of proxies."""
+        return array.ndim == 0 or is_of_classes(self.kinds[name])
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any = ()) -> _Call:
         def find() -> _Call:
