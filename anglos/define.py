@@ -35,6 +35,7 @@ from anglos.engines import batchwise as _batchwise
 from anglos.engines import rowwise as _rowwise
 from anglos.engines.all_pairs import AllPairs as AllPairs
 from anglos.engines.all_pairs import all_pairs as all_pairs
+from anglos.engines.among import nearest_other_pairs as nearest_other_pairs
 from anglos.engines.among import nearest_others as nearest_others
 from anglos.engines.among import of_other_classes as of_other_classes
 from anglos.engines.angles import Turned as Turned
@@ -96,6 +97,8 @@ from anglos.engines.reductions import CrossEntropy as CrossEntropy
 from anglos.engines.reductions import ExcludedPositive as ExcludedPositive
 from anglos.engines.reductions import Squares as Squares
 from anglos.engines.rowwise import Direct as Direct
+from anglos.engines.soft_bins import check_histogram as check_histogram
+from anglos.engines.soft_bins import moved_histogram as moved_histogram
 from anglos.engines.soft_bins import soft_bins as soft_bins
 from anglos.engines.softmax import of_labels as _of_labels
 from anglos.engines.softmax import of_targets as _of_targets

@@ -113,10 +113,17 @@ def _margin_loss(named: Named, case: str) -> None:
     named["labels"] = np.searchsorted(named.pop("classes"), named["labels"])
 
 
+def _dynamic_soft_margin(named: Named, case: str) -> None:
+    """The state before is empty."""
+    assert named.pop("state") == "zeros before"
+    named["histogram"] = np.zeros(named["bins"] + 1)
+
+
 CALLS: dict[str, Callable[[Named, str], str | None]] = {
     "info_nce": _info_nce, "cosine_embedding": _cosine_embedding, "pair_contrastive": _pair_contrastive,
     "unified_threshold": _unified_threshold, "soft_supcon": _soft_supcon,
     "ge2e": _of_groups, "angular_prototypical": _of_groups,
     "margin_loss": _margin_loss, "contrastive": _contrastive,
+    "dynamic_soft_margin": _dynamic_soft_margin,
 }
 """Changes what a case names, and says which loss of ours it is where that has another name."""

@@ -26,6 +26,7 @@ FROZEN = {
     "arcnegface": "the factors of the other classes",
     "circle": "the weights of pairs",
     "circle_softmax": "the weights of cosines",
+    "dynamic_soft_margin": "the weights of triplets",
     "ranked_list": "the weights of negatives",
     "sface": "the factors of the cosines",
 }

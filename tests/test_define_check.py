@@ -112,10 +112,12 @@ CONSTANTS = {"batch_coco": ("detach_centroids",), "info_nce": ("hardness",), "sp
 """What is a constant to the gradient where this is not the default."""
 
 INERT = {"angular_prototypical": ("bias",), "cosface": ("gradient",), "am_softmax": ("gradient",),
+         "dynamic_soft_margin": ("momentum",),
          "global_orthogonal": ("second_moment_weight", "threshold"), "rank_n_contrast": ("label_distance",),
          "info_nce": ("hardness_on", "hard_negatives_of")}
 """A softmax does not see the bias of all; φ′ = 1 in any case; no batch here has cosines whose squares are above the
-threshold, as golden ones have; one target per sample has one distance; negatives are not given here."""
+threshold, as golden ones have; one target per sample has one distance; neither negatives nor a histogram
+is given here."""
 
 
 def told(loss: Loss[...]) -> dict[str, Any]:

@@ -15,9 +15,7 @@ from anglos.arrays.dispatch import backend_of
 GOLDEN = json.loads(Path(__file__).with_name("golden2_pairs.json").read_text())
 
 # Losses, and single cases, that the library cannot do yet.
-LATER = {
-    "dynamic_soft_margin",
-}
+LATER: set[str] = set()
 
 # A difference of nearly full bins, divided by their width of 0.02.
 TOLERANCES = {"histogram 100 bins": 1e-11}
@@ -136,3 +134,48 @@ def test_tiles_of_statistics_of_all_pairs(name: str, library: Library, monkeypat
     np.testing.assert_allclose(library.numpy(gradient), library.numpy(slope), rtol=1e-11, atol=1e-13)
     np.testing.assert_allclose(library.numpy(slope)[kept], library.numpy(of_kept), rtol=1e-11, atol=1e-13)
     assert not library.numpy(slope)[~kept].any()
+
+
+def test_dynamic_soft_margin_with_a_history(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against all distances, in tiles too; with ties, a difference beyond the knots and one of 2; and edges."""
+    loss: Any = anglos.dynamic_soft_margin
+    random, bins = np.random.default_rng(0), 8
+    queries, keys = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in random.normal(size=(2, 7, 3)))
+    queries[1], keys[4], keys[5], queries[6] = queries[0], keys[2], -queries[5], keys[5]
+    distances = np.linalg.norm(queries[:, None] - keys, axis=2)
+    others = distances + np.diag([np.inf] * 7)
+    v = np.diag(distances) - np.minimum(others.min(axis=0), others.min(axis=1))
+    assert v.max() == pytest.approx(2.0)
+    sides = library.array(queries), library.array(3.0 * keys)
+    before = random.uniform(size=bins + 1)
+    for minimum in (-2.0, -1.25):
+        place = np.clip((v - minimum) / (-2.0 * minimum / bins), 0.0, bins)
+        hats = np.clip(1.0 - np.abs(place[:, None] - np.arange(bins + 1)), 0.0, 1.0).mean(axis=0)
+        after = 0.75 * before / before.sum() + 0.25 * hats
+        weights = np.cumsum(after)[np.minimum(np.floor(place + 1e-12), bins - 1).astype(int)]
+        state: dict[str, Any] = {"bins": bins, "minimum": minimum, "momentum": 0.25}
+        for width in (1000, 3):
+            with monkeypatch.context() as patch:
+                patch.setattr(backend_of(sides[0]), "tile_width", lambda *_, width=width: width)
+                value, slopes = loss.value_and_grad(*sides, histogram=library.array(before), **state)
+                moved = anglos.dynamic_soft_margin_update(library.array(before), *sides, **state)
+            assert float(value) == pytest.approx(np.mean(weights * v), rel=1e-12)
+            np.testing.assert_allclose(library.numpy(moved), after, rtol=0, atol=1e-13)
+            assert all(np.isfinite(library.numpy(slope)).all() for slope in slopes)
+        first, from_zeros = (anglos.dynamic_soft_margin_update(empty, *sides, **state)
+                             for empty in (None, library.array(np.zeros(bins + 1))))
+        np.testing.assert_allclose(library.numpy(first), hats, rtol=0, atol=1e-13)
+        np.testing.assert_array_equal(library.numpy(from_zeros), library.numpy(first))
+    value, slopes = loss.value_and_grad(*(side[:1, ...] for side in sides))
+    assert float(value) == 0.0
+    assert not any(library.numpy(slope).any() for slope in slopes)
+    kept = anglos.dynamic_soft_margin_update(library.array(before), *(side[:1, ...] for side in sides), bins=bins)
+    np.testing.assert_array_equal(library.numpy(kept), before)
+    assert library.numpy(anglos.dynamic_soft_margin_update(None, *(side[:1, ...] for side in sides))).shape == (11,)
+    for place in (0, 6):
+        spoilt = np.where(np.arange(7)[:, None] == place, np.nan, queries)
+        assert np.isnan(float(loss(library.array(spoilt), sides[1])))
+    with pytest.raises(ValueError, match=r"^dynamic_soft_margin: histogram was of shape \(9,\); wanted .* \(5,\)"):
+        loss(*sides, histogram=library.array(before), bins=4)
+    with pytest.raises(ValueError, match=r"^dynamic_soft_margin_update: histogram was of shape \(9,\); wanted"):
+        anglos.dynamic_soft_margin_update(library.array(before), *sides, bins=4)

@@ -294,7 +294,8 @@ def test_wrapped_arrays_of_updates_mining_and_logits(jax_library: Library) -> No
     calls = {
         "adacos_update": (jnp.asarray(9.0), x, w, y), "adaface_update": (jnp.asarray(20.0), jnp.asarray(100.0), x),
         "angular_triplet_update": (w, x, y, y > 0), "center_update": (w, x, y),
-        "curricularface_update": (jnp.asarray(0.1), x, w, y)}
+        "curricularface_update": (jnp.asarray(0.1), x, w, y),
+        "dynamic_soft_margin_update": (jnp.ones(11, x.dtype), x, x[::-1])}
     assert set(calls) == {name for name in dir(anglos) if name.endswith("_update")}
     for name, given in calls.items():
         update = getattr(anglos, name)

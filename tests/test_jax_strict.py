@@ -92,7 +92,8 @@ def test_updates_mining_and_tiles(jax_library: Library, monkeypatch: pytest.Monk
     calls = {
         "adacos_update": (None, x, w, y), "adaface_update": (20.0, jnp.asarray(100.0), x),
         "angular_triplet_update": (w, x, y, y > 0), "center_update": (w, x, y),
-        "curricularface_update": (jnp.asarray(0.1), x, w, y)}
+        "curricularface_update": (jnp.asarray(0.1), x, w, y),
+        "dynamic_soft_margin_update": (jnp.ones(11, x.dtype), x, x[::-1])}
     assert set(calls) == {name for name in dir(anglos) if name.endswith("_update")}
     for name, given in calls.items():
         for labels in (y, y.at[0].set(-100)):

@@ -266,6 +266,26 @@ def test_parity(row: Row, situation: str) -> None:
             torch.testing.assert_close(got, wanted, rtol=0, atol=row.tolerance * wanted.abs().max().item())
 
 
+def test_dynamic_soft_margin_step_by_step() -> None:
+    """Their momentum is the weight of every pair beside that of the histogram. Their gradients fail."""
+    theirs, histogram, momentum = losses.DynamicSoftMarginLoss(momentum=0.01), None, 0.01 * 9 / (0.99 + 0.01 * 9)
+    loss: Any = anglos.dynamic_soft_margin
+    queries, noise = torch.randn(2, 4, 9, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    keys = queries + 0.5 * noise
+    for sides in zip(queries, keys, strict=True):
+        ours = loss(*sides, histogram=histogram, momentum=momentum)
+        torch.testing.assert_close(ours, theirs(sides[0], ref_emb=sides[1]), rtol=1e-12, atol=0)
+        histogram = anglos.dynamic_soft_margin_update(histogram, *sides, momentum=momentum)
+        torch.testing.assert_close(histogram[:10], theirs.hist_, rtol=0, atol=1e-12)
+    theirs, leaf = losses.DynamicSoftMarginLoss(num_bins=100), queries[0].requires_grad_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        theirs(leaf, ref_emb=keys[0]).backward()
+    theirs, labels = losses.DynamicSoftMarginLoss(), torch.arange(9) // 3
+    theirs(0.1 * leaf + torch.eye(3)[labels], labels).backward()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        theirs(0.1 * leaf + torch.eye(3)[labels], labels).backward()
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("weighted", [False, True])

@@ -48,6 +48,11 @@ KeyLogProb = Annotated[Array | None, ArrayOf("B", optional=True, frozen=True, te
     "log p_n of the keys; a constant. None is 0."))]
 NegativeLogProb = Annotated[Array | None, ArrayOf("M", optional=True, frozen=True, text=(
     "log p_n of the negatives; a constant. None is 0."))]
+DifferenceHistogram = Annotated[Array | None, ArrayOf("R", optional=True, low=0.0, frozen=True, text=(
+    "State: what past batches had, (bins + 1,). A constant to the gradient."))]
+LeastDifference = Annotated[float | Array, _Number("a difference of distances", -4.0, 0.0, below=True, frozen=True,
+                                                   text="A constant to the gradient.")]
+Momentum = Annotated[float | Array, _Number("a share", 0.0, 1.0, frozen=True, text="A constant to the gradient.")]
 HardNegatives = Annotated[Array | None, ArrayOf("B H D", optional=True, role="hard_negatives", text=(
     "Negatives of each query alone."))]
 HardNegativesMask = Annotated[Array | None, ArrayOf("B H", "bool", optional=True, role="hard_negatives_mask",

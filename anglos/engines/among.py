@@ -26,12 +26,40 @@ def nearest_others(backend: Backend, unit: Array) -> Array:
         return own
 
     def tile(first: Any, rows: Array) -> tuple[tuple[Array, Array], tuple[()]]:
-        cos = backend.product(rows, unit.T)
-        cos = xp.where(backend.is_label(own, first, cos), -math.inf, cos)
-        return (xp.max(cos, axis=0), backend.as_index(xp.argmax(cos, axis=0)) + first), ()
+        return _nearest_in_columns(backend, first, _of_others(backend, own, first, rows, unit)), ()
 
     (cos, numbers), _ = backend.sweep(tile, _Nearer(), (unit,), backend.tile_width(unit.shape[0]))
     return xp.where(cos == -math.inf, own, numbers)
+
+
+def nearest_other_pairs(backend: Backend, queries: Array, keys: Array) -> tuple[Array, Array]:
+    """Of every pair of unit rows, (B, D): of its query with other keys and of its key with other queries, the nearest.
+
+    The numbers of that query and key; of equals the first of the query's keys comes before the first of the key's
+    queries. Of a pair alone its own.
+    """
+    xp, queries, keys = backend.xp, backend.stop_gradient(queries), backend.stop_gradient(keys)
+    own = backend.numbers(queries, xp.astype(queries[:0, 0], backend.index_type))
+
+    def tile(first: Any, rows: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        cos = _of_others(backend, own, first, rows, keys)
+        return (_nearest_in_columns(backend, first, cos),
+                (xp.max(cos, axis=1), backend.as_index(xp.argmax(cos, axis=1))))
+
+    (of_key, query), (of_query, key) = backend.sweep(tile, _Nearer(), (queries,), backend.tile_width(keys.shape[0]))
+    is_own = of_query >= of_key
+    return xp.where(is_own, own, query), xp.where(is_own, key, own)
+
+
+def _of_others(backend: Backend, own: Array, first: Any, rows: Array, all_rows: Array) -> Array:
+    """The cosines of a tile of rows, (A, B); −∞ of each with its own."""
+    cos = backend.product(rows, all_rows.T)
+    return backend.xp.where(backend.is_label(own, first, cos), -math.inf, cos)
+
+
+def _nearest_in_columns(backend: Backend, first: Any, cos: Array) -> tuple[Array, Array]:
+    xp = backend.xp
+    return xp.max(cos, axis=0), backend.as_index(xp.argmax(cos, axis=0)) + first
 
 
 def of_other_classes(backend: Backend, unit: Array, labels: Array, counted: Array) -> Any:

@@ -1,6 +1,6 @@
 """Soft histograms: a number between two knots counts in parts for both, the more the nearer."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array
@@ -36,3 +36,27 @@ def soft_bins(backend: Backend, place: Array, bins: int) -> SoftBins:
     column = xp.astype(low, backend.index_type)
     knots = xp.astype(backend.arange(bins + 1, column), place.dtype)
     return SoftBins(backend, column, place - low, xp.zeros_like(place[:, :1]) * knots)
+
+
+def check_histogram(name: str, histogram: Array | None, bins: int) -> None:
+    """Refuse a histogram of another number of knots."""
+    if histogram is not None and histogram.shape[0] != bins + 1:
+        raise ValueError(f"{name}: histogram was of shape ({histogram.shape[0]},); wanted (bins + 1,), here "
+                         f"({bins + 1},)")
+
+
+def moved_histogram(backend: Backend, place: Array, bins: int, histogram: Array | None, share: Any
+                    ) -> tuple[Array, SoftBins]:
+    """A histogram moved by a share towards that of places, (B,), in bins, both with a sum of 1; and their bins, (1, B).
+
+    Of None, and of zeros, that of the places. What is below the first knot or above the last counts as on it.
+    """
+    xp = backend.xp
+    place = xp.where(place < 0.0, 0.0, xp.where(place > bins, float(bins), place))[None, :]
+    of_place = soft_bins(backend, place, bins)
+    counts = of_place.count(xp.ones_like(place))[0, :]
+    old = found = counts / xp.sum(counts)
+    if histogram is not None:
+        total = xp.sum(histogram)
+        old = xp.where(total == 0.0, found, histogram / xp.where(total == 0.0, 1.0, total))
+    return old + share * (found - old), of_place

@@ -61,6 +61,7 @@ from anglos.losses.margin_loss import margin_loss as margin_loss
 from anglos.losses.intra_pair_variance import intra_pair_variance as intra_pair_variance
 from anglos.losses.lifted_structure import lifted_structure as lifted_structure
 from anglos.losses.histogram import histogram as histogram
+from anglos.losses.dynamic_soft_margin import dynamic_soft_margin as dynamic_soft_margin
 from anglos.losses.pair_margin import pair_margin as pair_margin
 from anglos.losses.cosent import cosent as cosent
 from anglos.losses.rank_n_contrast import rank_n_contrast as rank_n_contrast
@@ -81,6 +82,7 @@ from anglos.losses.adaface import adaface_update as adaface_update
 from anglos.losses.angular_triplet import angular_triplet_update as angular_triplet_update
 from anglos.losses.center import center_update as center_update
 from anglos.losses.curricularface import curricularface_update as curricularface_update
+from anglos.losses.dynamic_soft_margin import dynamic_soft_margin_update as dynamic_soft_margin_update
 from anglos.losses.sphereface2 import sphereface2_bias as sphereface2_bias
 from anglos.losses.unified_threshold import unified_threshold_bias as unified_threshold_bias
 

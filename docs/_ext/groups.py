@@ -20,7 +20,7 @@ GROUPS = (
      ("sphereface2", "uniface", "p2sgrad", "sface", "c_contrastive", "c_triplet", "center", "proxy_anchor")),
     ("Two towers and two views",
      "The i-th query belongs to the i-th key; the other keys are negatives.",
-     ("info_nce", "dhel", "clip", "siglip", "n_pair", "nce")),
+     ("info_nce", "dhel", "clip", "siglip", "n_pair", "nce", "dynamic_soft_margin")),
     ("Pairs and triplets of a batch",
      "Positives and negatives are found in the batch by its labels.",
      ("supcon", "soft_supcon", "sincere", "nt_xent", "dcl", "hcl", "ge2e", "angular_prototypical", "triplet",
