@@ -28,25 +28,21 @@ class Rule(NamedTuple):
 
 RULE = Rule()
 
-_OF_QUERIES = ("guide_queries", "guide_keys", "guide_negatives")
-
-
 def unit_of(backend: Backend, vectors: Array) -> Array:
     """Unit vectors, in the type of the arithmetic."""
     return unit_rows(backend, backend.xp.astype(vectors, float_type(backend.xp, vectors), copy=False))[0]
 
 
 def guides_of(backend: Backend, rule: Rule, inputs: dict[str, Array]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """Unit vectors of rows and of columns, and above which cosines a negative is none, where no label tells."""
+    """Vectors of rows, unit vectors of columns, and above which cosines a negative is none, where no label tells."""
     if "guide_embeddings" in inputs:
-        rows, others = unit_of(backend, inputs["guide_embeddings"]), inputs.get("guide_references")
-        return (rows, None), (rows if others is None else unit_of(backend, others), None)
+        rows = inputs["guide_embeddings"]
+        return (rows, None), (unit_of(backend, inputs.get("guide_references", rows)), None)
     if "guide_queries" not in inputs:
         return (None, None), (None, None)
-    given = {role: unit_of(backend, array) for role, array in inputs.items() if role in _OF_QUERIES}
-    rows, bound = given["guide_queries"], inputs.get("bound")
+    rows, bound = inputs["guide_queries"], inputs.get("bound")
+    columns = unit_of(backend, inputs["guide_negatives" if "guide_negatives" in inputs else "guide_keys"])
     if bound is None:
-        bound = rule.bound(backend.xp, backend.dot(rows, given["guide_keys"]))
-    if "guide_negatives" in given:
-        return (rows, bound), (given["guide_negatives"], None)
-    return (rows, bound), (given["guide_keys"], bound)
+        keys = unit_of(backend, inputs["guide_keys"]) if "guide_negatives" in inputs else columns
+        bound = rule.bound(backend.xp, backend.dot(unit_of(backend, rows), keys))
+    return (rows, bound), (columns, None if "guide_negatives" in inputs else bound)

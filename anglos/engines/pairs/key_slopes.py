@@ -12,7 +12,6 @@ from anglos.engines.numerics import Array
 from anglos.engines.pairs.columns import COLUMNS
 from anglos.engines.pairs.gradient import Gradient
 from anglos.engines.pairs.key_tiles import Swept, Tiles
-from anglos.engines.pairs.packed import unpack
 from anglos.engines.pairs.partners import positives_of
 from anglos.engines.pairs.saved import Saved
 from anglos.engines.pairs.step import Step
@@ -78,7 +77,10 @@ class _Slopes:
     def _one_way(self, first: Any, *of_rows: Any) -> _OfTile:
         """The sum s Σ_i g_i G_ij x_i; and of every row g_i Σ_j G_ij k_j and g_i Σ_j G_ij."""
         rows, (bits, points, g, own, *chosen) = Swept(*of_rows[:_SWEPT]), of_rows[_SWEPT:]
-        tile = self.tiles.tile(first, rows, self._left_out(rows, bits))
+        if bits is None:
+            tile = self.tiles.tile(first, rows, self.tiles.left_out(rows))
+        else:
+            tile = self.tiles.tile_of_packed(first, rows, bits)
         by_scale = self._by_scale(self.reduction, chosen, tile, own, g)
         slopes = self.reduction.rest_slope(self.backend, self.reduction.saved(*chosen), tile, 1)
         by_bias = g * self.backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
@@ -97,11 +99,6 @@ class _Slopes:
         by_bias = self.backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
         sums["points"] = self.tiles.product(slopes, points * self.scale)
         return sums, (self.tiles.product(slopes.T, self.step.columns.points), by_bias, by_scale)
-
-    def _left_out(self, rows: Swept, bits: Array | None) -> Array | None:
-        if bits is None:
-            return self.tiles.left_out(rows)
-        return unpack(self.backend.xp, bits, self.step.columns.points.shape[0])
 
     def _by_scale(self, reduction: Any, chosen: Any, tile: Any, own: Array | None, g: Array | None) -> Array | None:
         """g_i ∂ℓ_i/∂s, of all but a row's own column where that adds nothing; None where slopes are not rounded."""

@@ -8,6 +8,7 @@ from anglos.arrays.tile import Product, Tile
 from anglos.engines.groups import takes_part
 from anglos.engines.numerics import Array
 from anglos.engines.pairs.masks import alike_of
+from anglos.engines.pairs.packed import with_value
 from anglos.engines.pairs.step import Step
 
 
@@ -67,6 +68,13 @@ class Tiles:
                           numbers=self.numbers)
         tile = backend.tile_of(None, labels, whole=has_own, scratch=self._scratch(x), product=product)
         return tile if left_out is None else self._without(tile, left_out)
+
+    def tile_of_packed(self, first: Any, rows: Swept, packed: Array) -> Tile:
+        """The same, with what is left out in bits."""
+        tile = self.tile(first, rows, None)
+        with_label, backend = tile.with_label, self.backend
+        return tile._replace(logits=backend.logits(tile), with_label=lambda terms, value: with_value(
+            backend, with_label(terms, value), packed, value))
 
     def turned(self, first: Any, rows: Swept) -> Tile:
         """The same with the rows as classes and the columns as samples."""

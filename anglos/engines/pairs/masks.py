@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from anglos.arrays.backend import Backend
 from anglos.engines.groups import columns_of, share_a_label, takes_part
 from anglos.engines.numerics import Array, float_type
+from anglos.engines.pairs.guide import unit_of
 from anglos.engines.pairs.step import Rows, Step
 
 
@@ -47,13 +48,14 @@ def left_out_of(step: Step, rows: Any, *, of_columns: bool = False) -> Array | N
 def alike_of(step: Step, rows: Any, *, of_columns: bool = False) -> Array:
     """The same by the guide alone, as columns against rows, (N, A)."""
     bound: Any = step.columns.bound if of_columns else rows.bound
-    cos = step.backend.product(step.columns.guide, rows.guide.T)
+    cos = step.backend.product(step.columns.guide, unit_of(step.backend, rows.guide).T)
     return cos > (bound[:, None] if of_columns else bound)
 
 
 def _guided(step: Step, rows: Rows, positive: Array) -> Array:
     """Which are nearer to the row than every positive, by the guide."""
-    xp, cos = step.backend.xp, step.backend.product(rows.guide, step.columns.guide.T)  # type: ignore[union-attr]
+    xp, columns = step.backend.xp, step.columns.guide
+    cos = step.backend.product(unit_of(step.backend, rows.guide), columns.T)  # type: ignore[union-attr]
     nearest = xp.max(xp.where(positive, cos, -2.0), axis=1)
     return cos > xp.where(nearest == -2.0, 2.0, step.row.guide.bound(xp, nearest))[:, None]
 

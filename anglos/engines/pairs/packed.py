@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array
 
 
@@ -17,6 +18,18 @@ def pack(xp: Any, pairs: Array) -> Array:
             part = xp.concat([part, xp.zeros_like(packed[part.shape[0]:, :])])
         packed = packed | part
     return packed.T
+
+
+def with_value(backend: Backend, terms: Array, packed: Array, value: float) -> Array:
+    """Terms, (N, A), with a value where the booleans are true; these may hold them."""
+    xp, planes, many = backend.xp, packed.T, terms.shape[0]
+    if not backend.changes_arrays():
+        return backend.with_value(terms, unpack(xp, packed, many), value)
+    each = planes.shape[0]
+    for place, first in enumerate(range(0, many, each)):  # an eighth at a time
+        part = terms[first:min(first + each, many), :]
+        backend.with_value(part, xp.astype((planes[:part.shape[0], :] >> place) & 1, xp.bool), value)
+    return terms
 
 
 def unpack(xp: Any, packed: Array, columns: int) -> Array:

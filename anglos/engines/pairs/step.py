@@ -23,7 +23,7 @@ class Rows(NamedTuple):
     mask: Array | None
     """Rows that are also negatives of others."""
     guide: Array | None = None
-    """Unit vectors of a guide, and above which of their cosines a negative is none: None, of the row's positives."""
+    """Vectors of a guide, and above which of their cosines a negative is none: None, of the row's positives."""
     bound: Array | None = None
 
 
@@ -40,6 +40,7 @@ class Columns(NamedTuple):
     factor: Array | None = None
     """By which the points are still to be multiplied, (N, 1); None for 1."""
     guide: Array | None = None
+    """Unit vectors."""
     bound: Array | None = None
     """As of rows; where columns are those of queries."""
 
