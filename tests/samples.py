@@ -32,7 +32,7 @@ FROZEN = {
 }
 
 # What comes by itself, is the same for every loss, and has tests of its own.
-COMMON = ("reduction", "ignore_index", "keep_bytes", "gradient_products")
+COMMON = ("reduction", "ignore_index", "keep_bytes", "gradient_products", "guide_margin", "guide_kind")
 
 # What is a choice only beside another one.
 DIRECTIONS = ("query_to_key", "key_to_query", "query_to_query", "key_to_key")

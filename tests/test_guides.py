@@ -87,6 +87,43 @@ def unit(x: Any) -> Any:
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
+@pytest.mark.parametrize("of", ["own", "all"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_masked_rows_are_as_if_they_were_not_there(library: Library, of: Any, padded: bool) -> None:
+    """Nor are their hard negatives, whatever they hold; the guide's neither."""
+    counted = np.arange(B) % 3 > 0
+    hard = np.random.default_rng(1).normal(size=(B, B, D))  # H = B: no axis is told from another by its size
+    given = {"hard_negatives": hard, "guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, **(
+        {"hard_negatives_mask": np.random.default_rng(2).random((B, B)) > 0.3} if padded else {})}
+    options = {"in_batch": True, "hard_negatives_of": of}
+    some = {name: library.array(one[counted]) for name, one in given.items()}
+    wrt = ("queries", "keys", "hard_negatives")
+    wanted = anglos.info_nce.value_and_grad(
+        *(library.array(one[counted]) for one in (QUERIES, KEYS)), **some, **options, wrt=wrt)
+    if padded:
+        hard[given["hard_negatives_mask"] == 0] = np.nan
+    spoilt = {name: library.array(np.where(counted[:, None, None] if one.ndim == 3 else counted[:, None], one, np.nan)
+                                  if one.dtype != bool else one)
+              for name, one in {"queries": QUERIES, "keys": KEYS, **given}.items()}
+    found = anglos.info_nce.value_and_grad(spoilt.pop("queries"), spoilt.pop("keys"), **spoilt, **options, wrt=wrt,
+                                           row_mask=library.array(counted))
+    np.testing.assert_allclose(library.numpy(found[0]), library.numpy(wanted[0]), rtol=0, atol=1e-12)
+    for one, other in zip(found[1], wanted[1], strict=True):
+        np.testing.assert_allclose(library.numpy(one)[counted], library.numpy(other), rtol=0, atol=1e-12)
+        assert not library.numpy(one)[~counted].any()
+
+
+def test_nan_in_a_query_is_seen_beside_hard_negatives(library: Library) -> None:
+    queries = QUERIES.copy()
+    queries[2] = np.nan
+    loss = anglos.info_nce(*map(library.array, (queries, KEYS)), hard_negatives=library.array(np.ones((B, 2, D))),
+                           hard_negatives_of="all", hard_negatives_mask=library.array(np.ones((B, 2), dtype=bool)),
+                           reduction="none")
+    assert np.isnan(library.numpy(loss)[2])
+    with pytest.raises(ValueError, match=r"hard_negatives was of shape \(9, 0, 5\); wanted H to be at least 1 in"):
+        anglos.info_nce(*map(library.array, (queries, KEYS)), hard_negatives=library.array(np.ones((B, 0, D))))
+
+
 def test_a_guide_is_a_constant_under_transforms() -> None:
     torch, jax = import_module("torch"), import_module("jax")
     given = (QUERIES, KEYS, GUIDE_QUERIES, GUIDE_KEYS)

@@ -136,3 +136,12 @@ def test_rank_n_contrast_of_one_target_is_a_uniform_soft_supcon(library: Library
         if not spoilt:
             assert float(value) == pytest.approx(float(wanted), rel=1e-13)
             np.testing.assert_allclose(library.numpy(slope), library.numpy(its_slope), rtol=0, atol=1e-13)
+
+
+def test_lifted_structure_of_one_class_is_0(library: Library) -> None:
+    """Where there is no negative, of all samples or of those that are not ignored."""
+    for labels in ([1, 1, 1], [1, 1, -100]):
+        value, (gradient,) = anglos.lifted_structure.value_and_grad(
+            library.array(np.asarray([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0], [0.0, 1.0, 0.5]])),
+            library.array(np.asarray(labels)))
+        assert float(value) == 0.0 and not np.any(library.numpy(gradient))

@@ -175,9 +175,9 @@ def _check_shape(refused: Any, name: str, spec: Spec, kinds: Mapping[str, Any], 
         if len(letters) == len(shape) and all(sizes.get(letter, size) == size
                                               for letter, size in zip(letters, shape, strict=True)):
             for letter, size in zip(letters, shape, strict=True):
-                if letter in "CDKL" and size is None:
+                if letter in "CDHKLT" and size is None:
                     refused(ValueError, f"was of shape {shape}", f"{letter} to be known in {spell(kind.shapes)}")
-                if letter in "CDKLM" and size == 0:
+                if letter in "CDHKLMT" and size == 0:
                     refused(ValueError, f"was of shape {shape}", f"{letter} to be at least 1 in {spell(kind.shapes)}")
                 sizes[letter] = size
                 sources.setdefault(letter, name)

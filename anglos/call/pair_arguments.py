@@ -57,7 +57,7 @@ HardNegatives = Annotated[Array | None, ArrayOf("B H D", optional=True, role="ha
     "Negatives of each query alone."))]
 HardNegativesMask = Annotated[Array | None, ArrayOf("B H", "bool", optional=True, role="hard_negatives_mask",
                                                     together=(("hard_negatives", None),), text=(
-    "True where `hard_negatives` has one, and no padding."))]
+    "True where `hard_negatives` has one, and no padding, which may hold anything."))]
 Symmetric = Annotated[bool, OneOf((False,), because=" with negatives, which have no queries", without=(
     "negatives", OneOf((True, False))))]
 Directions = Annotated[tuple[str, ...], Words(("query_to_key", "key_to_query", "query_to_query", "key_to_key"))]
@@ -91,8 +91,8 @@ GuideReferences = Annotated[Array | None, _Guide(
 GuideQueries = Annotated[Array | None, _Guide(
     "B G", role="guide_queries", together=(("guide_keys", None), ("guide_negatives", "negatives")), text=(
         "The queries by a guide, such as another model: a negative that it finds more similar to the query than its "
-        "own key is left out, as by `anglos.mining.guided_false_negatives`, but B × B numbers are not kept. Any G; "
-        "constants, as all of a guide."))]
+        "own key is left out, as by `anglos.mining.guided_false_negatives`, but B × B numbers are not kept. Of hard "
+        "negatives a query's own are not asked. Any G; constants, as all of a guide."))]
 GuideKeys = Annotated[Array | None, _Guide(
     "B G", role="guide_keys", together=(("guide_queries", None),), text="The keys by the guide.")]
 GuideNegatives = Annotated[Array | None, _Guide(

@@ -129,7 +129,7 @@ def zero_elsewhere(xp: Any, kind: Any, array: Array, counted: Any) -> Array:
     per_sample = any(shape.startswith("B") for shape in kind.shapes)
     if kind.dtype != "real floating" or array.ndim == 0 or not per_sample:
         return array
-    return xp.where(counted[:, None] if array.ndim == 2 else counted, array, 0.0)
+    return xp.where(xp.reshape(counted, (-1, *[1] * (array.ndim - 1))), array, 0.0)
 
 
 def reduce(xp: Any, per_sample: Array, samples: Samples, reduction: str, count: Array | None = None) -> Array:

@@ -14,7 +14,7 @@ BATCH, CLASSES, DIMENSION = 6, 5, 4
 SIZES = {"B": BATCH, "C": CLASSES, "D": DIMENSION, "K": 3, "M": BATCH, "N": BATCH}
 LABELS = np.asarray([0, 3, 0, 1, 4, 3])
 COMMON = ("reduction", "ignore_index", "keep_bytes", "gradient_products", "sample_weight", "reference_embeddings",
-          "reference_labels", "excluded_pairs", "row_mask")
+          "reference_labels", "excluded_pairs", "row_mask", "guide_margin", "guide_kind")
 """What comes by itself, or is about samples: the library's own, not the formula's."""
 
 STRAIGHT_THROUGH = "straight_through"

@@ -39,7 +39,7 @@ def info_nce(
     hardness_on
         Which negatives that concerns: those of the batch, those given, or all.
     symmetric
-        The mean of this loss and of the one with queries and keys exchanged. Not with `negatives`.
+        The mean of this loss and of the one with queries and keys exchanged. Not with given negatives or `directions`.
     in_batch
         Whether other keys are negatives where `negatives` or `hard_negatives` are given.
     hard_negatives_of
@@ -52,6 +52,12 @@ def info_nce(
         How often a query's own key stands in the denominators: in each across, query to key and key to query, so that
         of both in one it is there twice and the loss at least log 2, as in GTE; or once in every denominator.
     false_negatives : boolean array (B, B), or (B, M) with `negatives` alone, optional
+
+    Raises
+    ------
+    ValueError
+        If an option means nothing beside the others: `hardness_on` or `hard_negatives_of` without what they speak of, a
+        mask of a direction that is not taken, given negatives without "query_to_key", or `symmetric` with these.
 
     References
     ----------

@@ -88,5 +88,5 @@ def _parts(backend: define.Backend, embeddings: Any, labels: Any, *options: Any,
     some = lifts != -math.inf  # of all samples or of none
     lifts = xp.where(some, lifts, 0.0)
     sums, (weight,) = pairs.sums(terms, lifts, some)
-    share = 1.0 / xp.where(sums["count"] == 0.0, 1.0, sums["count"])
+    share = xp.where(sums["count"] == 0.0, 0.0, 1.0 / xp.where(sums["count"] == 0.0, 1.0, sums["count"]))
     return 0.5 * share * sums["squares"], pairs, tile_of, lifts, weight, share, sums["total"]

@@ -31,8 +31,9 @@ def margin_loss(
         "triplets": a positive counts once for every negative of its anchor, a negative once for every positive. So
         does pytorch-metric-learning.
     nu
-        ν: ν times the mean of the anchors' β is added, without which a learnt β may run off with the embeddings. With
-        the reductions "sum" and "none" it is times as many active pairs as an anchor has on average. ...
+        ν: where a pair is active, ν times the mean of the anchors' β is added, without which a learnt β may run off
+        with the embeddings. With the reductions "sum" and "none" it is times as many active pairs as an anchor has on
+        average, whatever the weights of samples are. ...
     reduction
         The mean of the pairs whose term is above 0; their sum; or the sum of each anchor's, (B,).
 

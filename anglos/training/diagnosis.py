@@ -101,7 +101,7 @@ def _check(loss: Any, stage: Any, held_out: Any, options: dict[str, Any], **arra
     if ("embeddings", "weights", "labels") not in loss.engine.ROLES:
         refuse(_CALLER, "loss", ValueError, f"was {loss.name}, which makes no logits of embeddings and prototypes",
                "one that does, as anglos.arcface")
-    if any(getattr(type(loss), name) is not getattr(Loss, name) for name in ("_prepare", "_plan")):
+    if hasattr(loss, "group") or hasattr(loss, "mesh"):
         refuse(_CALLER, "loss", ValueError, f"was {loss!r}, of which every device has a part",
                "the loss itself, with embeddings and prototypes that are whole")
     for name, given, choices in (("stage", stage, STAGES), ("held_out", held_out, (True, False))):

@@ -25,7 +25,7 @@ def guided_false_negatives(
     The guide is another model, or an earlier state of this one. With t the cosine of a query and its key by the guide,
     a candidate is false if its cosine is above t − m (absolute: GISTEmbed, m = 0; NV-Retriever's TopK-MarginPos,
     m = 0.05), t − |t| m (relative) or t (1 − m) (factor: NV-Retriever's TopK-PercPos of 95 %, m = 0.05). A candidate
-    just as similar stays a negative, and so does what has no direction. A query's own key is never false.
+    just as similar stays a negative; what has no direction has cosine 0. A query's own key is never false.
 
     Parameters
     ----------

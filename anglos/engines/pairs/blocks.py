@@ -96,8 +96,11 @@ class Saved(NamedTuple):
 def prepare(backend: Backend, row: Blocks, inputs: dict[str, Array], *, saved: Any = None, chosen: Any = None,
             remembered: Any = None, **how: Any) -> Step:
     """The step that both passes start from."""
-    xp, (queries, keys) = backend.xp, (inputs["queries"], inputs["keys"])
-    dtype = float_type(xp, queries, keys)
+    xp = backend.xp
+    dtype = float_type(xp, *[inputs[role] for role in ("queries", "keys", "hard_negatives") if role in inputs])
+    if "hard_negatives_mask" in inputs:  # padding may hold anything
+        kept = xp.where(inputs["hard_negatives_mask"][:, :, None], inputs["hard_negatives"], 0.0)
+        inputs = {**inputs, "hard_negatives": kept}
     units = {role: unit_rows(backend, xp.astype(inputs[role], dtype, copy=False)) for role in ("queries", "keys")}
     inputs, runs = _with_bound(backend, row, inputs), list[Any]()
     for block, known in zip(row.blocks, remembered or [None] * len(row.blocks), strict=True):
@@ -181,9 +184,11 @@ def _inputs(backend: Backend, block: Block, inputs: dict[str, Array]) -> dict[st
     if block.of_all:
         negatives = inputs["hard_negatives"]
         found["negatives"] = xp.reshape(negatives, (-1, negatives.shape[-1]))
-        if "hard_negatives_mask" in inputs:
-            padding = backend.columns(xp.reshape(~inputs["hard_negatives_mask"], (-1,)))
-            found["false_negatives"] = padding[None, :] | (found["queries"][:, :1] != found["queries"][:, :1])
+        said = [inputs["hard_negatives_mask"]] if "hard_negatives_mask" in inputs else []
+        if "row_mask" in inputs:
+            said.append(inputs["row_mask"][:, None] & xp.ones_like(negatives[:, :, 0], dtype=xp.bool))
+        if said:
+            found["negatives_mask"] = xp.reshape(said[0] & said[-1], (-1,))
     elif block.columns == "negatives":
         found["negatives"] = inputs["negatives"]
     if "bound" in inputs and not block.of_all:
@@ -192,7 +197,8 @@ def _inputs(backend: Backend, block: Block, inputs: dict[str, Array]) -> dict[st
                   "bound": inputs["bound"]}
     if block.mask in inputs:
         found["false_negatives"] = inputs[block.mask]
-    return found | {name: array for name, array in inputs.items() if name == "row_mask" or array.ndim == 0}
+    masked = ["row_mask"] if block.columns in ("queries", "keys") else []
+    return found | {name: array for name, array in inputs.items() if name in masked or array.ndim == 0}
 
 
 def _of_run(step: Step, block: Block, run: Any, total: Array, g: Array, needs: frozenset[str]

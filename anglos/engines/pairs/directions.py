@@ -37,7 +37,7 @@ def check_directions(caller: str, directions: tuple[str, ...], others: Mapping[s
     """Refuse what means nothing beside the rest; `masks` by direction."""
     given, one_way = [name for name, array in others.items() if array is not None], directions == ("query_to_key",)
     wrong = {
-        f"symmetric was True; wanted False with {'directions' if len(directions) > 1 else 'hard_negatives'}; the mean "
+        f"symmetric was True; wanted False with {'hard_negatives' if given else 'directions'}; the mean "
         "of both ways is directions=('query_to_key', 'key_to_query'), partition='separate'":
             symmetric and (bool(given) or not one_way),
         f"directions was {directions}; wanted 'query_to_key' among them, with {' and '.join(given)}":

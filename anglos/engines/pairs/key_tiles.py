@@ -42,6 +42,8 @@ class Tiles:
         _, labels, _, left_out, *_, guide, bound = step.swept
         self.rows = Swept(points, a, None if self.numbers is None else labels, left_out, guide, bound)
         self.bias = self._of_ignored() if step.row.has_groups else step.row.bias
+        if step.columns.mask is not None:
+            self.bias = self._where(step.columns.mask)
         several = step.backend.changes_arrays() and step.width < queries.points.shape[0]
         self.scratch = Scratch(step.backend, several)
 
@@ -105,7 +107,12 @@ class Tiles:
         part = takes_part(xp, self.step.columns.labels, self.step.row.ignore_index)
         if self.backend.surely_above(xp.astype(part, dtype), 0.5):
             return None
-        return xp.where(part, xp.zeros_like(part, dtype=dtype), -math.inf)[:, None]
+        return self._where(part)
+
+    def _where(self, part: Array) -> Array:
+        """A bias of −∞ for columns that take no part."""
+        xp = self.backend.xp
+        return xp.where(part, xp.zeros_like(part, dtype=self.step.sides.rows.points.dtype), -math.inf)[:, None]
 
     def _scratch(self, x: Array) -> Array | None:
         if not self.scratch.several:

@@ -6,6 +6,7 @@ columns against A rows, (N, A). Nothing is asked of its logits but what the redu
 so that a backend may make these of the product itself.
 """
 
+from math import prod
 from typing import Any
 
 from anglos.arrays.backend import Backend
@@ -28,7 +29,7 @@ REDUCTIONS: dict[Any, Any] = {
     one_of_many: CrossEntropy(), each_by_itself: Binary(), log_sum_of_negatives: LogSumOfRest()}
 """Terms of a row, and the same from parts of the row."""
 
-_PLAIN = frozenset(("queries", "keys", "negatives", "false_negatives"))
+_PLAIN = frozenset(("queries", "keys", "negatives", "negatives_mask", "false_negatives"))
 _GUIDED = _PLAIN | {"guide_queries", "guide_keys", "guide_negatives", "bound"}
 """Of inputs that are arrays; a guide says of rows what it does not say of columns."""
 
@@ -122,7 +123,9 @@ KEPT = 1 << 26
 
 
 def _keeps_bits(step: Step) -> bool:
-    return step.swept.guide is not None and step.swept.points.shape[0] * step.columns.points.shape[0] <= 8 * KEPT
+    sizes: Any = (step.swept.points.shape[0], step.columns.points.shape[0])
+    known = step.swept.guide is not None and all(isinstance(size, int) for size in sizes)
+    return known and type(step.reduction) is not LogSumOfRest and prod(sizes) <= 8 * KEPT
 
 
 def _certain_shift(step: Step, like: Array) -> Array | None:

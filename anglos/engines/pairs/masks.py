@@ -117,11 +117,12 @@ def _by_position(step: Step, number: Array, rows: Rows, left_out: Array | None) 
         here, nowhere = (number == number)[:, None], number[:, None] != number[:, None]
         positive = xp.concat([here, nowhere & (step.numbers[None, :] < 0)], axis=1)
         left_out = None if left_out is None else xp.concat([nowhere, left_out], axis=1)
-    negative = ~positive
-    if left_out is not None:
-        negative = negative & ~left_out
+    negative = ~positive if left_out is None else ~positive & ~left_out
     if rows.mask is not None:
-        negative = negative & rows.mask[:, None] & step.columns.mask[None, :]  # type: ignore[index]
+        negative = negative & rows.mask[:, None]
+    if step.columns.mask is not None:
+        counted = step.columns.mask[None, :]
+        negative = negative & (counted if rows.keys is None else xp.concat([counted[:, :1], counted], axis=1))
     return Masks(positive, negative)
 
 

@@ -34,7 +34,7 @@ class Columns(NamedTuple):
     labels: Array | None
     """None where pairs are told apart by position, or by weights."""
     mask: Array | None
-    """As of rows."""
+    """Columns that are compared with anything."""
     noise: Array | None
     """Log p of the negatives."""
     factor: Array | None = None
@@ -113,8 +113,8 @@ def step_of(backend: Backend, row: PairRow, inputs: dict[str, Array], chosen: tu
         vectors, factor = sides.columns.points, None
         if reduction is not None and _multiplies_as_is(backend, row, inputs, sides):
             vectors, factor = of_part(xp, row, inputs, sides.columns.role), sides.columns.inverse
-        own = (vectors, None if weighs else inputs.get("reference_labels", labels), rows.mask, noise, factor,
-               *of_columns)
+        counted = rows.mask if key is None else inputs.get("negatives_mask")
+        own = (vectors, None if weighs else inputs.get("reference_labels", labels), counted, noise, factor, *of_columns)
         columns = Columns(*[None if one is None else backend.columns(one) for one in own])
     many = columns.points.shape[0]
     return Step(
