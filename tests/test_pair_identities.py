@@ -144,4 +144,5 @@ def test_lifted_structure_of_one_class_is_0(library: Library) -> None:
         value, (gradient,) = anglos.lifted_structure.value_and_grad(
             library.array(np.asarray([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0], [0.0, 1.0, 0.5]])),
             library.array(np.asarray(labels)))
-        assert float(value) == 0.0 and not np.any(library.numpy(gradient))
+        assert float(value) == 0.0
+        assert not np.any(library.numpy(gradient))
