@@ -59,7 +59,7 @@ from anglos.engines.ordered import log_sum_of_lower as log_sum_of_lower
 from anglos.engines.ordered import running_log_sum as running_log_sum
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.pairs import means as _means
-from anglos.engines.pairs.blocks import Blocks as Blocks
+from anglos.engines.pairs.block_rows import Blocks as Blocks
 from anglos.engines.pairs.directions import check_directions as check_directions
 from anglos.engines.pairs.directions import groups_of as groups_of
 from anglos.engines.pairs.distances import OF_UNIT_VECTORS as OF_UNIT_VECTORS

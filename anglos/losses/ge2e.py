@@ -64,9 +64,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, of_logits: Any, sc
     ∂ℓ/∂w = Σ_k G_k c_k, and ∂ℓ/∂b = Σ_k G_k, which is 0 of a softmax.
     """
     xp, cos = backend.xp, tile.values
-    below = cos < floor
-    if not define.is_number(floor):
-        below = below | (floor != floor)  # NaN stays NaN
+    below = cos < floor if define.is_number(floor) else (cos < floor) | (floor != floor)  # NaN stays NaN
     cos = xp.where(below, floor, cos)
     terms = of_logits(backend, tile._replace(values=scale * cos + bias))
 

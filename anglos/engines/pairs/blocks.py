@@ -6,8 +6,6 @@ mean. A key that stands twice in its denominator is one of the R_i; one that doe
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
@@ -22,49 +20,12 @@ from anglos.engines.numerics import (
     unit_rows_pullback,
 )
 from anglos.engines.pairs import single
-from anglos.engines.pairs.guide import RULE, Rule, unit_of
+from anglos.engines.pairs.block_rows import Block, Blocks
+from anglos.engines.pairs.guide import unit_of
 from anglos.engines.pairs.log_sum import log_sum_of_negatives
 from anglos.engines.pairs.own_negatives import OwnNegatives
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.saved import Saved as OfRun
-
-
-class Block(NamedTuple):
-    """Which vectors are compared with which, by the roles of the inputs."""
-
-    rows: str
-    columns: str
-    """Queries or keys, where the row's own is no negative; "negatives"; or "hard_negatives", of each row its own."""
-    hardness: Any = None
-    """As of a `PairRow`."""
-    mask: str = ""
-    """Which input says what is no negative."""
-    of_all: bool = False
-    """Whether every row has the hard negatives of all."""
-
-
-class Group(NamedTuple):
-    """Blocks of one denominator."""
-
-    blocks: tuple[Block, ...]
-    copies: int
-    """How often the row's key stands in it: 0, 1 or 2."""
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """The row of such a loss."""
-
-    groups: tuple[Group, ...]
-    scale: Any = 1.0
-    names: Mapping[str, tuple[tuple[str, Any], ...]] = field(default_factory=dict)
-    guide: Rule = RULE
-    """As of a `PairRow`."""
-
-    @property
-    def blocks(self) -> tuple[Block, ...]:
-        """Of all groups in turn."""
-        return tuple([block for group in self.groups for block in group.blocks])
 
 
 class Step(NamedTuple):

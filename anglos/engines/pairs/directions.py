@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from anglos.engines.pairs.blocks import Block, Group
+from anglos.engines.pairs.block_rows import Block, Group
 
 DIRECTIONS = ("query_to_key", "key_to_query", "query_to_query", "key_to_key")
 

@@ -5,12 +5,13 @@ from typing import Any
 from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array
 from anglos.engines.pairs import blocks, single
+from anglos.engines.pairs.block_rows import Blocks
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.single import ROLES, SAMPLES_ARE_INDEPENDENT, count
 
 __all__ = ["ROLES", "ROWS", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "prepare", "unpack"]
 
-ROWS = (PairRow, blocks.Blocks)
+ROWS = (PairRow, Blocks)
 
 
 def prepare(backend: Backend, row: Any, inputs: dict[str, Array], **how: Any) -> Any:
@@ -36,4 +37,4 @@ def unpack(row: Any, arrays: tuple[Array, ...]) -> Any:
 
 
 def _kind(row: Any) -> Any:
-    return blocks if isinstance(row, blocks.Blocks) else single
+    return blocks if isinstance(row, Blocks) else single
