@@ -14,7 +14,7 @@ import anglos
 from anglos import Loss
 
 FIXTURES = (launches, silent)
-SERVED = [anglos.LOSSES[name] for name in ("clip", "dcl", "info_nce", "n_pair", "nt_xent", "siglip", "supcon")]
+SERVED = [anglos.LOSSES[name] for name in ("clip", "dcl", "dhel", "info_nce", "n_pair", "nt_xent", "siglip", "supcon")]
 """Those that ask of a row's other keys for nothing but sums of terms, and slopes."""
 
 each_served = pytest.mark.parametrize("served", SERVED, ids=[loss.name for loss in SERVED])

@@ -469,7 +469,8 @@ def test_refusals() -> None:
         ("ValueError", "batch_sharded: ring was True, and loss triplet; wanted one of queries and keys, as anglos.clip "
                        "and anglos.siglip are"),
         ("ValueError", "batch_sharded: ring was True; wanted a loss of queries and keys alone, whose terms are "
-                       "define.one_of_many or define.each_by_itself, as those of anglos.clip and anglos.siglip are"),
+                       "define.one_of_many or define.each_by_itself, as those of anglos.clip and anglos.siglip are, "
+                       "and no guide"),
         ("ValueError", "triplet: excluded_pairs was of shape (4, 4); wanted (4, 8): own rows against the 8 columns of "
                        "all"),
         ("RuntimeError", "clip: rank 1 refused its arguments (its own error says why)"),

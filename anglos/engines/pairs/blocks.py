@@ -63,7 +63,8 @@ def prepare(backend: Backend, row: Blocks, inputs: dict[str, Array], *, saved: A
         kept = xp.where(inputs["hard_negatives_mask"][:, :, None], inputs["hard_negatives"], 0.0)
         inputs = {**inputs, "hard_negatives": kept}
     units = {role: unit_rows(backend, xp.astype(inputs[role], dtype, copy=False)) for role in ("queries", "keys")}
-    inputs, runs = _with_bound(backend, row, inputs), list[Any]()
+    inputs = _with_bound(backend, row, inputs)
+    runs: list[Any] = []
     for block, known in zip(row.blocks, remembered or [None] * len(row.blocks), strict=True):
         if block.columns == "hard_negatives" and not block.of_all:
             runs.append(OwnNegatives(backend, row, block.hardness, units["queries"], inputs))
