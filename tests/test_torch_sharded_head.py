@@ -408,7 +408,9 @@ UPDATES: dict[str, Any] = {
     "adaface_update": lambda update, w, x, y: torch.stack(update(torch.tensor(3.0).double(), 1.5, x)),
     "angular_triplet_update": lambda update, w, x, y: update(w, x, y, x[:, 0] > -0.5),
     "center_update": lambda update, w, x, y: update(w, x, y, alpha=0.25),
-    "curricularface_update": lambda update, w, x, y: update(torch.tensor(0.3).double(), x, w, y, momentum=0.5)}
+    "curricularface_update": lambda update, w, x, y: update(torch.tensor(0.3).double(), x, w, y, momentum=0.5),
+    "dynamic_soft_margin_update": lambda update, w, x, y: update(torch.ones(11).double(), x, x.flip(1))}
+WITHOUT_LABELS = {"adaface_update", "dynamic_soft_margin_update"}
 
 
 def labels_to_update(rank: int = 0, ranks: int = 1) -> Any:
@@ -428,7 +430,7 @@ def updated(rank: int) -> dict[str, Any]:
         found[name] = whole(moved)
     return {**found, "weight": head.gather(), "wrong": [tried(partial(call, class_sharded(getattr(anglos, name), mesh),
             head.weight, batch(rank, world())[0], batch()[1][:ROWS // world()] + 100 * rank))
-            for name, call in UPDATES.items() if name != "adaface_update"]}
+            for name, call in UPDATES.items() if name not in WITHOUT_LABELS]}
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])

@@ -212,6 +212,20 @@ def describe(value: Any) -> str:
     return f"a {kind.__name__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__name__}"
 
 
+def is_of_classes(kind: Any) -> bool:
+    """Whether an argument has a row, or a number, for every class."""
+    return _has_rows(kind, "C")
+
+
+def is_of_samples(kind: Any) -> bool:
+    """The same for every sample."""
+    return _has_rows(kind, "B")
+
+
+def _has_rows(kind: Any, letter: str) -> bool:
+    return any(shape.startswith(letter) for shape in getattr(kind, "shapes", ()))
+
+
 def spell(shapes: tuple[str, ...]) -> str:
     """Shapes as Python writes them."""
     return " or ".join("(" + ", ".join(shape.split()) + ("," if len(shape.split()) == 1 else "") + ")"

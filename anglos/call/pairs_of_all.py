@@ -33,11 +33,6 @@ def against_all_columns(kind: Any) -> Any:
     return replace(kind, shape=shape, other=other, without=without)
 
 
-def is_of_classes(kind: Any) -> bool:
-    """Whether an argument has a row, or a number, for every class."""
-    return any(shape.startswith("C") for shape in getattr(kind, "shapes", ()))
-
-
 def rows_and_columns(call: Any) -> tuple[int, int]:
     """How many rows and columns are one's own."""
     inputs = dict(zip(call.plan.roles, call.arrays, strict=True))

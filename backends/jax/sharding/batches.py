@@ -7,14 +7,9 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from anglos.call.kinds import is_of_classes
 from anglos.call.loss import Loss, Options, _Call
-from anglos.call.pairs_of_all import (
-    against_all_columns,
-    check_columns,
-    check_shares_batch,
-    is_of_classes,
-    rows_and_columns,
-)
+from anglos.call.pairs_of_all import against_all_columns, check_columns, check_shares_batch, rows_and_columns
 from anglos.engines.pairs import ring as _ring
 
 from .agreement import agreed

@@ -5,7 +5,7 @@ from typing import Any, overload
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
-from anglos.call.kinds import describe
+from anglos.call.kinds import describe, is_of_classes
 from anglos.call.loss import Loss, Options
 from anglos.call.state import Update
 from anglos.call.static_kinds import number_of_classes
@@ -17,7 +17,6 @@ from anglos.engines.prototypes import linear as _linear
 from .group import group_of
 from .looked_up import LookedUp
 from .of_rank import ClassSharded
-from .plan import of_classes
 from .proxies import ProxySharded
 from .updates import ShardedUpdate
 
@@ -91,7 +90,7 @@ def class_sharded(loss: Any, mesh: DeviceMesh | dist.ProcessGroup | None = None,
             raise TypeError(f"class_sharded: num_classes was {number} for {loss.name}; wanted None: what an update has "
                             "of each class are DTensors")
         return ShardedUpdate(loss, group_of("class_sharded", mesh), check)
-    fits = isinstance(loss, Loss) and len(loss.arrays) == 3 and of_classes(loss.kinds[loss.arrays[1]])
+    fits = isinstance(loss, Loss) and len(loss.arrays) == 3 and is_of_classes(loss.kinds[loss.arrays[1]])
     made: Any = _BY_ENGINE.get(loss.engine) if fits else None
     if made is None:
         what = loss.name if isinstance(loss, Loss) else describe(loss)

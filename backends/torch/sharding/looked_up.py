@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 
+from anglos.call.kinds import is_of_classes
 from anglos.call.loss import Options, _Call
 
 from .._backend import backend
 from .of_rank import ClassSharded
-from .plan import ShardedPlan, of_classes
+from .plan import ShardedPlan
 from .share import Share
 
 
@@ -39,7 +40,7 @@ class LookedUpPlan(ShardedPlan):
         _, centers, labels = arrays
         gradients = super().gradients(step, saved, g, arrays, needs)
         for name in needs:
-            if of_classes(self.loss.kinds[name]):
+            if is_of_classes(self.loss.kinds[name]):
                 rows, shards = self.shards.rows_of_all(gradients[name]), self.shards
                 nothing = torch.zeros_like(shards.filled(centers))
                 gradients[name] = shards.add_at_labels(self._labels_of_all(labels), 0, nothing, rows)[:len(centers)]

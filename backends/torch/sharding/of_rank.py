@@ -8,14 +8,14 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from anglos.call.contents import check_contents
-from anglos.call.kinds import describe, refuse
+from anglos.call.kinds import describe, is_of_classes, refuse
 from anglos.call.loss import Loss, Options, _Call
 
 from .._rows import local
 from .agreement import agreed, check_rows, said_of
 from .group import Group
 from .loss import Sharded
-from .plan import ShardedPlan, of_classes, plan_of_rank
+from .plan import ShardedPlan, plan_of_rank
 from .shards import Shards
 from .share import Share, check_placed, share_of
 from .transforms import check_transforms
@@ -33,7 +33,7 @@ class ClassSharded(Sharded[Options]):
         self.num_classes = num_classes
 
     def _returned(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient / self.group.size if of_classes(self.kinds[name]) else super()._returned(name, gradient)
+        return gradient / self.group.size if is_of_classes(self.kinds[name]) else super()._returned(name, gradient)
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: Any = ()) -> _Call:
         found, sizes = agreed(self.name, self.group, self.check,
@@ -56,7 +56,7 @@ class ClassSharded(Sharded[Options]):
             refuse(self.name, self.arrays[2], ValueError, f"was of shape {tuple(labels.shape)}",
                    "integers, (B,): with class_sharded there are no probabilities of classes")
         of_rank = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)
-                   and name in self.kinds and of_classes(self.kinds[name])}
+                   and name in self.kinds and is_of_classes(self.kinds[name])}
         share = self._share(of_rank)
         stands = {name: stand_in(value, share.total) for name, value in of_rank.items()}
         positional = tuple([stands.get(name, value) for name, value in zip(self.arrays, arrays, strict=False)])

@@ -7,15 +7,11 @@ from typing import Any
 
 import torch
 
+from anglos.call.kinds import is_of_classes
 from anglos.call.plan import Plan
 
 from .._seen import graph_is_made
 from .shards import Shards
-
-
-def of_classes(kind: Any) -> bool:
-    """Whether an array of this kind has a row for every class."""
-    return any(shape.startswith("C") for shape in kind.shapes)
 
 
 def is_labels(kind: Any) -> bool:
@@ -45,7 +41,7 @@ class ShardedPlan(Plan):
         return tuple([self._of_all(name, array, kept) for name, array in zip(self.names, arrays, strict=True)])
 
     def _of_all(self, name: str, array: torch.Tensor, kept: Any) -> torch.Tensor:
-        if of_classes(self.loss.kinds[name]):
+        if is_of_classes(self.loss.kinds[name]):
             return self.shards.filled(array)
         if name not in self.gathered:
             return array
@@ -75,7 +71,7 @@ class ShardedPlan(Plan):
         if self.row is not None:
             return super().row_of(arrays)
         total = self.shards.share.total
-        whole = tuple([_of_shape(array, total) if name in self.loss.arrays and of_classes(self.loss.kinds[name])
+        whole = tuple([_of_shape(array, total) if name in self.loss.arrays and is_of_classes(self.loss.kinds[name])
                        else array for name, array in zip(self.names, arrays, strict=True)])
         row, inputs = super().row_of(whole)
         for role, array, shown in zip(self.roles, arrays, whole, strict=True):
@@ -106,7 +102,7 @@ class ShardedPlan(Plan):
 
     def of_input(self, name: str, array: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """Own rows, and own classes."""
-        per_class, shards = of_classes(self.loss.kinds[name]), self.shards
+        per_class, shards = is_of_classes(self.loss.kinds[name]), self.shards
         if gradient.ndim:
             gradient = gradient[:shards.share.here] if per_class else shards.own_rows(gradient)
         found: torch.Tensor = super().of_input(name, array, gradient)

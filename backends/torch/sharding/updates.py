@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
-from anglos.call.kinds import describe, dotted_name, refuse
+from anglos.call.kinds import describe, dotted_name, is_of_classes, is_of_samples, refuse
 from anglos.call.samples import Samples
 from anglos.call.state import Arguments, Batch, Update, batch_of
 
@@ -15,7 +15,7 @@ from .agreement import agreed, check_rows
 from .group import Group
 from .loss import OfProcess
 from .of_rank import stand_in
-from .plan import is_labels, of_classes
+from .plan import is_labels
 from .rows import sharded
 from .shards import Shards
 from .share import check_placed, share_of
@@ -60,7 +60,7 @@ class ShardedUpdate(OfProcess, Update[Arguments]):
         """What has a row for every class, of which a rank has its own."""
         found = {}
         for name, value in given.items():
-            if name in self.kinds and of_classes(self.kinds[name]):
+            if name in self.kinds and is_of_classes(self.kinds[name]):
                 if not isinstance(value, DTensor):
                     refuse(self.name, name, TypeError, f"was {describe(value)}", "a DTensor, as Head(mesh=...) has it")
                 check_placed(self.name, name, value, self.group)
@@ -71,17 +71,19 @@ class ShardedUpdate(OfProcess, Update[Arguments]):
         """The samples of all ranks, and own classes."""
         total = next((len(value) for value in of_ranks.values()), self.group.size)
         shards, values = Shards(self.group, share_of(total, self.group)), dict(batch.values)
-        samples, like = Samples(None, None), values["embeddings"][:, 0]
+        of_samples = [name for name, value in values.items() if isinstance(value, torch.Tensor)
+                      and value.ndim and is_of_samples(self.kinds[name])]
+        samples, like = Samples(None, None), values[of_samples[0]][:, 0]
         for name, value in values.items():
             if name in of_ranks:
                 values[name] = shards.filled(of_ranks[name].to_local())
-            elif isinstance(value, torch.Tensor) and value.ndim:
+            elif name in of_samples:
                 rows = shards.rows_of_all(value)
                 values[name] = shards.counted_here(rows) if is_labels(self.kinds[name]) else rows
             if is_labels(self.kinds[name]):  # one rank may have ignored samples where another has none
                 weight = shards.rows_of_all(batch.weight(like))
                 samples = Samples(weight, weight != 0.0)
-        return Batch(shards, values, {**batch.sizes, "B": len(values["embeddings"])}, samples)
+        return Batch(shards, values, {**batch.sizes, "B": len(values[of_samples[0]])}, samples)
 
 
 def _said(value: Any) -> str:
