@@ -154,7 +154,7 @@ def test_a_guide_is_a_constant_under_transforms() -> None:
     ("info_nce", 3, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS},
      "guide_negatives was None; wanted it together with guide_queries and negatives"),
     ("info_nce", 2, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, "guide_negatives": GUIDE_NEGATIVES},
-     "negatives was None; wanted it together with guide_negatives"),
+     "negatives was None, or without rows; wanted it together with guide_negatives"),
     ("info_nce", 2, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS[:3]},
      r"guide_keys was of shape \(3, 4\); wanted \(B, G\), with B = 9 in queries, G = 4 in guide_queries"),
     ("info_nce", 2, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, "guide_margin": 3.0},

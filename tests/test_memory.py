@@ -54,13 +54,26 @@ def test_a_loss_ignores_what_is_not_there_yet(library: Library) -> None:
     np.testing.assert_allclose(library.numpy(gradient), library.numpy(slope), rtol=1e-12, atol=1e-15)
 
 
-def test_a_queue_of_negatives_needs_no_labels(numpy: Library) -> None:
-    random = np.random.default_rng(2)
-    x, keys = random.normal(size=(4, 3)), random.normal(size=(4, 3))
-    memory = enqueue(empty(10, keys), keys[:3])
-    nothing = np.broadcast_to(memory.labels == -100, (4, 10))
-    np.testing.assert_allclose(anglos.info_nce(x, keys, memory.embeddings, false_negatives=nothing),
-                               anglos.info_nce(x, keys, keys[:3]), rtol=1e-14)
+@pytest.mark.parametrize(("name", "options"), [
+    ("info_nce", {}), ("info_nce", {"in_batch": True, "hardness": 1.0}), ("nce", {})])
+def test_of_a_queue_of_negatives_what_is_filled_counts(name: str, options: Any, library: Library) -> None:
+    """Whatever stands in the other places: value and gradient, jitted or not; no labels are needed."""
+    random, loss = np.random.default_rng(2), anglos.LOSSES[name].value_and_grad
+    x, keys, old = (library.array(random.normal(size=(4, 3))) for _ in range(3))
+    memory = enqueue(empty(10, keys), old)
+    filled = memory.labels != -100
+    spoilt = library.array(np.where(library.numpy(filled)[:, None], library.numpy(memory.embeddings), np.nan))
+
+    def of_queue(x: Any, keys: Any, queue: Any, filled: Any) -> Any:
+        return loss(x, keys, queue, negatives_mask=filled, **options)
+
+    step = import_module("jax").jit(of_queue) if library.name == "jax" else of_queue
+    value, gradients = step(x, keys, spoilt, filled)
+    wanted, slopes = loss(x, keys, old, **options)
+    *found, d_queue = map(library.numpy, (value, *gradients))
+    found += [d_queue[library.numpy(filled)], d_queue[library.numpy(~filled)]]
+    for one, other in zip(found, (*map(library.numpy, (wanted, *slopes)), 0.0), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
 
 
 def test_one_graph_for_all_steps(jax_library: Library) -> None:

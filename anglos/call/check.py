@@ -143,7 +143,8 @@ def _check_together(loss: str, kinds: Mapping[str, Any], values: Mapping[str, An
             given = [name] if beside is None else [name, named.get(beside, beside)]
             missed = role in named and role not in excluded and values.get(named[role]) is None
             if missed and all(values.get(one) is not None for one in given):
-                refuse(loss, named[role], TypeError, "was None", f"it together with {' and '.join(given)}")
+                was = "was None, or without rows" if getattr(kinds[named[role]], "shape", "") == "M D" else "was None"
+                refuse(loss, named[role], TypeError, was, f"it together with {' and '.join(given)}")
 
 
 def _is_of(spec: Any, kind: ArrayOf) -> bool:

@@ -165,22 +165,6 @@ def by_role(kinds: Mapping[str, Any]) -> dict[str, str]:
     return {kind.role: name for name, kind in kinds.items() if getattr(kind, "role", None) is not None}
 
 
-def roles_of(loss: str, kinds: Mapping[str, Any], wanted: tuple[tuple[str, ...], ...]) -> dict[str, str]:
-    """The roles of the arguments that are not called by them; refused where one is missing, or is there twice."""
-    if not wanted:
-        return {}
-    arguments = by_role(kinds)
-    for name, kind in kinds.items():
-        role = getattr(kind, "role", None) or name
-        if (other := arguments.get(role, name)) != name:
-            raise TypeError(f"{loss}: {name} stood for {role}, as {other} does; wanted one argument that does")
-    if not any(arguments.keys() >= set(roles) for roles in wanted):
-        several = ", or ".join(" and ".join(roles) for roles in wanted)
-        raise TypeError(f"{loss}: its arguments stood for {', '.join(arguments) or 'nothing'}; wanted {several}, "
-                        "by their annotations")
-    return {name: role for role, name in arguments.items() if role != name}
-
-
 def has_gradient(kind: Any) -> bool:
     """Whether an argument of this kind may be an array that losses are differentiated by."""
     return bool(getattr(kind, "shapes", ())) and kind.dtype == "real floating" and not kind.frozen

@@ -9,8 +9,9 @@ from anglos.call.check import check_defaults
 from anglos.call.contents import check_contents
 from anglos.call.definition import Definition
 from anglos.call.documentation import document, shown
-from anglos.call.kinds import dotted_name, roles_of
+from anglos.call.kinds import dotted_name
 from anglos.call.plan import Plan, plan_of
+from anglos.call.roles import roles_of
 from anglos.call.samples import Samples, of_batch, reduce, reduce_pullback, samples_of
 from anglos.engines.contract import Engine
 from anglos.engines.numerics import float_type

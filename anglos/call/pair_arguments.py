@@ -43,6 +43,10 @@ Queries = Annotated[Array, ArrayOf("B D", role="queries", text=(
 Keys = Annotated[Array, ArrayOf("B D", role="keys", text="The positive of each query; to the others it is a negative.")]
 Negatives = Annotated[Array | None, ArrayOf("M D", optional=True, role="negatives", text=(
     "Negatives for all queries, in place of the other keys: a queue, or mined ones."))]
+NegativesMask = Annotated[Array | None, ArrayOf("M", "bool", optional=True, role="negatives_mask",
+                                                together=(("negatives", None),), text=(
+    "True where `negatives` has one, and no place of a queue that is empty yet (`memory.labels != -100`) nor padding, "
+    "which may hold anything."))]
 NoiseDraws = Annotated[Array, ArrayOf("M D", text="Draws from the noise, the same for all queries.")]
 KeyLogProb = Annotated[Array | None, ArrayOf("B", optional=True, frozen=True, text=(
     "log p_n of the keys; a constant. None is 0."))]

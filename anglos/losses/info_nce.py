@@ -10,7 +10,7 @@ def info_nce(
     queries: define.Queries, keys: define.Keys, negatives: define.Negatives = None, /, *,
     temperature: define.Temperature = 0.1, hardness: define.Sharpness = 0.0,
     hardness_on: Literal["all", "in_batch", "given"] = "all", symmetric: define.Symmetric = False,
-    in_batch: bool = False, hard_negatives: define.HardNegatives = None,
+    in_batch: bool = False, negatives_mask: define.NegativesMask = None, hard_negatives: define.HardNegatives = None,
     hard_negatives_of: Literal["own", "all"] = "own", hard_negatives_mask: define.HardNegativesMask = None,
     directions: define.Directions = ("query_to_key",), partition: Literal["joint", "separate"] = "joint",
     positive: Literal["each", "once"] = "each", false_negatives: define.FalseNegatives = None,

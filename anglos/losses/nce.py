@@ -10,14 +10,16 @@ from anglos import define
               paper="Gutmann & Hyvärinen 2012, JMLR 13:307")
 def nce(
     queries: define.Queries, keys: define.Keys, negatives: define.NoiseDraws, /, *,
-    key_log_prob: define.KeyLogProb = None, negative_log_prob: define.NegativeLogProb = None,
+    negatives_mask: define.NegativesMask = None, key_log_prob: define.KeyLogProb = None,
+    negative_log_prob: define.NegativeLogProb = None,
     log_normalizer: define.Number = 0.0, normalize: bool = False, row_mask: define.RowMask = None,
     **common: Unpack[define.Common],
 ) -> define.PairRow:
     """Noise contrastive estimation: is the key, is every negative by itself, data or noise?
 
     ℓ_i = ς(−G(q_i, k_i)) + Σ_m ς(G(q_i, n_m)), G(q, u) = q·u − log Z − log(M p_n(u)), ς(v) = log(1 + eᵛ), M the number
-    of negatives, drawn from the noise p_n. log Z makes the model a probability: learn it, or leave it at 0.
+    of negatives, drawn from the noise p_n: of those that `negatives_mask` counts, at least 1. log Z makes the model a
+    probability: learn it, or leave it at 0.
 
     Unlike this, InfoNCE picks the data out of 1 + M candidates by a softmax, in which log Z and log M cancel; there,
     with noise p_n(k) = p(k) that does not depend on the query, the best q·k is log p(k|q)/p(k), of which log p_n is a

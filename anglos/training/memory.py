@@ -22,7 +22,7 @@ class Memory(NamedTuple):
     embeddings: Array
     """(M, D), 0 where there is none yet: the `reference_embeddings`, or the negatives, of a loss."""
     labels: Array
-    """(M,), −100 where there is none yet: the `reference_labels`."""
+    """(M,), −100 where there is none yet: the `reference_labels`; `labels != -100` is the `negatives_mask`."""
     place: Array
     """Where the next embedding goes, a number from 0 to M − 1."""
 

@@ -152,7 +152,7 @@ def _inputs(backend: Backend, block: Block, inputs: dict[str, Array]) -> dict[st
         if said:
             found["negatives_mask"] = xp.reshape(said[0] & said[-1], (-1,))
     elif block.columns == "negatives":
-        found["negatives"] = inputs["negatives"]
+        found |= {role: inputs[role] for role in ("negatives", "negatives_mask") if role in inputs}
     if "bound" in inputs and not block.of_all:
         role = "guide_negatives" if block.columns == "negatives" else "guide_keys"
         found |= {"guide_queries": inputs[f"guide_{block.rows}"], role: inputs[f"guide_{block.columns}"],

@@ -66,8 +66,10 @@ def _in_type(backend: Backend, row: PairRow, inputs: dict[str, Array], roles: tu
 
 
 def of_part(xp: Any, row: PairRow, inputs: dict[str, Array], role: str) -> Array:
-    """The vectors of an input; zeros in place of references that are ignored."""
+    """The vectors of an input; zeros in place of references that are ignored, and of negatives that are none."""
     vectors = inputs[role]
+    if role == "negatives" and "negatives_mask" in inputs:
+        return xp.where(inputs["negatives_mask"][:, None], vectors, 0.0)
     if role != "reference_embeddings" or "reference_labels" not in inputs or row.ignore_index is None:
         return vectors
     return xp.where(takes_part(xp, inputs["reference_labels"], row.ignore_index)[:, None], vectors, 0.0)

@@ -50,12 +50,20 @@ def _logits(step: Step, rows: Rows, similarity: Array) -> tuple[Array, Callable[
         logits = logits + row.bias
     if row.log_noise is not None:
         xp = step.backend.xp
-        many = step.backend.asarray(step.columns.points.shape[0], logits, logits.dtype)  # unknown to a compiler
+        many = _number(step, logits)
         nothing = xp.zeros_like(logits)
         of_key = nothing[:, 0] if rows.key_noise is None else rows.key_noise
         of_others = nothing[:, 1:] + (0.0 if step.columns.noise is None else step.columns.noise)
         logits = logits - xp.log(many) - _behind(step, of_key, of_others)
     return logits, lambda: row.scale
+
+
+def _number(step: Step, like: Array) -> Array:
+    """How many negatives there are, at least 1: with a mask, those that it counts."""
+    xp, mask = step.backend.xp, None if step.sides.key is None else step.columns.mask
+    if mask is not None:
+        return xp.clip(xp.sum(xp.astype(mask, like.dtype)), 1.0)
+    return step.backend.asarray(step.columns.points.shape[0], like, like.dtype)  # unknown to a compiler
 
 
 def _distances(step: Step, rows: Rows, similarity: Array) -> tuple[Array, Callable[[], Any]]:
