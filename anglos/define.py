@@ -24,6 +24,7 @@ from anglos.call.common import MarginCommon as MarginCommon
 from anglos.call.common import PairCommon as PairCommon
 from anglos.call.common import PrototypeCommon as PrototypeCommon
 from anglos.call.common import ProxyCommon as ProxyCommon
+from anglos.call.common import TiledCommon as TiledCommon
 from anglos.call.definition import definition_of as _definition_of
 from anglos.call.kinds import ArrayOf as ArrayOf
 from anglos.call.loss import Loss as Loss

@@ -78,7 +78,8 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
      "labels was given by name; wanted it by position, in the order embeddings, weights, labels"),
     ((X, W, Y), {"margn": 0.5}, TypeError,
      "margn was given, which is none of its options; wanted margin, scale, past_pi, gradient, bias, class_margin, "
-     "label_smoothing, sample_weight, ignore_index, keep_bytes, gradient_products, reduction (did you mean margin?)"),
+     "label_smoothing, class_weight, sample_weight, ignore_index, keep_bytes, gradient_products, reduction (did "
+     "you mean margin?)"),
     ((X, W, Y), {"margin": 28.6}, ValueError,
      f"margin was 28.6; {ANGLE} (if that is in degrees: math.radians(28.6) is 0.4992)"),
     ((X, W, Y), {"margin": np.asarray(28.6)}, ValueError,

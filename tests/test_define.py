@@ -211,8 +211,8 @@ def test_torch_compile() -> None:
 
 def test_a_loss_is_an_object_like_ours() -> None:
     """The signature has the common options; a cell is run twice; copies and pickles are the loss."""
-    assert list(x2_softmax.defaults) == ["a", "h", "k", "scale", "label_smoothing", "sample_weight", "ignore_index",
-                                         "keep_bytes", "gradient_products", "reduction"]
+    assert list(x2_softmax.defaults) == ["a", "h", "k", "scale", "label_smoothing", "class_weight", "sample_weight",
+                                         "ignore_index", "keep_bytes", "gradient_products", "reduction"]
     assert list(inspect.signature(x2_softmax).parameters)[:3] == ["embeddings", "weights", "labels"]
     assert repr(x2_softmax) == f"<loss {__name__}.x2_softmax>"
     assert repr(anglos.arcface) == "<loss anglos.arcface>"
@@ -471,7 +471,7 @@ def test_common_options_come_by_themselves(numpy: Library) -> None:
              **common: Unpack[define.PairCommon]) -> define.PairRow:
         return define.PairRow(define.each_by_itself, 1.0 / temperature)
 
-    assert list(smooth.defaults) == [name for name in anglos.normface.defaults if name not in ("bias", "class_weight")]
+    assert list(smooth.defaults) == [name for name in anglos.normface.defaults if name != "bias"]
     options: Any = {"label_smoothing": 0.2, "sample_weight": np.linspace(0.5, 1.0, BATCH), "ignore_index": 3}
     assert smooth(*batch(numpy), **options) == anglos.normface(*batch(numpy), **options)
     assert list(pair.defaults)[1:] == ["reference_embeddings", "reference_labels", "excluded_pairs", "sample_weight",

@@ -54,8 +54,9 @@ LabelsOrProbabilities = Annotated[Array, ArrayOf("B", "integral", role="labels",
     other=ArrayOf("B C", low=0.0, role="labels", excludes=(("ignore_index", -100),)))]
 BatchClasses = Annotated[Array, ArrayOf("B", "integral", role="labels", text="Any integers: equal ones are one class.")]
 ClassWeight = Annotated[Array | None, ArrayOf("C", optional=True, low=0.0, frozen=True, role="class_weight", text=(
-    "ω, numbers of at least 0 by which the terms of every class are multiplied, smoothed ones too, as PyTorch's "
-    "`weight`: the mean of labels is divided by the sum of ω_y, that of probabilities by B. A constant."))]
+    "ω, numbers of at least 0, as PyTorch's `weight`: a sample's loss is multiplied by that of its class, and where "
+    "there are smoothed labels or probabilities the term of every class by its own. The mean of labels is divided by "
+    "the sum of ω_y, that of probabilities by B. A constant."))]
 
 # Margins: a number, or one per sample.
 _EACH = "One for all samples, or one for each; an array is differentiated."

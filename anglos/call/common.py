@@ -10,6 +10,7 @@ from typing import Any, TypedDict, get_type_hints
 from anglos.call.arguments import (
     AnchorReduction,
     AnchorWeight,
+    ClassWeight,
     GradientProducts,
     IgnoredGroup,
     IgnoreIndex,
@@ -55,11 +56,17 @@ class BatchCommon(Nothing, total=False):
     ignore_index: IgnoredGroup
 
 
-class PrototypeCommon(LabelCommon, total=False):
-    """Of losses against class prototypes, which come in tiles."""
+class TiledCommon(LabelCommon, total=False):
+    """Of losses against one prototype per class, which come in tiles."""
 
     keep_bytes: KeepBytes
     gradient_products: GradientProducts
+
+
+class PrototypeCommon(TiledCommon, total=False):
+    """Of those that are given the prototypes, and with them the number of classes."""
+
+    class_weight: ClassWeight
 
 
 class MarginCommon(PrototypeCommon, total=False):
@@ -111,8 +118,8 @@ class ProxyCommon(TypedDict, total=False):
 
 
 DEFAULTS: Mapping[str, Any] = {
-    "class_margin": None, "label_smoothing": 0.0, "reference_embeddings": None, "reference_labels": None,
-    "excluded_pairs": None,
+    "class_margin": None, "label_smoothing": 0.0, "class_weight": None,
+    "reference_embeddings": None, "reference_labels": None, "excluded_pairs": None,
     "guide_embeddings": None, "guide_references": None, "guide_queries": None, "guide_keys": None, "guide_margin": 0.0,
     "guide_kind": "absolute", "sample_weight": None, "ignore_index": -100, "keep_bytes": 2**28,
     "gradient_products": "full", "reduction": "mean",

@@ -19,6 +19,7 @@ from anglos.call.common import (
     PairCommon,
     PrototypeCommon,
     ProxyCommon,
+    TiledCommon,
     annotations_of,
 )
 from anglos.call.completed import completed
@@ -31,6 +32,7 @@ from anglos.engines.pairs import engine as pairs
 from anglos.engines.pairs import means
 from anglos.engines.pairs.pair_terms import options_of
 from anglos.engines.pairs.row import PairRow
+from anglos.engines.prototypes import centroids
 from anglos.engines.prototypes.row import Row
 
 _KINDS = ("a kind of anglos.define, such as define.Number, define.PerSample or define.Angle, or float, int, bool or "
@@ -157,7 +159,7 @@ def common_of(parameters: Mapping[str, inspect.Parameter], kinds: Mapping[str, A
         return ProxyCommon
     labelled = any(getattr(kind, "role", "") == "labels" for kind in kinds.values())
     found: Any = {pairs: (Common, PairCommon), means: (Common, LabelCommon), rowwise: (Common, LabelCommon),
-                  batchwise: (Nothing, BatchCommon)}
+                  batchwise: (Nothing, BatchCommon), centroids: (TiledCommon, TiledCommon)}
     return found[engine][labelled] if engine in found else PrototypeCommon
 
 

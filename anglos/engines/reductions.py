@@ -32,7 +32,7 @@ class Sums:
 
 
 class _OfCrossEntropy(NamedTuple):
-    """−log p_y = ς(L − z_y), L, z_y, Σ e^(z − shift) of the rest as a divisor, and if ε smooths z_y − mean_j z_j."""
+    """−log p_y = ς(L − z_y), L, z_y, Σ e^(z − shift) of the rest as a divisor, and if ε smooths mean_j (z_y − z_j)."""
 
     surprise: Array
     rest: Array
@@ -58,7 +58,7 @@ class CrossEntropy(Exponentials):
         return not (is_number(self.label_smoothing) and self.label_smoothing == 0.0)
 
     def gather(self, backend: Backend, tile: Tile, label_logit: Array, shift: Array | None = None) -> LogSumExp:
-        total = sum_of_rest(backend.xp, tile, tile.logits) if self.smooths else None
+        total = self._sum(backend, tile) if self.smooths else None
         return LogSumExp(*backend.rest_terms(tile, shift), total)
 
     def value(self, backend: Backend, gathered: LogSumExp, label_logit: Array, classes: int
@@ -67,9 +67,11 @@ class CrossEntropy(Exponentials):
         surprise = softplus(backend, rest - label_logit)
         if gathered.sum is None:
             return surprise, _OfCrossEntropy(surprise, rest, label_logit, total)
-        above_mean = label_logit - (gathered.sum + label_logit) / classes
-        return (surprise + self.label_smoothing * above_mean,
-                _OfCrossEntropy(surprise, rest, label_logit, total, above_mean))
+        above_mean = self._others(classes) * label_logit - gathered.sum / classes
+        smoothed = self.label_smoothing * above_mean
+        if not is_number(self.label_smoothing):  # 0 times what a bias of −∞ excludes
+            smoothed = backend.xp.where((above_mean == math.inf) & (self.label_smoothing == 0.0), 0.0, smoothed)
+        return self._times_mass(surprise) + smoothed, _OfCrossEntropy(surprise, rest, label_logit, total, above_mean)
 
     def field_slopes(self, backend: Backend, saved: _OfCrossEntropy) -> dict[str, Array]:
         """∂ℓ/∂ε = z_y − mean_j z_j."""
@@ -78,7 +80,9 @@ class CrossEntropy(Exponentials):
     def label_slope(self, backend: Backend, saved: _OfCrossEntropy, classes: int) -> Array:
         """∂ℓ/∂z_y = −(1 − p_y) + ε (1 − 1/C)."""
         slope = backend.xp.expm1(-saved.surprise)
-        return slope if saved.above_mean is None else slope + self.label_smoothing * (1.0 - 1.0 / classes)
+        if saved.above_mean is None:
+            return slope
+        return self._times_mass(slope) + self.label_smoothing * self._others(classes)
 
     def total(self, backend: Backend, saved: _OfCrossEntropy) -> Array:
         """lse_j z_j."""
@@ -87,20 +91,34 @@ class CrossEntropy(Exponentials):
     def rest_slope(self, backend: Backend, saved: _OfCrossEntropy, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = p_j − ε/C."""
         shares = backend.rest_shares(tile, self.total(backend, saved))
-        return shares if saved.above_mean is None else self._smoothed(shares, tile, classes)
+        return shares if saved.above_mean is None else self._smoothed(backend, shares, tile, classes)
 
     def kept_slope(self, backend: Backend, saved: _OfCrossEntropy, tile: Tile, classes: int) -> Array:
         """The same, with p_j = (1 − p_y) e_j / Σ e."""
         if saved.above_mean is None:
             return tile.logits
         share = -backend.xp.expm1(-saved.surprise) / saved.total
-        return self._smoothed(tile.logits * share, tile, classes)
+        return self._smoothed(backend, tile.logits * share, tile, classes)
 
     def sample_factor(self, saved: _OfCrossEntropy, label_slope: Array) -> Array | None:
         """By what the kept slopes of every sample are still to be multiplied; None for 1."""
         return -label_slope / saved.total if saved.above_mean is None else None
 
-    def _smoothed(self, p: Array, tile: Tile, classes: int) -> Array:
+    # What class weights change: see `weighted.py`.
+
+    def _sum(self, backend: Backend, tile: Tile) -> Array:
+        """Σ_{j≠y} z_j of a tile."""
+        return sum_of_rest(backend.xp, tile, tile.logits)
+
+    def _others(self, classes: int) -> Any:
+        """Σ_{j≠y} 1 / C."""
+        return 1.0 - 1.0 / classes
+
+    def _times_mass(self, a: Array) -> Array:
+        return a
+
+    def _smoothed(self, backend: Backend, p: Array, tile: Tile, classes: int) -> Array:
+        """p_j − ε/C of the others."""
         return tile.with_label(p - self.label_smoothing / classes, 0.0)
 
 

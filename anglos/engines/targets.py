@@ -59,34 +59,17 @@ def target_slope(backend: Backend, label: Array, class_weight: Array | None, lab
     return slope if class_weight is None else class_weight * slope
 
 
-def masses_of(backend: Backend, labels: Array, class_weight: Array | None, label_smoothing: Any, dtype: Any,
+def masses_of(backend: Backend, probabilities: Array, class_weight: Array | None, label_smoothing: Any, dtype: Any,
               classes: int) -> Masses:
-    """Of labels without an array of B × C: there the masses of the others are ε/C times a row of class weights."""
+    """Of probabilities, (B, C)."""
     xp = backend.xp
-    if labels.ndim == 2:
-        targets = xp.astype(labels, dtype, copy=False)
-        label, is_label, mass = mass_of(backend, targets, class_weight, label_smoothing, targets)
-        others = xp.where(is_label, 0.0, mass)
+    targets = xp.astype(probabilities, dtype, copy=False)
+    label, is_label, mass = mass_of(backend, targets, class_weight, label_smoothing, targets)
+    others = xp.where(is_label, 0.0, mass)
 
-        def sweep(tile: Any, *arrays: Array) -> Any:  # where classes are sharded, every device has its own
-            return backend.sweep(tile, SUM, (others.T, *arrays), classes)
+    def sweep(tile: Any, *arrays: Array) -> Any:  # where classes are sharded, every device has its own
+        return backend.sweep(tile, SUM, (others.T, *arrays), classes)
 
-        return Masses(label, xp.sum(xp.where(is_label, mass, 0.0), axis=1), xp.sum(others, axis=1),
-                      lambda a: sweep(lambda first, m, a: ({"sum": m.T @ a}, ()), a)[0]["sum"],
-                      lambda b: sweep(lambda first, m: ({}, (m @ b,)))[1][0])
-    label_weight, spread = backend.total(backend.of_label(class_weight, labels)), label_smoothing / classes
-
-    def of_classes(a: Array) -> Array:
-        return spread * (class_weight @ a - each(label_weight, a) * backend.of_label(a, labels))
-
-    def of_samples(b: Array) -> Array:
-        total = spread * (each(class_weight, b) * xp.sum(b, axis=0))
-        return backend.add_at_labels(labels, 0, total, -spread * each(label_weight, b) * b)
-
-    return Masses(labels, label_weight * (1.0 - label_smoothing + spread),
-                  spread * (backend.total(xp.sum(class_weight)) - label_weight), of_classes, of_samples)
-
-
-def each(weights: Array, like: Array) -> Array:
-    """One per row of a matrix, or per number of a vector."""
-    return weights[:, None] if like.ndim == 2 else weights
+    return Masses(label, xp.sum(xp.where(is_label, mass, 0.0), axis=1), xp.sum(others, axis=1),
+                  lambda a: sweep(lambda first, m, a: ({"sum": m.T @ a}, ()), a)[0]["sum"],
+                  lambda b: sweep(lambda first, m: ({}, (m @ b,)))[1][0])

@@ -9,7 +9,7 @@ from anglos import define
                    paper="Liu, Li, Wang 2017, arXiv:1702.06890")
 def batch_coco(
     embeddings: define.Embeddings, labels: define.BatchClasses, /, *,
-    scale: define.Scale = 16.0, detach_centroids: bool = False, **common: Unpack[define.PrototypeCommon],
+    scale: define.Scale = 16.0, detach_centroids: bool = False, **common: Unpack[define.TiledCommon],
 ) -> define.Row:
     """COCO without weights: cosine softmax against the means of the classes that are in the batch.
 

@@ -8,7 +8,7 @@ from anglos import define
 @define.prototypes(engine=define.linear, formula="z = x·w + b", paper="Bridle 1990, doi:10.1007/978-3-642-76153-9_28")
 def linear_cross_entropy(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.LabelsOrProbabilities, /, *,
-    bias: define.Bias = None, class_weight: define.ClassWeight = None, **common: Unpack[define.MarginCommon],
+    bias: define.Bias = None, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """Softmax cross entropy of a linear layer, without holding its logits.
 

@@ -8,8 +8,7 @@ from anglos import define
 @define.prototypes(engine=define.linear, formula="z = s·cos θ", paper="Wang, F. et al. 2017, arXiv:1704.06369")
 def normface(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.LabelsOrProbabilities, /, *,
-    scale: define.Scale = 10.0, bias: define.Bias = None, class_weight: define.ClassWeight = None,
-    **common: Unpack[define.MarginCommon],
+    scale: define.Scale = 10.0, bias: define.Bias = None, **common: Unpack[define.MarginCommon],
 ) -> define.Row:
     """NormFace: softmax cross entropy over s cos θ, embeddings and prototypes both normalised.
 

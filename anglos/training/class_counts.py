@@ -196,7 +196,7 @@ def effective_number_weights(counts: Array, *, beta: float = 0.9999) -> Array:
     Returns
     -------
     array (C,)
-        For `class_weight`; for a loss without that, `sample_weight=weights[labels]` is the same.
+        For `class_weight`. Without smoothed labels `sample_weight=weights[labels]` is the same.
 
     References
     ----------

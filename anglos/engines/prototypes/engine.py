@@ -54,7 +54,8 @@ def forward(step: Step) -> tuple[Array, Saved]:
     if chosen is not None and not row.reduction.of_exponentials:
         of_reduction = row.reduction.saved(*map(backend.same_number, pack(chosen.of_reduction), pack(of_reduction)))
     if row.regularizer is not None:
-        loss = loss + row.regularizer(backend.xp, batch.length).value
+        loss = loss + step.regularizer().value
+    loss = loss if step.factor is None else loss * step.factor
     passed = None
     if row.gate is not None:
         plain = row.scale * batch.embedding_length * batch.weight_length * batch.cos

@@ -37,6 +37,7 @@ class Gradient(OfOptions):
         backend, row, batch = step.backend, step.row, step.batch
         xp, reduction = backend.xp, row.reduction
         self.step, self.saved, self.needs, self.backend, self.xp = step, saved, needs, backend, xp
+        g = g if step.factor is None else g * step.factor
         self.g = g if saved.passed is None else xp.where(saved.passed, g, 0.0)
         self.fields = {field for name in needs & row.names.keys() for field, _ in row.names[name]}
         """Fields of the row or its reduction in which a gradient is needed, for options behind them."""
@@ -179,7 +180,7 @@ class Gradient(OfOptions):
             slopes.append(self.label_slope * batch.target.length_slope * (
                 row.scale * batch.embedding_length * batch.weight_length))
         if row.regularizer is not None:
-            slopes.append(row.regularizer(self.xp, batch.length).slope)
+            slopes.append(self.step.regularizer().slope)
         return sum(slopes[1:], start=slopes[0]) if slopes else None
 
     def _label_along(self) -> Any:

@@ -1,4 +1,4 @@
-"""Engine 1 of a linear layer's logits, with targets too: see `targets.py`.
+"""Engine 1 of a linear layer's logits, with probabilities in place of labels too: see `targets.py`.
 
 z_ij = s p_i · w_j + b_j, of embeddings and weights as they are, or of their directions. What targets add is linear in
 the logits, and needs none: Σ_j m_ij z_ij = s p_i · Σ_j m_ij w_j + Σ_j m_ij b_j.
@@ -13,7 +13,7 @@ from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row
 from anglos.engines.prototypes.step import Step as _Step
 from anglos.engines.reductions import CrossEntropy
-from anglos.engines.targets import Masses, are_targets, each, likeliest, masses_of, target_slope
+from anglos.engines.targets import Masses, likeliest, masses_of, target_slope
 
 SAMPLES_ARE_INDEPENDENT = True
 ROLES: tuple[tuple[str, ...], ...] = (("embeddings", "weights", "labels"),)
@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
 def prepare(backend: Backend, row: Row, inputs: dict[str, Array], **others: Any) -> Step:
     """The step of engine 1."""
-    if are_targets(inputs["labels"], inputs.get("class_weight")):
+    if inputs["labels"].ndim == 2:
         return Step(backend, row, inputs, _prototypes.prepare(backend, *_of_label(backend, row, inputs), **others))
     return Step(backend, row, inputs, _prototypes.prepare(backend, row, inputs, **others))
 
@@ -44,7 +44,7 @@ def forward(step: Step) -> tuple[Array, Any]:
     """As engine 1."""
     backend, row, inputs, of_label = step
     surprise, saved = _prototypes.forward(of_label)
-    if not are_targets(inputs["labels"], inputs.get("class_weight")):
+    if inputs["labels"].ndim == 1:
         return surprise, saved
     return _value(backend, row, inputs, row.reduction.label_smoothing, surprise), saved
 
@@ -52,7 +52,7 @@ def forward(step: Step) -> tuple[Array, Any]:
 def backward(step: Step, saved: Any, g: Array, needs: frozenset[str]) -> dict[str, Array]:
     """As engine 1; and ∂ℓ_i/∂t_ij."""
     backend, row, inputs, of_label = step
-    if not are_targets(inputs["labels"], inputs.get("class_weight")):
+    if inputs["labels"].ndim == 1:
         return _prototypes.backward(of_label, saved, g, needs)
     smoothing = row.reduction.label_smoothing
     masses, x, w = _masses(backend, row, inputs, smoothing)
@@ -97,7 +97,9 @@ class _Compared(NamedTuple):
 
 def _of_label(backend: Backend, row: Row, inputs: dict[str, Array]) -> tuple[Row, dict[str, Array]]:
     """What engine 1 computes: the cross entropy of y."""
-    return row._replace(reduction=CrossEntropy()), {**inputs, "labels": likeliest(backend, inputs["labels"])}
+    labels = likeliest(backend, inputs["labels"])
+    return row._replace(reduction=CrossEntropy()), {"embeddings": inputs["embeddings"], "weights": inputs["weights"],
+                                                    "labels": labels}
 
 
 def _masses(backend: Backend, row: Row, inputs: dict[str, Array], smoothing: Any
@@ -129,8 +131,13 @@ def _above_of_bias(backend: Backend, masses: Masses, bias: Array) -> Array:
 def _above(backend: Backend, masses: Masses, a: Array) -> Array:
     """Σ_{j≠y} m_j (a_y − a_j), of one row or number per class; or the part of it that the classes here have."""
     of_label = backend.of_label(a, masses.label)
-    return each(masses.others, a) * of_label - masses.of_classes(a)
+    return _each(masses.others, a) * of_label - masses.of_classes(a)
 
 
 def _above_pullback(backend: Backend, masses: Masses, b: Array) -> Array:
-    return backend.add_at_labels(masses.label, 0, -masses.of_samples(b), each(masses.others, b) * b)
+    return backend.add_at_labels(masses.label, 0, -masses.of_samples(b), _each(masses.others, b) * b)
+
+
+def _each(weights: Array, like: Array) -> Array:
+    """One per row of a matrix, or per number of a vector."""
+    return weights[:, None] if like.ndim == 2 else weights

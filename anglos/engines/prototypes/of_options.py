@@ -82,6 +82,6 @@ class OfOptions:
         if name in slopes or of_rest is not None:
             of_curves = self.label_slope * batch.weight_length * slopes.get(name, 0.0)
             parts.append(self.gs * batch.embedding_length * (of_curves if of_rest is None else of_curves + of_rest))
-        if row.regularizer and name in (slopes := row.regularizer(self.xp, batch.length).option_slopes):
+        if row.regularizer and name in (slopes := self.step.regularizer().option_slopes):
             parts.append(self.g * slopes[name])
         return parts

@@ -15,8 +15,9 @@ from anglos.engines.numerics import Array, float_type
 from anglos.engines.prototypes.batch import Directions, batch_of, class_bias, directions_of, in_type, length_of
 from anglos.engines.prototypes.class_tile import ClassTile
 from anglos.engines.prototypes.directions import Prototypes, of_kept_terms, unit_prototypes
-from anglos.engines.prototypes.row import NO_OPTIONS, Row, curve_of
+from anglos.engines.prototypes.row import NO_OPTIONS, Curve, Row, curve_of
 from anglos.engines.prototypes.saved import Remembered, Saved
+from anglos.engines.weighted import with_weights
 
 _PILOTS = 256
 """So many classes tell how large all logits are."""
@@ -30,9 +31,15 @@ class Step:
 
     def __init__(self, backend: Backend, row: Row, inputs: dict[str, Array], keep_bytes: int, gradient_products: str
                  ) -> None:
-        self.backend, self.row, self.inputs = backend, row, inputs
+        self.backend, self.inputs = backend, inputs
         self.labels, self.weights, self.bias = inputs["labels"], inputs["weights"], class_bias(row)
         self.dtype = float_type(backend.xp, embeddings := inputs["embeddings"], self.weights)
+        self.classes, most_classes = backend.classes(self.weights), backend.most_classes(self.weights)
+        row, self.label_weight = with_weights(
+            backend, row, inputs.get("class_weight"), self.labels, self.dtype, self.classes)
+        self.factor = None if row.reduction.smooths else self.label_weight
+        """Of the loss of every sample, (B,); None for 1."""
+        self.row = row
         self.as_is = backend.multiplies_as_is(inputs["embeddings"], self.weights)
         """Whether embeddings and weights are multiplied as they are, and their lengths multiply the sums."""
         self.rounds_slopes = self.as_is or gradient_products == "bfloat16"
@@ -44,17 +51,8 @@ class Step:
         """Whether prototypes are compared with nothing but the directions of embeddings."""
         like = backend.empty_like(embeddings, self.dtype)
         self.terms_like = backend.rounded_like(like) if self.of_slopes and self.rounds_slopes else like
-        (_, *several, dimension), self.samples = self.weights.shape, self.labels.shape[0]
-        self.classes, most_classes = backend.classes(self.weights), backend.most_classes(self.weights)
-        each = math.prod(several)
-        if self.samples is None:  # any number, in a graph
-            self.may_keep, self.width = False, most_classes
-        else:
-            bits = each * most_classes * self.samples * backend.xp.finfo(self.terms_like.dtype).bits
-            self.may_keep = bits <= 8 * keep_bytes
-            """Whether one number per sample and prototype may be kept."""
-            self.width = backend.class_tile_width(
-                like, self.samples * each, dimension * each, most_classes, self.may_keep)
+        self.samples = self.labels.shape[0]
+        self.may_keep, self.width = self._room(like, most_classes, keep_bytes)
         self.several = most_classes > self.width
         self.most = math.inf if backend.readable(self.weights) else largest_factor(row.bound)
         """By which kept exponentials can be multiplied."""
@@ -69,6 +67,17 @@ class Step:
         """The cosines or logits by which it chose; a smooth reduction chooses nothing."""
         self.kept_shift: Array | None = None
         """Of the exponentials that are kept."""
+
+    def _room(self, like: Array, most_classes: int, keep_bytes: int) -> tuple[bool, int]:
+        """Whether one number per sample and prototype may be kept; and how many classes are in a tile."""
+        (_, *several, dimension), backend = self.weights.shape, self.backend
+        if self.samples is None:  # any number, in a graph
+            return False, most_classes
+        each = math.prod(several)
+        bits = each * most_classes * self.samples * backend.xp.finfo(self.terms_like.dtype).bits
+        may_keep = bits <= 8 * keep_bytes
+        width = backend.class_tile_width(like, self.samples * each, dimension * each, most_classes, may_keep)
+        return may_keep, width
 
     def inputs_in_type(self) -> dict[str, Array]:
         """The inputs with the embeddings in the type of the arithmetic, unless only their directions are asked for."""
@@ -110,6 +119,15 @@ class Step:
     def _scaled_rows(self, directions: Directions) -> tuple[Array, Array]:
         """Embeddings that are multiplied as they are, and must stay in range."""
         return self.backend.scaled_rows(self.inputs["embeddings"], directions.inverse)
+
+    def regularizer(self) -> Curve:
+        """R of |x|, with ω_y, which is not in the factor of smoothed labels."""
+        of_length: Any = self.row.regularizer
+        curve: Curve = of_length(self.backend.xp, self.batch.length)
+        weight = None if self.label_weight is self.factor else self.label_weight
+        return curve if weight is None else Curve(
+            curve.value * weight, curve.slope * weight,
+            {name: slope * weight for name, slope in curve.option_slopes.items()})
 
     def remembered(self) -> Remembered:
         """Without what is an input itself: its owner keeps that, or a copy, and may see that it was changed."""

@@ -1,0 +1,59 @@
+"""Weights of classes, over all losses that take them; the cross entropy of logits and linear ones by hand elsewhere."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from libraries import Library
+from samples import arrays
+
+import anglos
+from anglos.arrays.dispatch import backend_of
+
+LOSSES = [name for name, loss in anglos.LOSSES.items() if "class_weight" in loss.defaults and "weights" in loss.arrays]
+LABELS = np.asarray([0, 1, 3, -100, 1, 0])  # of five classes, of which two are absent
+WEIGHTS = np.asarray([0.5, 0.0, 2.0, 1.5, 0.25])
+
+
+def all_of(name: str, numpy: Library, **options: Any) -> list[np.ndarray]:
+    """The value and its gradients."""
+    loss: Any = anglos.LOSSES[name]
+    x, w, _ = arrays(loss, numpy)
+    wrt = ("embeddings", "weights", *(one for one in ("scale", "bias", "label_smoothing") if one in options))
+    value, gradients = loss.value_and_grad(x, w[:5, ...], LABELS, **options, wrt=wrt)
+    return [value, *gradients]
+
+
+def assert_close(found: list[np.ndarray], wanted: list[np.ndarray]) -> None:
+    for got, want in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12 * np.max(np.abs(want)))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_they_are_weights_of_the_samples(name: str, numpy: Library) -> None:
+    """Also beside those, and in the divisor of the mean."""
+    own = np.linspace(0.5, 1.5, 6)
+    of_samples = own * WEIGHTS[np.maximum(LABELS, 0)]
+    for reduction in ("mean", "sum"):
+        assert_close(all_of(name, numpy, class_weight=WEIGHTS, sample_weight=own, reduction=reduction),
+                     all_of(name, numpy, sample_weight=of_samples, reduction=reduction))
+
+
+@pytest.mark.parametrize("width", [2, 64])
+@pytest.mark.parametrize("name", [name for name in LOSSES if "label_smoothing" in anglos.LOSSES[name].defaults])
+def test_smoothed_losses_are_linear_in_them(name: str, width: int, numpy: Library, monkeypatch: pytest.MonkeyPatch
+                                            ) -> None:
+    """Each class adds what it has for itself; all alike are none. Golden values have one loss against its formula."""
+    monkeypatch.setattr(backend_of(numpy.array(np.zeros(1))), "class_tile_width", lambda *_: width)
+    options: dict[str, Any] = {"label_smoothing": np.asarray(0.2), "reduction": "sum"}
+    if "scale" in anglos.LOSSES[name].defaults and name != "adacos":
+        options["scale"] = np.asarray(8.0)
+    parts = [all_of(name, numpy, class_weight=one, **options) for one in np.eye(5)]
+    for weights in (WEIGHTS, np.ones(5)):
+        wanted = [sum(weight * part for weight, part in zip(weights, some, strict=True))
+                  for some in zip(*parts, strict=True)]
+        assert_close(all_of(name, numpy, class_weight=weights, **options), wanted)
+    assert_close(all_of(name, numpy, **options), wanted)
+    by_sample = all_of(name, numpy, class_weight=WEIGHTS, **{**options, "label_smoothing": np.asarray(0.0)})
+    assert_close(by_sample[:-1], all_of(name, numpy, class_weight=WEIGHTS, **{
+        one: option for one, option in options.items() if one != "label_smoothing"})[:len(by_sample) - 1])
