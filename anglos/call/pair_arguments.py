@@ -7,6 +7,7 @@ from anglos.call.arguments import Array
 from anglos.call.kinds import ArrayOf, Signs
 from anglos.call.kinds import Number as _Number
 from anglos.call.static_kinds import OneOf, Words
+from anglos.engines.pairs.directions import DIRECTIONS as _DIRECTIONS
 
 # One set, with groups or with targets.
 _PairWeights = partial(ArrayOf, frozen=True, role="labels",
@@ -64,7 +65,7 @@ HardNegativesMask = Annotated[Array | None, ArrayOf("B H", "bool", optional=True
     "True where `hard_negatives` has one, and no padding, which may hold anything."))]
 Symmetric = Annotated[bool, OneOf((False,), because=" with negatives, which have no queries", without=(
     "negatives", OneOf((True, False))))]
-Directions = Annotated[tuple[str, ...], Words(("query_to_key", "key_to_query", "query_to_query", "key_to_key"))]
+Directions = Annotated[tuple[str, ...], Words(_DIRECTIONS)]
 RowMask = Annotated[Array | None, ArrayOf("B", "bool", optional=True, role="row_mask", text=(
     "True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are "
     "compared with nothing, and they leave the mean's divisor."))]

@@ -7,13 +7,14 @@ from anglos.arrays.library import Array
 from anglos.call.check import check_values
 from anglos.call.kinds import ArrayOf, Number, refuse
 from anglos.call.static_kinds import OneOf
+from anglos.engines.pairs.directions import DIRECTIONS
 from anglos.engines.pairs.guide import RULES, Rule, unit_of
 
 _KINDS = {"guide_queries": ArrayOf("B D"), "guide_keys": ArrayOf("B D"),
           "guide_negatives": ArrayOf("M D", optional=True),
           "margin": Number("a margin on the cosine", -2.0, 2.0, shapes=()),
           "kind": OneOf(RULES),
-          "block": OneOf(("query_to_key", "key_to_query", "query_to_query", "key_to_key"))}
+          "block": OneOf(DIRECTIONS)}
 
 def guided_false_negatives(
     guide_queries: Array, guide_keys: Array, guide_negatives: Array | None = None, *, margin: float = 0.0,
@@ -78,7 +79,7 @@ def _false(backend: Backend, arrays: dict[str, Array], margin: float, kind: str,
     rows, _, columns = block.partition("_to_")
     named = {"query": queries, "key": keys}
     candidates = unit.get("guide_negatives", named[columns])
-    own = xp.sum(queries * keys, axis=1)
+    own = backend.dot(queries, keys)
     false = backend.product(named[rows], candidates.T) > Rule(margin, kind).bound(xp, own)[:, None]
     if "guide_negatives" in unit:
         return false
