@@ -49,6 +49,7 @@ from anglos.engines.numerics import float_type as float_type
 from anglos.engines.numerics import hinge as hinge
 from anglos.engines.numerics import hinge_of as hinge_of
 from anglos.engines.numerics import is_number as is_number
+from anglos.engines.numerics import least_square as least_square
 from anglos.engines.numerics import log_sum_exp as log_sum_exp
 from anglos.engines.numerics import share as share
 from anglos.engines.numerics import sines as sines
@@ -64,8 +65,8 @@ from anglos.engines.pairs.block_rows import Blocks as Blocks
 from anglos.engines.pairs.directions import check_directions as check_directions
 from anglos.engines.pairs.directions import groups_of as groups_of
 from anglos.engines.pairs.distances import OF_UNIT_VECTORS as OF_UNIT_VECTORS
-from anglos.engines.pairs.distances import euclidean_of as euclidean_of
 from anglos.engines.pairs.distances import of_given as _of_given
+from anglos.engines.pairs.distances import of_products as _of_products
 from anglos.engines.pairs.log_sum import log_sum_of_negatives as log_sum_of_negatives
 from anglos.engines.pairs.pair_terms import pair_terms as pair_terms
 from anglos.engines.pairs.row import PairRow as PairRow
@@ -109,7 +110,7 @@ from anglos.engines.targets import are_targets as are_targets
 from anglos.training.schedules import suggest_scale as suggest_scale
 
 prototypes_engine, class_means, means_as_keys = _prototypes, _centroids, _means
-count_pairs, given_distances = _number, _of_given
+count_pairs, given_distances, product_distances = _number, _of_given, _of_products
 softmax_of_labels, softmax_of_targets = _of_labels, _of_targets
 
 Options = ParamSpec("Options")

@@ -108,6 +108,11 @@ def least_sine(xp: Any, dtype: Any) -> float:
     return math.sqrt(float(xp.finfo(dtype).eps))
 
 
+def least_square(xp: Any, dtype: Any) -> float:
+    """8 eps, the part of |x|² + |r|² below which |x|² + |r|² − 2 x·r is rounding noise."""
+    return 8.0 * float(xp.finfo(dtype).eps)
+
+
 def log_sum_exp(xp: Any, z: Array, mask: Array) -> Array:
     """Log Σ eᶻ over the pairs in the mask, along the last axis, which is kept; −∞ of none."""
     z = xp.where(mask, z, -math.inf)

@@ -68,13 +68,14 @@ def _gradients(backend: define.Backend, g: Any, pairs: Any, tile_of: Any, lifts:
 def _parts(backend: define.Backend, embeddings: Any, labels: Any, *options: Any, ignore_index: int, margin: Any) -> Any:
     """ℓ; the pairs; what a tile has; l, 0 where there is no negative; w, 1/|P| and Σ h."""
     xp, pairs = backend.xp, define.all_pairs(backend, embeddings, labels, ignore_index)
+    apart_of = partial(define.product_distances, backend, "euclidean")
 
     def lift_of(cos: Any, _: Any, negative: Any) -> Any:
-        return {}, (define.log_sum_exp(xp, margin - define.euclidean_of(backend, cos).value, negative)[:, 0],)
+        return {}, (define.log_sum_exp(xp, margin - apart_of(cos).value, negative)[:, 0],)
 
     def tile_of(cos: Any, positive: Any, lift: Any) -> Any:
         """D, m − D, h and l_i − l_j."""
-        apart, ahead = define.euclidean_of(backend, cos), lift[:, None] - lifts[None, :]
+        apart, ahead = apart_of(cos), lift[:, None] - lifts[None, :]
         excess = define.softplus(ahead) + lifts[None, :] + apart.value
         return apart, margin - apart.value, xp.where(positive, xp.where(excess <= 0.0, 0.0, excess), 0.0), ahead
 

@@ -80,7 +80,7 @@ def _gradients(backend: define.Backend, g: Any, pairs: Any, points: Any, terms: 
 def _parts(backend: define.Backend, embeddings: Any, labels: Any, *options: Any, ignore_index: int, margin: Any,
            positive_margin: Any, normalize: bool) -> Any:
     """ℓ; the pairs; x and 1/|x|; a tile's terms, which are above 0, and d; their shares, and sums; v and 1/v."""
-    xp, least = backend.xp, 8.0 * float(backend.xp.finfo(embeddings.dtype).eps)
+    xp, least = backend.xp, define.least_square(backend.xp, embeddings.dtype)
     rows, inverse = define.unit_rows(backend, embeddings) if normalize else (embeddings, None)
     signal = backend.dot(centred := rows - xp.mean(rows, axis=1, keepdims=True), centred)
     some = signal > least * least * backend.dot(rows, rows)  # below is rounding

@@ -66,7 +66,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, margin: Any, scale
 
     def slope() -> Any:
         missed, of_negatives = parts()
-        noise = 16.0 * float(xp.finfo(cos.dtype).eps)
+        noise = 2.0 * define.least_square(xp, cos.dtype)
         turned = xp.where((1.0 - cos) * (1.0 + cos) <= noise, 0.0, cos / divisor)
         return scale * (of_negatives - missed * (cos_margin - sin_margin * turned))
 

@@ -1,14 +1,14 @@
 """Distances as functions of D² = |x − r|², which is 2 − 2 cos θ for unit vectors.
 
-Where D² was found by |x|² + |r|² − 2 x·r, it is noise below some multiple of that sum and the precision: `noise`. There
-a distance whose slope in D² goes to infinity is 0, with slope 0.
+Where D² was found by |x|² + |r|² − 2 x·r, it is noise below the `least_square` of that sum: `noise`. There a distance
+whose slope in D² goes to infinity is 0, with slope 0.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array, floored
+from anglos.engines.numerics import Array, floored, least_square
 
 
 class Distance(NamedTuple):
@@ -52,15 +52,16 @@ DISTANCES: dict[str, Callable[[Backend, Array, Any], Distance]] = {
     "angle": _angle,
 }
 
-def euclidean_of(backend: Backend, cos: Array) -> Distance:
-    """D of unit vectors by their cosines, and its slope in these."""
-    value, slope = _euclidean(backend, backend.xp.clip(2.0 - 2.0 * cos, 0.0),
-                              16.0 * float(backend.xp.finfo(cos.dtype).eps))
-    return Distance(value, lambda: -2.0 * slope())
-
-
 OF_UNIT_VECTORS = ("cosine", "angle")
 """Those that do not depend on lengths."""
+
+
+def of_products(backend: Backend, distance: str, products: Array, lengths: Any = 2.0) -> Distance:
+    """Of products x · r and |x|² + |r|², which of unit vectors is 2: d, and its slope in the products."""
+    xp = backend.xp
+    square = xp.clip(lengths - 2.0 * products, 0.0)  # rounding may go below
+    value, slope = DISTANCES[distance](backend, square, least_square(xp, square.dtype) * lengths)
+    return Distance(value, lambda: -2.0 * slope())
 
 
 def of_given(backend: Backend, distance: str, side: tuple[Array, Array | None], other: tuple[Array, Array | None]

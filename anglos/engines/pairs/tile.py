@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from anglos.engines.numerics import Array
-from anglos.engines.pairs.distances import DISTANCES
+from anglos.engines.pairs.distances import of_products
 from anglos.engines.pairs.masks import masks_of
 from anglos.engines.pairs.row import PairTile
 from anglos.engines.pairs.step import Rows, Step
@@ -67,12 +67,9 @@ def _number(step: Step, like: Array) -> Array:
 
 
 def _distances(step: Step, rows: Rows, similarity: Array) -> tuple[Array, Callable[[], Any]]:
-    """Distances d of D² = |x|² + |r|² − 2 S, and ∂d/∂S = −2 ∂d/∂D²."""
-    xp, lengths = step.backend.xp, _squares(step, rows) if step.free_lengths else 2.0
-    square = xp.clip(lengths - 2.0 * similarity, 0.0)  # rounding may go below
-    noise = 8.0 * float(xp.finfo(square.dtype).eps) * lengths
-    value, slope = DISTANCES[step.row.distance or ""](step.backend, square, noise)
-    return value, lambda: -2.0 * slope()
+    """Distances d, and ∂d/∂S."""
+    lengths = _squares(step, rows) if step.free_lengths else 2.0
+    return of_products(step.backend, step.row.distance or "", similarity, lengths)
 
 
 def _squares(step: Step, rows: Rows) -> Any:
