@@ -7,8 +7,10 @@ from anglos.call.kinds import ArrayOf, by_role, describe, refuse
 from anglos.call.loss import Loss
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.pairs import means as _means
-from anglos.engines.pairs.directions import DIRECTIONS
 from anglos.engines.prototypes import centroids as _centroids
+
+_OF_ALL = {"B B": "B R", "B M": "B A", "B N": "B A"}
+"""Shapes of what is said of pairs with own rows or columns, and of the same with the R rows or A columns of all."""
 
 
 def check_shares_batch(loss: Any, ring: bool) -> None:
@@ -23,14 +25,13 @@ def check_shares_batch(loss: Any, ring: bool) -> None:
 
 
 def against_all_columns(kind: Any) -> Any:
-    """The kind of an argument; of one that has a number for every pair of own rows and columns, with A for all."""
+    """The kind of an argument; of one that has a number for every pair of own rows and columns, with those of all."""
     if not isinstance(kind, ArrayOf):
         return kind
-    shape = "B A" if kind.shape in ("B B", "B M", "B N") else kind.shape
     other, without = against_all_columns(kind.other), kind.without
     if without is not None:
         without = without[0], against_all_columns(without[1])
-    return replace(kind, shape=shape, other=other, without=without)
+    return replace(kind, shape=_OF_ALL.get(kind.shape, kind.shape), other=other, without=without)
 
 
 def rows_and_columns(call: Any) -> tuple[int, int]:
@@ -42,14 +43,11 @@ def rows_and_columns(call: Any) -> tuple[int, int]:
 
 
 def check_columns(call: Any, rows: int, columns: int) -> None:
-    """Refuse what is said of pairs with another number of columns than all have together, of this or of rows."""
-    in_batch = dict(call.plan.options).get("in_batch", False)
+    """Refuse what is said of pairs with another number of columns, or of rows, than all have together."""
+    numbers = {"B R": rows, "B A": columns}
     for name, array in zip(call.plan.names, call.arrays, strict=True):
         kind = call.plan.contents.kinds[name]
-        number = rows if in_batch or getattr(kind, "role", None) in _OF_ROWS else columns
-        if getattr(kind, "shape", "") == "B A" and array.shape[1] != number:
+        number = numbers.get(getattr(kind, "shape", ""))
+        if number is not None and array.shape[1] != number:
             refuse(call.plan.loss.name, name, ValueError, f"was of shape {tuple(array.shape)}",
                    f"{(array.shape[0], number)}: own rows against the {number} columns of all")
-
-
-_OF_ROWS = [f"false_negatives_{direction}" for direction in DIRECTIONS]
