@@ -1,13 +1,14 @@
 """Tiles of all columns, as classes, against some rows, as samples; and the same the other way round."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from anglos.arrays.scratch import Scratch
 from anglos.arrays.tile import Product, Tile
 from anglos.engines.groups import takes_part
 from anglos.engines.numerics import Array
-from anglos.engines.pairs.masks import alike_of
 from anglos.engines.pairs.packed import with_value
 from anglos.engines.pairs.step import Step
 
@@ -51,14 +52,6 @@ class Tiles:
         """A number for every column, in the type of the arithmetic."""
         return self.backend.xp.astype(self.step.numbers, self.step.sides.rows.points.dtype)
 
-    def left_out(self, rows: Swept) -> Array | None:
-        """Which columns are no negatives of the rows, (N, A); None where all are."""
-        said = None if rows.left_out is None else rows.left_out.T
-        if rows.guide is None:
-            return said
-        alike = alike_of(self.step, rows)
-        return alike if said is None else alike | said
-
     def tile(self, first: Any, rows: Swept, left_out: Array | None) -> Tile:
         """The rows from the first on against all columns but those that are left out."""
         step, backend, columns, (x, a, labels, *_) = self.step, self.backend, self.step.columns, rows
@@ -69,14 +62,11 @@ class Tiles:
         product = Product(columns.points, x, step.row.scale, a, columns.factor, self.bias, labels, 0,
                           numbers=self.numbers)
         tile = backend.tile_of(None, labels, whole=has_own, scratch=self._scratch(x), product=product)
-        return tile if left_out is None else self._without(tile, left_out)
+        return tile if left_out is None else self._without(tile, left_out, self.backend.with_value)
 
     def tile_of_packed(self, first: Any, rows: Swept, packed: Array) -> Tile:
         """The same, with what is left out in bits."""
-        tile = self.tile(first, rows, None)
-        with_label, backend = tile.with_label, self.backend
-        return tile._replace(logits=backend.logits(tile), with_label=lambda terms, value: with_value(
-            backend, with_label(terms, value), packed, value))
+        return self._without(self.tile(first, rows, None), packed, partial(with_value, self.backend))
 
     def turned(self, first: Any, rows: Swept) -> Tile:
         """The same with the rows as classes and the columns as samples."""
@@ -86,14 +76,14 @@ class Tiles:
         first = step.first_row + first
         turned = Product(x, columns.points, step.row.scale, of_samples, of_classes, step.row.bias, step.numbers, first)
         tile = backend.tile_of(None, step.numbers, first, product=turned)
-        return tile if rows.left_out is None else self._without(tile, rows.left_out)
+        return tile if rows.left_out is None else self._without(tile, rows.left_out, self.backend.with_value)
 
-    def _without(self, tile: Tile, left_out: Array) -> Tile:
+    def _without(self, tile: Tile, left_out: Array, with_value: Callable[[Array, Array, Any], Array]) -> Tile:
         """The tile, multiplied, whose label's places are also those that are left out."""
-        backend, with_label = self.backend, tile.with_label
+        with_label = tile.with_label
         return tile._replace(
-            logits=backend.logits(tile),
-            with_label=lambda terms, value: backend.with_value(with_label(terms, value), left_out, value))
+            logits=self.backend.logits(tile),
+            with_label=lambda terms, value: with_value(with_label(terms, value), left_out, value))
 
     def product(self, slopes: Array, vectors: Array) -> Array:
         """A matrix product of the gradient."""

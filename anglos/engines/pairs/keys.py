@@ -16,6 +16,7 @@ from anglos.engines.numerics import Array, is_number
 from anglos.engines.pairs.columns import COLUMNS, with_columns
 from anglos.engines.pairs.key_tiles import Swept, Tiles
 from anglos.engines.pairs.log_sum import LogSumOfRest, log_sum_of_negatives
+from anglos.engines.pairs.masks import left_out_of
 from anglos.engines.pairs.packed import pack
 from anglos.engines.pairs.partners import BY_PARTNERS, positives_of
 from anglos.engines.pairs.positives import runs_of
@@ -97,7 +98,7 @@ def forward(step: Step) -> tuple[Array, Saved]:
 
     def of_tile(first: Any, *of_rows: Any) -> tuple[Any, tuple[Array, ...]]:
         *swept, shift = of_rows
-        left_out = tiles.left_out(Swept(*swept))
+        left_out = left_out_of(step, Swept(*swept))
         tile = tiles.tile(first, Swept(*swept), left_out)
         if step.row.symmetric:
             state, others = backend.terms_both_ways(tile, shift, of_columns)

@@ -37,19 +37,14 @@ def masks_of(step: Step, first: Any, rows: Rows) -> Masks:
 
 
 def left_out_of(step: Step, rows: Any, *, of_columns: bool = False) -> Array | None:
-    """Which columns are no negatives of the rows, (A, N), as was said or by a guide; or to which the rows are none."""
+    """Which columns are no negatives of the rows, (N, A), as was said or by a guide; or to which the rows are none."""
+    said: Array | None = None if rows.left_out is None else rows.left_out.T
     if rows.guide is None:
-        found: Array | None = rows.left_out
-        return found
-    alike = alike_of(step, rows, of_columns=of_columns).T
-    return alike if rows.left_out is None else alike | rows.left_out
-
-
-def alike_of(step: Step, rows: Any, *, of_columns: bool = False) -> Array:
-    """The same by the guide alone, as columns against rows, (N, A)."""
+        return said
     bound: Any = step.columns.bound if of_columns else rows.bound
     cos = step.backend.product(step.columns.guide, unit_of(step.backend, rows.guide).T)
-    return cos > (bound[:, None] if of_columns else bound)
+    alike = cos > (bound[:, None] if of_columns else bound)
+    return alike if said is None else alike | said
 
 
 def _guided(step: Step, rows: Rows, positive: Array) -> Array:
@@ -109,8 +104,8 @@ def _real(backend: Backend, targets: Array, dtype: Any) -> Array:
 
 
 def _by_position(step: Step, number: Array, rows: Rows, left_out: Array | None) -> Masks:
-    """The positive is the row's key, or has its number."""
-    xp = step.backend.xp
+    """The positive is the row's key, or has its number; what is left out is (N, A)."""
+    xp, left_out = step.backend.xp, None if left_out is None else left_out.T
     if rows.keys is None:
         positive = ~_others(step, number)
     else:
