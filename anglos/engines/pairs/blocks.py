@@ -1,8 +1,9 @@
 """Losses of queries and their keys whose negatives come in blocks: in-batch and given ones, of both sides.
 
-A block is a run of `single.py` whose terms are R_i = lse of the row's negatives. Blocks that share a denominator are a
-group: with z_i the logit of a query and its key and R = lse of the group's R_i, ℓ_i = ς(R − z_i); of several groups the
-mean. A key that stands twice in its denominator is one of the R_i; one that does not stand there makes ℓ_i = R − z_i.
+A block has R_i = lse of the row's negatives: `shared_negatives.py`, `own_negatives.py`. Blocks that share a denominator
+are a group: with z_i the logit of a query and its key and R = lse of the group's R_i, ℓ_i = ς(R − z_i); of several
+groups the mean. A key that stands twice in its denominator is one of the R_i; one that does not stand there makes
+ℓ_i = R − z_i.
 """
 
 import math
@@ -19,13 +20,10 @@ from anglos.engines.numerics import (
     unit_rows,
     unit_rows_pullback,
 )
-from anglos.engines.pairs import single
-from anglos.engines.pairs.block_rows import Block, Blocks
-from anglos.engines.pairs.guide import unit_of
-from anglos.engines.pairs.log_sum import log_sum_of_negatives
+from anglos.engines.pairs.block_rows import Blocks
+from anglos.engines.pairs.guide import guides_of
 from anglos.engines.pairs.own_negatives import OwnNegatives
-from anglos.engines.pairs.row import PairRow
-from anglos.engines.pairs.saved import Saved as OfRun
+from anglos.engines.pairs.shared_negatives import SharedNegatives
 
 
 class Step(NamedTuple):
@@ -38,7 +36,7 @@ class Step(NamedTuple):
     """Unit vectors, and 1 / length."""
     keys: tuple[Array, Array]
     runs: tuple[Any, ...]
-    """Of all blocks in turn: steps of `single.py`, or `OwnNegatives`."""
+    """Of all blocks in turn: `SharedNegatives` or `OwnNegatives`."""
 
     def remembered(self) -> tuple[Any, ...]:
         """Of every run."""
@@ -69,11 +67,7 @@ def prepare(backend: Backend, row: Blocks, inputs: dict[str, Array], *, saved: A
         if block.columns == "hard_negatives" and not block.of_all:
             runs.append(OwnNegatives(backend, row, block.hardness, units["queries"], inputs))
         else:
-            of_block = PairRow(log_sum_of_negatives, row.scale, guide=row.guide, hardness=block.hardness,
-                               names=row.names)
-            each = inputs["hard_negatives"].shape[1] if block.of_all else 1
-            others = backend.against(block.columns, each)
-            runs.append(single.prepare(others, of_block, _inputs(others, block, inputs), remembered=known, **how))
+            runs.append(SharedNegatives(backend, row, block, inputs, remembered=known, **how))
     return Step(backend, row, inputs, units["queries"], units["keys"], tuple(runs))
 
 
@@ -81,7 +75,7 @@ def forward(step: Step) -> tuple[Array, Saved]:
     """The loss of every query, (B,), and what the gradient can use again."""
     sums = []
     for run in step.runs:
-        value, of_run = run.forward() if isinstance(run, OwnNegatives) else single.forward(run)
+        value, of_run = run.forward()
         sums.append(step.backend.xp.where(of_run.count > 0.0, value, -math.inf))
     value, count, _, _ = _slopes(step, tuple(sums))
     return value, Saved(count, tuple(sums))
@@ -97,8 +91,8 @@ def backward(step: Step, saved: Saved, g: Array, needs: frozenset[str]) -> dict[
                  ("keys", unit_rows_pullback(backend, keys, of_keys, pull * queries))]
     gradients += [(name, xp.sum(by_cos * backend.dot(queries, keys) * slope))
                   for name, fields in step.row.names.items() for _, slope in fields]
-    for block, run, total, by_sum in zip(step.row.blocks, step.runs, saved.sums, by_sums, strict=True):
-        gradients += _of_run(step, block, run, total, g * by_sum, needs)
+    for run, total, by_sum in zip(step.runs, saved.sums, by_sums, strict=True):
+        gradients += run.backward(total, g * by_sum, needs)
     found: dict[str, Array] = {}
     for name, gradient in gradients:
         if name in needs:
@@ -134,46 +128,6 @@ def _with_bound(backend: Backend, row: Blocks, inputs: dict[str, Array]) -> dict
     """Of a guide, what all blocks have in common: the cosines of queries with their keys say what is a negative."""
     if "guide_queries" not in inputs:
         return inputs
-    queries, keys = (unit_of(backend, inputs[role]) for role in ("guide_queries", "guide_keys"))
-    return {**inputs, "bound": row.guide.bound(backend.xp, backend.dot(queries, keys))}
-
-
-def _inputs(backend: Backend, block: Block, inputs: dict[str, Array]) -> dict[str, Array]:
-    """The inputs of a block's run, by the names they have there."""
-    xp = backend.xp
-    found = {"queries": inputs[block.rows], "keys": inputs[block.columns if block.columns in ("queries", "keys")
-                                                           else "keys"]}
-    if block.of_all:
-        negatives = inputs["hard_negatives"]
-        found["negatives"] = xp.reshape(negatives, (-1, negatives.shape[-1]))
-        said = [inputs["hard_negatives_mask"]] if "hard_negatives_mask" in inputs else []
-        if "row_mask" in inputs:
-            said.append(inputs["row_mask"][:, None] & xp.ones_like(negatives[:, :, 0], dtype=xp.bool))
-        if said:
-            found["negatives_mask"] = xp.reshape(said[0] & said[-1], (-1,))
-    elif block.columns == "negatives":
-        found |= {role: inputs[role] for role in ("negatives", "negatives_mask") if role in inputs}
-    if "bound" in inputs and not block.of_all:
-        role = "guide_negatives" if block.columns == "negatives" else "guide_keys"
-        found |= {"guide_queries": inputs[f"guide_{block.rows}"], role: inputs[f"guide_{block.columns}"],
-                  "bound": inputs["bound"]}
-    if block.mask in inputs:
-        found["false_negatives"] = inputs[block.mask]
-    masked = ["row_mask"] if block.columns in ("queries", "keys") else []
-    return found | {name: array for name, array in inputs.items() if name in masked or array.ndim == 0}
-
-
-def _of_run(step: Step, block: Block, run: Any, total: Array, g: Array, needs: frozenset[str]
-            ) -> list[tuple[str, Array]]:
-    """What a block adds to the gradients, by the names of the inputs of the loss."""
-    if isinstance(run, OwnNegatives):
-        return run.backward(g)
-    outside = {"queries": block.rows, "keys": block.columns if block.columns in ("queries", "keys") else "keys",
-               "negatives": block.columns}
-    inside = {role: outside.get(role, role) for role in run.inputs if outside.get(role, role) in needs}
-    xp, some = step.backend.xp, total != -math.inf
-    rest, one = xp.where(some, total, 0.0), xp.ones_like(g)
-    saved = OfRun(one) if run.reduction is None else OfRun(one, (rest, some, one))
-    found = single.backward(run, saved, g, frozenset(inside))
-    return [(inside[role], xp.reshape(gradient, step.inputs[inside[role]].shape)
-             if block.of_all and role == "negatives" else gradient) for role, gradient in found.items()]
+    own = {role: inputs[role] for role in ("guide_queries", "guide_keys")}
+    (_, bound), _ = guides_of(backend, row.guide, own)
+    return {**inputs, "bound": bound}

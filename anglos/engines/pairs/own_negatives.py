@@ -34,8 +34,8 @@ class OwnNegatives:
         some = self.total[:, 0] != -math.inf
         return self.backend.xp.where(some, self.total[:, 0], 0.0), Saved(self.backend.xp.astype(some, self.cos.dtype))
 
-    def backward(self, g: Array) -> list[tuple[str, Array]]:
-        """∂R_i/∂z_ia = e^(z_ia − R_i), by the names of the inputs."""
+    def backward(self, total: Array, g: Array, needs: frozenset[str]) -> list[tuple[str, Array]]:
+        """∂R_i/∂z_ia = e^(z_ia − R_i), by the names of the inputs of the loss."""
         backend, xp, (queries, of_queries), (negatives, of_negatives) = (
             self.backend, self.backend.xp, self.queries, self.negatives)
         by_logit = g[:, None] * share(xp, self.logits, self.total, self.counted)
