@@ -94,10 +94,8 @@ from anglos.engines.prototypes.row import NAMES as NAMES
 from anglos.engines.prototypes.row import Curve as Curve
 from anglos.engines.prototypes.row import Row as Row
 from anglos.engines.prototypes.row import unchanged as unchanged
-from anglos.engines.reductions import Binary as Binary
 from anglos.engines.reductions import CrossEntropy as CrossEntropy
 from anglos.engines.reductions import ExcludedPositive as ExcludedPositive
-from anglos.engines.reductions import Squares as Squares
 from anglos.engines.rowwise import Direct as Direct
 from anglos.engines.soft_bins import check_histogram as check_histogram
 from anglos.engines.soft_bins import moved_histogram as moved_histogram
@@ -106,6 +104,8 @@ from anglos.engines.softmax import of_labels as _of_labels
 from anglos.engines.softmax import of_targets as _of_targets
 from anglos.engines.softmax import softmax_gradients as softmax_gradients
 from anglos.engines.softmax import softmax_value as softmax_value
+from anglos.engines.sums import Binary as Binary
+from anglos.engines.sums import Squares as Squares
 from anglos.engines.targets import are_targets as are_targets
 from anglos.training.schedules import suggest_scale as suggest_scale
 

@@ -9,7 +9,7 @@ import torch
 
 from anglos.arrays.dispatch import backend_of
 from anglos.arrays.tile import Map, Product
-from anglos.engines.reductions import Binary, Squares
+from anglos.engines.sums import Binary, Squares
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of what is infinite
 

@@ -72,7 +72,8 @@ def test_of_a_queue_of_negatives_what_is_filled_counts(name: str, options: Any, 
     wanted, slopes = loss(x, keys, old, **options)
     *found, d_queue = map(library.numpy, (value, *gradients))
     found += [d_queue[library.numpy(filled)], d_queue[library.numpy(~filled)]]
-    for one, other in zip(found, (*map(library.numpy, (wanted, *slopes)), 0.0), strict=True):
+    expected: list[Any] = [*map(library.numpy, (wanted, *slopes)), 0.0]
+    for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
 
 

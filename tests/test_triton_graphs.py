@@ -20,7 +20,7 @@ from anglos.arrays.partners import OfPartners, Partners, Runs
 from anglos.arrays.softmax import Softmax
 from anglos.arrays.tile import Map, Product, Tile
 from anglos.engines.pairs.partners import ShareOfPositives
-from anglos.engines.reductions import Binary, Squares
+from anglos.engines.sums import Binary, Squares
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # Dynamo's own
 

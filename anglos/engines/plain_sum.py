@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 from anglos.arrays.backend import Backend
 from anglos.arrays.tile import Tile, sum_of_rest
 from anglos.engines.numerics import Array
-from anglos.engines.reductions import Sums
+from anglos.engines.sums import Sums
 
 
 class _OfLinear(NamedTuple):

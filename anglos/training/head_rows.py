@@ -10,7 +10,8 @@ from anglos.engines.numerics import sigmoid, softplus, unit_rows
 from anglos.engines.prototypes import engine
 from anglos.engines.prototypes.row import Row, curve_of
 from anglos.engines.prototypes.step import Step
-from anglos.engines.reductions import Binary, CrossEntropy, ExcludedPositive
+from anglos.engines.reductions import CrossEntropy, ExcludedPositive
+from anglos.engines.sums import Binary
 
 _ALL_PAIRS = 1 << 13
 """Up to so many classes every two are compared; of more, those of the batch with all."""

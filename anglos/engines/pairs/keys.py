@@ -24,7 +24,8 @@ from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.saved import Saved
 from anglos.engines.pairs.step import Step
 from anglos.engines.pairs.terms import each_by_itself, one_of_many
-from anglos.engines.reductions import Binary, CrossEntropy, ExcludedPositive
+from anglos.engines.reductions import CrossEntropy, ExcludedPositive
+from anglos.engines.sums import Binary
 
 REDUCTIONS: dict[Any, Any] = {
     one_of_many: CrossEntropy(), each_by_itself: Binary(), log_sum_of_negatives: LogSumOfRest()}

@@ -18,7 +18,8 @@ from anglos.engines.numerics import Array
 from anglos.engines.pairs.key_tiles import Tiles
 from anglos.engines.pairs.positives import Groups, OwnKeys, runs_of
 from anglos.engines.pairs.step import Step, label_logit
-from anglos.engines.reductions import Binary, CrossEntropy, ExcludedPositive
+from anglos.engines.reductions import CrossEntropy, ExcludedPositive
+from anglos.engines.sums import Binary
 
 
 class _OfEachPositive(NamedTuple):

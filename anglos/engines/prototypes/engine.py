@@ -7,9 +7,11 @@ its gradient in `gradient.py`, once. Tiles have shape (T, B): a slice of the wei
 side. They hold the other classes; what concerns the label's class has size B.
 """
 
+from copy import copy
 from typing import Any
 
 from anglos.arrays.backend import Backend
+from anglos.arrays.scratch import Scratch
 from anglos.engines.contract import pack
 from anglos.engines.exponentials import certain_shift
 from anglos.engines.numerics import Array
@@ -23,6 +25,9 @@ __all__ = ["ROLES", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "
 
 SAMPLES_ARE_INDEPENDENT = True
 ROLES: tuple[tuple[str, ...], ...] = (("embeddings", "weights", "labels"),)
+
+_PILOTS = 256
+"""So many classes tell how large all logits are."""
 
 _ABOVE = 20.0
 """How far above the pilots' largest logit the shift is: sums may be e^±43 in float32, and others are rather above."""
@@ -88,7 +93,18 @@ def _common_shift(step: Step) -> Array | None:
     """One shift for all tiles, and no running maximum: right unless a sum leaves the range of the type."""
     if step.row.gate is not None or not step.backend.readable(step.batch.logit):
         return None
-    return step.backend.stop_gradient(_sweep(step.of_pilots(), None).shift) + _ABOVE
+    return step.backend.stop_gradient(_sweep(_of_pilots(step), None).shift) + _ABOVE
+
+
+def _of_pilots(step: Step) -> Step:
+    """The same batch against a few of the classes, with its labels among them, −1 for one that is not."""
+    xp, stride, few = step.backend.xp, max(1, step.weights.shape[0] // _PILOTS), copy(step)
+    few.labels = xp.where(step.labels % stride == 0, step.labels // stride, -1)
+    few.weights, few.bias = step.weights[::stride, ...], None if step.bias is None else step.bias[::stride]
+    few.classes, few.inverses, few.chosen_products = few.weights.shape[0], None, None
+    few.width = -(-few.classes // step.backend.tiles_at_once)
+    few.scratch = Scratch(step.backend, several=False)
+    return few
 
 
 def _sweep(step: Step, out: Array | None, **known: Array) -> Any:

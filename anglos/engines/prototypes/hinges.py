@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 from anglos.arrays.backend import Backend
 from anglos.arrays.tile import Tile, sum_of_rest
 from anglos.engines.numerics import Array, is_number
-from anglos.engines.reductions import Sums
+from anglos.engines.sums import Sums
 
 
 class _OfHinges(NamedTuple):

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from copy import copy
 from functools import partial
 from typing import Any
 
@@ -18,9 +17,6 @@ from anglos.engines.prototypes.directions import Prototypes, of_kept_terms, unit
 from anglos.engines.prototypes.row import NO_OPTIONS, Curve, Row, curve_of
 from anglos.engines.prototypes.saved import Remembered, Saved
 from anglos.engines.weighted import with_weights
-
-_PILOTS = 256
-"""So many classes tell how large all logits are."""
 
 
 class Step:
@@ -215,13 +211,3 @@ class Step:
               product: Product | None = None) -> Tile:
         return self.backend.tile_of(
             logits, self.labels, first, whole=not self.several, scratch=scratch, kept=kept, product=product)
-
-    def of_pilots(self) -> "Step":
-        """The same batch against a few of the classes, with its labels among them, −1 for one that is not."""
-        xp, stride, step = self.backend.xp, max(1, self.weights.shape[0] // _PILOTS), copy(self)
-        step.labels = xp.where(self.labels % stride == 0, self.labels // stride, -1)
-        step.weights, step.bias = self.weights[::stride, ...], None if self.bias is None else self.bias[::stride]
-        step.classes, step.inverses, step.chosen_products = step.weights.shape[0], None, None
-        step.width = -(-step.classes // self.backend.tiles_at_once)
-        step.scratch = Scratch(self.backend, several=False)
-        return step
