@@ -9,7 +9,8 @@ from anglos.call.kinds import ArrayOf
 ROLE = "class_margin"
 
 ClassMargin = Annotated[Array | None, ArrayOf("C", optional=True, role=ROLE, text=(
-    "Of every class, added to the margin m of its samples, as `anglos.classes` makes them. It is differentiated."))]
+    "Of every class, added to the margin m of its samples, as `anglos.classes` makes them. To the default too: where "
+    "they stand alone, m is 0. It is differentiated."))]
 
 
 def margin_of(kinds: Any) -> str:

@@ -150,8 +150,9 @@ def minmax_margins(counts: Array, *, low: float = 0.05, high: float = 0.5, power
 def log_prior(counts: Array, *, tau: float = 1.0) -> Array:
     """Biases b_j = τ log(n_j / Σ n) of logit adjustment; with τ = 1 balanced softmax.
 
-    They are added to the logits in training, and not when the network is used. With a network that was trained without
-    them, subtract them from the logits in place of that.
+    They are added to the logits in training, and not when the network is used: subtract them from `head.logits` of a
+    `Head` that has them as its bias. With a network that was trained without them, subtract them as well, from its own
+    logits.
 
     Parameters
     ----------
