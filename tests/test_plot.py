@@ -206,7 +206,8 @@ def test_a_diagnosis_is_drawn_as_it_was_found() -> None:
     axes: Any
     for found, axes in zip(many, (figure.axes[:3], figure.axes[3:]), strict=True):
         angles, p, gradients = axes
-        assert angles.get_title(loc="left") == f"{found.loss}: {found.advice.rule}"
+        rule = found.advice.rule
+        assert angles.get_title(loc="left") == found.loss + (f": {rule}" if rule != "none" else "")
         label, other = (np.asarray([bar.get_height() for bar in bars]) for bars in angles.containers)
         assert label.sum() == other.sum() == 53
         where = np.repeat(np.arange(2.5, 180.0, 5.0), label.astype(int))

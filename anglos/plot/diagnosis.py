@@ -75,7 +75,8 @@ def _draw_angles(axes: Axes, found: Diagnosis) -> None:
     _finish(axes, "angle", "samples")
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper center")
     axes.set_ylim(top=1.35 * axes.get_ylim()[1])
-    axes.set_title(f"{found.loss}: {found.advice.rule}", loc="left", size=13, weight="bold", color=INK, pad=50)
+    title = found.loss if found.advice.rule == "none" else f"{found.loss}: {found.advice.rule}"
+    axes.set_title(title, loc="left", size=13, weight="bold", color=INK, pad=50)
     axes.annotate(textwrap.fill(found.advice.text, 155), (0, 1), (0, 44), xycoords="axes fraction", size=9, color=GREY,
                   textcoords="offset points", va="top")
 
