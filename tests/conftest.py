@@ -5,6 +5,7 @@ import resource
 import sys
 from collections.abc import Callable
 from ctypes import CDLL
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,14 @@ def torch_library() -> Library:
 @pytest.fixture
 def jax_library() -> Library:
     return LIBRARIES["jax"]()
+
+
+@pytest.fixture
+def known_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ndonnx knows the constants of its graphs by ONNX's reference, and not by a session of onnxruntime for each."""
+    pytest.importorskip("ndonnx", reason="ndonnx is not installed")  # which chooses when it is imported
+    values: Any = import_module("spox._value_prop")
+    monkeypatch.setattr(values, "_VALUE_PROP_BACKEND", values.ValuePropBackend.REFERENCE)
 
 
 @pytest.fixture(autouse=True)

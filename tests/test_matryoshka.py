@@ -151,6 +151,7 @@ def test_no_negatives_are_none(library: Library) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("known_constants")
 def test_a_graph_of_any_batch() -> None:
     ndx, runtime = (pytest.importorskip(name, reason="not installed") for name in ("ndonnx", "onnxruntime"))
     loss = matryoshka(anglos.normface, (1, 3), (2.0, 1.0))

@@ -49,6 +49,7 @@ def named(loss: Loss[...], numpy: Library, dtype: str = "float64") -> dict[str, 
     return dict(zip(loss.arrays, arrays(loss, numpy, dtype=dtype), strict=True))
 
 
+@pytest.mark.usefixtures("known_constants")
 def test_export_of_value_and_gradient(loss: Loss[...], numpy: Library) -> None:
     """With a batch of any size, in float64."""
     given = named(loss, numpy)
@@ -83,6 +84,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     *(("triplet", {"mining": mining}) for mining in ("batch_all", "semi_hard", "semi_hard_or_easiest"))]
 
 
+@pytest.mark.usefixtures("known_constants")
 @pytest.mark.parametrize(("name", "options"), CALLS, ids=str)
 def test_options_that_take_another_way(name: str, options: dict[str, Any], numpy: Library) -> None:
     """By arctangents, which onnxruntime has in float32 only, and by ranks."""

@@ -498,6 +498,7 @@ def test_mlx() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("known_constants")
 @pytest.mark.parametrize("form", ["labels", "weights"])
 def test_onnx(form: str) -> None:
     """A graph for a batch of any size."""
