@@ -30,6 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import host_cupy
 import pytest
 from libraries import LIBRARIES, REHEARSED, Library, library_of, parameters
+from representatives import representatives
 from samples import OF_EVERY_KIND
 
 import anglos
@@ -181,4 +182,6 @@ def pytest_generate_tests(metafunc: Any) -> None:
             losses = [loss for loss in anglos.LOSSES.values() if belongs(loss)]
             if metafunc.definition.get_closest_marker("skip"):  # once is enough
                 losses = losses[:1]
+            elif metafunc.definition.get_closest_marker("representatives"):
+                losses = representatives(losses)
             metafunc.parametrize(name, losses, ids=[loss.name for loss in losses])

@@ -5,8 +5,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from representatives import cover, kind_of, lines_of, representatives
+
+import anglos
 
 ROOT = Path(__file__).parents[1]
 
@@ -115,6 +119,19 @@ def test_an_incomplete_loss_is_named(tmp_path: Path) -> None:
     status, output = suite(tmp_path, "-k", "throw_away", "tests/test_package.py")
     assert status == 1, output
     assert "test_docstring_is_complete_and_its_example_right[throw_away]" in output
+
+
+def test_representatives_run_every_line_that_others_run() -> None:
+    losses = list(anglos.LOSSES.values())
+    chosen = representatives(losses)
+    assert len(chosen) < 0.6 * len(losses)
+    for of in (lines_of, kind_of):
+        all_of, of_chosen = (frozenset[Any]().union(*map(of, some)) for some in (losses, chosen))
+        assert all_of == of_chosen
+    engines = ("rowwise", "prototypes/gradient", "pairs/gradient")
+    assert {file for file, _ in frozenset[Any]().union(*map(lines_of, chosen))} > {
+        str(ROOT / "anglos" / "engines" / f"{name}.py") for name in engines}
+    assert cover({"first": {1, 2}, "part": {2}, "same": {1, 2}, "new": {3}}) == ["first", "new"]
 
 
 @pytest.mark.parametrize("leak", [True, False])
