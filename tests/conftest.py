@@ -62,12 +62,19 @@ def is_said_by_others(item: Any) -> bool:
                 and losses and losses[0] not in OF_EVERY_KIND)
 
 
+def starts_late(item: pytest.Item) -> bool:
+    """All but those of minutes, in whose time a worker does all the others, and would wait at the end."""
+    marker = item.get_closest_marker("slow")
+    return marker is None or not marker.kwargs.get("first")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     parts: dict[bool, list[pytest.Item]] = {True: [], False: []}
     for item in items:
         parts[is_said_by_others(item)].append(item)
     items[:] = parts[False]
     config.hook.pytest_deselected(items=parts[True])
+    items.sort(key=starts_late)
     seed = config.getoption("--shuffle")
     if seed is not None:
         random.Random(seed).shuffle(items)

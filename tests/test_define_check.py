@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samples import FROZEN, OF_EVERY_KIND
+from representatives import cover, kind_of
+from samples import FROZEN
 from test_define import added, deviance, everything, x2_softmax
 
 import anglos
@@ -133,8 +134,9 @@ def test_the_registry_is_right_in_numpy(loss: Loss[...], monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OF_EVERY_KIND)
+@pytest.mark.parametrize("name", cover({loss.name: kind_of(loss) for loss in anglos.LOSSES.values()}))
 def test_the_registry_is_right(name: str) -> None:
+    """Of every engine, and of arrays of every shape; the others are by the tests that these checks are made of."""
     loss = anglos.LOSSES[name]
     assert define.check(loss, **told(loss)).endswith("right in numpy, torch, jax")
 

@@ -15,7 +15,7 @@ from anglos.arrays.tile import Product
 choice: Any = importlib.import_module("anglos.backends.torch.triton.choice")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(first=True)
 def test_in_tritons_interpreter() -> None:
     """In a process of its own: whether kernels are interpreted is decided when Triton is imported."""
     pytest.importorskip("triton", reason="Triton is not installed: the extra `triton`, on Linux x86-64")
