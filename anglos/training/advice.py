@@ -16,6 +16,15 @@ from anglos.training.findings import Advice, Diagnosis
 STAGES = ("start", "middle", "end")
 
 _ALWAYS, _LATER, _AT_THE_END = STAGES, STAGES[1:], STAGES[2:]
+_OUTWARD, _SHARED = 2.3, 0.9
+"""From where on trainings ended opposite of their prototypes: of a push outwards, and of what embeddings share."""
+
+_CURES = (
+    "put a batch norm between network and head, which held at every learning rate that was tried; where there can be "
+    "none, take cosface, or a margin that grows from 0 (margin_warmup) together with past_pi=\"easy\" or a smaller "
+    "scale. A warm-up, a smaller margin or a smaller scale alone often fails.")
+"""In the order in which they held."""
+
 _CROWDED = 45.0
 """With more than D + 1 classes, the angle to the nearest of random prototypes below which they have no room."""
 
@@ -32,6 +41,12 @@ def _has_no_room(found: Any) -> bool:
     return found.dimension + 1 < found.classes and nearest_at_random(found.classes - 1, found.dimension) < _CROWDED
 
 
+def _lies_opposite(found: Any) -> bool:
+    """Of one class alone there is one direction; with a margin that is too large for it, a network can classify."""
+    classifies = found.past > 0.5 and found.accuracy > 0.9 and found.common <= 0.97
+    return found.several and (found.label_angle > 140.0 or (found.label_angle > 100.0 and not classifies))
+
+
 def _are_missing(found: Any) -> bool:
     """Whether more classes have no sample than chance would leave out."""
     return bool(found.absent > 10.0 * found.classes * (1.0 - 1.0 / found.classes) ** found.samples)
@@ -42,13 +57,10 @@ _RULES = (
           "for a share of {away:.2f} the label's logit falls as its cosine grows: the loss pushes these embeddings "
           "away from their prototypes, and can be near 0 at the accuracy of chance. Take past_pi=\"smooth\", where the "
           "loss has it, and a smaller margin."),
-    _Rule("antipodal", _LATER, lambda found: (
-        found.several and (found.label_angle > 140.0 or (found.label_angle > 100.0 and found.common > 0.97))),
-          "embeddings share one direction ({common:.2f} in common) and lie opposite their prototypes, at "
-          "{label_angle:.0f}°. Put a batch norm without scale and shift, or centring, between network and head; "
-          "or begin without a margin and let it grow (margin_warmup), with past_pi=\"easy\", with cosface, or with a "
-          "smaller margin. If the gradient stays above 0.7 and nothing moves, the network is dead: lower the learning "
-          "rate."),
+    _Rule("antipodal", _LATER, _lies_opposite,
+          "embeddings lie on the far side of their prototypes, at {label_angle:.0f}°, with {common:.2f} in common. "
+          "Start anew and " + _CURES + " If the gradient stays above 0.7 and nothing moves, the network is dead: lower "
+          "the learning rate."),
     _Rule("merged", _LATER, lambda found: (
         found.several and found.common > 0.97 and found.twin < found.twin_at_random / 2.0),
           "embeddings share one direction ({common:.2f} in common), and the nearest prototypes are {twin:.1f}° apart: "
@@ -65,6 +77,11 @@ _RULES = (
     _Rule("margin_unattainable", _ALWAYS, lambda found: found.ceiling_without_margin >= 0.99 and found.ceiling < 0.9,
           "with this margin the label's probability cannot exceed {ceiling:.2g}, wherever prototypes are: take a "
           "smaller margin, or a larger scale."),
+    _Rule("antipodal_risk", ("start",), lambda found: (
+        found.several and found.classes > 2 and found.common > _SHARED and found.outward > _OUTWARD),
+          "embeddings share one direction ({common:.2f} in common), and this margin at this scale pushes cosines below "
+          "0 further down ({outward:.1f} outward): such trainings often end with embeddings opposite of their "
+          "prototypes. Before you train, " + _CURES),
     _Rule("margin_too_large", _LATER,
           lambda found: found.past > 0.5 or (found.accuracy > 0.9 and found.p_median < 0.05),
           "the label's probability stays low, {p_median:.2g} in the median, at the accuracy {accuracy:.2f} and "
@@ -84,7 +101,9 @@ _RULES = (
           "{least_probable}; subcenter_arcface with clean_subcenters finds those of a training set."),
     _Rule("absent", _ALWAYS, _are_missing,
           "{absent} classes have no sample: their prototypes only push others away."),
-    _Rule("converged", _LATER, lambda found: found.samples >= 500 and found.top1 > 0.1 and found.p_low < 0.005,
+    _Rule("converged", _LATER, lambda found: (
+        found.samples >= 500 and found.top1 > 0.1 and found.p_low < 0.005
+        and found.label_angle < 90.0 and found.accuracy > 0.9),
           "few samples have a gradient any more ({top1:.0%} of it is of one per cent of them): stop, or take a larger "
           "margin."),
     _Rule("in_progress", _LATER, lambda found: (
@@ -92,7 +111,8 @@ _RULES = (
           "as in the middle of a training that goes well."),
 )
 
-_NOTHING = {"start": "nothing is wrong with scale and margin; ask again after a few epochs, with stage=\"middle\".",
+_NOTHING = {"start": "nothing is wrong with scale, margin and directions; ask again after a few epochs, with "
+                     "stage=\"middle\".",
             "middle": "no rule holds.", "end": "no rule holds."}
 
 

@@ -30,8 +30,8 @@ def diagnose(loss: Loss[...], embeddings: Array, weights: Array, labels: Array, 
     """What a head does to a batch, in figures, with advice: of any loss over class prototypes, in any library.
 
     `print` shows the figures as a table beside those of random embeddings, and below it what they say by the first of
-    a list of rules that holds; `anglos.plot.plot_diagnosis` draws them. Ask at the start, when options alone can be
-    judged, and again after a few epochs: at the start all trainings look alike.
+    a list of rules that holds; `anglos.plot.plot_diagnosis` draws them. Ask at the start, when options can be judged,
+    and again after a few epochs: at the start all trainings look alike.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def diagnose(loss: Loss[...], embeddings: Array, weights: Array, labels: Array, 
     labels : array (B,) of integers
         0 to C − 1. Samples with `ignore_index`, default −100, are left out.
     stage : {"start", "middle", "end"}, default "middle"
-        "start" is the first epochs, when only rules about scale and margin speak; "middle" comes after them; and "end"
-        is when the gradient falls no more.
+        "start" is the first epochs, when rules speak about scale, margin, and a direction that all embeddings share;
+        "middle" comes after them; and "end" is when the gradient falls no more.
     held_out : bool, default False
         Whether the network was not trained on this batch. At the end such a batch shows wrong labels, which a network
         learns by heart where it can.
@@ -201,7 +201,9 @@ def _found(step: Step, rows: Rows, counted: _Counted, loss: Loss[...], stage: st
         other_angle=counted.mean(other_angles), other_angle_spread=counted.spread(other_angles),
         gap=counted.mean(gaps), gap_at_random=nearest_at_random(classes - 1, dimension) - 90.0,
         accuracy=counted.share(gaps > 0.0, gaps), past=None if past is None else counted.share(past, gaps),
-        away=counted.share(rows.falls, gaps), p_median=None if p is None else counted.median(p),
+        away=counted.share(rows.falls, gaps),
+        outward=counted.mean(rows.outward) if scale is not None and of_softmax else None,
+        p_median=None if p is None else counted.median(p),
         p_low=None if p is None else counted.share(p < 0.01, gaps), ceiling=_mean(counted, reached[0]),
         ceiling_without_margin=_mean(counted, reached[1]), scale=scale,
         scale_ratio=scale / suggest_scale(classes, 0.99) if scale is not None and of_softmax else None,

@@ -46,6 +46,8 @@ class Diagnosis:
     """The share at angles where θ + m > π, and `past_pi` matters."""
     away: float
     """The share whose logit of the label falls as the cosine grows: the loss pushes these off."""
+    outward: float | None
+    """Beyond 90°, s times the slope in cos θ of what the margin costs: above 0 it pushes all cosines down."""
     p_median: float | None
     """Median probability of the label, with its margin."""
     p_low: float | None
@@ -103,6 +105,7 @@ def _lines(found: Diagnosis) -> list[tuple[str, str, str]]:
         ("accuracy", f"{found.accuracy:.3f}", f"{1.0 / found.classes:.3f}"),
         ("share with θ + m > π (past)", _number(found.past), ""),
         ("share that is pushed off (away)", _number(found.away), ""),
+        ("push beyond 90° by the margin (outward)", _number(found.outward), ""),
         ("probability of the label, median", _number(found.p_median), ""),
         ("share with less than 0.01 (p_low)", _number(found.p_low), ""),
         ("its ceiling", _number(found.ceiling), ""),

@@ -16,6 +16,9 @@ from anglos.engines.sums import Binary
 _ALL_PAIRS = 1 << 13
 """Up to so many classes every two are compared; of more, those of the batch with all."""
 
+_BEYOND = (91.0, 110.0)
+"""Angles where a margin that costs less the larger they are drives embeddings and prototypes apart."""
+
 
 class Rows(NamedTuple):
     """Of every sample, (B,)."""
@@ -34,6 +37,8 @@ class Rows(NamedTuple):
     past: Array | None
     """Whether φ is where `past_pi` matters, for a loss with that option."""
     scale: Array
+    outward: Array
+    """Beyond 90°, by how much more a cosine is pushed down as another's than it is pulled up as the label's."""
 
 
 def rows_of(plan: Any, step: Step, arrays: tuple[Array, ...]) -> Rows:
@@ -52,7 +57,25 @@ def rows_of(plan: Any, step: Step, arrays: tuple[Array, ...]) -> Rows:
         batch.cos, other_cos, xp.where(batch.cos > other_cos, step.labels, other),
         _probabilities(backend, row, saved.of_reduction, batch.logit),
         xp.where(scale > 0.0, gradients / xp.where(scale > 0.0, scale, 1.0), 0.0),
-        batch.target.slope + zero < 0.0, _past(plan, arrays, step), scale)
+        batch.target.slope + zero < 0.0, _past(plan, arrays, step), scale, _outward(step, scale))
+
+
+def _outward(step: Step, scale: Array) -> Array:
+    """The mean of s (η′ − φ′) at two angles; 0 where the margin draws in from the first of them."""
+    near, far = (scale * _slope_of_cost(step, math.cos(math.radians(angle))) for angle in _BEYOND)
+    return step.backend.xp.where(near > 0.0, 0.5 * (near + far), 0.0)
+
+
+def _slope_of_cost(step: Step, cosine: float) -> Array:
+    """η′ − φ′ of labels and others at one angle; those of the batch are chance, where a start is judged."""
+    backend, row, rest = step.backend, step.row, 1.0
+    cos = 0.0 * step.batch.cos + cosine
+    if row.rest is not None:
+        given: Any = None if row.statistic is None else row.statistic(backend, cos)
+        one_class = cos[None, :]
+        curve = row.rest(backend, one_class, one_class < 2.0 if row.nearest is not None else given)
+        rest = (curve.slope + 0.0 * one_class)[0, :]
+    return rest - curve_of(backend, row, row.target, cos, step.batch.length).slope + 0.0 * cos
 
 
 def _probabilities(backend: Backend, row: Row, saved: Any, logit: Array) -> Array | None:
