@@ -1,8 +1,8 @@
 """Weights ω of classes: of every loss a factor of its label, and of smoothed labels one of every class.
 
-With the mass m_j = ω_j ((1 − ε) [j = y] + ε/C) of class j,
+That is the loss of `targets.py` with t_j = [j = y], so that m_j = ω_j ε/C for the others and
 
-    ℓ = Σ_j m_j (lse z − z_j) = M (lse z − z_y) + Σ_{j≠y} m_j (z_y − z_j),   M = Σ_j m_j = ω_y + ε (mean ω − ω_y),
+    ℓ = M (lse z − z_y) + Σ_{j≠y} m_j (z_y − z_j),   M = ω_y + ε (mean ω − ω_y),
 
 whose slopes are Σ_{j≠y} m_j − M (1 − p_y) in z_y and M p_j − m_j in the others. Where nothing is smoothed it is ω_y
 times the loss, whatever its reduction is.
