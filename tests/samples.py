@@ -8,6 +8,7 @@ from libraries import Array, Library
 from anglos import Loss
 from anglos.call.kinds import ArrayOf, Number, Signs, has_gradient
 from anglos.call.static_kinds import Integer, Pair, Words
+from anglos.call.together import check_idle
 from anglos.checks.samples import near
 from anglos.checks.samples import others as values
 
@@ -37,7 +38,7 @@ COMMON = ("reduction", "ignore_index", "keep_bytes", "gradient_products", "guide
 # What is a choice only beside another one.
 DIRECTIONS = ("query_to_key", "key_to_query", "query_to_query", "key_to_key")
 TOGETHER: dict[str, dict[str, Any]] = {"mining": {"soft": True}, "partition": {"directions": DIRECTIONS}, "positive": {
-    "directions": DIRECTIONS}}
+    "directions": DIRECTIONS}, "past_pi": {"kind": "arc"}}
 
 # What is refused without arrays beside it.
 NOT_ALONE = ("hardness_on", "hard_negatives_of")
@@ -74,7 +75,7 @@ def other_options(loss: Loss[...]) -> list[dict[str, Any]]:
         kind = loss.kinds[name]
         if name in (*COMMON, *NOT_ALONE):
             continue
-        calls += [{name: choice} for choice in getattr(kind, "choices", ()) if choice != default]
+        calls += [{name: choice} for choice in getattr(kind, "choices", ()) if choice not in (default, None)]
         if getattr(kind, "optional", False) and default is not None:
             calls.append({name: None})
         if getattr(kind, "word", None):
@@ -88,8 +89,18 @@ def other_options(loss: Loss[...]) -> list[dict[str, Any]]:
         elif isinstance(kind, Pair):
             low, high = kind.number.low, min(kind.number.high, 10.0)
             other[name] = (low + 0.1 * (high - low), low + 0.3 * (high - low))
-    more = [{**beside, **call} for name, beside in TOGETHER.items() for call in calls if name in call]
-    return [*calls, *more, *([other] if other else [])]
+    more = [{**beside, **call} for name, beside in TOGETHER.items() for call in calls
+            if name in call and beside.keys() <= loss.defaults.keys()]
+    return [*[call for call in calls if not is_idle(loss, call)], *more, *([other] if other else [])]
+
+
+def is_idle(loss: Loss[...], call: dict[str, Any]) -> bool:
+    """Whether it is refused, since an option means nothing beside the others."""
+    try:
+        check_idle(loss.name, loss.kinds, call, loss.defaults)
+    except ValueError:
+        return True
+    return False
 
 
 def made(loss: Loss[...], named: dict[str, np.ndarray]) -> list[np.ndarray]:

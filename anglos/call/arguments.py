@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any, Literal, Protocol
 
-from anglos.call.kinds import ArrayOf
+from anglos.call.kinds import ArrayOf, Idle
 from anglos.call.kinds import Number as _Number
 from anglos.call.static_kinds import Integer, OneOf, Pair
 
@@ -124,6 +124,8 @@ NormRange = Annotated[tuple[float, float], Pair(_Number("a length", 0.0, above=T
 AngleRange = Annotated[tuple[float, float], Pair(_Number("an angle in radians", 0.0, math.pi, shapes=()))]
 PastPi = Annotated[Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"], OneOf(text=(
     "φ where θ + m > π, as in `arcface`."))]
+ArcPastPi = Annotated[Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"], OneOf(
+    idle=(Idle((("kind", ("am",)),)),), text="φ of an angle where θ + m > π, as in `arcface`.")]
 Gradient = Annotated[Literal["exact", "straight_through"], OneOf(text=(
     "\"straight_through\" replaces φ′ by 1, as insightface has done since 2022-12, and opensphere: that is not the "
     "gradient of the value."))]
@@ -131,7 +133,9 @@ Mining = Literal["batch_hard", "batch_all", "semi_hard", "semi_hard_or_easiest"]
 DistanceName = Annotated[Literal["squared_euclidean", "euclidean", "cosine", "angle"], OneOf(text=(
     "\"squared_euclidean\" is |x − r|², \"cosine\" 1 − cos θ, \"angle\" θ in radians. Of two equal embeddings all have "
     "gradient 0."))]
-NormalizedDistance = Annotated[bool, OneOf(text="Whether Euclidean distances are those of unit vectors.")]
+NormalizedDistance = Annotated[bool, OneOf(
+    idle=(Idle((("distance", ("cosine", "angle")),)), Idle((("similarity", ("cosine",)),))),
+    text="Whether Euclidean distances are those of unit vectors.")]
 
 # Options that losses have in common.
 LabelSmoothing = Annotated[float | Array, _Number("a probability", 0.0, 1.0, text=(

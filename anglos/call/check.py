@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
@@ -10,6 +11,7 @@ from anglos.arrays.library import Spec
 from anglos.call import guesses
 from anglos.call.contents import check_contents, contents_of, is_integer
 from anglos.call.kinds import ArrayOf, by_role, describe, has_gradient, is_dtype, refuse, spell
+from anglos.call.together import check_idle, check_together
 
 
 class Checked(NamedTuple):
@@ -54,18 +56,20 @@ def check_defaults(loss: str, kinds: Mapping[str, Any], defaults: Mapping[str, A
             for name, value in defaults.items()}
 
 
-def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Checked:
-    """Every value against its kind; arrays against each other."""
+def check_values(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any],
+                 defaults: Mapping[str, Any] = MappingProxyType({})) -> Checked:
+    """Every value against its kind, arrays against each other, and options that have these defaults."""
     values = {name: unwrapped(value) for name, value in values.items()}
-    checked = check_specs(loss, kinds, {name: spec_of(value) for name, value in values.items()})
+    checked = check_specs(loss, kinds, {name: spec_of(value) for name, value in values.items()}, defaults)
     contents = contents_of(checked.kinds, checked.arrays)
     return checked._replace(arrays=check_contents(loss, checked.backend, contents, values))
 
 
-def check_specs(loss: str, kinds: Mapping[str, Any], specs: Mapping[str, Any]) -> Checked:
+def check_specs(loss: str, kinds: Mapping[str, Any], specs: Mapping[str, Any],
+                defaults: Mapping[str, Any] = MappingProxyType({})) -> Checked:
     """The same without a look at the numbers in arrays: in place of each is its spec."""
     kinds = kinds_of(kinds, specs)
-    _check_together(loss, kinds, specs)
+    check_together(loss, kinds, specs)
     found = [spec.library for spec in specs.values() if isinstance(spec, Spec)]
     backend: Any = next((one for one in found if all(map(one.accepts, found))), next(iter(found), None))
     arrays: dict[str, Spec] = {}
@@ -85,6 +89,7 @@ def check_specs(loss: str, kinds: Mapping[str, Any], specs: Mapping[str, Any]) -
             if spec.device != beside.device:
                 refused(ValueError, f"was on device {spec.device}", f"device {beside.device}, where {first} is")
         arrays[name] = spec
+    check_idle(loss, kinds, {**static, **arrays}, defaults)
     assert backend is not None  # every loss takes an array, and refuses anything else in its place
     return Checked(backend, arrays, static, sizes, kinds)
 
@@ -123,28 +128,6 @@ def check_slopes(loss: str, role_of: Mapping[str, str], found: Mapping[str, Any]
 def _static(loss: str, name: str, value: Any, kind: Any) -> Any:
     """A value that is no array, or stands where none may, as its kind takes it."""
     return kind.static(lambda error, was, wanted: refuse(loss, name, error, was, wanted + hint(value)), value)
-
-
-def _check_together(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """Arguments that mean something only with each other, or only without."""
-    named, excluded = by_role(kinds), set()
-    for name, kind in kinds.items():
-        if values.get(name) is None:
-            continue
-        for role, default in getattr(kind, "excludes", ()):
-            other = named.get(role, role)
-            excluded.add(role)
-            if other in values and values[other] != default:
-                was = "was given" if isinstance(values[other], Spec) else f"was {describe(values[other])}"
-                refuse(loss, other, ValueError if default is not None else TypeError, was,
-                       f"{default!r} with {name} of {kind.dtype} dtype")
-    for name, kind in kinds.items():
-        for role, beside in getattr(kind, "together", ()):
-            given = [name] if beside is None else [name, named.get(beside, beside)]
-            missed = role in named and role not in excluded and values.get(named[role]) is None
-            if missed and all(values.get(one) is not None for one in given):
-                was = "was None, or without rows" if getattr(kinds[named[role]], "shape", "") == "M D" else "was None"
-                refuse(loss, named[role], TypeError, was, f"it together with {' and '.join(given)}")
 
 
 def _is_of(spec: Any, kind: ArrayOf) -> bool:

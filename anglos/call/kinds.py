@@ -12,11 +12,20 @@ Refuse = Callable[[type[Exception], str, str], NoReturn]
 """(kind of error, what the argument was, what is wanted)."""
 
 
+@dataclass(frozen=True)
+class Idle:
+    """Where an option means nothing, and is refused: beside one of some values of each of other arguments."""
+
+    beside: tuple[tuple[str, tuple[Any, ...]], ...]  # by their names or roles; those that a loss has
+    values: tuple[Any, ...] | None = None  # of the option, where that is so; None is all but its default
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """What all kinds have in common: the text by which docstrings describe an argument of this kind."""
 
     text: str = field(default="", repr=False)
+    idle: tuple[Idle, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

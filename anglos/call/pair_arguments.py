@@ -4,7 +4,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 from anglos.call.arguments import Array
-from anglos.call.kinds import ArrayOf, Signs
+from anglos.call.kinds import ArrayOf, Idle, Signs
 from anglos.call.kinds import Number as _Number
 from anglos.call.static_kinds import OneOf, Words
 from anglos.engines.pairs.directions import DIRECTIONS as _DIRECTIONS
@@ -65,7 +65,17 @@ HardNegativesMask = Annotated[Array | None, ArrayOf("B H", "bool", optional=True
     "True where `hard_negatives` has one, and no padding, which may hold anything."))]
 Symmetric = Annotated[bool, OneOf((False,), because=" with negatives, which have no queries", without=(
     "negatives", OneOf((True, False))))]
+_Given = (("negatives", (None,)), ("hard_negatives", (None,)))
+InBatch = Annotated[bool | None, OneOf((None, True, False), idle=(Idle(_Given, (False,)),), text=(
+    "Whether other keys are negatives. None: where no `negatives` or `hard_negatives` are given."))]
+HardNegativesOf = Annotated[Literal["own", "all"], OneOf(idle=(Idle((("hard_negatives", (None,)),)),))]
+HardnessOn = Annotated[Literal["all", "in_batch", "given"], OneOf(
+    idle=(Idle((("hardness", (0.0,)),)), Idle(_Given, ("given",))))]
 Directions = Annotated[tuple[str, ...], Words(_DIRECTIONS)]
+_Across = (("query_to_key",), ("key_to_query",))
+Partition = Annotated[Literal["joint", "separate"], OneOf(
+    idle=(Idle((("directions", tuple((one,) for one in _DIRECTIONS)),)),))]
+Copies = Annotated[Literal["each", "once"], OneOf(idle=(Idle((("directions", _Across),)),))]
 RowMask = Annotated[Array | None, ArrayOf("B", "bool", optional=True, role="row_mask", text=(
     "True where a row counts. The others, such as padding, may hold anything, NaN too: their queries and keys are "
     "compared with nothing, and they leave the mean's divisor."))]
@@ -103,7 +113,8 @@ GuideKeys = Annotated[Array | None, _Guide(
 GuideNegatives = Annotated[Array | None, _Guide(
     "M G", role="guide_negatives", together=(("guide_queries", None), ("negatives", None)),
     text="The negatives by the guide.")]
-GuideMargin = Annotated[float, _Number("a margin on the cosine", -2.0, 2.0, shapes=(), text=(
+_Unguided = (Idle((("guide_queries", (None,)), ("guide_embeddings", (None,)))),)
+GuideMargin = Annotated[float, _Number("a margin on the cosine", -2.0, 2.0, shapes=(), idle=_Unguided, text=(
     "m. With t as the guide's cosine with the positive, negatives above the bound of `guide_kind` are left out."))]
-GuideKind = Annotated[Literal["absolute", "relative", "factor"], OneOf(text=(
+GuideKind = Annotated[Literal["absolute", "relative", "factor"], OneOf(idle=_Unguided, text=(
     "The bound: t − m (absolute), t − |t| m (relative) or t (1 − m) (factor)."))]

@@ -195,7 +195,7 @@ def make_plan(loss: Defined, wrt: Any, given: int, options: tuple[str, ...], *sp
     check_names(loss.name, loss.arrays, loss.required, given, options, loss.defaults)
     named = (*loss.arrays[:given], *options)
     values = dict(zip(named, specs, strict=True))
-    checked = check_specs(loss.name, loss.kinds, values)
+    checked = check_specs(loss.name, loss.kinds, values, loss.defaults)
     arrays, kinds = checked.arrays, checked.kinds
     defaults = {name: default for name, default in loss.defaults.items() if name not in values}
     static = {**check_defaults(loss.name, kinds, defaults), **checked.static}

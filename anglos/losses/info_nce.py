@@ -1,6 +1,6 @@
 """InfoNCE."""
 
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 from anglos import define
 
@@ -9,11 +9,11 @@ from anglos import define
 def info_nce(
     queries: define.Queries, keys: define.Keys, negatives: define.Negatives = None, /, *,
     temperature: define.Temperature = 0.1, hardness: define.Sharpness = 0.0,
-    hardness_on: Literal["all", "in_batch", "given"] = "all", symmetric: define.Symmetric = False,
-    in_batch: bool = False, negatives_mask: define.NegativesMask = None, hard_negatives: define.HardNegatives = None,
-    hard_negatives_of: Literal["own", "all"] = "own", hard_negatives_mask: define.HardNegativesMask = None,
-    directions: define.Directions = ("query_to_key",), partition: Literal["joint", "separate"] = "joint",
-    positive: Literal["each", "once"] = "each", false_negatives: define.FalseNegatives = None,
+    hardness_on: define.HardnessOn = "all", symmetric: define.Symmetric = False, in_batch: define.InBatch = None,
+    negatives_mask: define.NegativesMask = None, hard_negatives: define.HardNegatives = None,
+    hard_negatives_of: define.HardNegativesOf = "own", hard_negatives_mask: define.HardNegativesMask = None,
+    directions: define.Directions = ("query_to_key",), partition: define.Partition = "joint",
+    positive: define.Copies = "each", false_negatives: define.FalseNegatives = None,
     false_negatives_key_to_query: define.FalseQueries = None,
     false_negatives_query_to_query: define.FalseQueryPairs = None,
     false_negatives_key_to_key: define.FalseKeyPairs = None, guide_negatives: define.GuideNegatives = None,
@@ -40,8 +40,6 @@ def info_nce(
         Which negatives that concerns: those of the batch, those given, or all.
     symmetric
         The mean of this loss and of the one with queries and keys exchanged. Not with given negatives or `directions`.
-    in_batch
-        Whether other keys are negatives where `negatives` or `hard_negatives` are given.
     hard_negatives_of
         Whether each query has its own alone, or those of all queries.
     directions
@@ -56,8 +54,9 @@ def info_nce(
     Raises
     ------
     ValueError
-        If an option means nothing beside the others: `hardness_on` or `hard_negatives_of` without what they speak of, a
-        mask of a direction that is not taken, given negatives without "query_to_key", or `symmetric` with these.
+        If an option means nothing beside the others: `hardness_on`, `hard_negatives_of` or what is said of a guide
+        without what they speak of, in_batch=False without other negatives, `partition` or `positive` of one direction,
+        a mask of a direction that is not taken, given negatives without "query_to_key", or `symmetric` with these.
 
     References
     ----------
@@ -84,8 +83,7 @@ def info_nce(
     given = tuple([name for name, array in others.items() if array is not None])
     in_batch = in_batch or not given
     define.check_directions(
-        "info_nce", directions, others, masks, symmetric=symmetric, in_batch=in_batch, hardness_on=hardness_on,
-        hard_negatives_of=hard_negatives_of)
+        "info_nce", directions, others, masks, symmetric=symmetric, in_batch=in_batch, hardness_on=hardness_on)
     if directions == ("query_to_key",) and (in_batch, *given) in ((True,), (False, "negatives")):
         return define.PairRow(define.one_of_many, scale, hardness=weights, symmetric=symmetric, names=names)
     groups = define.groups_of(

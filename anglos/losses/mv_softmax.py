@@ -11,7 +11,7 @@ from anglos import define
 def mv_softmax(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     kind: Literal["am", "arc"] = "am", margin: define.Angle = 0.35, t: define.Annealing = 0.2,
-    scale: define.Scale = 32.0, past_pi: define.PastPi = "smooth", **common: Unpack[define.ClassMarginCommon],
+    scale: define.Scale = 32.0, past_pi: define.ArcPastPi = "smooth", **common: Unpack[define.ClassMarginCommon],
 ) -> define.Row:
     """MV-Softmax: softmax cross entropy with a margin, in which hard other classes count for more.
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from anglos.arrays.library import Array
-from anglos.call.arguments import DistanceName, Embeddings
+from anglos.call.arguments import DistanceName, Embeddings, NormalizedDistance
 from anglos.call.check import check_values
 from anglos.call.kinds import Number
 from anglos.call.pair_arguments import ExcludedPairs, Groups, ReferenceEmbeddings, ReferenceLabels
@@ -17,7 +17,7 @@ from anglos.engines.pairs.triplets import CHOICES, chosen_terms
 Triplets = tuple[Array, Array, Array]
 
 _KINDS = {**{name: kind_of(annotation) for name, annotation in {
-    "embeddings": Embeddings, "labels": Groups, "distance": DistanceName, "normalize": bool,
+    "embeddings": Embeddings, "labels": Groups, "distance": DistanceName, "normalize": NormalizedDistance,
     "reference_embeddings": ReferenceEmbeddings, "reference_labels": ReferenceLabels, "excluded_pairs": ExcludedPairs,
 }.items()}, "margin": Number("a margin on the distance", 0.0, optional=True)}
 
@@ -73,7 +73,7 @@ def _select(mining: str, embeddings: Array, labels: Array, distance: str, normal
     values = {"embeddings": embeddings, "labels": labels, "distance": distance, "normalize": normalize,
               "reference_embeddings": reference_embeddings, "reference_labels": reference_labels,
               "excluded_pairs": excluded_pairs, "margin": margin}
-    backend, inputs, static, sizes, _ = check_values(name, _KINDS, values)
+    backend, inputs, static, sizes, _ = check_values(name, _KINDS, values, {"normalize": True})
     margin = inputs.pop("margin", margin)
     with backend.untracked(tuple(inputs.values())):
         named = dict(zip(inputs, inputs, strict=True))

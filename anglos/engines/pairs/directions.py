@@ -33,7 +33,7 @@ def groups_of(directions: tuple[str, ...], *, joint: bool = True, once: bool = F
 
 
 def check_directions(caller: str, directions: tuple[str, ...], others: Mapping[str, Any], masks: Mapping[str, Any], *,
-                     symmetric: bool, in_batch: bool, hardness_on: str, hard_negatives_of: str) -> None:
+                     symmetric: bool, in_batch: bool, hardness_on: str) -> None:
     """Refuse what means nothing beside the rest; `masks` by direction."""
     given, one_way = [name for name, array in others.items() if array is not None], directions == ("query_to_key",)
     wrong = {
@@ -42,12 +42,8 @@ def check_directions(caller: str, directions: tuple[str, ...], others: Mapping[s
             symmetric and (bool(given) or not one_way),
         f"directions was {directions}; wanted 'query_to_key' among them, with {' and '.join(given)}":
             bool(given) and "query_to_key" not in directions,
-        "hardness_on was 'given'; wanted 'all', without negatives or hard_negatives":
-            hardness_on == "given" and not given,
         "hardness_on was 'in_batch'; wanted 'all', or in_batch=True beside it":
             hardness_on == "in_batch" and not in_batch and one_way,
-        "hard_negatives_of was 'all'; wanted hard_negatives beside it":
-            hard_negatives_of == "all" and "hard_negatives" not in given,
         **{f"false_negatives{'' if one == 'query_to_key' else f'_{one}'} was given; wanted None without {one!r} among "
            "directions": mask is not None and one not in directions for one, mask in masks.items()},
         "false_negatives was given; wanted None with hard_negatives alone: hard_negatives_mask":
