@@ -64,6 +64,10 @@ def _info_nce(named: Named, case: str) -> None:
             named["positive"] = "once"  # as GIST has it
     if "directions" in named:
         named["directions"] = tuple(named["directions"])
+    if len(named.get("directions", ("query_to_key",))) == 1:  # there is one denominator
+        named.pop("partition", None)
+    if not named.get("hardness", 0.0):
+        named.pop("hardness_on", None)
 
 
 def _cosine_embedding(named: Named, case: str) -> str:
