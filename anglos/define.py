@@ -45,6 +45,7 @@ from anglos.engines.angles import turned_cosine as turned_cosine
 from anglos.engines.batchwise import of_parts as of_parts
 from anglos.engines.contract import Engine
 from anglos.engines.elementwise import *  # noqa: F403
+from anglos.engines.numerics import divisor_of as divisor_of
 from anglos.engines.numerics import float_type as float_type
 from anglos.engines.numerics import hinge as hinge
 from anglos.engines.numerics import hinge_of as hinge_of

@@ -9,6 +9,7 @@ from anglos.arrays.library import Array
 from anglos.call.check_labels import check_groups, check_labels, check_pair_weights
 from anglos.call.contents import Contents
 from anglos.engines.groups import are_weights, repeat_themselves, takes_part
+from anglos.engines.numerics import divisor_of
 
 
 class Samples(NamedTuple):
@@ -172,4 +173,4 @@ def _divisor(xp: Any, per_sample: Array, samples: Samples, count: Array | None) 
         if samples.counted is not None:
             number = xp.where(samples.counted, number, 0.0)
     total = xp.sum(number)
-    return xp.where(total == 0.0, 1.0, total)
+    return divisor_of(xp, total)

@@ -129,6 +129,11 @@ def share(xp: Any, z: Array, total: Array, mask: Array) -> Array:
     return xp.exp(xp.where(log_share > 0.0, 0.0, log_share))
 
 
+def divisor_of(xp: Any, count: Array) -> Array:
+    """A count to divide a sum by: 1 in place of 0, whose sum is 0."""
+    return xp.where(count == 0.0, 1.0, count)
+
+
 def sum_where(xp: Any, mask: Array, terms: Array) -> Array:
     """Σ of the terms in the mask, along the last axis."""
     return xp.sum(xp.where(mask, terms, 0.0), axis=-1)

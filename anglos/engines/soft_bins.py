@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array
+from anglos.engines.numerics import Array, divisor_of
 
 
 class SoftBins(NamedTuple):
@@ -58,5 +58,5 @@ def moved_histogram(backend: Backend, place: Array, bins: int, histogram: Array 
     old = found = counts / xp.sum(counts)
     if histogram is not None:
         total = xp.sum(histogram)
-        old = xp.where(total == 0.0, found, histogram / xp.where(total == 0.0, 1.0, total))
+        old = xp.where(total == 0.0, found, histogram / divisor_of(xp, total))
     return old + share * (found - old), of_place

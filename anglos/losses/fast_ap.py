@@ -61,7 +61,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, bins: int) -> defi
 
     found = counted(tile.positive)
     right, everyone = up_to(found), up_to(found + counted(tile.negative))
-    everyone = xp.where(everyone == 0.0, 1.0, everyone)
+    everyone = define.divisor_of(xp, everyone)
     number = define.count_pairs(xp, tile, tile.positive)
     some = number > 0.0
     share = xp.where(some, 1.0 / xp.where(some, number, 1.0), 0.0)

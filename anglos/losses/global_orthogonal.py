@@ -80,7 +80,7 @@ def _parts(backend: define.Backend, embeddings: Any, *others: Any, ignore_index:
     else:
         counted = xp.astype(labels != ignore_index, unit.dtype)
         (first, second, pairs), of_rows = define.of_other_classes(backend, unit, labels, counted)
-    share = xp.where(pairs == 0.0, 0.0, 1.0 / xp.where(pairs == 0.0, 1.0, pairs))
+    share = xp.where(pairs == 0.0, 0.0, 1.0 / define.divisor_of(xp, pairs))
     first, second, slopes = first * share, second * share, [share * one for one in of_rows]
     excess = (second - threshold) * xp.astype(pairs != 0.0, unit.dtype)
     above = xp.astype(excess > 0.0, unit.dtype)

@@ -82,7 +82,7 @@ def _parts(backend: define.Backend, embeddings: Any, labels: Any, *, ignore_inde
     _, (has_positive,) = pairs.sums(lambda _, positive, negative: ({}, (xp.any(positive, axis=1),)))
     sums, _ = pairs.sums(counted, has_positive)
     counts = [sums["positive pairs"], sums["negative pairs"]]
-    near_share, far_share = (1.0 / xp.where(count == 0.0, 1.0, count) for count in counts)
+    near_share, far_share = (1.0 / define.divisor_of(xp, count) for count in counts)
     near, further = near_share * sums["positive"], far_share * sums["negative"]
     steps = 0.5 * bins * near_share * further, 0.5 * bins * far_share * near
     return xp.sum(further * xp.cumulative_sum(near, axis=0)), pairs, bins_of, far, has_positive, steps

@@ -86,7 +86,7 @@ def _parts(backend: define.Backend, embeddings: Any, labels: Any, *options: Any,
         return h, h * h
 
     counts, sums = pairs.totals(lambda cos, *_: (xp.ones_like(cos), cos))
-    shares = [1.0 / xp.where(count == 0.0, 1.0, count) for count in counts]
+    shares = [1.0 / define.divisor_of(xp, count) for count in counts]
     means = [share * total for share, total in zip(shares, sums, strict=True)]
     short_sums, square_sums = pairs.totals(squares)
     short_means = [share * total for share, total in zip(shares, short_sums, strict=True)]

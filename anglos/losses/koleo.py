@@ -61,7 +61,7 @@ def _parts(backend: define.Backend, embeddings: Any, *options: Any, epsilon: Any
     difference, apart = define.given_distances(backend, "euclidean", (unit, inverse), other)
     some = xp.astype(nearest != backend.numbers(unit, nearest), difference.dtype)
     count = xp.sum(some)
-    some = some / xp.where(count == 0.0, 1.0, count)
+    some = some / define.divisor_of(xp, count)
     slope = -some / (apart.value + epsilon)
     value = -xp.sum(some * xp.log(apart.value + epsilon))
     return value, (unit, inverse), nearest, difference, slope * apart.slope(), xp.sum(slope)

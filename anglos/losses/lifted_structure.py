@@ -89,5 +89,6 @@ def _parts(backend: define.Backend, embeddings: Any, labels: Any, *options: Any,
     some = lifts != -math.inf  # of all samples or of none
     lifts = xp.where(some, lifts, 0.0)
     sums, (weight,) = pairs.sums(terms, lifts, some)
-    share = xp.where(sums["count"] == 0.0, 0.0, 1.0 / xp.where(sums["count"] == 0.0, 1.0, sums["count"]))
+    count = sums["count"]
+    share = xp.where(count == 0.0, 0.0, 1.0 / define.divisor_of(xp, count))
     return 0.5 * share * sums["squares"], pairs, tile_of, lifts, weight, share, sums["total"]

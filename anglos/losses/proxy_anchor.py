@@ -59,7 +59,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, scale: Any, margin
     z_p = α (δ − s_p), z_n = α (s_n + δ): ∂ℓ/∂s_p = −α ∂ℓ/∂z_p, ∂ℓ/∂s_n = α ∂ℓ/∂z_n, ∂z/∂δ = α, ∂z/∂α = z/α.
     """
     xp, s = backend.xp, tile.values
-    factor = 1.0 / xp.where(tile.part == 0.0, 1.0, tile.part)
+    factor = 1.0 / define.divisor_of(xp, tile.part)
     pulls, pushes = scale * (margin - s), scale * (s + margin)
     pull, push = define.log_sum_exp(xp, pulls, tile.positive), define.log_sum_exp(xp, pushes, tile.negative)
 

@@ -72,7 +72,8 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, temperature: Any, 
     order = xp.argsort(far, axis=1)  # and all in this order, in which to search is fast
     far, z, some = (xp.take_along_axis(one, order, axis=1) for one in (far, sign * values / temperature, tile.positive))
     number = xp.sum(xp.astype(some, z.dtype), axis=1, keepdims=True)
-    share = xp.where(some, 1.0 / xp.where(number == 0.0, 1.0, number), 0.0)
+    many = define.divisor_of(xp, number)
+    share = xp.where(some, 1.0 / many, 0.0)
     nothing = -0.25 * float(xp.finfo(z.dtype).max)
     z = z - backend.stop_gradient(xp.max(xp.where(some, z, nothing), axis=1, keepdims=True))
     sums = define.running_log_sum(backend, xp.where(some, z, nothing))
@@ -82,7 +83,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, temperature: Any, 
         sums = define.running_log_sum(backend, xp.where(some, -total, nothing), back=True)
         nearer = xp.take_along_axis(sums, backend.rank(far, far, strict=True), axis=1)
         # Not above the logarithm of how many terms there are, each of which is at most 1, however z is rounded.
-        log_sum = backend.minimum(xp.where(some, z + nearer, 0.0), xp.log(xp.where(number == 0.0, 1.0, number)))
+        log_sum = backend.minimum(xp.where(some, z + nearer, 0.0), xp.log(many))
         return share * (xp.exp(log_sum) - 1.0)
 
     def option_slopes() -> dict[str, Any]:

@@ -60,7 +60,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, alpha: Any, margin
     logits = temperature * (alpha - distance)
     weight = backend.stop_gradient(define.share(xp, logits, define.log_sum_exp(xp, logits, negative), negative))
     count = define.count_pairs(xp, tile, positive)
-    each = tile.weighted(xp.astype(positive, distance.dtype)) / xp.where(count == 0.0, 1.0, count)[:, None]
+    each = tile.weighted(xp.astype(positive, distance.dtype)) / define.divisor_of(xp, count)[:, None]
     value = xp.sum(each * (distance - alpha + margin) + weight * (alpha - distance), axis=1)
     return define.Terms(value, xp.ones_like(value), lambda: each - weight,
                         lambda: {"alpha": xp.sum(weight - each, axis=1), "margin": xp.sum(each, axis=1)})

@@ -61,7 +61,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, epsilon: Any) -> d
     excess = xp.where(chosen, negatives - z + epsilon, -math.inf)
     weight = tile.weighted(xp.astype(chosen, z.dtype))
     total = xp.sum(weight, axis=1, keepdims=True)
-    each = weight / xp.where(total == 0.0, 1.0, total)
+    each = weight / define.divisor_of(xp, total)
 
     def slope() -> Any:
         missed = each * define.sigmoid(excess)

@@ -64,7 +64,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, own: Any) -> defin
         positive, pair = (xp.concat([some[:, None], mask], axis=1) for mask in (positive, pair))
         weight = xp.concat([here, weight], axis=1)
     number = xp.sum(weight, axis=1, keepdims=True)
-    weight = weight / xp.where(number == 0.0, 1.0, number)
+    weight = weight / define.divisor_of(xp, number)
     place = backend.numbers(z.T, xp.astype(z[:0, 0], backend.index_type))
     others = (positive[:, :, None] & pair[:, None, :]) & (place[:, None] != place[None, :])
     excess = z[:, None, :] - z[:, :, None]

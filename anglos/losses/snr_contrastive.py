@@ -95,6 +95,6 @@ def _parts(backend: define.Backend, embeddings: Any, labels: Any, *options: Any,
         return xp.where(error <= 0.0, 0.0, error), xp.astype(error > 0.0, d.dtype), d
 
     sums, counts, _ = pairs.totals(terms, *signals)
-    shares = [1.0 / xp.where(count == 0.0, 1.0, count) for count in counts]
+    shares = [1.0 / define.divisor_of(xp, count) for count in counts]
     some_terms = [share * count for share, count in zip(shares, counts, strict=True)]
     return shares[0] * sums[0] + shares[1] * sums[1], pairs, (rows, inverse), terms, shares, some_terms, signals

@@ -62,7 +62,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, normalize_targets:
     by = {"sum": weight, "count": ones}.get(normalize_targets)
     if by is not None:
         number = xp.sum(by, axis=1, keepdims=True)
-        weight = weight / xp.where(number == 0.0, 1.0, number)
+        weight = weight / define.divisor_of(xp, number)
     some = xp.any(tile.positive, axis=1)
     value = define.sum_where(xp, tile.positive, weight * (total - z))
 

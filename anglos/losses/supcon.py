@@ -56,7 +56,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, form: str) -> defi
     xp, z, everyone = backend.xp, tile.values, tile.positive | tile.negative
     count = define.count_pairs(xp, tile, tile.positive)
     weighted = tile.weighted_logits(xp, z)
-    positives = xp.where(count == 0.0, 1.0, count)
+    positives = define.divisor_of(xp, count)
     total = define.log_sum_exp(xp, z, everyone)
     right = define.log_sum_exp(xp, weighted, tile.positive)
     if form == "out":

@@ -11,7 +11,7 @@ from anglos.call.check_labels import check_groups
 from anglos.call.kinds import ArrayOf, Number
 from anglos.call.static_kinds import kind_of
 from anglos.engines.groups import share_a_label, takes_part
-from anglos.engines.numerics import float_type
+from anglos.engines.numerics import divisor_of, float_type
 
 _SAME = {"labels": ArrayOf("B or B L", "integral", role="labels"), "ignore_index": kind_of(IgnoredGroup)}
 _JACCARD = {"multi_hot": Bits("B L"), "threshold": Number("a number", 0.0, 1.0, shapes=())}
@@ -55,7 +55,7 @@ def jaccard(multi_hot: Array, *, threshold: float = 0.0) -> Array:
         one = xp.where((one == 0.0) | (one == 1.0), one, xp.nan)
         number, both = xp.sum(one, axis=1), backend.product(one, one.T)
         either = number[:, None] + number[None, :] - both
-        share = both / xp.where(either == 0.0, 1.0, either)
+        share = both / divisor_of(xp, either)
         return xp.where(share < checked.static["threshold"], 0.0, share)
 
 

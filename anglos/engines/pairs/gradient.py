@@ -8,7 +8,7 @@ from typing import Any
 
 from anglos.arrays.monoid import SUM
 from anglos.engines.groups import takes_part
-from anglos.engines.numerics import Array
+from anglos.engines.numerics import Array, divisor_of
 from anglos.engines.pairs.columns import slopes
 from anglos.engines.pairs.row import Terms
 from anglos.engines.pairs.saved import Saved
@@ -147,4 +147,4 @@ def terms_per_anchor(step: Step, count: Array) -> Array:
     part = xp.astype(count == count if labels is None or step.weighs else
                      takes_part(xp, labels, step.row.ignore_index), count.dtype)
     anchors, terms = (xp.sum(step.backend.against("embeddings", 1).columns(one)) for one in (part, part * count))
-    return terms / xp.where(anchors == 0.0, 1.0, anchors)
+    return terms / divisor_of(xp, anchors)

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import largest_finite
-from anglos.engines.numerics import Array, float_type
+from anglos.engines.numerics import Array, divisor_of, float_type
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row
 from anglos.engines.prototypes.step import Step as _Step
@@ -77,7 +77,7 @@ def _with_centroids(backend: Backend, row: Row, inputs: dict[str, Array]
     places = xp.astype(xp.searchsorted(xp.sort(labels), labels), labels.dtype)
     member = xp.astype(labels != row.ignore_index, x.dtype)[:, None]
     members = backend.sum_by_label(member, places, count)
-    share = member / xp.take(xp.where(members == 0.0, 1.0, members), places, axis=0)
+    share = member / xp.take(divisor_of(xp, members), places, axis=0)
     centroids = backend.sum_by_label(x * share, places, count)
     if row.detach_centroids:
         centroids = backend.stop_gradient(centroids)
