@@ -29,6 +29,7 @@ class Array(Protocol):
     def __rtruediv__(self, other: Any, /) -> Any: ...
     def __rpow__(self, other: Any, /) -> Any: ...
 
+
 # Arrays.
 Embeddings = Annotated[Array, ArrayOf("B D", role="embeddings", text=(
     "One row per sample. Its length does not matter; a zero vector has cosine 0 and gradient 0."))]

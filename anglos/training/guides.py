@@ -16,6 +16,7 @@ _KINDS = {"guide_queries": ArrayOf("B D"), "guide_keys": ArrayOf("B D"),
           "kind": OneOf(RULES),
           "block": OneOf(DIRECTIONS)}
 
+
 def guided_false_negatives(
     guide_queries: Array, guide_keys: Array, guide_negatives: Array | None = None, *, margin: float = 0.0,
     kind: Literal["absolute", "relative", "factor"] = "absolute",

@@ -12,13 +12,13 @@ class Block(NamedTuple):
 
     rows: str
     columns: str
-    """Queries or keys, where the row's own is no negative; "negatives"; or "hard_negatives", of each row its own."""
+    """Queries or keys, where the row's own is no negative; "negatives"; or "hard_negatives", its own or `of_all`."""
     hardness: Any = None
     """As of a `PairRow`."""
     mask: str = ""
     """Which input says what is no negative."""
     of_all: bool = False
-    """Whether every row has the hard negatives of all."""
+    """Whether every row is compared with the hard negatives of all rows."""
 
 
 class Group(NamedTuple):

@@ -28,6 +28,7 @@ class Rule(NamedTuple):
 
 RULE = Rule()
 
+
 def unit_of(backend: Backend, vectors: Array) -> Array:
     """Unit vectors, in the type of the arithmetic."""
     return unit_rows(backend, backend.xp.astype(vectors, float_type(backend.xp, vectors), copy=False))[0]

@@ -32,8 +32,8 @@ REDUCTIONS: dict[Any, Any] = {
 """Terms of a row, and the same from parts of the row."""
 
 _PLAIN = frozenset(("queries", "keys", "negatives", "negatives_mask", "false_negatives"))
+"""Inputs that are arrays, by role, where no guide says of rows what it does not say of columns."""
 _GUIDED = _PLAIN | {"guide_queries", "guide_keys", "guide_negatives", "bound"}
-"""Of inputs that are arrays; a guide says of rows what it does not say of columns."""
 
 FEW = 1 << 18
 """Pairs of one set with another."""
