@@ -35,7 +35,8 @@ def backward(step: Step, saved: tuple[()], g: Array, needs: frozenset[str]) -> d
     return rowwise.backward(step, saved, g[0, ...], needs)
 
 
-def of_parts(parts: Callable[..., tuple[Any, ...]], gradients: Callable[..., dict[str, Array]]) -> Direct:
+def of_parts(parts: Callable[..., tuple[Any, ...]], gradients: Callable[..., dict[str, Array]],
+             typeless: tuple[str, ...] = Direct.typeless) -> Direct:
     """A loss of which parts(backend, *arrays) are the value and what gradients(backend, g, *others) are made of."""
     return Direct(lambda *inputs: parts(*inputs)[0],
-                  lambda backend, g, *arrays: gradients(backend, g, *parts(backend, *arrays)[1:]))
+                  lambda backend, g, *arrays: gradients(backend, g, *parts(backend, *arrays)[1:]), typeless)

@@ -56,16 +56,12 @@ def cosent(
         raise ValueError(f"cosent: first was of shape {tuple(first.shape)}; wanted an even number of columns, the real "
                          'and the imaginary parts, for similarity="angle"')
     parts = partial(_parts, scale=scale, similarity=similarity)
-    return define.Direct(partial(_value, parts), partial(_gradients, parts), typeless=("scores",))
+    return define.of_parts(parts, _gradients, typeless=("scores",))
 
 
-def _value(parts: Any, backend: define.Backend, *inputs: Any) -> Any:
-    return parts(backend, *inputs)[0]
-
-
-def _gradients(parts: Any, backend: define.Backend, g: Any, *inputs: Any) -> dict[str, Any]:
+def _gradients(backend: define.Backend, g: Any, d_z: Any, c: Any, scale: Any, sides: Any, d_sides: Any
+               ) -> dict[str, Any]:
     """∂ℓ/∂z_k = Σ_j e^(z_k − z_j − ℓ) of the higher − Σ_j e^(z_j − z_k − ℓ) of the lower, z = λc; ∂c/∂x̂ = ŷ."""
-    _, d_z, c, scale, sides, d_sides = parts(backend, *inputs)
     d_units = ((g * scale * d_z)[:, None] * one for one in d_sides)
     first, second = (define.unit_rows_pullback(backend, unit, inverse, d_unit)
                      for (unit, inverse), d_unit in zip(sides, d_units, strict=True))

@@ -64,7 +64,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, bins: int) -> defi
     everyone = define.divisor_of(xp, everyone)
     number = define.count_pairs(xp, tile, tile.positive)
     some = number > 0.0
-    share = xp.where(some, 1.0 / xp.where(some, number, 1.0), 0.0)
+    share = 1.0 / define.divisor_of(xp, number)
 
     def slope() -> Any:
         precision, rate = right / everyone, found / everyone

@@ -86,7 +86,7 @@ def _parts(backend: define.Backend, embeddings: Any, labels: Any, *options: Any,
                 (2.0 * xp.sum(h * define.sigmoid(ahead), axis=1),))
 
     _, (lifts,) = pairs.sums(lift_of)
-    some = lifts != -math.inf  # of all samples or of none
+    some = lifts != -math.inf  # of all samples that count, or of none
     lifts = xp.where(some, lifts, 0.0)
     sums, (weight,) = pairs.sums(terms, lifts, some)
     count = sums["count"]
