@@ -14,24 +14,11 @@ from anglos.arrays.dispatch import backend_of
 
 GOLDEN = json.loads(Path(__file__).with_name("golden2_pairs.json").read_text())
 
-# Losses, and single cases, that the library cannot do yet.
-LATER: set[str] = set()
-
 # A difference of nearly full bins, divided by their width of 0.02.
 TOLERANCES = {"histogram 100 bins": 1e-11}
 
 
-def of_case(case: dict[str, Any]) -> Any:
-    """Whoever adds the loss takes it out of LATER: what passes unexpectedly is a failure."""
-    later = LATER & {case["loss"], case["id"]}
-    return pytest.param(case, id=case["id"], marks=[pytest.mark.xfail(strict=True, reason="not yet")] if later else [])
-
-
-def test_later_names_what_there_is() -> None:
-    assert not LATER - {name for case in GOLDEN["cases"] for name in (case["loss"], case["id"])}
-
-
-@pytest.mark.parametrize("case", [of_case(case) for case in GOLDEN["cases"]])
+@pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: case["id"])
 def test_golden(case: dict[str, Any], library: Library) -> None:
     def given(value: Any) -> Array | Any:
         if isinstance(value, tuple):
