@@ -41,6 +41,19 @@ def test_jit_grad_is_value_and_grad(loss: Loss[...], jax_library: Library) -> No
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("name", ["arcface", "proxy_anchor"])
+def test_labels_that_a_trace_closes_over(name: str, jax_library: Library) -> None:
+    """They are read: one is ignored, and one that is no class is refused."""
+    loss, (x, weights, _) = anglos.LOSSES[name], arrays(anglos.LOSSES[name], jax_library)
+    labels, wrong = (jax_library.array(np.asarray([0, 3, -100, 1, 4, last])) for last in (3, 5))
+    traced = jax.jit(jax.value_and_grad(lambda x: loss(x, weights, labels)))(x)
+    value, gradients = loss.value_and_grad(x, weights, labels)
+    for got, want in zip(traced, (value, gradients[0]), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-15)
+    with pytest.raises(ValueError, match=f"^{name}: labels held 5 at position 5; wanted 0 to 4"):
+        jax.make_jaxpr(lambda x: loss(x, weights, wrong))(x)
+
+
 def test_every_number_may_be_traced(loss: Loss[...], jax_library: Library) -> None:
     """The value is that of the number; one out of range makes the loss NaN."""
     inputs, numbers = arrays(loss, jax_library), [name for name, kind in loss.kinds.items()

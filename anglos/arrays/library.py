@@ -1,6 +1,7 @@
 """An array library and its arrays: what the array API standard does not settle."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -104,6 +105,10 @@ class Library:
         """Whether all labels are from 0 to classes − 1; None where they cannot be read."""
         bounds = self.bounds(labels)
         return None if bounds is None else bool(bounds[0] >= 0 and bounds[1] < classes)
+
+    def reading(self) -> AbstractContextManager[Any]:
+        """Inside, what is computed of arrays that can be read can be read."""
+        return nullcontext()
 
     def whole(self, array: Array) -> Array:
         """The array, which several devices may have parts of, on each of them."""

@@ -16,13 +16,18 @@ def check_labels(loss: str, backend: Backend, name: str, labels: Any, classes: i
     if inside is None:
         return False
     if not inside:
-        xp, labels = backend.xp, backend.whole(labels)
-        outside = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
-        if bool(xp.any(outside)):
-            where = int(xp.argmax(xp.astype(outside, backend.index_type)))
-            refuse(loss, name, ValueError, f"held {int(labels[where])} at position {where}",
-                   f"0 to {classes - 1}, or ignore_index = {ignore_index}")
+        with backend.reading():
+            _check_outside(loss, backend, name, labels, classes, ignore_index)
     return inside and not 0 <= ignore_index < classes
+
+
+def _check_outside(loss: str, backend: Backend, name: str, labels: Any, classes: int, ignore_index: int) -> None:
+    xp, labels = backend.xp, backend.whole(labels)
+    outside = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
+    if bool(xp.any(outside)):
+        where = int(xp.argmax(xp.astype(outside, backend.index_type)))
+        refuse(loss, name, ValueError, f"held {int(labels[where])} at position {where}",
+               f"0 to {classes - 1}, or ignore_index = {ignore_index}")
 
 
 def check_groups(loss: str, backend: Backend, name: str, labels: Any, index: Any, ignore_index: int) -> bool:

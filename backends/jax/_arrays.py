@@ -102,6 +102,9 @@ class Jax(Products, Backend):
     def scatter(self, weights: jax.Array, columns: jax.Array, like: jax.Array) -> jax.Array:
         return jax.vmap(lambda one, places: jnp.zeros_like(like[0]).at[places].add(one))(weights, columns)
 
+    def reading(self) -> AbstractContextManager[Any]:
+        return jax.ensure_compile_time_eval()  # under jit, of constants
+
     def whole(self, array: jax.Array) -> jax.Array:
         mesh = jax.typeof(array).sharding.mesh
         if not mesh.explicit_axes:
