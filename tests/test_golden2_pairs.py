@@ -49,15 +49,13 @@ def test_cosent_is_the_sum_over_all_two_pairs(library: Library) -> None:
     apart = (c - c[:, None])[scores[:, None] > scores]
     for dtype, tolerance in (("float64", 1e-13), ("float32", 1e-5)):
         pairs = [library.cast(library.array(array), dtype) for array in (first, second)]
-        for scale in (1.0, 20.0, 300.0):
+        for scale in (1.0, 20.0, 300.0, 3000.0):
             wanted = np.logaddexp.reduce([0.0, *(scale * apart)])
             given = library.cast(library.array(np.asarray(scale)), dtype)
             for same in (scores, -np.exp(-scores), (scores * 20).astype("uint8")):
                 for option in (scale, given):
                     loss = cosent(*pairs, library.array(same), scale=option)
                     assert float(loss) == pytest.approx(wanted, rel=tolerance)
-        beyond = library.cast(library.array(np.asarray(3000.0)), dtype)
-        assert np.isnan(float(cosent(*pairs, library.array(scores), scale=beyond)))
         value, gradients = cosent.value_and_grad(*pairs, library.array(0 * scores))
         assert float(value) == 0.0
         assert not any(library.numpy(gradient).any() for gradient in gradients)

@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -258,6 +259,8 @@ _OF_PREFIXES = "wanted a loss of embeddings, such as anglos.arcface"
     (lambda: of_any(anglos.margin_cross_entropy, (2,)), TypeError,
      f"loss was margin_cross_entropy; {_OF_PREFIXES}"),
     (lambda: of_any(np.mean, (2,)), TypeError, "loss was a "),
+    (lambda: of_any(partial(anglos.supcon, temperature=0.1), (2,)), TypeError,
+     f"loss was a functools.partial; {_OF_PREFIXES}; options go to the nested loss, as partial(matryoshka(loss, dims)"),
     (lambda: of_any(of_any(anglos.supcon, (2,)), (1,)), TypeError,
      f"loss was matryoshka(supcon, (2,)); {_OF_PREFIXES}"),
     (lambda: of_any(anglos.arcface, 8), TypeError, f"dims was 8; {_DIMS}"),

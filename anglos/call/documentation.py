@@ -15,7 +15,7 @@ from anglos.call.static_kinds import Integer, OneOf, Pair, Words
 
 _WIDTH = 116
 
-_RETURNS = """array () or (B,)
+_RETURNS = "array ()", """
     Of the floating-point type of the inputs, float32 at least."""
 
 _RAISES = """TypeError, ValueError
@@ -40,7 +40,8 @@ def document(text: str, paper: str, signature: inspect.Signature, kinds: Mapping
     parameters = "\n".join([*entries, *filter(None, own.values())])
     if paper and "References" not in sections:
         sections["References"] = paper
-    sections = {"Parameters": parameters, "Returns": _RETURNS, "Raises": _RAISES, **sections}
+    returns = (" or (B,)" if "reduction" in kinds else "").join(_RETURNS)
+    sections = {"Parameters": parameters, "Returns": returns, "Raises": _RAISES, **sections}
     return "\n\n".join([head.rstrip(), *(f"{name}\n{'-' * len(name)}\n{body.rstrip()}"
                                         for name, body in sections.items())]) + "\n"
 

@@ -27,11 +27,11 @@ def cosent(
     scores
         ... Pairs of equal scores are not compared, and a NaN makes the loss NaN.
     scale
-        λ. An array is differentiated, up to 300 in float32 and 2800 in float64: from there on the loss is NaN.
+        λ. An array is differentiated.
     similarity
-        c: "cosine"; or "angle", |Σ Re z + Σ Im z| of the quotients z of their numbers, divided by |x|/|y|, where the
-        halves of a row are the real and the imaginary parts of complex numbers. It is from 0 to √2, is 1 of equal
-        vectors, and is another if `first` and `second` are exchanged.
+        c: "cosine"; or "angle", |Re h + Im h| of h = Σ_k x_k ȳ_k / (|x| |y|), where the halves of a row are the real
+        and the imaginary parts of complex numbers x_k. Of equal and of opposite vectors it is 1; it is √2, the most
+        there is, where `first` is `second` turned by 45°, and another if they are exchanged.
 
     Notes
     -----

@@ -26,10 +26,9 @@ def generalized_lifted(
         One row per sample. A zero vector has cosine 0 with all others.
     labels
         ... A weight is a factor of its exponential.
-    margin
-        m, in units of the distance. ...
     positive_margin
-        m_p, in units of the distance. Only m − m_p matters, unless `lonely_rows` is True. ...
+        m_p, in units of the distance. Only m − m_p matters, unless `lonely_rows` is True. An array is
+        differentiated.
     lonely_rows
         Whether an anchor without a positive, or without a negative, counts, with 0 for the logarithm that it lacks, as
         in pytorch-metric-learning: there is then no positive that would pull back.

@@ -24,7 +24,7 @@ def lifted_structure(
     labels
         ... Pairs are compared in tiles.
     margin
-        m, in units of the distance. It only adds to all J. ...
+        ... It only adds to all J.
 
     Notes
     -----

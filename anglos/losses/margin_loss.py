@@ -26,7 +26,7 @@ def margin_loss(
     labels
         ... A weight is a factor of its term, also in the mean's divisor.
     margin
-        α, in units of the distance. ...
+        α, in units of the distance. An array is differentiated.
     over
         "triplets": a positive counts once for every negative of its anchor, a negative once for every positive. So
         does pytorch-metric-learning.

@@ -21,7 +21,7 @@ def sface(
     Parameters
     ----------
     scale
-        s, the largest slope in a cosine. ...
+        s, the largest slope in a cosine. An array is differentiated.
     slope
         k: how sharply the forces end at the angles. ...
     inner

@@ -3,6 +3,7 @@
 import math
 import numbers
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from anglos.arrays.backend import Backend
@@ -73,7 +74,8 @@ def matryoshka(loss: Loss[Options], dims: Sequence[int], weights: Sequence[float
     factors = (1.0,) * len(lengths) if weights is None else _checked_weights(weights, len(lengths))
     if not isinstance(loss, Loss) or isinstance(loss, _Matryoshka) or not any(map(_has_dimension, loss.kinds.values())):
         what = loss.name if isinstance(loss, Loss) else describe(loss)
-        raise TypeError(f"matryoshka: loss was {what}; wanted a loss of embeddings, such as anglos.arcface")
+        hint = "; options go to the nested loss, as partial(matryoshka(loss, dims), ...)" * isinstance(loss, partial)
+        raise TypeError(f"matryoshka: loss was {what}; wanted a loss of embeddings, such as anglos.arcface{hint}")
     return _Matryoshka(loss, lengths, factors)
 
 

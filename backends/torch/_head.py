@@ -63,11 +63,11 @@ class Head(HeadSettings):
     DTensors. Each rank calls the head with its own samples, as many as every other, and labels among all classes, and
     gets the loss of these samples. Gradients of `weight` and of learnt options are the mean over ranks, as
     `DistributedDataParallel` and `fully_shard` make the backbone's. `seed` draws the prototypes: the same on any number
-    of ranks, whatever `torch.manual_seed` was. With `check` the ranks compare by a few numbers what they are about to
-    do, so that a call that one refuses, or that differs, is an error on all: see `class_sharded`. `seed`, `check`
-    and whole tensors given to `load_state_dict`, which takes a rank's own rows of them, are not compared, and must be
-    alike. `state_dict` has the names of a head that is whole, but DTensors; for one device save `gather()`. `nearest`,
-    `logits` and `gather` are called by all ranks together.
+    of ranks, whatever `torch.manual_seed` was, by which alone a head without a mesh starts. With `check` the ranks
+    compare by a few numbers what they are about to do, so that a call that one refuses, or that differs, is an error on
+    all: see `class_sharded`. `seed`, `check` and whole tensors given to `load_state_dict`, which takes a rank's own
+    rows of them, are not compared, and must be alike. `state_dict` has the names of a head that is whole, but DTensors;
+    for one device save `gather()`. `nearest`, `logits` and `gather` are called by all ranks together.
 
     `load_state_dict` also takes what other libraries saved: `W`, `fc` or `proxies` of pytorch-metric-learning, `kernel`
     of AdaFace and CurricularFace, `w` of opensphere, `weight` of insightface (the ranks of PartialFC each save a part:

@@ -16,6 +16,7 @@ def sharding_of(loss: Loss[...], mesh: Any, seed: Any, check: bool) -> "Sharding
 
         return head.sharding_of(loss, mesh, seed, check)
     if seed != 0:
-        raise ValueError(f"Head: seed was {describe(seed)} without a mesh; wanted torch.manual_seed, by which a head "
-                         "starts that is whole")
+        raise ValueError(f"Head: seed was {describe(seed)} without a mesh; wanted none: a head that is whole draws by "
+                         "PyTorch's generator (call torch.manual_seed before); with a mesh each rank draws its part by "
+                         "seed, so that prototypes are the same on any number of ranks")
     return None
