@@ -62,10 +62,13 @@ def compiled(triton: Any, kernel: Any, arch: int, block: Any, types: dict[str, s
         options={"num_warps": block.warps, "num_stages": block.stages, "enable_fp_fusion": True})
     (binary := tmp_path / "kernel.cubin").write_bytes(made.asm["cubin"])
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    usage, code = (subprocess.run([tool, option, binary], capture_output=True, text=True, check=True).stdout
-                   for option in ("-res-usage", "-sass"))
-    registers, stack = map(int, re.findall(r"REG:(\d+) STACK:(\d+)", usage)[0])
-    return Compiled(made.asm["ptx"], stack, len(re.findall(r"\bSTL", code)), registers, made.metadata.shared)
+
+    def told(option: str) -> str:
+        return subprocess.run([tool, option, binary], capture_output=True, text=True, check=True).stdout
+
+    registers, stack, local = map(int, re.findall(r"REG:(\d+) STACK:(\d+) .*\bLOCAL:(\d+)", told("-res-usage"))[0])
+    spills = len(re.findall(r"\bSTL", told("-sass"))) if stack or local else 0  # there is nowhere else to spill to
+    return Compiled(made.asm["ptx"], stack + local, spills, registers, made.metadata.shared)
 
 
 ARCHS = {80: 163 << 10, 90: 227 << 10, 100: 227 << 10}
