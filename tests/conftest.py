@@ -189,6 +189,6 @@ def pytest_generate_tests(metafunc: Any) -> None:
             losses = [loss for loss in anglos.LOSSES.values() if belongs(loss)]
             if metafunc.definition.get_closest_marker("skip"):  # once is enough
                 losses = losses[:1]
-            elif metafunc.definition.get_closest_marker("representatives"):
-                losses = representatives(losses)
+            elif marker := metafunc.definition.get_closest_marker("representatives"):
+                losses = representatives(losses, **marker.kwargs)
             metafunc.parametrize(name, losses, ids=[loss.name for loss in losses])

@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Set
+from dis import get_instructions
 from functools import cache
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 from libraries import LIBRARIES
@@ -12,6 +13,7 @@ from samples import arrays
 
 import anglos
 from anglos import Loss
+from anglos.define import linear, prototypes_engine
 
 ROOMS = tuple(str(Path(anglos.__file__).parent / room) for room in ("engines", "arrays"))
 
@@ -45,6 +47,26 @@ def kind_of(loss: Loss[...]) -> frozenset[Any]:
     return frozenset({loss.engine, *(shape for name in loss.arrays for shape in loss.kinds[name].shapes)})
 
 
+def words_of(loss: Loss[...]) -> frozenset[Any]:
+    """What its own file asks of arrays, of their library and of `define`; and its name, if that handles whole arrays.
+
+    Against prototypes it handles one number of each sample, and the engine the rest.
+    """
+    module, found = sys.modules[loss.function.__module__], set()
+
+    def look(code: CodeType) -> None:
+        found.update(step.argval for step in get_instructions(code) if step.opname in ("LOAD_ATTR", "LOAD_METHOD"))
+        for inner in code.co_consts:
+            if isinstance(inner, CodeType):
+                look(inner)
+
+    for one in vars(module).values():
+        function = getattr(one, "function", one)
+        if isinstance(function, FunctionType) and function.__module__ == module.__name__:
+            look(function.__code__)
+    return frozenset(found if loss.engine in (prototypes_engine, linear) else {*found, loss.name})
+
+
 def cover(features: Mapping[str, Set[Any]]) -> list[str]:
     """Names that between them have every feature: always the one with most that none before it has, or the first."""
     left: set[Any] = set().union(*features.values())
@@ -55,7 +77,8 @@ def cover(features: Mapping[str, Set[Any]]) -> list[str]:
     return chosen
 
 
-def representatives(losses: Iterable[Loss[...]]) -> list[Loss[...]]:
-    """Some of these that run all the lines, and take arrays of all the shapes, of all of these."""
-    chosen = cover({loss.name: lines_of(loss) | kind_of(loss) for loss in losses})
+def representatives(losses: Iterable[Loss[...]], *, words: bool = False) -> list[Loss[...]]:
+    """Some of these that run all the lines, and take arrays of all the shapes, of all of these; and use all words."""
+    chosen = cover({loss.name: lines_of(loss) | kind_of(loss) | (words_of(loss) if words else frozenset())
+                    for loss in losses})
     return [loss for loss in losses if loss.name in chosen]
