@@ -52,7 +52,8 @@ def words_of(loss: Loss[...]) -> frozenset[Any]:
 
     Against prototypes it handles one number of each sample, and the engine the rest.
     """
-    module, found = sys.modules[loss.function.__module__], set()
+    module = sys.modules[loss.function.__module__]
+    found: set[Any] = set()
 
     def look(code: CodeType) -> None:
         found.update(step.argval for step in get_instructions(code) if step.opname in ("LOAD_ATTR", "LOAD_METHOD"))

@@ -112,6 +112,7 @@ FIXED_BATCH = ("angular_prototypical", "batch_coco", "cosent", "ge2e", "nce", "r
 BOUNDS = {"smooth_ap": 256}
 
 
+@pytest.mark.representatives(words=True)
 @pytest.mark.slow
 def test_export_with_any_batch(loss: Loss[...], jax_library: Library) -> None:
     """Exported once, written to bytes, read and called; the size of a batch has a bound, by which tiles are chosen."""
@@ -211,6 +212,7 @@ def test_values_do_not_retrace(loss: Loss[...], jax_library: Library) -> None:
     assert len(set(values)) == 3
 
 
+@pytest.mark.representatives
 @pytest.mark.parametrize("x64", [True, False])
 def test_x64_on_and_off(loss: Loss[...], jax_library: Library, x64: bool) -> None:
     inputs = [np.asarray(array) for array in arrays(loss, jax_library)]
@@ -223,6 +225,7 @@ def test_x64_on_and_off(loss: Loss[...], jax_library: Library, x64: bool) -> Non
         np.testing.assert_allclose(gradient, wanted_gradient, rtol=0, atol=1e-11 if x64 else 1e-4)
 
 
+@pytest.mark.representatives
 def test_forward_mode_is_refused_with_a_hint(loss: Loss[...], jax_library: Library) -> None:
     """Through `plain` it works: test_jax_autodiff_of_plain_both_modes."""
     inputs = arrays(loss, jax_library)

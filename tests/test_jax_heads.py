@@ -41,6 +41,7 @@ def value_and_gradients(layer: str, head: Any, embeddings: Any, labels: Any) -> 
     return value, of["weight"][...], {name: one[...] for name, one in of.get("options", {}).items()}
 
 
+@pytest.mark.representatives
 @pytest.mark.parametrize("name", LAYERS)
 def test_head_is_the_loss_with_learnt_options(layer: Loss[...], name: str, jax_library: Library) -> None:
     embeddings, _, labels = arrays(layer, jax_library)

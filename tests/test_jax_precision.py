@@ -214,6 +214,7 @@ def test_the_loss_of_float16_is_exact(name: str, jax_library: Library) -> None:
                                rtol=1e-6)
 
 
+@pytest.mark.representatives(words=True)
 @pytest.mark.slow
 def test_second_derivatives_of_16_bits(loss: Loss[...], jax_library: Library) -> None:
     """Off by what rounds them at the end: no product on the way is."""

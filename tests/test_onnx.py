@@ -49,6 +49,7 @@ def named(loss: Loss[...], numpy: Library, dtype: str = "float64") -> dict[str, 
     return dict(zip(loss.arrays, arrays(loss, numpy, dtype=dtype), strict=True))
 
 
+@pytest.mark.representatives(words=True)
 @pytest.mark.usefixtures("known_constants")
 def test_export_of_value_and_gradient(loss: Loss[...], numpy: Library) -> None:
     """With a batch of any size, in float64."""

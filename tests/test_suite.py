@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from representatives import cover, kind_of, lines_of, representatives
+from representatives import cover, kind_of, lines_of, representatives, words_of
 
 import anglos
 
@@ -131,6 +131,9 @@ def test_representatives_run_every_line_that_others_run() -> None:
     engines = ("rowwise", "prototypes/gradient", "pairs/gradient")
     assert {file for file, _ in frozenset[Any]().union(*map(lines_of, chosen))} > {
         str(ROOT / "anglos" / "engines" / f"{name}.py") for name in engines}
+    by_words = representatives(losses, words=True)
+    assert {*chosen} != {*by_words} != {*losses}
+    assert frozenset().union(*map(words_of, by_words)) == frozenset().union(*map(words_of, losses)) >= {"arccos", "koleo"}
     assert cover({"first": {1, 2}, "part": {2}, "same": {1, 2}, "new": {3}}) == ["first", "new"]
 
 

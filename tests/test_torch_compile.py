@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from libraries import LIBRARIES, Library
+from representatives import representatives
 from samples import BATCH, arrays, leaves, per_class, takes_labels
 
 import anglos
@@ -70,6 +71,7 @@ def partitioned(saved: list[int]) -> Any:
                                partition_fn=partitioners.min_cut_rematerialization_partition)
 
 
+@pytest.mark.representatives(words=True)
 def test_one_graph_for_all_batches_and_margins(loss: Loss[...], torch_library: Library) -> None:
     """A number of rows that Dynamo is forbidden to fix, and a margin in a tensor: nothing is compiled again.
 
@@ -172,8 +174,10 @@ def test_a_batch_of_another_size_is_noticed_once() -> None:
         agree(anglos.arcface, compiled, 3, {})
 
 
-@pytest.mark.parametrize("with_margin", [loss for loss in anglos.LOSSES.values() if margins(loss, tensors=False)],
-                         ids=lambda loss: loss.name)
+WITH_MARGIN = [loss for loss in anglos.LOSSES.values() if margins(loss, tensors=False)]
+
+
+@pytest.mark.parametrize("with_margin", representatives(WITH_MARGIN, words=True), ids=lambda loss: loss.name)
 def test_a_margin_scheduled_as_a_number(with_margin: Loss[...], torch_library: Library) -> None:
     """Compiled once more when the number is first seen to change, then never again."""
     loss = with_margin

@@ -142,6 +142,7 @@ def test_older_onnx_exporter(layer: Loss[...], torch_library: Library) -> None:
         assert_logits_agree(torch.tensor(found), scores(embeddings).detach())
 
 
+@pytest.mark.representatives(words=True)
 @pytest.mark.slow
 @pytest.mark.parametrize("pre_dispatch", [False, True])
 def test_make_fx_of_a_value(loss: Loss[...], torch_library: Library, pre_dispatch: bool) -> None:
@@ -155,6 +156,7 @@ def test_make_fx_of_a_value(loss: Loss[...], torch_library: Library, pre_dispatc
     graph(*given).backward()
 
 
+@pytest.mark.representatives(words=True)
 @pytest.mark.slow
 def test_make_fx(loss: Loss[...], torch_library: Library) -> None:
     """A graph of bare operations, of the gradient too, that is right for other numbers."""
@@ -204,6 +206,7 @@ def test_deterministic(loss: Loss[...], torch_library: Library, request: pytest.
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+@pytest.mark.representatives(words=True)
 @pytest.mark.slow
 def test_export(loss: Loss[...], torch_library: Library) -> None:
     """For batches of any size."""

@@ -175,6 +175,7 @@ def served(loss: Loss[...], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
+@pytest.mark.representatives(words=True)
 def test_a_graph_has_kernels_where_an_uncompiled_call_has(head: Loss[...], monkeypatch: pytest.MonkeyPatch) -> None:
     """Once each way; and nothing is kept that is longer than the inputs."""
     graphs, hooks = Graphs(), served(head, monkeypatch)
