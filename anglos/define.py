@@ -241,15 +241,15 @@ def batchwise(function: Any = None, /, *, formula: str = "", paper: str = "") ->
 
     Examples
     --------
-    The variance of all numbers: 1 for 3 and 1.
+    The variance of all numbers: 1 for 3 and 1. Their number by the shape, as `size` is not the same in all libraries.
 
-    >>> import numpy as np
+    >>> import math, numpy as np
     >>> from anglos import define
     >>> @define.batchwise
     ... def variance(logits: define.Logits, /):
     ...     return define.Direct(
     ...         lambda backend, x: backend.xp.mean((x - backend.xp.mean(x)) ** 2),
-    ...         lambda backend, g, x: {"logits": g * 2.0 * (x - backend.xp.mean(x)) / x.size})
+    ...         lambda backend, g, x: {"logits": g * 2.0 * (x - backend.xp.mean(x)) / math.prod(x.shape)})
     >>> float(variance(np.asarray([[3.0], [1.0]])))
     1.0
     """

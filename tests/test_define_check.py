@@ -1,5 +1,6 @@
 """`define.check` is silent about what is right, and finds every planted fault."""
 
+import doctest
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,16 @@ def test_right_in_every_library() -> None:
         "x2_softmax: shapes, slopes, agreement and second derivatives, hard inputs, dtypes, options, tiles, devices: "
         "right in numpy, torch, jax")
     assert define.check(deviance).endswith("right in numpy, torch, jax")
+
+
+@pytest.mark.parametrize("decorator", [define.rowwise, define.batchwise])
+def test_what_a_docstring_defines_is_right(decorator: Any) -> None:
+    """Of those whose arithmetic is the user's."""
+    found: dict[str, Any] = {}
+    for one in doctest.DocTestParser().get_examples(decorator.__doc__):
+        exec(one.source, found)
+    mine, = (one for one in found.values() if isinstance(one, Loss))
+    assert define.check(mine).endswith("right in numpy, torch, jax")
 
 
 CONSTANTS = {"batch_coco": ("detach_centroids",), "info_nce": ("hardness",), "sphereface2": ("variant",)}
