@@ -69,6 +69,54 @@ def test_a_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value).startswith(FAULTS[fault])
 
 
+def rowwise(value: Any, gradient: Any) -> Any:
+    @define.rowwise
+    def planted(embeddings: define.Embeddings, /) -> define.Direct:
+        return define.Direct(value, lambda backend, g, x: {"embeddings": g[:, None] * gradient(backend, x)})
+
+    return planted
+
+
+@define.margin
+def steep(cos: Any, *, m: define.CosineMargin = 0.2) -> define.Curve:
+    return define.Curve(cos - m, 2.0, {"m": -1.0})
+
+
+@define.margin
+def heavy(cos: Any, *, m: define.CosineMargin = 0.2) -> define.Curve:
+    return define.Curve(cos - m, 1.0, {"m": -3.0})
+
+
+@pytest.mark.parametrize(("mine", "said"), [
+    (rowwise(lambda backend, x: backend.dot(x, x) / (1.0 + backend.dot(x, x)),
+             lambda backend, x: x / (1.0 + backend.dot(x, x))[:, None] ** 2),
+     r"Look at its factor: all of the gradient in embeddings is 0\.5 times the slope of the value\."),
+    (steep, r"the gradient in embeddings\[0, 0\] was .*\. Look at the slope of φ in cos θ: it is 2 times the slope of"),
+    (heavy, r"the gradient in m\[0\] was .*\. Look at its factor: all of the gradient in m is 3 times the slope"),
+    (rowwise(lambda backend, x: backend.xp.log(backend.xp.sum(backend.xp.exp(x), axis=1)),
+             lambda backend, x: backend.xp.exp(x) / backend.xp.sum(backend.xp.exp(x), axis=1)[:, None]),
+     r"the value in float64 was .*; wanted a finite number\. Look at what overflows: .* define\.log_sum_exp"),
+    (rowwise(lambda backend, x: 1.0 / backend.dot(x, x), lambda backend, x: -2.0 * x / backend.dot(x, x)[:, None] ** 2),
+     r"wanted a finite number\. Look at cos θ = ±1 and vectors of length 0: what is divided by"),
+    (rowwise(lambda backend, x: x.nonsense(), lambda backend, x: x),
+     r"numpy: a call raised AttributeError: .*'nonsense'\. Look at what the function calls: `backend\.xp` has"),
+    (rowwise(lambda backend, x: backend.dot(x, x) / x.size, lambda backend, x: 2.0 * x / x.size),
+     r"torch: a call raised TypeError: unsupported operand .*\. Look at what the function calls: `backend\.xp` has"),
+    (rowwise(lambda backend, x: {"x": x}["missing"], lambda backend, x: x),
+     r"numpy: a call raised KeyError: 'missing'\. Look at its traceback\."),
+], ids=["half", "steep", "heavy", "overflow", "zero", "no method", "torch", "error"])
+def test_what_is_said_of_a_fault(mine: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it is, where that can be told; and of an error, of which loss and in which library."""
+    from anglos.checks import libraries, run
+
+    if said.startswith("torch"):
+        pytest.importorskip("torch")
+    monkeypatch.setattr(run, "installed", lambda: [libraries.NumPy(), *(
+        [libraries.Torch()] if said.startswith("torch") else [])])
+    with pytest.raises(AssertionError, match=rf"^{mine.name}, .*{said}"):
+        define.check(mine)
+
+
 def test_float64_made_of_float32_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from anglos.checks import libraries, run
 

@@ -66,8 +66,9 @@ def devices(subject: Subject) -> bool | None:
     embeddings, _, labels = samples.arrays_of(loss)
     weights = np.random.default_rng(4).normal(size=(jax.device_count() * 2, samples.DIMENSION))
     call = sharded(loss, jax.make_mesh((jax.device_count(),), ("devices",)), "devices")
-    got, want = (jax.jit(jax.value_and_grad(one, argnums=(0, 1)))(
-        *map(jax.numpy.asarray, (embeddings, weights, labels))) for one in (call, loss))
+    with subject.calls("jax"):
+        got, want = (jax.jit(jax.value_and_grad(one, argnums=(0, 1)))(
+            *map(jax.numpy.asarray, (embeddings, weights, labels))) for one in (call, loss))
     for what, a, b in zip(("the value", "the gradient in embeddings", "the gradient in weights"), (got[0], *got[1]),
                           (want[0], *want[1]), strict=True):
         same(subject, next(one for one in subject.libraries if isinstance(one, Jax)), f"{what} on several devices", a,

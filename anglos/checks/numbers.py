@@ -12,19 +12,37 @@ from anglos.checks.subject import Subject
 
 def hard_inputs(subject: Subject) -> None:
     """Value and gradient are finite for aligned, opposite, zero, tiny and huge vectors."""
-    names = tuple(name for name in subject.loss.arrays if has_gradient(subject.loss.kinds[name]))
+    arrays = samples.hard_arrays(subject.loss)
     for library in subject.libraries:
         for dtype in ("float64", "float32"):
-            arrays = [library.array(_typed(array, dtype)) for array in samples.hard_arrays(subject.loss)]
-            value, gradients = subject.loss.value_and_grad(*arrays, wrt=names)
-            for name, array in zip(("the value", *(f"the gradient in {name}" for name in names)), (value, *gradients),
-                                   strict=True):
-                found = library.numpy(array)
-                if not np.isfinite(found).all():
-                    place = [int(one) for one in np.argwhere(~np.isfinite(found))[0]]
-                    row = f" of {samples.HARD[place[0]]}" if place and len(found) == len(samples.HARD) else ""
-                    subject.fault(library.name, f"{name} in {dtype}{row}", f"{found[tuple(place)]}", "a finite number",
-                                  "cos θ = ±1 and vectors of length 0: what is divided by, and roots of 0")
+            found = _not_finite(subject, library, arrays, dtype)
+            if found is not None:
+                gentle = [array if array.dtype.kind != "f" else
+                          np.where(np.abs(array) > _HUGE, array / samples.LONGEST, array) for array in arrays]
+                look = _OVERFLOW if _not_finite(subject, library, gentle, dtype) is None else _DIVISION
+                subject.fault(library.name, *found, "a finite number", look)
+
+
+_HUGE = 1e9
+_OVERFLOW = ("what overflows: with numbers below 1e9 all is finite. Take exponentials by define.log_sum_exp or "
+             "define.softplus, and divide by the largest number, or by the length, before squares and powers")
+_DIVISION = "cos θ = ±1 and vectors of length 0: what is divided by, and roots of 0"
+
+
+def _not_finite(subject: Subject, library: Any, arrays: list[np.ndarray], dtype: str) -> tuple[str, str] | None:
+    """What is not, of value and gradients, and the number."""
+    names = tuple(name for name in subject.loss.arrays if has_gradient(subject.loss.kinds[name]))
+    with subject.calls(library.name):
+        value, gradients = subject.loss.value_and_grad(
+            *(library.array(_typed(array, dtype)) for array in arrays), wrt=names)
+    for name, array in zip(("the value", *(f"the gradient in {name}" for name in names)), (value, *gradients),
+                           strict=True):
+        found = library.numpy(array)
+        if not np.isfinite(found).all():
+            place = [int(one) for one in np.argwhere(~np.isfinite(found))[0]]
+            row = f" of {samples.HARD[place[0]]}" if place and len(found) == len(samples.HARD) else ""
+            return f"{name} in {dtype}{row}", f"{found[tuple(place)]}"
+    return None
 
 
 def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
@@ -41,7 +59,8 @@ def dtypes(subject: Subject) -> None:
             given = [_cast(library, array, dtype) for array in arrays]
             learnt = {name: _cast(library, one, dtype) if isinstance(one, np.ndarray) else one
                       for name, one in options.items()}
-            value, gradients = subject.loss.value_and_grad(*given, **learnt, wrt=tuple(names))
+            with subject.calls(library.name):
+                value, gradients = subject.loss.value_and_grad(*given, **learnt, wrt=tuple(names))
             wide = "float32" if dtype == library.low else dtype
             for what, array, wanted in (("the value", value, wide), *((f"the gradient in {name}", one, dtype)
                                         for name, one in zip(names, gradients, strict=True))):

@@ -23,6 +23,7 @@ STRAIGHT_THROUGH = "straight_through"
 HARD = ("an aligned vector", "an opposite vector", "a long aligned vector", "a vector at 1e-4 rad",
         "a vector at π - 1e-4 rad", "a vector at 90°", "a zero vector", "a vector of length 1e-20",
         "a vector of length 1e18")
+LONGEST = 1e18
 
 
 def arrays_of(loss: Loss[...], seed: int = 0) -> list[np.ndarray]:
@@ -39,7 +40,8 @@ def hard_arrays(loss: Loss[...]) -> list[np.ndarray]:
     across = weights[1] - first * (first @ weights[1]) / (first @ first)
     across *= np.linalg.norm(first) / np.linalg.norm(across)
     near = first * np.cos(1e-4) + across * np.sin(1e-4)
-    vectors = np.stack([first, -first, 3.0 * first, near, -near, across, 0.0 * first, 1e-20 * across, 1e18 * across])
+    vectors = np.stack([first, -first, 3.0 * first, near, -near, across, 0.0 * first, 1e-20 * across,
+                        LONGEST * across])
     labels = np.asarray([0, 0, 0, 0, 0, 1, 1, 0, 0])
     found: list[np.ndarray] = []
     for name in loss.arrays:
