@@ -135,6 +135,7 @@ def test_export_with_any_batch(loss: Loss[...], jax_library: Library) -> None:
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-11)
 
 
+@pytest.mark.representatives(words=True)
 def test_scanned_tiles_to_second_order(head: Loss[...], jax_library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """lax.scan under jit, with a tile that does not divide the classes, against one tile."""
     backend = import_module("anglos.backends.jax").backend

@@ -65,6 +65,7 @@ def test_low_precision(head: Loss[...], library: Library) -> None:
     test_properties.test_low_precision_is_computed_in_float32(head, library)
 
 
+@pytest.mark.representatives(words=True)
 @pytest.mark.usefixtures("path")
 def test_derivatives(kept: Loss[...], torch_library: Library) -> None:
     """Of first and second order."""
@@ -85,6 +86,7 @@ def test_a_second_backward_pass_finds_what_was_kept(kept: Loss[...], torch_libra
 
 
 @pytest.mark.slow
+@pytest.mark.representatives
 @pytest.mark.parametrize("width", [None, 2])
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
 def test_gradient_products_in_bfloat16(kept: Loss[...], name: str, width: int | None, monkeypatch: pytest.MonkeyPatch
