@@ -357,6 +357,9 @@ def test_refusals(options: dict[str, Any], message: str) -> None:
     (SIX[1], {"fpir": 0.1}, "probe_labels were all in the gallery; wanted a probe whose label is not, for fpir"),
     (SIX[1], {"fpir": 2.0}, "fpir was 2; wanted a rate from 0 to 1"),
     (SIX[1], {"tpir_rank": 0}, "tpir_rank was 0; wanted an integer from 1"),
+    (SIX[1], {"tpir_rank": 2}, "tpir_rank was 2; wanted 1 without fpir"),
+    (SIX[1], {"confidence": 0.9}, "confidence was 0.9; wanted 0.95 without replicates"),
+    (SIX[1], {"seed": 3}, "seed was 3; wanted 0 without replicates"),
     (SIX[1][:5], {}, "probe_labels was of dtype int64"),
 ])
 def test_refusals_of_identification(labels: Any, options: dict[str, Any], message: str) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anglos.evaluate.kinds import integer, number
+from anglos.evaluate.kinds import check_idle, integer, number
 
 _NUMBERS = 1 << 22
 """How many weights are held at a time."""
@@ -36,9 +36,13 @@ class Resampling(NamedTuple):
 
 def resampling(caller: str, replicates: int, confidence: float, seed: int) -> Resampling:
     """As they were given, if they can be."""
-    return Resampling(integer(caller, "replicates", replicates, 0),
-                      number(caller, "confidence", confidence, 0.0, 1.0, "a part of the draws"),
-                      integer(caller, "seed", seed, 0))
+    how = Resampling(integer(caller, "replicates", replicates, 0),
+                     number(caller, "confidence", confidence, 0.0, 1.0, "a part of the draws"),
+                     integer(caller, "seed", seed, 0))
+    if not how.replicates:
+        check_idle(caller, "confidence", how.confidence, 0.95, "replicates")
+        check_idle(caller, "seed", how.seed, 0, "replicates")
+    return how
 
 
 def draws(count: int, how: Resampling) -> Iterator[np.ndarray]:

@@ -11,7 +11,7 @@ from anglos.call.kinds import refuse
 from anglos.evaluate.bootstrap import Interval, Resampling, draws, interval, intervals_of_means, resampling
 from anglos.evaluate.curve import Rates, Steps, accepted_at, rates_of, steps_of
 from anglos.evaluate.given import Array, two_sets, without_ignored
-from anglos.evaluate.kinds import integer, one_of, several
+from anglos.evaluate.kinds import check_idle, integer, one_of, several
 from anglos.evaluate.options import rates, warn_of_resolution
 from anglos.evaluate.ranks import Standing, gallery_of, standings
 from anglos.evaluate.retrieval import TIES
@@ -132,6 +132,8 @@ def identification(probes: Array, probe_labels: Array, gallery: Array, gallery_l
     ks = several(caller, "ranks", ranks, partial(integer, low=1))
     allowed = rates(caller, "fpir", fpir)
     integer(caller, "tpir_rank", tpir_rank, 1)
+    if not allowed:
+        check_idle(caller, "tpir_rank", tpir_rank, 1, "fpir")
     one_of(caller, "ties", ties, TIES)
     one_of(caller, "similarity", similarity, SIMILARITIES)
     how = resampling(caller, replicates, confidence, seed)

@@ -35,5 +35,11 @@ def several(caller: str, name: str, given: Any, one: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(one(caller, name, value) for value in values))
 
 
+def check_idle(caller: str, name: str, given: Any, default: Any, without: str) -> None:
+    """Refuse an option that means nothing, since another one was not given."""
+    if given != default:
+        refuse(caller, name, ValueError, f"was {describe(given)}", f"{default!r} without {without}")
+
+
 def _refuse(caller: str, name: str) -> Refuse:
     return partial(refuse, caller, name)
