@@ -14,7 +14,8 @@ from anglos.checks.samples import COMMON, arrays_of, changes, hard_arrays
 ALL = list(anglos.LOSSES.values())
 
 IDLE = [(loss, name, idle) for loss in ALL for name, kind in loss.kinds.items() for idle in kind.idle
-        if {by_role(loss.kinds).get(role, role) for role, _ in idle.beside} & loss.kinds.keys()]
+        if all(by_role(loss.kinds).get(role, role) in loss.kinds or None in some for role, some in idle.beside)
+        and not any(... in some for _, some in idle.beside)]
 
 THE_SAME: dict[str, set[str]] = {
     "cosface": {"gradient"}, "am_softmax": {"gradient"},  # φ′ is 1

@@ -16,7 +16,7 @@ Refuse = Callable[[type[Exception], str, str], NoReturn]
 class Idle:
     """Where an option means nothing, and is refused: beside one of some values of each of other arguments."""
 
-    beside: tuple[tuple[str, tuple[Any, ...]], ...]  # by their names or roles; those that a loss has
+    beside: tuple[tuple[str, tuple[Any, ...]], ...]  # by names or roles; ... is any array, None also no argument
     values: tuple[Any, ...] | None = None  # of the option, where that is so; None is all but its default
 
 

@@ -103,8 +103,11 @@ GuideEmbeddings = Annotated[Array | None, _Guide(
 GuideReferences = Annotated[Array | None, _Guide(
     "N G", role="guide_references", together=(("guide_embeddings", None), ("reference_embeddings", None)),
     text="The references by the guide.")]
+_OF_OWN = (("hard_negatives", (...,)), ("directions", (("query_to_key",),)), ("negatives", (None,)),
+           ("in_batch", (None, False)))
 GuideQueries = Annotated[Array | None, _Guide(
-    "B G", role="guide_queries", together=(("guide_keys", None), ("guide_negatives", "negatives")), text=(
+    "B G", role="guide_queries", idle=(Idle(_OF_OWN),),
+    together=(("guide_keys", None), ("guide_negatives", "negatives")), text=(
         "The queries by a guide, such as another model: a negative that it finds more similar to the query than its "
         "own key is left out, as by `anglos.mining.guided_false_negatives`, but B × B numbers are not kept. Of hard "
         "negatives a query's own are not asked. Any G; constants, as all of a guide."))]

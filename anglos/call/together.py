@@ -35,19 +35,22 @@ def check_idle(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any], d
     for name in [name for name in values if name in defaults]:
         value, default = values[name], defaults[name]
         for idle in getattr(kinds[name], "idle", ()):
-            others = {named.get(role, role): some for role, some in idle.beside if named.get(role, role) in kinds}
+            others = {named.get(role, role): some for role, some in idle.beside}
             wrong = value != default if idle.values is None else value in idle.values
-            if wrong and others and all(_is_one_of(every.get(other), some) for other, some in others.items()):
-                refuse(loss, name, ValueError, f"was {describe(value)}", f"{default!r} {_spelled(others, every)}")
+            if wrong and all(_is_one_of(every.get(other), some) for other, some in others.items()):
+                beside = {other: every.get(other) for other in others if other in kinds}
+                was = "was given" if isinstance(value, Spec) else f"was {describe(value)}"
+                refuse(loss, name, ValueError, was, f"{default!r} {_spelled(beside)}")
 
 
 def _is_one_of(value: Any, some: tuple[Any, ...]) -> bool:
-    return not isinstance(value, Spec) and value in some
+    return ... in some if isinstance(value, Spec) else value in some
 
 
-def _spelled(others: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+def _spelled(values: Mapping[str, Any]) -> str:
     """Beside what it was."""
-    missed = [name for name in others if values.get(name) is None]
-    there = [f"{name} = {values[name]!r}" for name in others if name not in missed]
+    missed = [name for name, value in values.items() if value is None]
+    there = [name if isinstance(value, Spec) else f"{name} = {value!r}" for name, value in values.items()
+             if value is not None]
     parts = (f"with {' and '.join(there)}" if there else "", f"without {' and '.join(missed)}" if missed else "")
     return " and ".join(filter(None, parts))

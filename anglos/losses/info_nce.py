@@ -54,7 +54,7 @@ def info_nce(
     Raises
     ------
     ValueError
-        If an option means nothing beside the others: `hardness_on`, `hard_negatives_of` or what is said of a guide
+        If an option means nothing beside the others: `hardness_on`, `hard_negatives_of`, a guide or its options
         without what they speak of, in_batch=False without other negatives, `partition` or `positive` of one direction,
         a mask of a direction that is not taken, given negatives without "query_to_key", or `symmetric` with these.
 
