@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 import math
 import pickle
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -539,3 +541,18 @@ def test_an_option_of_a_margin_is_no_argument_of_the_engine() -> None:
         @define.margin
         def weighted(cos: Any, *, w: define.ClassWeight = None) -> Any:
             return cos if w is None else cos - 0.1
+
+
+def test_help_explains_every_field_of_what_a_function_returns_or_is_given() -> None:
+    """Of rows, curves, tiles and reductions; those of kinds are not filled in by hand."""
+    def fields(one: Any) -> list[str]:
+        return [field.name for field in dataclasses.fields(one)] if dataclasses.is_dataclass(one) else list(
+            getattr(one, "_fields", ()))
+
+    exported = [getattr(define, name) for name in dir(define)]
+    types = [one for one in exported if isinstance(one, type) and fields(one) and "kinds" not in one.__module__]
+    assert {define.Row, define.PairRow, define.Direct, define.Curve, define.Terms, define.PairTile} <= set(types)
+    for one in types:
+        told = inspect.getdoc(one).partition("Attributes\n----------\n")[2]  # type: ignore[union-attr]
+        shown = re.findall(r"^(\w+)\n    \S.{3,}", told, re.MULTILINE)
+        assert shown == fields(one), one

@@ -19,12 +19,23 @@ _IGNORED = -100
 
 
 class Batch(NamedTuple):
-    """The values of an update by name, and which of its samples count."""
+    """The values of an update by name, and which of its samples count.
+
+    Attributes
+    ----------
+    backend
+        That of the arrays: `backend.xp` has the functions of the array API.
+    values
+        The arguments, by name.
+    sizes
+        Of the letters in shapes: B samples, C classes.
+    samples
+        Which count, and by how much.
+    """
 
     backend: Backend
     values: dict[str, Any]
     sizes: Mapping[str, int]
-    """Of the letters in shapes: B samples, C classes."""
     samples: Samples
 
     def weight(self, like: Array) -> Array:

@@ -9,12 +9,25 @@ from anglos.engines.numerics import Array, unit_rows, unit_rows_pullback
 
 
 class AllPairs(NamedTuple):
-    """Of the rows of a batch, (B, D), with their labels, (B,), of which one is that of rows that take no part."""
+    """Of the rows of a batch, (B, D), with their labels, (B,), of which one is that of rows that take no part.
+
+    Attributes
+    ----------
+    backend
+        That of the arrays.
+    rows
+        The vectors, (B, D).
+    inverse
+        1 / |x| of each, by which it was multiplied; None if by nothing.
+    labels
+        Their classes, (B,).
+    ignore_index
+        The label of rows that take no part.
+    """
 
     backend: Backend
     rows: Array
     inverse: Array | None
-    """1 / |x| of each, by which it was multiplied; None if by nothing."""
     labels: Array
     ignore_index: int
 

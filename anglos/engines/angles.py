@@ -9,7 +9,19 @@ from anglos.engines.numerics import Array, is_number, is_one, least_sine, sines
 
 
 class Turned(NamedTuple):
-    """A value, its slope in cos θ, and its slopes in m₂ and m₁: 0 if that is a number, which has no gradient."""
+    """A value, its slope in cos θ, and its slopes in m₂ and m₁: 0 if that is a number, which has no gradient.
+
+    Attributes
+    ----------
+    value
+        Of cos t.
+    slope
+        In cos θ.
+    by_shift
+        The slope in m₂; 0 if that is a number.
+    by_factor
+        The slope in m₁; 0 if that is a number.
+    """
 
     value: Any
     slope: Any

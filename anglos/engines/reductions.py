@@ -33,6 +33,11 @@ class CrossEntropy(Exponentials):
     """ℓ = lse_j z_j − z_y + ε (z_y − mean_j z_j): softmax cross entropy, with label smoothing ε.
 
     Written ς(L − z_y), L the log-sum-exp of the rest, it keeps every digit of a small loss.
+
+    Attributes
+    ----------
+    label_smoothing
+        ε, from 0 to 1; a number, or an array.
     """
 
     label_smoothing: Any = 0.0

@@ -13,12 +13,20 @@ class Direct:
     """value(backend, *arrays) -> (B,), and gradients(backend, g, *arrays) -> ∂(Σ g_i ℓ_i) by the array's name.
 
     Of a loss of the batch as a whole, value -> () and gradients -> ∂(g ℓ).
+
+    Attributes
+    ----------
+    value
+        (backend, *arrays) -> the loss of every sample, (B,); of the batch as a whole, ().
+    gradients
+        (backend, g, *arrays) -> the gradient of Σ g_i ℓ_i, or of g ℓ, by the array's name.
+    typeless
+        Arrays that do not tell the type of the arithmetic, whatever theirs is; integers and truth values never do.
     """
 
     value: Callable[..., Array]
     gradients: Callable[..., dict[str, Array]]
     typeless: tuple[str, ...] = ("labels", "targets")
-    """Arrays that do not tell the type of the arithmetic, whatever theirs is; integers and truth values never do."""
 
 
 SAMPLES_ARE_INDEPENDENT = True

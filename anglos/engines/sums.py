@@ -46,7 +46,15 @@ class _OfBinary(NamedTuple):
 
 @dataclass(frozen=True)
 class Binary(SumsOfTerm):
-    """ℓ = λ₊ ς(−z_y) + λ₋ Σ_{j≠y} ς(z_j): of every class by itself, whether it is this one."""
+    """ℓ = λ₊ ς(−z_y) + λ₋ Σ_{j≠y} ς(z_j): of every class by itself, whether it is this one.
+
+    Attributes
+    ----------
+    positive
+        λ₊; a number, or an array.
+    negative
+        λ₋; a number, or an array.
+    """
 
     positive: Any = 1.0
     negative: Any = 1.0

@@ -8,36 +8,64 @@ from anglos.engines.pairs.guide import RULE, Rule
 
 
 class Block(NamedTuple):
-    """Which vectors are compared with which, by the roles of the inputs."""
+    """Which vectors are compared with which, by the roles of the inputs.
+
+    Attributes
+    ----------
+    rows
+        "queries" or "keys".
+    columns
+        Queries or keys, where the row's own is no negative; "negatives"; or "hard_negatives", its own or `of_all`.
+    hardness
+        As of a `PairRow`.
+    mask
+        Which input says what is no negative.
+    of_all
+        Whether every row is compared with the hard negatives of all rows.
+    """
 
     rows: str
     columns: str
-    """Queries or keys, where the row's own is no negative; "negatives"; or "hard_negatives", its own or `of_all`."""
     hardness: Any = None
-    """As of a `PairRow`."""
     mask: str = ""
-    """Which input says what is no negative."""
     of_all: bool = False
-    """Whether every row is compared with the hard negatives of all rows."""
 
 
 class Group(NamedTuple):
-    """Blocks of one denominator."""
+    """Blocks of one denominator.
+
+    Attributes
+    ----------
+    blocks
+        What is compared with the rows.
+    copies
+        How often the row's key stands in it: 0, 1 or 2.
+    """
 
     blocks: tuple[Block, ...]
     copies: int
-    """How often the row's key stands in it: 0, 1 or 2."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """The row of such a loss."""
+    """The row of such a loss.
+
+    Attributes
+    ----------
+    groups
+        Of each denominator its blocks.
+    scale
+        By which similarities are multiplied.
+    names
+        For an option on which fields of the row depend: these fields, each with its slope.
+    guide
+        As of a `PairRow`.
+    """
 
     groups: tuple[Group, ...]
     scale: Any = 1.0
     names: Mapping[str, tuple[tuple[str, Any], ...]] = field(default_factory=dict)
     guide: Rule = RULE
-    """As of a `PairRow`."""
 
     @property
     def blocks(self) -> tuple[Block, ...]:

@@ -19,7 +19,13 @@ class _OfHinges(NamedTuple):
 
 @dataclass(frozen=True)
 class ContrastiveHinge(Sums):
-    """ℓ = d_y + Σ_{j≠y} [m − d_j]₊."""
+    """ℓ = d_y + Σ_{j≠y} [m − d_j]₊.
+
+    Attributes
+    ----------
+    margin
+        m; a number, or an array.
+    """
 
     margin: Any
 
@@ -58,7 +64,13 @@ class ContrastiveHinge(Sums):
 
 @dataclass(frozen=True)
 class TripletHinge(Sums):
-    """ℓ = Σ_{j≠y} [m + d_y − d_j]₊ = Σ_{j≠y} [m + 2 (z_j − z_y)]₊."""
+    """ℓ = Σ_{j≠y} [m + d_y − d_j]₊ = Σ_{j≠y} [m + 2 (z_j − z_y)]₊.
+
+    Attributes
+    ----------
+    margin
+        m; a number, or an array.
+    """
 
     margin: Any
 
@@ -100,7 +112,13 @@ class _Hardest(NamedTuple):
 
 @dataclass(frozen=True)
 class HardestTripletHinge:
-    """ℓ = [m + 2 (max_{j≠y} z_j − z_y)]₊: `TripletHinge` of the nearest other class, the first of equals."""
+    """ℓ = [m + 2 (max_{j≠y} z_j − z_y)]₊: `TripletHinge` of the nearest other class, the first of equals.
+
+    Attributes
+    ----------
+    margin
+        m; a number, or an array.
+    """
 
     margin: Any
 

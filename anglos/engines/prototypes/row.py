@@ -15,7 +15,19 @@ NAMES: Mapping[str, tuple[tuple[str, Any], ...]] = {
 
 
 class Curve(NamedTuple):
-    """φ or η of cos θ, its slope in cos θ, in every option of the loss that may be an array, and in |x|."""
+    """φ or η of cos θ, its slope in cos θ, in every option of the loss that may be an array, and in |x|.
+
+    Attributes
+    ----------
+    value
+        φ or η, of the shape of cos θ.
+    slope
+        In cos θ; a number, or an array of that shape.
+    option_slopes
+        By name, in every option of the loss that may be an array.
+    length_slope
+        In |x|; None if it does not depend on it.
+    """
 
     value: Any
     slope: Any
@@ -29,38 +41,66 @@ def unchanged(backend: Backend, cos: Array, length: Array) -> Curve:
 
 
 class Row(NamedTuple):
-    """What one loss puts into the scheme."""
+    """What one loss puts into the scheme.
+
+    Attributes
+    ----------
+    scale
+        s, by which cosines are multiplied; a number, or an array.
+    target
+        φ: (backend, cos θ_y, |x| if `wants_length`) -> a `Curve`.
+    reduction
+        What is made of the logits: `CrossEntropy()`, `Binary`, `ExcludedPositive` or another of `anglos.define`.
+    bias
+        One per class, or one for all.
+    normalize_embeddings
+        Whether embeddings are divided by their lengths.
+    normalize_weights
+        Whether prototypes are.
+    straight_through
+        Whether φ and η have slope 1 in cos θ, whatever their values are.
+    wants_length
+        Whether φ or the regulariser depends on |x|.
+    rest
+        η, if it is not cos θ: (backend, cos θ of a tile, the statistic) -> a `Curve`.
+    known
+        By what a backend may know η, if it has no slope in an option: a name, and its numbers, a statistic the last.
+    statistic
+        What η compares cosines with: (backend, cos θ_y); a constant to the gradient.
+    nearest
+        How many of the nearest other classes η treats differently; its statistic is then their mask in a tile.
+    merge
+        Of several prototypes per class: (backend, cosines (·, K, ...)) -> a `Curve`, with its slopes in them.
+    regularizer
+        A term of the loss in |x|: (xp, |x|) -> a `Curve`.
+    gate
+        Which samples have a gradient: (xp, the largest logit of the rest, the label's, the label's if φ were cos θ).
+    detach_centroids
+        Of `centroids.py`: whether class means are constants to the gradient.
+    ignore_index
+        The label of samples that are left out of class means; None for none.
+    names
+        For an option on which fields of the row or of its reduction depend: these fields, each with its slope.
+    """
 
     scale: Any = 1.0
     target: Callable[[Backend, Array, Array], Curve] = unchanged
-    """φ: (backend, cos θ_y, |x| if `wants_length`)."""
     reduction: Any = CrossEntropy()
     bias: Any = None
-    """One per class, or one for all."""
     normalize_embeddings: bool = True
     normalize_weights: bool = True
     straight_through: bool = False
     wants_length: bool = False
-    """Whether φ or the regulariser depends on |x|."""
     rest: Callable[[Backend, Array, Any], Curve] | None = None
-    """η, if it is not cos θ: (backend, cos θ of a tile, the statistic)."""
     known: tuple[Any, ...] = ()
-    """By what a backend may know η, if it has no slope in an option: a name, and its numbers, a statistic the last."""
     statistic: Callable[[Backend, Array], Any] | None = None
-    """What η compares cosines with: (backend, cos θ_y); a constant to the gradient."""
     nearest: int | None = None
-    """How many of the nearest other classes η treats differently; its statistic is then their mask in a tile."""
     merge: Callable[[Backend, Array], Curve] | None = None
-    """Of several prototypes per class: (backend, cosines (·, K, ...)) -> the class's, with its slopes in them."""
     regularizer: Callable[[Any, Array], Curve] | None = None
-    """A term of the loss in |x|: (xp, |x|)."""
     gate: Callable[[Any, Array, Array, Array], Array] | None = None
-    """Which samples have a gradient: (xp, the largest logit of the rest, the label's, the label's if φ were cos θ)."""
     detach_centroids: bool = False
-    """Of `centroids.py`: whether class means are constants to the gradient."""
     ignore_index: int | None = None
     names: Mapping[str, tuple[tuple[str, Any], ...]] = NAMES
-    """For an option on which fields of the row or of its reduction depend: these fields, each with its slope."""
 
     @property
     def bound(self) -> Any:
