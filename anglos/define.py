@@ -38,7 +38,6 @@ from anglos.engines.all_pairs import AllPairs as AllPairs
 from anglos.engines.all_pairs import all_pairs as all_pairs
 from anglos.engines.among import nearest_other_pairs as nearest_other_pairs
 from anglos.engines.among import nearest_others as nearest_others
-from anglos.engines.among import of_other_classes as of_other_classes
 from anglos.engines.angles import Turned as Turned
 from anglos.engines.angles import cos_sin as cos_sin
 from anglos.engines.angles import turned_cosine as turned_cosine

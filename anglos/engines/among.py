@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 from anglos.arrays.backend import Backend
-from anglos.arrays.monoid import SUM
 from anglos.engines.numerics import Array
 
 
@@ -60,17 +59,3 @@ def _of_others(backend: Backend, own: Array, first: Any, rows: Array, all_rows: 
 def _nearest_in_columns(backend: Backend, first: Any, cos: Array) -> tuple[Array, Array]:
     xp = backend.xp
     return xp.max(cos, axis=0), backend.as_index(xp.argmax(cos, axis=0)) + first
-
-
-def of_other_classes(backend: Backend, unit: Array, labels: Array, counted: Array) -> Any:
-    """Over all pairs of two classes: Σ S, Σ S² and how many; and of each row Σ_j x̂_j and Σ_j S_ij x̂_j."""
-    xp = backend.xp
-
-    def tile(first: Any, rows: Array, classes: Array, some: Array) -> tuple[dict[str, Array], tuple[Array, Array]]:
-        pairs = xp.where(classes[:, None] == labels[None, :], 0.0, some[:, None] * counted[None, :])
-        cos = backend.product(rows, unit.T) * pairs
-        return ({"first": xp.sum(cos), "second": xp.sum(cos * cos), "pairs": xp.sum(pairs)},
-                (backend.product(pairs, unit), backend.product(cos, unit)))
-
-    sums, of_rows = backend.sweep(tile, SUM, (unit, labels, counted), backend.tile_width(unit.shape[0]))
-    return (sums["first"], sums["second"], sums["pairs"]), of_rows

@@ -70,6 +70,12 @@ def _parts(backend: define.Backend, embeddings: Any, *others: Any, ignore_index:
            ) -> Any:
     """ℓ; x̂ and 1/|x|; M₁, [M₂ − t]₊ and whether it is above 0; Σ_j x̂_j / n and Σ_j S_ij x̂_j / n; w₁ and w₂."""
     xp, (unit, inverse) = backend.xp, define.unit_rows(backend, embeddings)
+
+    def tile(cos: Any, _: Any, negative: Any) -> Any:
+        counted, cos = xp.astype(negative, cos.dtype), xp.where(negative, cos, 0.0)
+        return ({"first": xp.sum(cos), "second": xp.sum(cos * cos), "pairs": xp.sum(counted)},
+                (backend.product(counted, unit), backend.product(cos, unit)))
+
     labels = others[0] if others and others[0].ndim else None  # options are numbers
     if labels is None:
         total, products, square = xp.sum(unit, axis=0), backend.product(unit.T, unit), backend.dot(unit, unit)
@@ -78,8 +84,8 @@ def _parts(backend: define.Backend, embeddings: Any, *others: Any, ignore_index:
                                 - xp.sum(square * square), count * (count - 1.0))
         of_rows: Any = total - unit, backend.product(unit, products) - square[:, None] * unit
     else:
-        counted = xp.astype(labels != ignore_index, unit.dtype)
-        (first, second, pairs), of_rows = define.of_other_classes(backend, unit, labels, counted)
+        sums, of_rows = define.AllPairs(backend, unit, inverse, labels, ignore_index).sums(tile)
+        first, second, pairs = sums["first"], sums["second"], sums["pairs"]
     share = xp.where(pairs == 0.0, 0.0, 1.0 / define.divisor_of(xp, pairs))
     first, second, slopes = first * share, second * share, [share * one for one in of_rows]
     excess = (second - threshold) * xp.astype(pairs != 0.0, unit.dtype)
