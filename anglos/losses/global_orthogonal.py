@@ -88,7 +88,5 @@ def _parts(backend: define.Backend, embeddings: Any, *others: Any, ignore_index:
         first, second, pairs = sums["first"], sums["second"], sums["pairs"]
     share = xp.where(pairs == 0.0, 0.0, 1.0 / define.divisor_of(xp, pairs))
     first, second, slopes = first * share, second * share, [share * one for one in of_rows]
-    excess = (second - threshold) * xp.astype(pairs != 0.0, unit.dtype)
-    above = xp.astype(excess > 0.0, unit.dtype)
-    excess = xp.where(excess <= 0.0, 0.0, excess)
+    excess, above = define.hinge(backend, (second - threshold) * xp.astype(pairs != 0.0, unit.dtype), False)
     return weights[0] * first * first + weights[1] * excess, (unit, inverse), (first, excess, above), slopes, weights

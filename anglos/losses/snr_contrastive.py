@@ -92,7 +92,7 @@ def _parts(backend: define.Backend, embeddings: Any, labels: Any, *options: Any,
         noise = both - 2.0 * products  # and a quotient, which of equal numbers is 1
         d = xp.where(known & ~(noise <= least * both), noise, 0.0) / xp.where(known, own[:, None], 1.0)
         error = xp.where(positive, d - positive_margin, xp.where(negative, margin - d, 0.0))
-        return xp.where(error <= 0.0, 0.0, error), xp.astype(error > 0.0, d.dtype), d
+        return *define.hinge(backend, error, False), d
 
     sums, counts, _ = pairs.totals(terms, *signals)
     shares = [1.0 / define.divisor_of(xp, count) for count in counts]
