@@ -51,8 +51,8 @@ def plot_diagnosis(*found: Diagnosis) -> Figure:
     row, width = 3.4, 11.0
     figure = Figure(figsize=(width, row * len(found)), dpi=160, facecolor="white")
     grid = figure.subplots(len(found), 3, squeeze=False, gridspec_kw={
-        "left": 0.06, "right": 0.985, "bottom": 0.5 / row / len(found), "top": 1 - 1.05 / row / len(found),
-        "hspace": 1.0, "wspace": 0.3})
+        "left": 0.06, "right": 0.985, "bottom": 0.5 / row / len(found), "top": 1 - 1.15 / row / len(found),
+        "hspace": 1.1, "wspace": 0.3})
     for one, (angles, probabilities, gradients) in zip(found, grid, strict=True):
         _draw_angles(angles, one)
         _draw_probabilities(probabilities, one)
@@ -76,8 +76,8 @@ def _draw_angles(axes: Axes, found: Diagnosis) -> None:
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper center")
     axes.set_ylim(top=1.35 * axes.get_ylim()[1])
     title = found.loss if found.advice.rule == "none" else f"{found.loss}: {found.advice.rule}"
-    axes.set_title(title, loc="left", size=13, weight="bold", color=INK, pad=50)
-    axes.annotate(textwrap.fill(found.advice.text, 155), (0, 1), (0, 44), xycoords="axes fraction", size=9, color=GREY,
+    axes.set_title(title, loc="left", size=13, weight="bold", color=INK, pad=60)
+    axes.annotate(textwrap.fill(found.advice.text, 155), (0, 1), (0, 54), xycoords="axes fraction", size=9, color=GREY,
                   textcoords="offset points", va="top")
 
 
