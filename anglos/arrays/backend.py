@@ -139,6 +139,10 @@ class Backend(Sharing, Batches, Softmax, OfPartners, Directions, AtOnce):
         """The sum a + b; `out` may hold it."""
         return a + b
 
+    def above(self, values: Array, bound: Array) -> Array:
+        """Which are above the bound; the values may hold anything then."""
+        return values > bound
+
     def add_product(self, total: Array, a: Array, b: Array) -> Array:
         """The total + a b; the total or a may hold it."""
         return self.add(total, self.multiply(a, b, out=a), out=total)

@@ -81,11 +81,13 @@ class Softmax(Library):
         of the gradient multiply.
         """
         xp, (logits, slope) = self.xp, self._curved(tile)
-        rest = tile.with_label(logits, -math.inf)
+        late = tile.zeroes and shift is not None
+        rest = logits if late else tile.with_label(logits, -math.inf)
         if shift is None:
             # At least the lowest finite number: a tile of nothing but the label's class must not give ∞ − ∞.
             shift = self.clip(xp.max(rest, axis=0), -largest_finite(xp, rest.dtype))
         terms = self.exponential(rest, shift)
+        terms = tile.with_label(terms, 0.0) if late else terms
         total = xp.sum(terms, axis=0)  # not of what is kept, whose terms may be rounded
         if tile.kept is not None:
             store(tile.kept, self._times(terms, slope, self.term_factor(tile.product)))
@@ -97,8 +99,9 @@ class Softmax(Library):
         From the same masked logits as in `rest_terms`: a compiler need not keep others.
         """
         logits, slope = self._curved(tile)
-        rest = tile.with_label(logits, -math.inf)
+        rest = logits if tile.zeroes else tile.with_label(logits, -math.inf)
         shares = self.probability(rest, total, out=rest if tile.logits is None else tile.scratch)
+        shares = tile.with_label(shares, 0.0) if tile.zeroes else shares
         return self._times(shares, slope, self._class_factor(tile))
 
     def terms_both_ways(self: Any, tile: Tile, shift: Array | None = None, of_classes: Array | None = None

@@ -58,6 +58,8 @@ class Tile(NamedTuple):
     kept: Array | None = None
     """Where what the gradient uses again is stored."""
     product: Product | None = None
+    zeroes: bool = False
+    """Whether `with_label` is faster with 0, of terms that are finite, than with another value."""
 
 
 class Term(NamedTuple):

@@ -12,7 +12,6 @@ from anglos.engines.numerics import Array
 from anglos.engines.pairs.columns import COLUMNS
 from anglos.engines.pairs.gradient import Gradient
 from anglos.engines.pairs.key_tiles import Swept, Tiles
-from anglos.engines.pairs.masks import left_out_of
 from anglos.engines.pairs.partners import positives_of
 from anglos.engines.pairs.saved import Saved
 from anglos.engines.pairs.step import Step
@@ -78,10 +77,7 @@ class _Slopes:
     def _one_way(self, first: Any, *of_rows: Any) -> _OfTile:
         """The sum s Σ_i g_i G_ij x_i; and of every row g_i Σ_j G_ij k_j and g_i Σ_j G_ij."""
         rows, (bits, points, g, own, *chosen) = Swept(*of_rows[:_SWEPT]), of_rows[_SWEPT:]
-        if bits is None:
-            tile = self.tiles.tile(first, rows, left_out_of(self.step, rows))
-        else:
-            tile = self.tiles.tile_of_packed(first, rows, bits)
+        tile = self.tiles.tile(first, rows, bits)
         by_scale = self._by_scale(self.reduction, chosen, tile, own, g)
         slopes = self.reduction.rest_slope(self.backend, self.reduction.saved(*chosen), tile, 1)
         by_bias = g * self.backend.xp.sum(slopes, axis=0) if "bias" in self.gradient.fields else None
@@ -91,7 +87,7 @@ class _Slopes:
     def _both_ways(self, first: Any, *of_rows: Any) -> _OfTile:
         """The same of a symmetric loss, with both slopes of a pair as one."""
         rows, (_, points, g, own, *chosen) = Swept(*of_rows[:_SWEPT]), of_rows[_SWEPT:]
-        tile, columns, sums = self.tiles.tile(first, rows, left_out_of(self.step, rows)), self.saved.columns, {}
+        tile, columns, sums = self.tiles.tile(first, rows), self.saved.columns, {}
         by_scale = self._by_scale(self.reduction, chosen, tile, own, g)
         if own is not None:
             sums["scale"] = self._by_scale(COLUMNS, columns, self.tiles.turned(first, rows), columns.label_logit, None)

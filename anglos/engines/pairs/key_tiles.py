@@ -5,11 +5,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from anglos.arrays.monoid import SUM
 from anglos.arrays.scratch import Scratch
 from anglos.arrays.tile import Product, Tile
 from anglos.engines.groups import takes_part
 from anglos.engines.numerics import Array
-from anglos.engines.pairs.packed import with_value
+from anglos.engines.pairs.guide import unit_of
+from anglos.engines.pairs.masks import left_out_of
+from anglos.engines.pairs.packed import as_rows, pack, with_value
 from anglos.engines.pairs.step import Step
 
 
@@ -52,8 +55,43 @@ class Tiles:
         """A number for every column, in the type of the arithmetic."""
         return self.backend.xp.astype(self.step.numbers, self.step.sides.rows.points.dtype)
 
-    def tile(self, first: Any, rows: Swept, left_out: Array | None) -> Tile:
-        """The rows from the first on against all columns but those that are left out."""
+    def packed(self) -> Array:
+        """What is left out of all rows, in bits. Eighths of the columns meet the rows of several tiles.
+
+        Of many rows with fewer columns a product is made faster.
+        """
+        step, backend, columns = self.step, self.backend, self.step.columns.guide
+        scratch: Any = Scratch(backend, self.scratch.several)
+        several = 8 if backend.changes_arrays() else 1
+
+        def of_tile(_: Any, guide: Array, bound: Array, said: Array | None) -> tuple[Any, tuple[Array, ...]]:
+            rows = unit_of(backend, guide).T
+
+            def left_out(first: int, last: int) -> Array:
+                shape = last - first, rows.shape[1]
+                out = scratch.take("cosines", rows, shape[0] * shape[1])
+                out = None if out is None else backend.xp.reshape(out, shape)
+                alike = backend.above(backend.product(columns[first:last, :], rows, out=out), bound)
+                return alike if said is None else alike | said.T[first:last, :]
+
+            packed = pack(backend.xp, columns.shape[0], left_out)
+            tiles = backend.tiles(packed.shape[1], step.width) if several > 1 else [(0, packed.shape[1])]
+            return {}, (backend.xp.concat([as_rows(backend.xp, packed[:, first:last]) for first, last in tiles]),)
+
+        rows = self.rows.guide, self.rows.bound, self.rows.left_out
+        return backend.sweep(of_tile, SUM, rows, several * step.width)[1][0]
+
+    def tile(self, first: Any, rows: Swept, packed: Array | None = None) -> Tile:
+        """The rows from the first on against all columns but those that are left out, which may be known in bits."""
+        tile = self._of_all(first, rows)
+        if packed is not None:
+            zeroes = self.backend.changes_arrays()
+            return self._without(tile, packed, partial(with_value, self.backend))._replace(zeroes=zeroes)
+        left_out = left_out_of(self.step, rows)
+        return tile if left_out is None else self._without(tile, left_out, self.backend.with_value)
+
+    def _of_all(self, first: Any, rows: Swept) -> Tile:
+        """The rows from the first on against all columns."""
         step, backend, columns, (x, a, labels, *_) = self.step, self.backend, self.step.columns, rows
         has_own = labels is None and (step.sides.columns.role in ("keys", step.sides.rows.role))
         if labels is None:
@@ -61,12 +99,7 @@ class Tiles:
             labels = labels + (step.first_row + first) if has_own else backend.xp.full_like(labels, -1)
         product = Product(columns.points, x, step.row.scale, a, columns.factor, self.bias, labels, 0,
                           numbers=self.numbers)
-        tile = backend.tile_of(None, labels, whole=has_own, scratch=self._scratch(x), product=product)
-        return tile if left_out is None else self._without(tile, left_out, self.backend.with_value)
-
-    def tile_of_packed(self, first: Any, rows: Swept, packed: Array) -> Tile:
-        """The same, with what is left out in bits."""
-        return self._without(self.tile(first, rows, None), packed, partial(with_value, self.backend))
+        return backend.tile_of(None, labels, whole=has_own, scratch=self._scratch(x), product=product)
 
     def turned(self, first: Any, rows: Swept) -> Tile:
         """The same with the rows as classes and the columns as samples."""

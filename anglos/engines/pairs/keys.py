@@ -16,8 +16,6 @@ from anglos.engines.numerics import Array, is_number
 from anglos.engines.pairs.columns import COLUMNS, with_columns
 from anglos.engines.pairs.key_tiles import Swept, Tiles
 from anglos.engines.pairs.log_sum import LogSumOfRest, log_sum_of_negatives
-from anglos.engines.pairs.masks import left_out_of
-from anglos.engines.pairs.packed import pack
 from anglos.engines.pairs.partners import BY_PARTNERS, positives_of
 from anglos.engines.pairs.positives import runs_of
 from anglos.engines.pairs.row import PairRow
@@ -92,28 +90,26 @@ def _meet_partners(backend: Backend, row: PairRow, inputs: dict[str, Array]) -> 
 
 def forward(step: Step) -> tuple[Array, Saved]:
     """As of the engine; as what the rows chose, what the slopes need of them."""
-    backend, reduction, tiles, keeps_bits = step.backend, step.reduction, Tiles(step), _keeps_bits(step)
+    backend, reduction, tiles = step.backend, step.reduction, Tiles(step)
+    packed = tiles.packed() if _keeps_bits(step) else None
     positives, like_rows = positives_of(step, tiles), step.sides.rows.points[:, 0]
     shift = _certain_shift(step, like_rows) if reduction.of_exponentials else None
     of_columns = _certain_shift(step, tiles.like_columns()) if step.row.symmetric else None
 
     def of_tile(first: Any, *of_rows: Any) -> tuple[Any, tuple[Array, ...]]:
-        *swept, shift = of_rows
-        left_out = left_out_of(step, Swept(*swept))
-        tile = tiles.tile(first, Swept(*swept), left_out)
+        *swept, packed, shift = of_rows
+        tile = tiles.tile(first, Swept(*swept), packed)
         if step.row.symmetric:
             state, others = backend.terms_both_ways(tile, shift, of_columns)
             return LogSumExp(*others) if of_columns is None else LogSumExp(None, others[1]), state
         known = {} if shift is None else {"shift": shift}
         state = reduction.gather(backend, tile, like_rows, **known)
-        found = state[:2] if reduction.of_exponentials else (state,)
-        return {}, (*found, *([pack(backend.xp, left_out)] if keeps_bits else []))
+        return {}, state[:2] if reduction.of_exponentials else (state,)
 
     monoid = COLUMNS if step.row.symmetric else SUM
-    columns, found = backend.sweep(of_tile, monoid, (*tiles.rows, shift), step.width)
-    found, bits = (found[:-1], found[-1:]) if keeps_bits else (found, ())
+    columns, found = backend.sweep(of_tile, monoid, (*tiles.rows, packed, shift), step.width)
     value, count, saved = positives.value(LogSumExp(*found) if reduction.of_exponentials else found[0])
-    chosen, both = (*[one for one in saved if one is not None], *bits), None
+    chosen, both = tuple([one for one in (*saved, packed) if one is not None]), None
     if step.row.symmetric:
         columns = columns if of_columns is None else columns._replace(shift=of_columns)
         value, count, both = with_columns(step, columns, value, count)

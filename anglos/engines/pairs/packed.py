@@ -1,38 +1,50 @@
-"""Yes or no of every pair of a tile in one bit: the i-th bit of a byte is of the i-th eighth of the columns."""
+"""Yes or no of every pair of a tile in one bit: the i-th bit of a byte is of the i-th eighth of the columns.
 
+The bytes of a tile, (⌈N / 8⌉, A), are kept as they lie, with a shape by which they are the A rows' of a whole array.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array
 
 
-def pack(xp: Any, pairs: Array) -> Array:
-    """Of N columns against A rows, (N, A) booleans, bytes by rows: (A, ⌈N / 8⌉)."""
-    many = pairs.shape[0]
-    each = -(-many // 8)
-    packed = xp.astype(pairs[:each, :], xp.uint8)
-    for place in range(1, 8):
-        first, last = (min(edge * each, many) for edge in (place, place + 1))
-        part = xp.astype(pairs[first:last, :], xp.uint8) << place
-        if part.shape[0] < each:
+def pack(xp: Any, many: int, pairs: Callable[[int, int], Array]) -> Array:
+    """The bytes of N columns against A rows, (⌈N / 8⌉, A), from the booleans of some columns, (n, A)."""
+    each, packed = -(-many // 8), None
+    for place, first in enumerate(range(0, many, each)):
+        part = xp.astype(pairs(first, min(first + each, many)), xp.uint8) << place
+        if packed is not None and part.shape[0] < each:
             part = xp.concat([part, xp.zeros_like(packed[part.shape[0]:, :])])
-        packed = packed | part
-    return packed.T
+        packed = part if packed is None else packed | part
+    return packed
+
+
+def as_rows(xp: Any, packed: Array) -> Array:
+    """The same numbers by rows, (A, ⌈N / 8⌉)."""
+    return xp.reshape(packed, (packed.shape[1], packed.shape[0]))
 
 
 def with_value(backend: Backend, terms: Array, packed: Array, value: float) -> Array:
-    """Terms, (N, A), with a value where the booleans are true; these may hold them."""
-    xp, planes, many = backend.xp, packed.T, terms.shape[0]
+    """Terms, (N, A), with a value where the booleans of the rows are true; these may hold them.
+
+    Instead of 0 it is NaN where terms are infinite.
+    """
+    xp, many, planes = backend.xp, terms.shape[0], as_rows(backend.xp, packed)
     if not backend.changes_arrays():
-        return backend.with_value(terms, unpack(xp, packed, many), value)
-    each = planes.shape[0]
-    for place, first in enumerate(range(0, many, each)):  # an eighth at a time
+        return backend.with_value(terms, unpack(xp, planes, many), value)
+    planes, each = planes if value else ~planes, planes.shape[0]
+    for place, first in enumerate(range(0, many, each)):  # an eighth at a time, which stays near
         part = terms[first:min(first + each, many), :]
-        backend.with_value(part, xp.astype((planes[:part.shape[0], :] >> place) & 1, xp.bool), value)
+        bits = (planes[:part.shape[0], :] >> place) & 1
+        if value:
+            backend.with_value(part, xp.astype(bits, xp.bool), value)
+        else:  # by no branch, which nothing could predict
+            backend.multiply(part, bits, out=part)
     return terms
 
 
 def unpack(xp: Any, packed: Array, columns: int) -> Array:
     """The booleans, (N, A)."""
-    each = packed.T
-    return xp.concat([xp.astype((each >> place) & 1, xp.bool) for place in range(8)])[:columns, :]
+    return xp.concat([xp.astype((packed >> place) & 1, xp.bool) for place in range(8)])[:columns, :]
