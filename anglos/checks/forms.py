@@ -64,7 +64,8 @@ def devices(subject: Subject) -> bool | None:
         return False
     sharded: Any = import_module("anglos.backends.jax").class_sharded
     embeddings, _, labels = samples.arrays_of(loss)
-    weights = np.random.default_rng(4).normal(size=(jax.device_count() * 2, samples.DIMENSION))
+    each = max(2, -(-samples.CLASSES // jax.device_count()))
+    weights = np.random.default_rng(4).normal(size=(jax.device_count() * each, samples.DIMENSION))
     call = sharded(loss, jax.make_mesh((jax.device_count(),), ("devices",)), "devices")
     with subject.calls("jax"):
         got, want = (jax.jit(jax.value_and_grad(one, argnums=(0, 1)))(
