@@ -60,8 +60,9 @@ class Tiles:
 
         Of many rows with fewer columns a product is made faster.
         """
-        step, backend, columns = self.step, self.backend, self.step.columns.guide
+        step, backend = self.step, self.backend
         scratch: Any = Scratch(backend, self.scratch.several)
+        columns: Any = step.columns.guide
         several = 8 if backend.changes_arrays() else 1
 
         def of_tile(_: Any, guide: Array, bound: Array, said: Array | None) -> tuple[Any, tuple[Array, ...]]:
