@@ -106,7 +106,6 @@ from anglos.engines.softmax import softmax_gradients as softmax_gradients
 from anglos.engines.softmax import softmax_value as softmax_value
 from anglos.engines.sums import Binary as Binary
 from anglos.engines.sums import Squares as Squares
-from anglos.engines.targets import are_targets as are_targets
 from anglos.training.schedules import suggest_scale as suggest_scale
 
 prototypes_engine, class_means, means_as_keys = _prototypes, _centroids, _means

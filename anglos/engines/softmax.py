@@ -1,4 +1,4 @@
-"""Softmax cross entropy of given logits, whole rows at a time: of labels, or of targets (`targets.py`)."""
+"""Softmax cross entropy of given logits, whole rows at a time: of labels, or of probabilities (`targets.py`)."""
 
 from functools import partial
 from typing import Any
@@ -9,16 +9,19 @@ from anglos.engines.numerics import Array
 from anglos.engines.reductions import CrossEntropy
 from anglos.engines.rowwise import Direct
 from anglos.engines.targets import mass_of, target_slope
+from anglos.engines.weighted import with_weights
 
 
-def of_labels(label_smoothing: Any) -> Direct:
+def of_labels(label_smoothing: Any, class_weight: Any = None) -> Direct:
     """The loss of logits (B, C) and labels (B,)."""
     softmax = CrossEntropy(label_smoothing)
-    return Direct(partial(softmax_value, softmax), partial(softmax_gradients, softmax))
+    if class_weight is None:
+        return Direct(partial(softmax_value, softmax), partial(softmax_gradients, softmax))
+    return Direct(partial(_weighted_value, softmax, class_weight), partial(_weighted_gradients, softmax, class_weight))
 
 
-def of_targets(class_weight: Any, label_smoothing: Any) -> Direct:
-    """The loss of logits (B, C) and probabilities (B, C), or labels (B,), with weights of the classes."""
+def of_targets(label_smoothing: Any, class_weight: Any = None) -> Direct:
+    """The loss of logits (B, C) and probabilities (B, C)."""
     return Direct(partial(_target_value, class_weight, label_smoothing),
                   partial(_target_gradients, class_weight, label_smoothing))
 
@@ -44,7 +47,21 @@ def _parts(softmax: CrossEntropy, backend: Backend, logits: Array, labels: Array
     """The loss with what its slopes need, and all classes as one tile."""
     xp, is_label = backend.xp, backend.is_label(labels, 0, logits.T)
     tile, label_logit = marked_tile(xp, logits.T, is_label), xp.sum(xp.where(is_label, logits.T, 0.0), axis=0)
+    tile = tile._replace(classes=lambda: backend.numbers(logits.T, labels))
     return softmax.value(backend, softmax.gather(backend, tile, label_logit), label_logit, logits.shape[1]), tile
+
+
+def _weighted_value(softmax: CrossEntropy, class_weight: Array, backend: Backend, logits: Array, labels: Array,
+                    *options: Array) -> Array:
+    weighted, factor = with_weights(backend, softmax, class_weight, labels, logits.dtype, logits.shape[1])
+    loss = softmax_value(weighted, backend, logits, labels)
+    return loss if weighted.smooths else factor * loss
+
+
+def _weighted_gradients(softmax: CrossEntropy, class_weight: Array, backend: Backend, g: Array, logits: Array,
+                        labels: Array, *options: Array) -> dict[str, Array]:
+    weighted, factor = with_weights(backend, softmax, class_weight, labels, logits.dtype, logits.shape[1])
+    return softmax_gradients(weighted, backend, g if weighted.smooths else factor * g, logits, labels)
 
 
 def _target_value(class_weight: Any, smoothing: Any, backend: Backend, logits: Array, labels: Array, *options: Array
@@ -63,10 +80,9 @@ def _target_gradients(class_weight: Any, smoothing: Any, backend: Backend, g: Ar
     others = xp.where(is_label, 0.0, mass)
     of_label = softmax_gradients(CrossEntropy(), backend, g * xp.sum(mass, axis=1), logits, label)["logits"]
     above = xp.where(is_label, xp.sum(others, axis=1)[:, None], -others)
-    gradients = {"logits": of_label + g[:, None] * above}
-    if labels.ndim == 2:
-        surprise = softmax_value(CrossEntropy(), backend, logits, label)
-        gradients["labels"] = g[:, None] * target_slope(backend, label, class_weight, smoothing, logits, surprise)
+    surprise = softmax_value(CrossEntropy(), backend, logits, label)
+    gradients = {"logits": of_label + g[:, None] * above,
+                 "labels": g[:, None] * target_slope(backend, label, class_weight, smoothing, logits, surprise)}
     if hasattr(smoothing, "shape"):
         all_smooth, none = (_target_value(class_weight, one, backend, logits, labels) for one in (1.0, 0.0))
         gradients["label_smoothing"] = g * (all_smooth - none)

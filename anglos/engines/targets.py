@@ -1,6 +1,6 @@
-"""Cross entropy of targets: of probabilities in place of labels, or of labels with class weights.
+"""Cross entropy of targets: of probabilities t in place of labels, with class weights ω and smoothing ε.
 
-With the mass m_j = ω_j ((1 − ε) t_j + ε/C) of class j, where t is 1 for a label and 0 for the others,
+With the mass m_j = ω_j ((1 − ε) t_j + ε/C) of class j,
 
     ℓ = Σ_j m_j (lse z − z_j) = M (lse z − z_y) + Σ_{j≠y} m_j (z_y − z_j),   M = Σ_j m_j,
 
@@ -29,26 +29,18 @@ class Masses(NamedTuple):
     """b, (B, ...) -> Σ_i m_ij b_i over the samples with another y, (C, ...)."""
 
 
-def are_targets(labels: Any, class_weight: Any) -> bool:
-    """Whether there is more to a class than whether it is the label."""
-    return len(labels.shape) == 2 or class_weight is not None
+def likeliest(backend: Backend, probabilities: Array) -> Array:
+    """The class of the largest probability: y, (B,)."""
+    return backend.xp.astype(backend.xp.argmax(probabilities, axis=1), backend.index_type, copy=False)
 
 
-def likeliest(backend: Backend, labels: Array) -> Array:
-    """The label, or the class of the largest probability: y, (B,)."""
-    if labels.ndim == 1:
-        return labels
-    return backend.xp.astype(backend.xp.argmax(labels, axis=1), backend.index_type, copy=False)
-
-
-def mass_of(backend: Backend, labels: Array, class_weight: Array | None, label_smoothing: Any, like: Array
+def mass_of(backend: Backend, probabilities: Array, class_weight: Array | None, label_smoothing: Any, like: Array
             ) -> tuple[Array, Array, Array]:
     """y, whether a class is that, and all m, each (B, C) as `like` is."""
-    xp, label = backend.xp, likeliest(backend, labels)
-    is_label = backend.is_label(label, 0, like.T).T
-    targets = xp.astype(is_label if labels.ndim == 1 else labels, like.dtype, copy=False)
+    xp, label = backend.xp, likeliest(backend, probabilities)
+    targets = xp.astype(probabilities, like.dtype, copy=False)
     mass = (1.0 - label_smoothing) * targets + label_smoothing / like.shape[1]
-    return label, is_label, mass if class_weight is None else class_weight * mass
+    return label, backend.is_label(label, 0, like.T).T, mass if class_weight is None else class_weight * mass
 
 
 def target_slope(backend: Backend, label: Array, class_weight: Array | None, label_smoothing: Any, logits: Array,

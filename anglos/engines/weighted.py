@@ -1,6 +1,6 @@
 """Weights ω of classes: of every loss a factor of its label, and of smoothed labels one of every class.
 
-That is the loss of `targets.py` with t_j = [j = y], so that m_j = ω_j ε/C for the others and
+That is the loss of `targets.py` with t = 1 for the label and 0 for the others, so that m_j = ω_j ε/C for these and
 
     ℓ = M (lse z − z_y) + Σ_{j≠y} m_j (z_y − z_j),   M = ω_y + ε (mean ω − ω_y),
 
@@ -36,8 +36,8 @@ class WeightedCrossEntropy(CrossEntropy):
 
     def _sum(self, backend: Backend, tile: Tile) -> Array:
         """Σ_{j≠y} ω_j z_j of a tile; a class without weight counts for nothing where −∞ excludes it, too."""
-        weight, logits = self._of_tile(backend, tile), tile.with_label(tile.logits, 0.0)
-        return backend.xp.sum(backend.xp.where(weight == 0.0, 0.0, weight * logits), axis=0)
+        xp, weight = backend.xp, self._of_tile(backend, tile)
+        return xp.sum(xp.where(weight == 0.0, 0.0, weight * tile.with_label(tile.logits, 0.0)), axis=0)
 
     def _others(self, classes: int) -> Array:
         """Σ_{j≠y} ω_j / C."""
@@ -61,15 +61,14 @@ class WeightedCrossEntropy(CrossEntropy):
         return weight[:, None]
 
 
-def with_weights(backend: Backend, row: Any, class_weight: Array | None, labels: Array, dtype: Any, classes: int
+def with_weights(backend: Backend, reduction: Any, class_weight: Array | None, labels: Array, dtype: Any, classes: int
                  ) -> tuple[Any, Array | None]:
-    """The row, whose reduction has the weights if labels are smoothed; and ω_y, (B,), or None for 1."""
+    """The reduction, which has the weights if labels are smoothed; and ω_y, (B,), or None for 1."""
     if class_weight is None:
-        return row, None
+        return reduction, None
     weight = backend.xp.astype(class_weight, dtype, copy=False)
     of_label = backend.total(backend.of_label(weight, labels))
-    if not row.reduction.smooths:
-        return row, of_label
+    if not reduction.smooths:
+        return reduction, of_label
     mean = backend.total(backend.xp.sum(weight)) / classes
-    weighted = WeightedCrossEntropy(row.reduction.label_smoothing, weight, of_label, mean)
-    return row._replace(reduction=weighted), of_label
+    return WeightedCrossEntropy(reduction.label_smoothing, weight, of_label, mean), of_label

@@ -31,6 +31,5 @@ def cross_entropy(
     >>> round(float(loss), 6), round(math.log(1 + 1 / math.e), 6)
     (0.313262, 0.313262)
     """
-    if define.are_targets(labels, class_weight):
-        return define.softmax_of_targets(class_weight, label_smoothing)
-    return define.softmax_of_labels(label_smoothing)
+    of = define.softmax_of_labels if len(labels.shape) == 1 else define.softmax_of_targets
+    return of(label_smoothing, class_weight)

@@ -31,11 +31,11 @@ class Step:
         self.labels, self.weights, self.bias = inputs["labels"], inputs["weights"], class_bias(row)
         self.dtype = float_type(backend.xp, embeddings := inputs["embeddings"], self.weights)
         self.classes, most_classes = backend.classes(self.weights), backend.most_classes(self.weights)
-        row, self.label_weight = with_weights(
-            backend, row, inputs.get("class_weight"), self.labels, self.dtype, self.classes)
-        self.factor = None if row.reduction.smooths else self.label_weight
+        reduction, self.label_weight = with_weights(
+            backend, row.reduction, inputs.get("class_weight"), self.labels, self.dtype, self.classes)
+        self.factor = None if reduction.smooths else self.label_weight
         """Of the loss of every sample, (B,); None for 1."""
-        self.row = row
+        self.row = row if reduction is row.reduction else row._replace(reduction=reduction)
         self.as_is = backend.multiplies_as_is(inputs["embeddings"], self.weights)
         """Whether embeddings and weights are multiplied as they are, and their lengths multiply the sums."""
         self.rounds_slopes = self.as_is or gradient_products == "bfloat16"
