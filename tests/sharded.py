@@ -76,7 +76,8 @@ class Setting:
             for shape, value in zip(loss.kinds[name].shapes, values, strict=False):
                 found.append({name: np.linspace(value[0], value[-1], sizes[shape]) if shape else np.asarray(value)})
         if "class_weight" in loss.defaults:
-            found.append({"class_weight": np.linspace(0.5, 2.0, self.classes)})
+            found.append({"class_weight": np.linspace(0.5, 2.0, self.classes), **(
+                {"label_smoothing": np.asarray(0.1)} if "label_smoothing" in loss.defaults else {})})
         return [{}, *(found if self.few is None else choose.sample(found, min(self.few, len(found))))]
 
     def case(self, loss: Loss[...], options: dict[str, Any], choose: random.Random) -> Case:

@@ -173,8 +173,6 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      "info_nce: false_negatives_key_to_key was given; wanted None without 'key_to_key' among directions"),
     (anglos.info_nce, (Q, Q), {"hardness_on": "given", "hardness": 1.0},
      "info_nce: hardness_on was 'given'; wanted 'all' without negatives and hard_negatives"),
-    (anglos.info_nce, (Q, Q, N), {"hardness_on": "given"},
-     "info_nce: hardness_on was 'given'; wanted 'all' with hardness = 0.0"),
     (anglos.info_nce, (Q, Q, N[:0]), {"in_batch": False},
      "info_nce: in_batch was False; wanted None without negatives and hard_negatives"),
     (anglos.mining.semi_hard, (X, Y), {"normalize": False, "distance": "angle"},

@@ -10,7 +10,7 @@ from samples import arrays
 import anglos
 from anglos.arrays.dispatch import backend_of
 
-LOSSES = [name for name, loss in anglos.LOSSES.items() if "class_weight" in loss.defaults and "weights" in loss.arrays]
+LOSSES = [name for name, loss in anglos.LOSSES.items() if "class_weight" in loss.defaults and len(loss.arrays) == 3]
 LABELS = np.asarray([0, 1, 3, -100, 1, 0])  # of five classes, of which two are absent
 WEIGHTS = np.asarray([0.5, 0.0, 2.0, 1.5, 0.25])
 
@@ -19,8 +19,9 @@ def all_of(name: str, numpy: Library, **options: Any) -> list[np.ndarray]:
     """The value and its gradients."""
     loss: Any = anglos.LOSSES[name]
     x, w, _ = arrays(loss, numpy)
-    wrt = ("embeddings", "weights", *(one for one in ("scale", "bias", "label_smoothing") if one in options))
-    value, gradients = loss.value_and_grad(x, w[:5, ...], LABELS, **options, wrt=wrt)
+    wrt = [one for one in (*loss.arrays[:2], "scale", "bias", "label_smoothing") if one in (*loss.arrays, *options)
+           and not loss.kinds[one].frozen]
+    value, gradients = loss.value_and_grad(x, w[:5, ...], LABELS, **options, wrt=tuple(wrt))
     return [value, *gradients]
 
 

@@ -14,7 +14,8 @@ from anglos.checks.samples import COMMON, arrays_of, changes, hard_arrays
 ALL = list(anglos.LOSSES.values())
 
 IDLE = [(loss, name, idle) for loss in ALL for name, kind in loss.kinds.items() for idle in kind.idle
-        if all(by_role(loss.kinds).get(role, role) in loss.kinds or None in some for role, some in idle.beside)
+        if idle.values != (loss.defaults[name],)
+        and all(by_role(loss.kinds).get(role, role) in loss.kinds or None in some for role, some in idle.beside)
         and not any(... in some for _, some in idle.beside)]
 
 THE_SAME: dict[str, set[str]] = {
@@ -22,7 +23,7 @@ THE_SAME: dict[str, set[str]] = {
     "sphereface2": {"gradient"},  # of its variant C
     "rank_n_contrast": {"label_distance"},  # of one target
     "soft_supcon": {"normalize_targets"},  # of labels
-    "info_nce": {"in_batch"},  # what None stands for
+    "info_nce": {"in_batch", "hardness_on"},  # what None stands for; without hardness, which may grow from 0
     "subcenter_arcface": {"past_pi"}, "triplet": {"mean_over"},  # of no sample below
 }
 """Words of one meaning, where a docstring says so."""
@@ -53,7 +54,9 @@ def test_every_word_changes_something(one: Loss[...]) -> None:
     """Beside every other word too, or it is refused there."""
     samples = [arrays_of(one), arrays_of(one, 1), hard_arrays(one)]
     for beside, (name, value) in itertools.product([{}, *({key: one} for key, one in words(one))], words(one)):
-        if name in beside or name in THE_SAME.get(one.name, ()):
+        # Cosines and angles always are of unit vectors, and a user may say so.
+        cosines = {"cosine", "angle"} & {*beside.values()} and name == "normalize"
+        if name in beside or cosines or name in THE_SAME.get(one.name, ()):
             continue
         found = []
         for arrays in samples:

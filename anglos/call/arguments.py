@@ -135,7 +135,7 @@ DistanceName = Annotated[Literal["squared_euclidean", "euclidean", "cosine", "an
     "\"squared_euclidean\" is |x − r|², \"cosine\" 1 − cos θ, \"angle\" θ in radians. Of two equal embeddings all have "
     "gradient 0."))]
 NormalizedDistance = Annotated[bool, OneOf(
-    idle=(Idle((("distance", ("cosine", "angle")),)), Idle((("similarity", ("cosine",)),))),
+    idle=(Idle((("distance", ("cosine", "angle")),), (False,)), Idle((("similarity", ("cosine",)),), (False,))),
     text="Whether Euclidean distances are those of unit vectors.")]
 
 # Options that losses have in common.

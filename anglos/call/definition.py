@@ -32,7 +32,6 @@ from anglos.engines.pairs import engine as pairs
 from anglos.engines.pairs import means
 from anglos.engines.pairs.pair_terms import options_of
 from anglos.engines.pairs.row import PairRow
-from anglos.engines.prototypes import centroids
 from anglos.engines.prototypes.row import Row
 
 _KINDS = ("a kind of anglos.define, such as define.Number, define.PerSample or define.Angle, or float, int, bool or "
@@ -65,6 +64,10 @@ def definition_of(function: Any, engine: Engine) -> Definition:
     own = {key: p for key, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
     kinds = {key: annotated_kind(name, p) for key, p in own.items()}
     more = with_common(own, common_of(parameters, kinds, engine))
+    for key, p in more.items():
+        if getattr(annotated_kind(name, p), "role", None) == "class_weight" and not hasattr(engine, "WEIGHS_CLASSES"):
+            _refuse(name, f"option {key}", "was class weights, which its engine does not use",
+                    "define.TiledCommon, or another engine")
     row = partial(_row, name, function, frozenset(own), _wanted(engine))
     return define(function, more, row)
 
@@ -159,8 +162,10 @@ def common_of(parameters: Mapping[str, inspect.Parameter], kinds: Mapping[str, A
         return ProxyCommon
     labelled = any(getattr(kind, "role", "") == "labels" for kind in kinds.values())
     found: Any = {pairs: (Common, PairCommon), means: (Common, LabelCommon), rowwise: (Common, LabelCommon),
-                  batchwise: (Nothing, BatchCommon), centroids: (TiledCommon, TiledCommon)}
-    return found[engine][labelled] if engine in found else PrototypeCommon
+                  batchwise: (Nothing, BatchCommon)}
+    if engine in found:
+        return found[engine][labelled]
+    return PrototypeCommon if getattr(engine, "WEIGHS_CLASSES", False) else TiledCommon
 
 
 def with_common(own: Mapping[str, inspect.Parameter], common: Any) -> dict[str, inspect.Parameter]:

@@ -17,7 +17,7 @@ class Idle:
     """Where an option means nothing, and is refused: beside one of some values of each of other arguments."""
 
     beside: tuple[tuple[str, tuple[Any, ...]], ...]  # by names or roles; ... is any array, None also no argument
-    values: tuple[Any, ...] | None = None  # of the option, where that is so; None is all but its default
+    values: tuple[Any, ...] | None = None  # of the option, where that is so, but for its default; None is all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +68,13 @@ class ArrayOf(Kind):
         return array
 
     def check_range(self, refuse: Refuse, verb: str, low: float, high: float) -> None:
-        """Refuse an array with these bounds; NaN is never in range."""
-        if not low >= self.low:
-            refuse(ValueError, f"{verb} {low:g}", str(self))
+        """Refuse an array with these bounds; NaN and infinity are never in range."""
+        if not (low >= self.low and high < math.inf):
+            refuse(ValueError, f"{verb} {low if not low >= self.low else high:g}", str(self))
 
     def nan_outside(self, xp: Any, array: Any) -> Any:
         """The array, with NaN where a value is refused: for when it cannot be looked at."""
-        return xp.where(array >= self.low, array, math.nan)
+        return xp.where((array >= self.low) & (array < math.inf), array, math.nan)
 
 
 @dataclass(frozen=True)

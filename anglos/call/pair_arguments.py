@@ -69,8 +69,7 @@ _Given = (("negatives", (None,)), ("hard_negatives", (None,)))
 InBatch = Annotated[bool | None, OneOf((None, True, False), idle=(Idle(_Given, (False,)),), text=(
     "Whether other keys are negatives. None: where no `negatives` or `hard_negatives` are given."))]
 HardNegativesOf = Annotated[Literal["own", "all"], OneOf(idle=(Idle((("hard_negatives", (None,)),)),))]
-HardnessOn = Annotated[Literal["all", "in_batch", "given"], OneOf(
-    idle=(Idle((("hardness", (0.0,)),)), Idle(_Given, ("given",))))]
+HardnessOn = Annotated[Literal["all", "in_batch", "given"], OneOf(idle=(Idle(_Given, ("given",)),))]
 Directions = Annotated[tuple[str, ...], Words(_DIRECTIONS)]
 _Across = (("query_to_key",), ("key_to_query",))
 Partition = Annotated[Literal["joint", "separate"], OneOf(

@@ -36,7 +36,7 @@ def check_idle(loss: str, kinds: Mapping[str, Any], values: Mapping[str, Any], d
         value, default = values[name], defaults[name]
         for idle in getattr(kinds[name], "idle", ()):
             others = {named.get(role, role): some for role, some in idle.beside}
-            wrong = value != default if idle.values is None else value in idle.values
+            wrong = value != default and (idle.values is None or value in idle.values)
             if wrong and all(_is_one_of(every.get(other), some) for other, some in others.items()):
                 beside = {other: every.get(other) for other in others if other in kinds}
                 was = "was given" if isinstance(value, Spec) else f"was {describe(value)}"

@@ -16,7 +16,8 @@ class Engine(Protocol):
     ROLES: tuple[tuple[str, ...], ...]
     """Of one of these, every role must be that of an argument's kind; then inputs go by their roles.
 
-    Where there are none, they go by the arguments' names.
+    Where there are none, they go by the arguments' names. One that has `WEIGHS_CLASSES` = True multiplies the losses by
+    a role "class_weight", which no other is given.
     """
 
     def prepare(self, backend: Backend, row: Any, inputs: dict[str, Array], *, keep_bytes: int = 0,

@@ -30,6 +30,7 @@ class Direct:
 
 
 SAMPLES_ARE_INDEPENDENT = True
+WEIGHS_CLASSES = True  # its functions do
 ROLES: tuple[tuple[str, ...], ...] = ()
 
 

@@ -89,6 +89,7 @@ def diagnose(loss: Loss[...], embeddings: Array, weights: Array, labels: Array, 
     backend, arrays = call.plan.backend, call.arrays
     with backend.untracked(arrays):
         row, inputs = call.plan.row_of(arrays)
+        inputs.pop("class_weight", None)  # figures are of samples, each as one
         counted = _counted(backend, call.samples, inputs)
         step = engine.prepare(backend, row, inputs)
         found = _found(step, rows_of(call.plan, step, arrays), counted, loss, stage)

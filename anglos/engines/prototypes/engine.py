@@ -21,9 +21,10 @@ from anglos.engines.prototypes.row import Row
 from anglos.engines.prototypes.saved import Remembered, Saved, unpack
 from anglos.engines.prototypes.step import Step
 
-__all__ = ["ROLES", "SAMPLES_ARE_INDEPENDENT", "backward", "count", "forward", "prepare", "unpack"]
+__all__ = ["ROLES", "SAMPLES_ARE_INDEPENDENT", "WEIGHS_CLASSES", "backward", "count", "forward", "prepare", "unpack"]
 
 SAMPLES_ARE_INDEPENDENT = True
+WEIGHS_CLASSES = True
 ROLES: tuple[tuple[str, ...], ...] = (("embeddings", "weights", "labels"),)
 
 _PILOTS = 256

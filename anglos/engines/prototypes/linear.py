@@ -16,6 +16,7 @@ from anglos.engines.reductions import CrossEntropy
 from anglos.engines.targets import Masses, likeliest, masses_of, target_slope
 
 SAMPLES_ARE_INDEPENDENT = True
+WEIGHS_CLASSES = True
 ROLES: tuple[tuple[str, ...], ...] = (("embeddings", "weights", "labels"),)
 count, unpack = _prototypes.count, _prototypes.unpack
 

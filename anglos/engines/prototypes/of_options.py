@@ -66,7 +66,7 @@ class OfOptions:
         if name == "bias":
             return self.g * self.label_slope + self.g_rest * self.sums["bias"] if self.d_bias is None else self.d_bias
         slopes: dict[str, Array] = self.step.row.reduction.field_slopes(self.backend, self.saved.of_reduction)
-        return self.g * slopes[name]
+        return self.xp.where(self.g == 0.0, 0.0, self.g * slopes[name])  # which may be ∞ where a bias is −∞
 
     def _class_bias(self, first: Any, slopes: Array) -> Array:
         """∂b_j = Σ_i g_i G_ij of a tile."""

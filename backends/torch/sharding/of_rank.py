@@ -100,7 +100,8 @@ class ClassSharded(Sharded[Options]):
                           if array.ndim and name not in own and self.group.size > 1])
         plan = plan_of_rank(self.plan, call.plan, shards, gathered)
         if samples.terms is not None:
-            samples = samples._replace(terms=plan.of_own_labels(own["class_weight"].detach(), arrays))
+            weight = own[call.plan.contents.named["class_weight"]]
+            samples = samples._replace(terms=plan.of_own_labels(weight.detach(), arrays))
         return call._replace(plan=plan, arrays=tuple(arrays), samples=samples)
 
 

@@ -73,7 +73,8 @@ class ShardedUpdate(OfProcess, Update[Arguments]):
         shards, values = Shards(self.group, share_of(total, self.group)), dict(batch.values)
         of_samples = [name for name, value in values.items() if isinstance(value, torch.Tensor)
                       and value.ndim and is_of_samples(self.kinds[name])]
-        samples, like = Samples(None, None), values[of_samples[0]][:, 0]
+        first = values[of_samples[0]]
+        samples, like = Samples(None, None), torch.ones(len(first), dtype=torch.float64, device=first.device)
         for name, value in values.items():
             if name in of_ranks:
                 values[name] = shards.filled(of_ranks[name].to_local())
