@@ -91,7 +91,7 @@ def test_vmap_of_value_and_grad_over_batches(loss: Loss[...], jax_library: Libra
         np.testing.assert_allclose(got, gradient, rtol=0, atol=1e-11)
 
 
-@pytest.mark.representatives
+@pytest.mark.representatives(words=True)
 @pytest.mark.slow
 def test_checkpoint(loss: Loss[...], jax_library: Library) -> None:
     """Of a network with the loss at its end: all is computed again for the gradient, and nothing else kept."""
@@ -213,7 +213,7 @@ def test_values_do_not_retrace(loss: Loss[...], jax_library: Library) -> None:
     assert len(set(values)) == 3
 
 
-@pytest.mark.representatives
+@pytest.mark.representatives(words=True)
 @pytest.mark.parametrize("x64", [True, False])
 def test_x64_on_and_off(loss: Loss[...], jax_library: Library, x64: bool) -> None:
     inputs = [np.asarray(array) for array in arrays(loss, jax_library)]
@@ -236,7 +236,7 @@ def test_forward_mode_is_refused_with_a_hint(loss: Loss[...], jax_library: Libra
         assert f"Forward mode (jvp, jacfwd) goes through anglos.{loss.name}.plain." in refusal.value.__notes__
 
 
-@pytest.mark.representatives
+@pytest.mark.representatives(words=True)
 @pytest.mark.slow
 @pytest.mark.parametrize("x64", [True, False])
 def test_labels_of_any_integer_type_under_a_trace(loss: Loss[...], jax_library: Library, x64: bool) -> None:
@@ -259,7 +259,7 @@ def test_labels_of_any_integer_type_under_a_trace(loss: Loss[...], jax_library: 
     np.testing.assert_allclose(values, loss(*inputs), rtol=1e-13 if x64 else 1e-5)
 
 
-@pytest.mark.representatives
+@pytest.mark.representatives(words=True)
 @pytest.mark.slow
 def test_bfloat16(loss: Loss[...], jax_library: Library) -> None:
     """The loss is float32 and that of the rounded inputs; gradients are rounded once."""
@@ -286,7 +286,7 @@ class Wrapped:
         return self.array
 
 
-@pytest.mark.representatives
+@pytest.mark.representatives(words=True)
 @pytest.mark.parametrize("kind", ["Wrapped", "Param", "Variable"])
 def test_wrapped_arrays(loss: Loss[...], kind: str, jax_library: Library) -> None:
     """Whatever is an array to jax.numpy is one here, wherever it stands."""

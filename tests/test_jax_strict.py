@@ -49,7 +49,7 @@ def test_eager_calls(loss: Loss[...], jax_library: Library) -> None:
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
-@pytest.mark.representatives
+@pytest.mark.representatives(words=True)
 def test_traced_calls_to_second_order(loss: Loss[...], jax_library: Library) -> None:
     """The loss in a scan, whose gradient JAX traces when the call is long over; and under vmap."""
     inputs = arrays(loss, jax_library)
