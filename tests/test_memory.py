@@ -77,6 +77,27 @@ def test_of_a_queue_of_negatives_what_is_filled_counts(name: str, options: Any, 
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("in_batch", [None, True])
+def test_of_a_queue_that_nothing_is_in(in_batch: bool | None, library: Library) -> None:
+    """Without rows it is as none, and its mask with it; empty places are negatives of nothing."""
+    random = np.random.default_rng(2)
+    x, keys = (library.array(random.normal(size=(4, 3))) for _ in range(2))
+    loss, matryoshka = anglos.info_nce, anglos.matryoshka(anglos.info_nce, dims=(3,), weights=(1.0,))
+    memory = empty(2, keys)
+    filled = memory.labels != -100
+    for call in (loss, loss.plain, matryoshka, matryoshka.plain):
+        found = call(x, keys, memory.embeddings[:0, :], negatives_mask=filled[:0], in_batch=in_batch)
+        assert float(found) == float(loss(x, keys)) > 0.0
+        found = call(x, keys, memory.embeddings, negatives_mask=filled, in_batch=in_batch)
+        assert float(found) == pytest.approx(float(loss(x, keys)) if in_batch else 0.0, rel=1e-14)
+    for one in (loss, matryoshka):
+        found, gradients = one.value_and_grad(x, keys, memory.embeddings[:0, :], negatives_mask=filled[:0])
+        assert float(found) == float(loss(x, keys))
+        assert len(gradients) == 2
+    with pytest.raises(TypeError, match="info_nce: negatives was None, or without rows; wanted it together with negat"):
+        loss(x, keys, memory.embeddings[:0, :], negatives_mask=filled)
+
+
 def test_one_graph_for_all_steps(jax_library: Library) -> None:
     jax: Any = import_module("jax")
     traces = []

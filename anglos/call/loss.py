@@ -103,7 +103,7 @@ class Loss(Generic[Options]):
 
     def _prepare(self, arrays: tuple[Any, ...], options: dict[str, Any], wrt: tuple[str, ...] | None = ()) -> "_Call":
         """A call with its plan, and its arrays checked."""
-        arrays = self._given(arrays)
+        arrays, options = self._given(arrays, options)
         values = [*arrays, *options.values()]
         plan = self._plan(values, len(arrays), tuple(options), wrt)
         inputs = check_contents(self.name, plan.backend, plan.contents, dict(zip(plan.given, values, strict=True)))
@@ -117,12 +117,16 @@ class Loss(Generic[Options]):
             samples = of_batch(plan.backend.xp, samples)
         return _Call(plan, tuple(inputs.values()), samples)
 
-    def _given(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Without those that may be left out and are none."""
+    def _given(self, arrays: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Without arrays that may be left out and are none, and options that are of the rows of one that has none."""
         arrays = () if len(arrays) == 1 and arrays[0] is _MISSING else arrays
         while len(arrays) > self.required and _is_none(arrays[-1], arrays[0]):
+            if arrays[-1] is not None and len(arrays) <= len(self.arrays):
+                rows = self.kinds[self.arrays[len(arrays) - 1]].shape.split()[:1]
+                options = {name: value for name, value in options.items() if getattr(value, "shape", None) != (0,)
+                           or name not in self.kinds or [*getattr(self.kinds[name], "shapes", ())] != rows}
             arrays = arrays[:-1]
-        return arrays
+        return arrays, options
 
     def _plan(self, values: list[Any], given: int, options: tuple[str, ...], wrt: Any) -> Plan:
         """The plan of a call; its values are unwrapped here."""

@@ -121,7 +121,7 @@ class _Matryoshka(Loss[Options]):
         return self._total(self.loss.plain, arrays, options)
 
     def value_and_grad(self, /, *arrays: Any, wrt: Any = None, **options: Any) -> Any:
-        arrays = self.loss._given(arrays)
+        arrays, options = self.loss._given(arrays, options)
         vectors, dimension = self._vectors(arrays, options)
         gradient_of: Any = self.loss.value_and_grad
         backend, value, gradients = _backend(vectors), _NONE, _NONE
@@ -138,7 +138,7 @@ class _Matryoshka(Loss[Options]):
         return value, tuple(gradients)
 
     def _total(self, value_of: Callable[..., Any], arrays: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        arrays = self.loss._given(arrays)
+        arrays, options = self.loss._given(arrays, options)
         vectors, _ = self._vectors(arrays, options)
         total = None
         for length, factor in self._longest_first:
