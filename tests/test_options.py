@@ -21,6 +21,7 @@ IDLE = [(loss, name, idle) for loss in ALL for name, kind in loss.kinds.items() 
 THE_SAME: dict[str, set[str]] = {
     "cosface": {"gradient"}, "am_softmax": {"gradient"},  # φ′ is 1
     "sphereface2": {"gradient"},  # of its variant C
+    "mv_softmax": {"past_pi"},  # of its kind "am"
     "rank_n_contrast": {"label_distance"},  # of one target
     "soft_supcon": {"normalize_targets"},  # of labels
     "info_nce": {"in_batch", "hardness_on"},  # what None stands for; without hardness, which may grow from 0

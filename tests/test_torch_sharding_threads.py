@@ -126,7 +126,8 @@ def test_a_group_of_one_says_nothing_and_changes_nothing(one: Loss[...], group_o
             value = case.call(sharding.class_sharded(one, num_classes=5), shared)
             value.sum().backward()
         assert said == []
-        torch.testing.assert_close(value, right, rtol=1e-14, atol=1e-14)
+        # A logit of 64 is rounded by 1e-14, and sface's slope of 80 makes more of it.
+        torch.testing.assert_close(value, right, rtol=1e-13, atol=2e-13)
         for name, array in alone.items():
             most = 0.0 if array.grad is None else float(array.grad.abs().amax())
             torch.testing.assert_close(shared[name].grad, array.grad, rtol=1e-13, atol=max(1e-13, 1e-14 * most))

@@ -125,8 +125,8 @@ NormRange = Annotated[tuple[float, float], Pair(_Number("a length", 0.0, above=T
 AngleRange = Annotated[tuple[float, float], Pair(_Number("an angle in radians", 0.0, math.pi, shapes=()))]
 PastPi = Annotated[Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"], OneOf(text=(
     "φ where θ + m > π, as in `arcface`."))]
-ArcPastPi = Annotated[Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"], OneOf(
-    idle=(Idle((("kind", ("am",)),)),), text="φ of an angle where θ + m > π, as in `arcface`.")]
+ArcPastPi = Annotated[Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"], OneOf(text=(
+    "φ where θ + m > π, as in `arcface`; without a margin on the angle it changes nothing."))]
 Gradient = Annotated[Literal["exact", "straight_through"], OneOf(text=(
     "\"straight_through\" replaces φ′ by 1, as insightface has done since 2022-12, and opensphere: that is not the "
     "gradient of the value."))]
