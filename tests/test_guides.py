@@ -8,7 +8,7 @@ import pytest
 from libraries import Library
 
 import anglos
-from anglos.engines.pairs import keys
+from anglos.engines.pairs import keys, packed
 
 B, D, G, M = 9, 5, 4, 7
 BLOCKS: Any = ("query_to_key", "key_to_query", "query_to_query", "key_to_key")
@@ -61,6 +61,20 @@ def test_of_queries_and_keys(library: Library, monkeypatch: pytest.MonkeyPatch, 
                     {"false_negatives": mask["query_to_key"], "hardness": 2.0})
         # Each direction has its own.
         assert_same(library, anglos.clip, (QUERIES, KEYS), {**guide, "scale": 10.0}, both, like=anglos.info_nce)
+
+
+@pytest.mark.parametrize("few", [packed._FEW, 10**9])
+def test_few_among_many(library: Library, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 10,000 pairs two, which are found one by one, or with all others."""
+    monkeypatch.setattr(packed, "_FEW", few)
+    queries, others, guide = RANDOM.normal(size=(100, D)), RANDOM.normal(size=(100, D)), np.eye(100)
+    guide_keys = guide.copy()
+    guide_keys[[97, 8]] = guide[[3, 50]]
+    guide_keys[[3, 50], [4, 51]] = 1.0
+    mask = anglos.mining.guided_false_negatives(guide, guide_keys)
+    assert np.argwhere(mask).tolist() == [[3, 97], [50, 8]]
+    assert_same(library, anglos.info_nce, (queries, others), {"guide_queries": guide, "guide_keys": guide_keys},
+                {"false_negatives": mask})
 
 
 @pytest.mark.parametrize(("kind", "margin"), RULES)

@@ -9,6 +9,9 @@ from typing import Any
 from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array
 
+_FEW = 32
+"""Bytes of which one has a pair: then pairs are found faster than all terms are multiplied."""
+
 
 def pack(xp: Any, many: int, pairs: Callable[[int, int], Array]) -> Array:
     """The bytes of N columns against A rows, (⌈N / 8⌉, A), from the booleans of some columns, (n, A)."""
@@ -34,7 +37,10 @@ def with_value(backend: Backend, terms: Array, packed: Array, value: float) -> A
     xp, many, planes = backend.xp, terms.shape[0], as_rows(backend.xp, packed)
     if not backend.changes_arrays():
         return backend.with_value(terms, unpack(xp, planes, many), value)
-    planes, each = planes if value else ~planes, planes.shape[0]
+    each = planes.shape[0]
+    if backend.readable(planes) and int(xp.count_nonzero(planes)) * _FEW <= each * planes.shape[1]:
+        return _with_few(xp, terms, planes, value)
+    planes = planes if value else ~planes
     for place, first in enumerate(range(0, many, each)):  # an eighth at a time, which stays near
         part = terms[first:min(first + each, many), :]
         bits = (planes[:part.shape[0], :] >> place) & 1
@@ -42,6 +48,16 @@ def with_value(backend: Backend, terms: Array, packed: Array, value: float) -> A
             backend.with_value(part, xp.astype(bits, xp.bool), value)
         else:  # by no branch, which nothing could predict
             backend.multiply(part, bits, out=part)
+    return terms
+
+
+def _with_few(xp: Any, terms: Array, planes: Array, value: float) -> Array:
+    """The same, pair by pair."""
+    columns, rows = xp.nonzero(planes)
+    bits = planes[columns, rows]
+    for place in range(8):
+        some = (bits >> place) & 1 == 1
+        terms[columns[some] + place * planes.shape[0], rows[some]] = value
     return terms
 
 
