@@ -41,6 +41,12 @@ from anglos.engines.among import nearest_others as nearest_others
 from anglos.engines.angles import Turned as Turned
 from anglos.engines.angles import cos_sin as cos_sin
 from anglos.engines.angles import turned_cosine as turned_cosine
+from anglos.engines.ball import BallDistances as BallDistances
+from anglos.engines.ball import BallPoints as BallPoints
+from anglos.engines.ball import ball_distances as ball_distances
+from anglos.engines.ball import ball_distances_pullback as ball_distances_pullback
+from anglos.engines.ball import ball_points as ball_points
+from anglos.engines.ball import ball_points_pullback as ball_points_pullback
 from anglos.engines.batchwise import of_parts as of_parts
 from anglos.engines.contract import Engine
 from anglos.engines.elementwise import *  # noqa: F403

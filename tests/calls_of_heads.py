@@ -114,7 +114,7 @@ def _head(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
     """Of embeddings, prototypes and labels, with a margin."""
     said, loss = case["options"], anglos.LOSSES[case["loss"]]
     arrays = [given["X"], given["W"], _labels(case, given)]
-    names = ("scale", "past_pi", "gradient", "alpha", "sigma", "a", "h", "k")
+    names = ("scale", "curvature", "past_pi", "gradient", "alpha", "sigma", "a", "h", "k")
     options: dict[str, Any] = {name: said[name] for name in names if name in said and name in loss.defaults}
     if "scale" in case["grads"]:
         options["scale"] = given["scale"]
@@ -160,6 +160,7 @@ def _matryoshka(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
 
 _CALLS: dict[str, Callable[..., Any]] = {
     "cross_entropy": _cross_entropy, "linear_cross_entropy": _linear, "ldam": _ldam,
-    "sface": _sface, **dict.fromkeys(("normface", "arcface", "cosface", "x2_softmax", "arcnegface"), _head),
+    "sface": _sface, **dict.fromkeys(
+        ("normface", "arcface", "cosface", "x2_softmax", "arcnegface", "ham_softmax"), _head),
     **dict.fromkeys(("matryoshka(normface)", "matryoshka(linear_cross_entropy)"), _matryoshka),
 }

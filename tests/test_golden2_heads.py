@@ -13,7 +13,6 @@ ROWS = {row["id"]: row for row in GOLDEN["rows"]}
 
 LEFT_OUT = {
     "arcnegface_exact": "its factors are constants to the gradient; that they are not is not offered",
-    "ham_softmax": "distances in a ball are no rows of the scheme of prototypes; not offered",
 }
 """Of what the library does not have, and why."""
 

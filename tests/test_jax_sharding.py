@@ -497,6 +497,8 @@ def test_class_sharded_is_pickled(mesh: Any) -> None:
 def test_class_sharded_refuses(mesh: Any) -> None:
     with pytest.raises(TypeError, match=r"^class_sharded: loss was supcon; wanted a loss with class prototypes"):
         class_sharded(anglos.supcon, mesh, "devices")
+    with pytest.raises(TypeError, match=r"^class_sharded: loss was ham_softmax, which holds the logits of all classes"):
+        class_sharded(anglos.ham_softmax, mesh, "devices")
     with pytest.raises(ValueError, match=r"^class_sharded: axis was 'classes'; wanted one or several of 'devices'"):
         class_sharded(anglos.arcface, mesh, "classes")
     with pytest.raises(TypeError, match=r"^class_sharded: mesh was a list; wanted a jax.sharding.Mesh$"):

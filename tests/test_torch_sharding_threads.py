@@ -136,6 +136,8 @@ def test_a_group_of_one_says_nothing_and_changes_nothing(one: Loss[...], group_o
 def test_refusals(group_of_one: None) -> None:
     wrong: list[tuple[type[Exception], str, Any, dict[str, Any]]] = [
         (TypeError, "loss was supcon; wanted a loss with class prototypes, such as anglos.arcface", anglos.supcon, {}),
+        (TypeError, "loss was ham_softmax, which holds the logits of all classes; wanted one whose classes come in "
+         "tiles, such as anglos.arcface", anglos.ham_softmax, {}),
         (TypeError, "loss was a list; wanted a loss with class prototypes, such as anglos.arcface", [], {}),
         (TypeError, "num_classes was '9'; wanted an integer from 1", anglos.arcface, {"num_classes": "9"}),
         (ValueError, "num_classes was 0; wanted an integer from 1 below 2**31", anglos.arcface, {"num_classes": 0}),

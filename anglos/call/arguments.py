@@ -67,6 +67,7 @@ AnyAngleFactor = Annotated[float | Array, _Number("a factor of the angle", 0.0, 
                                                  text=_EACH)]
 CosineMargin = Annotated[float | Array, _Number("a margin on the cosine", -2.0, 2.0, shapes=("", "B"), text=_EACH)]
 Curvature = Annotated[float | Array, _Number("a curvature", -math.inf, shapes=("", "B"), text=_EACH)]
+BallCurvature = Annotated[float | Array, _Number("a curvature", 1.0, text="An array is differentiated.")]
 Height = Annotated[float | Array, _Number("a height", -math.inf, shapes=("", "B"), text=_EACH)]
 SquaredDistance = Annotated[float | Array, _Number(
     "a squared distance of unit vectors", 0.0, 4.0, shapes=("", "B"), text=_EACH)]

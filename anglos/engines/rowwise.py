@@ -8,6 +8,11 @@ from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array, float_type
 
 
+def _nearness(backend: Backend, embeddings: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """−½ |x − c|² is x·c − ½ |c|² up to a number that all classes share."""
+    return embeddings, weights, -0.5 * backend.dot(weights, weights)
+
+
 @dataclass(frozen=True)
 class Direct:
     """value(backend, *arrays) -> (B,), and gradients(backend, g, *arrays) -> ∂(Σ g_i ℓ_i) by the array's name.
@@ -22,11 +27,15 @@ class Direct:
         (backend, g, *arrays) -> the gradient of Σ g_i ℓ_i, or of g ℓ, by the array's name.
     typeless
         Arrays that do not tell the type of the arithmetic, whatever theirs is; integers and truth values never do.
+    compared
+        (backend, embeddings, weights) -> a, (B, ...), w, (C, ...), and b, (C,), with a·w + b in the order of the
+        classes for every sample, by which a `Head` predicts; by default x·c − ½ |c|², the order of −|x − c|².
     """
 
     value: Callable[..., Array]
     gradients: Callable[..., dict[str, Array]]
     typeless: tuple[str, ...] = ("labels", "targets")
+    compared: Callable[..., tuple[Array, Array, Array]] = _nearness
 
 
 SAMPLES_ARE_INDEPENDENT = True

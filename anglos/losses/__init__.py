@@ -29,6 +29,7 @@ from anglos.losses.arcnegface import arcnegface as arcnegface
 from anglos.losses.inter_topk import inter_topk as inter_topk
 from anglos.losses.circle_softmax import circle_softmax as circle_softmax
 from anglos.losses.sphereface2 import sphereface2 as sphereface2
+from anglos.losses.ham_softmax import ham_softmax as ham_softmax
 from anglos.losses.uniface import uniface as uniface
 from anglos.losses.p2sgrad import p2sgrad as p2sgrad
 from anglos.losses.sface import sface as sface

@@ -13,6 +13,7 @@ from anglos.call.check import check_options
 from anglos.call.common import DEFAULTS
 from anglos.call.kinds import describe, refuse
 from anglos.call.loss import Loss
+from anglos.engines import rowwise as _rowwise
 from anglos.engines.numerics import Array, float_type
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.prototypes import engine as _prototypes
@@ -156,6 +157,13 @@ def logits_of(loss: Loss[...], embeddings: Array, weights: Array, options: dict[
         return step.backend.logits(step.tile(0, step.weights, step.bias).tile).T
 
 
+def check_tiles(caller: str, loss: Loss[...]) -> None:
+    """Refuses a loss that compares a sample with all prototypes at once, where each device has a part of them."""
+    if loss.engine is _rowwise and getattr(loss.kinds[loss.arrays[1]], "role", None) == "weights":
+        refuse(caller, "loss", TypeError, f"was {loss.name}, which holds the logits of all classes",
+               "one whose classes come in tiles, such as anglos.arcface")
+
+
 @contextmanager
 def compared(loss: Loss[...], embeddings: Array, weights: Array, options: dict[str, Any]) -> Iterator[Step]:
     """Embeddings against all classes, without a margin, whose tiles of logits may be asked for in a `with` statement.
@@ -178,14 +186,13 @@ def compared(loss: Loss[...], embeddings: Array, weights: Array, options: dict[s
 
 
 def _without_margin(backend: Backend, row: Any, inputs: dict[str, Array]) -> Row:
-    """Of losses that are not in the scheme of `engine.py`, the row that ranks classes as they do.
-
-    −½ |x − c|² is x·c − ½ |c|² up to a number that all classes share.
-    """
+    """Of losses that are not in the scheme of `engine.py`, the row that ranks classes as they do; with its inputs."""
     if isinstance(row, Row):
         return row._replace(target=unchanged, rest=None, known=(), statistic=None, nearest=None, straight_through=False)
     if isinstance(row, PairRow):
         return Row(row.scale)
-    weights = inputs["weights"]
-    weights = backend.xp.astype(weights, float_type(backend.xp, inputs["embeddings"], weights), copy=False)
-    return Row(bias=-0.5 * backend.dot(weights, weights), normalize_embeddings=False, normalize_weights=False)
+    names = "embeddings", "weights"
+    dtype = float_type(backend.xp, *(inputs[name] for name in names))
+    *compared, bias = row.compared(backend, *(backend.xp.astype(inputs[name], dtype, copy=False) for name in names))
+    inputs.update(zip(names, compared, strict=True))
+    return Row(bias=bias, normalize_embeddings=False, normalize_weights=False)

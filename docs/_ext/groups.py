@@ -8,7 +8,7 @@ GROUPS = (
      "The label's cosine is replaced by a smaller one, so that its class is only reached by embeddings that are nearer "
      "than they would have to be.",
      ("arcface", "cosface", "am_softmax", "combined_margin", "airface", "x2_softmax", "sphereface", "sphereface_r",
-      "large_margin_softmax", "angular_triplet")),
+      "large_margin_softmax", "angular_triplet", "ham_softmax")),
     ("Margins that follow the sample",
      "The margin, or the weight of the other classes, depends on the embedding's length or on how hard the sample is.",
      ("adaface", "magface", "curricularface", "mv_softmax", "arcnegface", "inter_topk", "circle_softmax")),

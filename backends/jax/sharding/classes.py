@@ -14,6 +14,7 @@ from anglos.engines import rowwise as _rowwise
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as _linear
+from anglos.training.heads import check_tiles
 
 from .agreement import agreed
 from .meshes import Named, check_mesh, devices_along, found, is_inside, named
@@ -61,8 +62,8 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
     Raises
     ------
     TypeError, ValueError
-        For a loss without class prototypes, and an axis that the mesh does not have; of the loss, for weights with
-        another number of rows, a call inside `jax.shard_map` over one of the axes, or with another mesh set.
+        For a loss without class prototypes, or that holds the logits of all (`ham_softmax`); and an axis that the mesh
+        does not have; of the loss, for weights with another number of rows, a call inside `jax.shard_map` over one of the axes, or with another mesh set.
 
     Examples
     --------
@@ -76,6 +77,7 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
     if not fits or getattr(loss.kinds[loss.arrays[1]], "shape", "") not in ("C D", "C K D"):
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
+    check_tiles("class_sharded", loss)
     axes = check_mesh("class_sharded", mesh, axis)
     number = number_of_classes("class_sharded", num_classes)
     made: Loss[Options] = _class_sharded(loss, mesh, axes, number, bool(check))

@@ -13,6 +13,7 @@ from anglos.engines import rowwise as _rowwise
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as _linear
+from anglos.training.heads import check_tiles
 
 from .group import group_of
 from .looked_up import LookedUp
@@ -71,7 +72,8 @@ def class_sharded(loss: Any, mesh: DeviceMesh | dist.ProcessGroup | None = None,
     Raises
     ------
     TypeError, ValueError
-        If the loss has no class prototypes. In a call: what the loss refuses; weights that are not placed so.
+        If the loss has no class prototypes, or holds the logits of all (`ham_softmax`). In a call: what the loss
+        refuses; weights that are not placed so.
 
     Examples
     --------
@@ -95,4 +97,5 @@ def class_sharded(loss: Any, mesh: DeviceMesh | dist.ProcessGroup | None = None,
     if made is None:
         what = loss.name if isinstance(loss, Loss) else describe(loss)
         raise TypeError(f"class_sharded: loss was {what}; wanted a loss with class prototypes, such as anglos.arcface")
+    check_tiles("class_sharded", loss)
     return made(loss, group_of("class_sharded", mesh), number, check)
