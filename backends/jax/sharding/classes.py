@@ -62,8 +62,9 @@ def class_sharded(loss: Loss[Options], mesh: Mesh, axis: str | tuple[str, ...], 
     Raises
     ------
     TypeError, ValueError
-        For a loss without class prototypes, or that holds the logits of all (`ham_softmax`); and an axis that the mesh
-        does not have; of the loss, for weights with another number of rows, a call inside `jax.shard_map` over one of the axes, or with another mesh set.
+        For a loss without class prototypes, or that holds the logits of all (`ham_softmax`); and an axis that the
+        mesh does not have; of the loss, for weights with another number of rows, a call inside `jax.shard_map` over
+        one of the axes, or with another mesh set.
 
     Examples
     --------
