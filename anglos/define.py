@@ -108,8 +108,6 @@ from anglos.engines.soft_bins import moved_histogram as moved_histogram
 from anglos.engines.soft_bins import soft_bins as soft_bins
 from anglos.engines.softmax import of_labels as _of_labels
 from anglos.engines.softmax import of_targets as _of_targets
-from anglos.engines.softmax import softmax_gradients as softmax_gradients
-from anglos.engines.softmax import softmax_value as softmax_value
 from anglos.engines.sums import Binary as Binary
 from anglos.engines.sums import Squares as Squares
 from anglos.training.schedules import suggest_scale as suggest_scale

@@ -11,7 +11,8 @@ from anglos import define
 def ham_softmax(
     embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
     margin: define.GivenPairMargin = 0.2, scale: define.Scale = 30.0, curvature: define.BallCurvature = 3.0,
-    label_smoothing: define.LabelSmoothing = 0.0, **common: Unpack[define.LabelCommon],
+    label_smoothing: define.LabelSmoothing = 0.0, class_weight: define.ClassWeight = None,
+    **common: Unpack[define.LabelCommon],
 ) -> define.Direct:
     """Hyperbolic additive margin softmax: softmax over distances in the Poincaré ball, the label's being larger by m.
 
@@ -53,7 +54,8 @@ def ham_softmax(
     >>> round(float(loss), 6), round(math.log(1 + 1 / 3), 6)
     (0.287682, 0.287682)
     """
-    radius, softmax = (1.0 - 1e-5) / curvature**0.5, define.CrossEntropy(label_smoothing)
+    radius = (1.0 - 1e-5) / curvature**0.5
+    softmax = define.softmax_of_labels(label_smoothing, class_weight)
     parts = partial(_parts, radius, margin)
     gradients = partial(_gradients, parts, softmax, scale, radius, curvature)
     return define.Direct(partial(_value, parts, softmax, scale), gradients, compared=partial(_compared, radius))
@@ -70,14 +72,14 @@ def _parts(radius: Any, margin: Any, backend: define.Backend, embeddings: Any, w
 
 
 def _value(parts: Any, softmax: Any, scale: Any, backend: define.Backend, *inputs: Any) -> Any:
-    return define.softmax_value(softmax, backend, -scale * parts(backend, *inputs)[0], inputs[2])
+    return softmax.value(backend, -scale * parts(backend, *inputs)[0], inputs[2])
 
 
 def _gradients(parts: Any, softmax: Any, scale: Any, radius: Any, curvature: Any, backend: define.Backend, g: Any,
                *inputs: Any) -> dict[str, Any]:
     """∂ℓ/∂d = −s ∂ℓ/∂z, ∂ℓ/∂m = ∂ℓ/∂d_y, ∂ℓ/∂s = −Σ_j d_j ∂ℓ/∂z_j, ∂R/∂c = −R/2c; of d see `define.ball_distances`."""
     xp, (distances, p, q, found, is_label) = backend.xp, parts(backend, *inputs)
-    gradients = define.softmax_gradients(softmax, backend, g, -scale * distances, inputs[2])
+    gradients = softmax.gradients(backend, g, -scale * distances, inputs[2])
     d_logits = gradients.pop("logits")
     d_points = define.ball_distances_pullback(backend, p, q, found, -scale * d_logits)
     (embeddings, by_p), (weights, by_q) = (define.ball_points_pullback(backend, rows, radius, d_rows)

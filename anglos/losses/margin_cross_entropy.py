@@ -12,7 +12,7 @@ def margin_cross_entropy(
     cosines: define.Cosines, labels: define.Labels, /, *,
     m1: define.AnyAngleFactor = 1.0, m2: define.Angle = 0.5, m3: define.CosineMargin = 0.0, scale: define.Scale = 64.0,
     past_pi: define.PastPi = "smooth", label_smoothing: define.LabelSmoothing = 0.0,
-    **common: Unpack[define.LabelCommon],
+    class_weight: define.ClassWeight = None, **common: Unpack[define.LabelCommon],
 ) -> define.Direct:
     """Softmax cross entropy over s cos θ, the label's being s (cos(m₁θ + m₂) − m₃), from a matrix of cosines.
 
@@ -48,7 +48,7 @@ def margin_cross_entropy(
     (0.693147, 0.693147)
     """
     parts = partial(_cosines, margin=partial(define.turned_cosine, factor=m1, shift=m2, past_pi=past_pi), m3=m3)
-    softmax = define.CrossEntropy(label_smoothing)
+    softmax = define.softmax_of_labels(label_smoothing, class_weight)
     return define.Direct(partial(_value, parts, softmax, scale), partial(_gradients, parts, softmax, scale))
 
 
@@ -61,16 +61,16 @@ def _cosines(backend: define.Backend, cosines: Any, labels: Any, *, margin: Any,
     return xp.where(is_label, (turned.value - m3)[:, None], cosines), is_label, turned
 
 
-def _value(parts: Any, softmax: define.CrossEntropy, scale: Any, backend: define.Backend, cosines: Any, labels: Any,
+def _value(parts: Any, softmax: define.Direct, scale: Any, backend: define.Backend, cosines: Any, labels: Any,
            *options: Any) -> Any:
-    return define.softmax_value(softmax, backend, scale * parts(backend, cosines, labels)[0], labels)
+    return softmax.value(backend, scale * parts(backend, cosines, labels)[0], labels)
 
 
-def _gradients(parts: Any, softmax: define.CrossEntropy, scale: Any, backend: define.Backend, g: Any, cosines: Any,
+def _gradients(parts: Any, softmax: define.Direct, scale: Any, backend: define.Backend, g: Any, cosines: Any,
                labels: Any, *options: Any) -> dict[str, Any]:
     """∂ℓ/∂F = s ∂ℓ/∂z, ∂ℓ/∂s = Σ_j F_j ∂ℓ/∂z_j, without what is excluded."""
     xp, (values, is_label, turned) = backend.xp, parts(backend, cosines, labels)
-    gradients = define.softmax_gradients(softmax, backend, g, scale * values, labels)
+    gradients = softmax.gradients(backend, g, scale * values, labels)
     d_logits = gradients.pop("logits")
     if options:
         d_label = scale * xp.sum(xp.where(is_label, d_logits, 0.0), axis=1)
