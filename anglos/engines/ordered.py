@@ -17,7 +17,7 @@ def log_sum_of_lower(backend: Backend, keys: Array, z: Array, top: Any, span: An
     places = backend.rank(xp.take(keys, order)[None, :], keys[None, :], strict=True)[0, :]
     if not is_number(span):
         sums = running_log_sum(backend, xp.take(z, order)[None, :])[0, :]
-        return xp.where(places > 0, xp.take(sums, backend.maximum(places - 1, 0)), -math.inf)
+        return xp.where(places > 0, xp.take(sums, backend.maximum(places, 1) - 1), -math.inf)
     width = -math.log(smallest_normal(xp, z.dtype)) - 8.0
     ranges = max(math.ceil(span / width), 1)
     nothing, below, logs, some = backend.arange(1, z), top - xp.take(z, order), [], []
