@@ -108,8 +108,8 @@ GuideQueries = Annotated[Array | None, _Guide(
     "B G", role="guide_queries", idle=(Idle(_OF_OWN),),
     together=(("guide_keys", None), ("guide_negatives", "negatives")), text=(
         "The queries by a guide, such as another model: a negative that it finds more similar to the query than its "
-        "own key is left out, as by `anglos.mining.guided_false_negatives`, but B × B numbers are not kept. Of hard "
-        "negatives a query's own are not asked. Any G; constants, as all of a guide."))]
+        "own key is left out, as by `anglos.mining.guided_false_negatives` in each direction by itself, but B × B "
+        "numbers are not kept. Hard negatives are not asked. Any G; constants, as all of a guide."))]
 GuideKeys = Annotated[Array | None, _Guide(
     "B G", role="guide_keys", together=(("guide_queries", None),), text="The keys by the guide.")]
 GuideNegatives = Annotated[Array | None, _Guide(

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from anglos import define
 
 
-@define.batchwise(formula="ℓ = log(1 + Σ_{s_i>s_j} e^(λ(c_j − c_i)))", paper="Li, Li 2023, arXiv:2309.12871")
+@define.batchwise(formula="ℓ = log(1 + Σ_{s_i>s_j} e^(λ(c_j − c_i)))",
+                  paper="Su 2022; AnglE: Li, Li 2023, arXiv:2309.12871")
 def cosent(
     first: define.Anchors, second: define.Anchors, scores: define.Scores, /, *,
     scale: define.Scale = 20.0, similarity: Literal["cosine", "angle"] = "cosine",

@@ -14,9 +14,9 @@ def dhel(
     """DHEL: a query is pulled to its key, and pushed from other queries alone.
 
     ℓ_i = log Σ_{j≠i} exp(cos(q_i, q_j)/τ) − cos(q_i, k_i)/τ: negatives are of the query's own side, and the positive is
-    not in the denominator, as in `dcl`, so that the loss has no lower bound of 0. It is
-    `info_nce(directions=("query_to_query",))`. A query that is left without negatives adds nothing and leaves the
-    mean's divisor.
+    not in the denominator, as in `dcl`, so that the loss has no lower bound of 0. Of one side it is
+    `info_nce(directions=("query_to_query",), temperature=τ)`. A query that is left without negatives adds nothing and
+    leaves the mean's divisor.
 
     Parameters
     ----------

@@ -26,9 +26,9 @@ def snr_contrastive(
     labels
         ... Pairs are compared in tiles.
     margin
-        m. ...
+        ...
     positive_margin
-        m_p. ...
+        m_p, as `margin`.
     normalize
         Whether vectors are divided by their lengths first.
 

@@ -22,7 +22,8 @@ def supcon(
     labels
         ... A weight is a factor of its term in the mean over P, divided by their sum.
     form
-        The mean over positives outside or inside the logarithm. The authors recommend "out".
+        The mean over positives outside or inside the logarithm. The authors recommend "out". Without other positives in
+        the denominator it is `sincere`.
     reduction
         The mean of all anchors that have a positive; their sum; or the sum of each anchor's, (B,).
 

@@ -113,7 +113,8 @@ _RULES = (
 
 _NOTHING = {"start": "nothing is wrong with scale, margin and directions; ask again after a few epochs, with "
                      "stage=\"middle\".",
-            "middle": "no rule holds.", "end": "no rule holds."}
+            "middle": "no rule holds. Of a training that has not begun, ask with stage=\"start\".",
+            "end": "no rule holds."}
 
 
 def advice_of(found: Diagnosis, held_out: bool) -> Advice:
