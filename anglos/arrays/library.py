@@ -106,8 +106,8 @@ class Library:
         bounds = self.bounds(labels)
         return None if bounds is None else bool(bounds[0] >= 0 and bounds[1] < classes)
 
-    def reading(self) -> AbstractContextManager[Any]:
-        """Inside, what is computed of arrays that can be read can be read."""
+    def reading(self, array: Array) -> AbstractContextManager[Any]:
+        """Inside, what is computed of an array that can be read can be read."""
         return nullcontext()
 
     def whole(self, array: Array) -> Array:

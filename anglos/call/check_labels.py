@@ -16,13 +16,14 @@ def check_labels(loss: str, backend: Backend, name: str, labels: Any, classes: i
     if inside is None:
         return False
     if not inside:
-        with backend.reading():
-            _check_outside(loss, backend, name, labels, classes, ignore_index)
+        whole = backend.whole(labels)
+        with backend.reading(whole):
+            _check_outside(loss, backend, name, whole, classes, ignore_index)
     return inside and not 0 <= ignore_index < classes
 
 
 def _check_outside(loss: str, backend: Backend, name: str, labels: Any, classes: int, ignore_index: int) -> None:
-    xp, labels = backend.xp, backend.whole(labels)
+    xp = backend.xp
     outside = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
     if bool(xp.any(outside)):
         where = int(xp.argmax(xp.astype(outside, backend.index_type)))

@@ -9,7 +9,7 @@ from anglos.engines.numerics import Array, float_type
 
 
 def _nearness(backend: Backend, embeddings: Array, weights: Array) -> tuple[Array, Array, Array]:
-    """−½ |x − c|² is x·c − ½ |c|² up to a number that all classes share."""
+    """x·c − ½ c·c, which is −½ (x − c)·(x − c) up to a number that all classes share."""
     return embeddings, weights, -0.5 * backend.dot(weights, weights)
 
 
@@ -29,7 +29,7 @@ class Direct:
         Arrays that do not tell the type of the arithmetic, whatever theirs is; integers and truth values never do.
     compared
         (backend, embeddings, weights) -> a, (B, ...), w, (C, ...), and b, (C,), with a·w + b in the order of the
-        classes for every sample, by which a `Head` predicts; by default x·c − ½ |c|², the order of −|x − c|².
+        classes for every sample, by which a `Head` predicts; by default x·c − ½ c·c: the nearest first.
     """
 
     value: Callable[..., Array]
