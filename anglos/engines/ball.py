@@ -12,13 +12,17 @@ class BallPoints(NamedTuple):
     Attributes
     ----------
     points
-        p = x min(1, R/|x|), (N, D).
-    square, rest
-        |p|² and 1 − |p|², (N,).
+        p = x min(1, R/‖x‖), (N, D).
+    square
+        p·p, (N,).
+    rest
+        1 − p·p, (N,).
     far
-        Whether |x| is above R, (N, 1).
-    unit, inverse
-        x / |x|, (N, D), and 1 / |x|, (N, 1).
+        Whether ‖x‖ is above R, (N, 1).
+    unit
+        x / ‖x‖, (N, D).
+    inverse
+        1 / ‖x‖, (N, 1).
     """
 
     points: Array
@@ -48,7 +52,17 @@ def ball_points_pullback(backend: Backend, p: BallPoints, radius: Any, d_points:
 
 
 class BallDistances(NamedTuple):
-    """d = acosh(1 + u) = log(1 + u + √(u(u + 2))), u, and ∂d/∂u = 1/√(u(u + 2)); all 0 where u is rounding noise."""
+    """d = acosh(1 + u) of all pairs, (N, M); all is 0 where u is rounding noise.
+
+    Attributes
+    ----------
+    value
+        d = log(1 + u + √(u(u + 2))).
+    u
+        2 (p − q)·(p − q) / ((1 − p·p)(1 − q·q)).
+    slope
+        ∂d/∂u = 1/√(u(u + 2)).
+    """
 
     value: Array
     u: Array
