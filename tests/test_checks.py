@@ -242,6 +242,8 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      "shape (B, C) (if those are numbers of classes: labels.astype(int))"),
     (anglos.linear_cross_entropy, (X, W, T), {"ignore_index": 0},
      "linear_cross_entropy: ignore_index was 0; wanted -100 with labels of real floating dtype"),
+    (anglos.cosface, (X, W, Y), {"class_weight": np.asarray([1.0, np.inf, 1.0, 1.0, 1.0])},
+     "cosface: class_weight held inf; wanted an array of numbers from 0 of real floating dtype and shape (C,) or None"),
     (anglos.cross_entropy, (N5, Y), {"class_weight": -np.ones(5)}, "cross_entropy: class_weight held -1; "
      "wanted an array of numbers from 0 of real floating dtype and shape (C,) or None"),
     (anglos.pair_margin, (Q, Q, Y % 2), {}, "pair_margin: targets held a number of magnitude 0; "

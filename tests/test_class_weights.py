@@ -1,6 +1,6 @@
 """Weights of classes, over all losses that take them; the cross entropy of logits and linear ones by hand elsewhere."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from libraries import Library
 from samples import arrays
 
 import anglos
+from anglos import define
 from anglos.arrays.dispatch import backend_of
 
 LOSSES = [name for name, loss in anglos.LOSSES.items() if "class_weight" in loss.defaults and len(loss.arrays) == 3]
@@ -58,3 +59,23 @@ def test_smoothed_losses_are_linear_in_them(name: str, width: int, numpy: Librar
     by_sample = all_of(name, numpy, class_weight=WEIGHTS, **{**options, "label_smoothing": np.asarray(0.0)})
     assert_close(by_sample[:-1], all_of(name, numpy, class_weight=WEIGHTS, **{
         one: option for one, option in options.items() if one != "label_smoothing"})[:len(by_sample) - 1])
+
+
+def test_a_slope_of_nothing_is_none(numpy: Library) -> None:
+    """∂ℓ/∂ε is ∞ where a bias excludes a class; a sample that is ignored adds nothing to it."""
+    bias = np.asarray([0.0, 0.0, 0.0, 0.0, -np.inf])
+    *_, slope = all_of("arcface", numpy, bias=bias, label_smoothing=np.asarray(0.1), class_weight=WEIGHTS)
+    assert slope == np.inf
+
+
+def test_an_engine_that_does_not_weigh_takes_none(numpy: Library) -> None:
+    @define.prototypes(engine=define.class_means)
+    def means(embeddings: define.Embeddings, labels: define.BatchClasses, /) -> define.Row:
+        return define.Row(8.0)
+
+    assert "class_weight" not in means.defaults
+    with pytest.raises(TypeError, match=r"^weighted: option class_weight was class weights, which its engine does not"):
+        @define.prototypes(engine=define.class_means)
+        def weighted(embeddings: define.Embeddings, labels: define.BatchClasses, /,
+                     **common: Unpack[define.PrototypeCommon]) -> define.Row:
+            return define.Row(8.0)

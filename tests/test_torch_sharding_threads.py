@@ -10,14 +10,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 from ranks import recorded
 from sharded import LOSSES, Case, Found, Setting, errors, given_by, local, tiles_of
 
 import anglos
-from anglos import Loss
+from anglos import Loss, define
 
 torch: Any = import_module("torch")
 dist: Any = import_module("torch.distributed")
@@ -131,6 +131,24 @@ def test_a_group_of_one_says_nothing_and_changes_nothing(one: Loss[...], group_o
         for name, array in alone.items():
             most = 0.0 if array.grad is None else float(array.grad.abs().amax())
             torch.testing.assert_close(shared[name].grad, array.grad, rtol=1e-13, atol=max(1e-13, 1e-14 * most))
+
+
+def test_arguments_are_known_by_their_kinds(group_of_one: None) -> None:
+    """Whatever class weights are called, and without embeddings to tell the samples."""
+    @define.prototypes
+    def mine(embeddings: define.Embeddings, weights: define.Weights, labels: define.Labels, /, *,
+             omega: define.ClassWeight = None, **common: Unpack[define.TiledCommon]) -> define.Row:
+        return define.Row(8.0)
+
+    @define.update(anglos.curricularface, quality=define.ArrayOf("B"))
+    def seen(batch: define.Batch, quality: Any) -> Any:
+        return batch.mean(quality)
+
+    x, w, labels = torch.eye(4, 6).double(), torch.eye(5, 6).double(), torch.tensor([0, 1, -100, 4])
+    omega = torch.linspace(0.5, 2.0, 5).double()
+    of_ranks = sharding.class_sharded(mine, num_classes=5)(x, w, labels, omega=omega)
+    torch.testing.assert_close(of_ranks, mine(x, w, labels, omega=omega), rtol=1e-13, atol=1e-13)
+    assert sharding.class_sharded(seen)(torch.arange(4.0)) == 1.5
 
 
 def test_refusals(group_of_one: None) -> None:

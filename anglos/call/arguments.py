@@ -124,9 +124,9 @@ NormState = Annotated[float | Array | None, _Number("a length", 0.0, above=True,
 Count = Annotated[int, Integer(1, 2**31, text="No array: it decides the shape of arrays.")]
 NormRange = Annotated[tuple[float, float], Pair(_Number("a length", 0.0, above=True, shapes=()))]
 AngleRange = Annotated[tuple[float, float], Pair(_Number("an angle in radians", 0.0, math.pi, shapes=()))]
-PastPi = Annotated[Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"], OneOf(text=(
-    "φ where θ + m > π, as in `arcface`."))]
-ArcPastPi = Annotated[Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"], OneOf(text=(
+_PastPi = Literal["smooth", "linear", "shifted", "reflect", "clamp", "easy"]
+PastPi = Annotated[_PastPi, OneOf(text="φ where θ + m > π, as in `arcface`.")]
+ArcPastPi = Annotated[_PastPi, OneOf(text=(
     "φ where θ + m > π, as in `arcface`; without a margin on the angle it changes nothing."))]
 Gradient = Annotated[Literal["exact", "straight_through"], OneOf(text=(
     "\"straight_through\" replaces φ′ by 1, as insightface has done since 2022-12, and opensphere: that is not the "

@@ -8,6 +8,7 @@ from anglos.arrays.backend import Backend
 from anglos.arrays.library import Array
 from anglos.call.check_labels import check_groups, check_labels, check_pair_weights
 from anglos.call.contents import Contents
+from anglos.call.kinds import is_of_samples
 from anglos.engines.groups import are_weights, repeat_themselves, takes_part
 from anglos.engines.numerics import divisor_of
 
@@ -127,8 +128,7 @@ def unchecked_samples(xp: Any, labels: Array, classes: int, ignore_index: int, s
 
 def zero_elsewhere(xp: Any, kind: Any, array: Array, counted: Any) -> Array:
     """Zeros in place of ignored samples: 0 times a NaN that padding may hold would be NaN in the gradient."""
-    per_sample = any(shape.startswith("B") for shape in kind.shapes)
-    if kind.dtype != "real floating" or array.ndim == 0 or not per_sample:
+    if kind.dtype != "real floating" or array.ndim == 0 or not is_of_samples(kind):
         return array
     return xp.where(xp.reshape(counted, (-1, *[1] * (array.ndim - 1))), array, 0.0)
 
