@@ -57,6 +57,7 @@ from anglos.engines.numerics import hinge_of as hinge_of
 from anglos.engines.numerics import is_number as is_number
 from anglos.engines.numerics import least_square as least_square
 from anglos.engines.numerics import log_sum_exp as log_sum_exp
+from anglos.engines.numerics import positive_part as positive_part
 from anglos.engines.numerics import share as share
 from anglos.engines.numerics import sines as sines
 from anglos.engines.numerics import smallest_normal as smallest_normal
@@ -86,7 +87,6 @@ from anglos.engines.pairs.triplets import all_soft_terms as all_soft_terms
 from anglos.engines.pairs.triplets import all_terms as all_terms
 from anglos.engines.pairs.triplets import batch_hard as batch_hard
 from anglos.engines.pairs.triplets import chosen_terms as chosen_terms
-from anglos.engines.plain_sum import Linear as Linear
 from anglos.engines.prototypes import centroids as _centroids
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes import linear as linear
@@ -109,6 +109,7 @@ from anglos.engines.soft_bins import soft_bins as soft_bins
 from anglos.engines.softmax import of_labels as _of_labels
 from anglos.engines.softmax import of_targets as _of_targets
 from anglos.engines.sums import Binary as Binary
+from anglos.engines.sums import Linear as Linear
 from anglos.engines.sums import Squares as Squares
 from anglos.training.schedules import suggest_scale as suggest_scale
 

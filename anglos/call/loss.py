@@ -118,15 +118,19 @@ class Loss(Generic[Options]):
         return _Call(plan, tuple(inputs.values()), samples)
 
     def _given(self, arrays: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Without arrays that may be left out and are none, and options that are of the rows of one that has none."""
+        """Without arrays that may be left out and are none, and options of the rows of such a one."""
         arrays = () if len(arrays) == 1 and arrays[0] is _MISSING else arrays
         while len(arrays) > self.required and _is_none(arrays[-1], arrays[0]):
             if arrays[-1] is not None and len(arrays) <= len(self.arrays):
-                rows = self.kinds[self.arrays[len(arrays) - 1]].shape.split()[:1]
-                options = {name: value for name, value in options.items() if getattr(value, "shape", None) != (0,)
-                           or name not in self.kinds or [*getattr(self.kinds[name], "shapes", ())] != rows}
+                rows = self.kinds[self.arrays[len(arrays) - 1]].shape.split()[0]
+                options = {name: value for name, value in options.items() if not self._is_empty(name, value, rows)}
             arrays = arrays[:-1]
         return arrays, options
+
+    def _is_empty(self, name: str, value: Any, rows: str) -> bool:
+        """Whether an option has one number for each of these rows, such as "M", and there are none."""
+        shapes = getattr(self.kinds.get(name), "shapes", ())
+        return tuple(shapes) == (rows,) and getattr(value, "shape", None) == (0,)
 
     def _plan(self, values: list[Any], given: int, options: tuple[str, ...], wrt: Any) -> Plan:
         """The plan of a call; its values are unwrapped here."""

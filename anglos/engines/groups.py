@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from anglos.engines.numerics import Array
+from anglos.arrays.backend import Backend
+from anglos.engines.numerics import Array, divisor_of
 
 
 def are_weights(xp: Any, labels: Array) -> bool:
@@ -16,6 +17,13 @@ def takes_part(xp: Any, labels: Array, ignore_index: int | None) -> Array:
         return xp.ones_like(labels[..., 0] if labels.ndim > 1 else labels, dtype=xp.bool)
     labelled = labels != ignore_index
     return labelled if labels.ndim == 1 else xp.any(labelled, axis=1)
+
+
+def shares(backend: Backend, counted: Array, places: Array, dtype: Any) -> tuple[Array, Array]:
+    """1 / N_k of every sample that counts and 0 of others, (N, 1), k the place of its class; and N_k of all N places."""
+    xp, member = backend.xp, backend.xp.astype(counted, dtype)[:, None]
+    members = backend.sum_by_label(member, places, places.shape[0])
+    return member / xp.take(divisor_of(xp, members), places, axis=0), members[:, 0]
 
 
 def repeat_themselves(labels: Array, low: Any, high: Any, ignore_index: int) -> Any:

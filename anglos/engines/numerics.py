@@ -149,7 +149,12 @@ def hinge(backend: Backend, excess: Array, soft: bool) -> tuple[Array, Array]:
     if soft:
         return softplus(backend, excess), sigmoid(backend, excess)
     xp = backend.xp
-    return xp.where(excess <= 0.0, 0.0, excess), xp.astype(excess > 0.0, excess.dtype)
+    return positive_part(xp, excess), xp.astype(excess > 0.0, excess.dtype)
+
+
+def positive_part(xp: Any, v: Array) -> Array:
+    """[v]₊, with slope 0 at 0 under autodiff, where that of a library's maximum is ½; and a NaN stays one."""
+    return xp.where(v <= 0.0, 0.0, v)
 
 
 def softplus(backend: Backend, x: Array) -> Array:

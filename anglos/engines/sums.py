@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.arrays.tile import Term, Tile
+from anglos.arrays.tile import Term, Tile, sum_of_rest
 from anglos.engines.numerics import Array, is_one, sigmoid, softplus
 
 
@@ -84,7 +84,7 @@ class Binary(SumsOfTerm):
         return self.negative
 
 
-class _OfSquares(NamedTuple):
+class _OfLabel(NamedTuple):
     """z_y."""
 
     label_logit: Array
@@ -94,19 +94,40 @@ class _OfSquares(NamedTuple):
 class Squares(SumsOfTerm):
     """ℓ = ½ (z_y − 1)² + ½ Σ_{j≠y} z_j²."""
 
-    saved: ClassVar = _OfSquares
+    saved: ClassVar = _OfLabel
     term: ClassVar[Term] = Term("half square", lambda backend, z: 0.5 * z * z, lambda backend, z: z)
 
-    def value(self, backend: Backend, gathered: Array, label_logit: Array, classes: int) -> tuple[Array, _OfSquares]:
-        return 0.5 * (label_logit - 1.0) ** 2 + gathered, _OfSquares(label_logit)
+    def value(self, backend: Backend, gathered: Array, label_logit: Array, classes: int) -> tuple[Array, _OfLabel]:
+        return 0.5 * (label_logit - 1.0) ** 2 + gathered, _OfLabel(label_logit)
 
-    def label_slope(self, backend: Backend, saved: _OfSquares, classes: int) -> Array:
+    def label_slope(self, backend: Backend, saved: _OfLabel, classes: int) -> Array:
         """∂ℓ/∂z_y = z_y − 1."""
         return saved.label_logit - 1.0
 
-    def rest_slope(self, backend: Backend, saved: _OfSquares, tile: Tile, classes: int) -> Array:
+    def rest_slope(self, backend: Backend, saved: _OfLabel, tile: Tile, classes: int) -> Array:
         """∂ℓ/∂z_j = z_j."""
         return backend.rest_slopes(tile, self.term)
 
-    def sample_factor(self, saved: _OfSquares, label_slope: Array) -> None:
+    def sample_factor(self, saved: _OfLabel, label_slope: Array) -> None:
         """None: the kept slopes are those of the loss."""
+
+
+@dataclass(frozen=True)
+class Linear(Sums):
+    """ℓ = −z_y + Σ_{j≠y} z_j."""
+
+    saved: ClassVar = _OfLabel
+
+    def gather(self, backend: Backend, tile: Tile, label_logit: Array) -> Array:
+        return sum_of_rest(backend.xp, tile, tile.logits)
+
+    def value(self, backend: Backend, gathered: Array, label_logit: Array, classes: int) -> tuple[Array, _OfLabel]:
+        return gathered - label_logit, _OfLabel(label_logit)
+
+    def label_slope(self, backend: Backend, saved: _OfLabel, classes: int) -> Array:
+        """∂ℓ/∂z_y = −1."""
+        return -backend.xp.ones_like(saved.label_logit)
+
+    def rest_slope(self, backend: Backend, saved: _OfLabel, tile: Tile, classes: int) -> Array:
+        """∂ℓ/∂z_j = 1."""
+        return tile.with_label(backend.xp.ones_like(tile.logits), 0.0)

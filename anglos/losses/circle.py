@@ -56,7 +56,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, margin: Any, scale
     """
     xp, s = backend.xp, tile.values
     error = xp.where(tile.positive, 1.0 + margin - s, s + margin)
-    weight = scale * backend.stop_gradient(xp.where(error <= 0.0, 0.0, error))
+    weight = scale * backend.stop_gradient(define.positive_part(xp, error))
     logits = weight * xp.where(tile.positive, 1.0 - margin - s, s - margin)
     weighted = tile.weighted_logits(xp, logits)
     positives, negatives = (define.log_sum_exp(xp, weighted, mask) for mask in (tile.positive, tile.negative))

@@ -51,7 +51,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, margin: Any, squar
     """½ D² and ½ [m − D]₊², slopes D and −[m − D]₊; or D and [m − D]₊, slopes 1 and −1 where m > D. ∂/∂m = −∂/∂D_n."""
     xp, distance = backend.xp, tile.values
     error = xp.where(tile.positive, distance, margin - distance)
-    error = xp.where(tile.positive | tile.negative, xp.where(error <= 0.0, 0.0, error), 0.0)
+    error = xp.where(tile.positive | tile.negative, define.positive_part(xp, error), 0.0)
     value = xp.sum(tile.weighted(0.5 * error * error if squared else error), axis=1)
 
     def size() -> Any:

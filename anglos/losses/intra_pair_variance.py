@@ -78,8 +78,7 @@ def _parts(backend: define.Backend, embeddings: Any, labels: Any, *options: Any,
     pairs = define.all_pairs(backend, embeddings, labels, ignore_index)
 
     def short(cos: Any, positive: Any, negative: Any) -> Any:
-        h = xp.where(positive, factors[0] * means[0] - cos, cos - factors[1] * means[1])
-        return xp.where(h <= 0.0, 0.0, h)
+        return define.positive_part(xp, xp.where(positive, factors[0] * means[0] - cos, cos - factors[1] * means[1]))
 
     def squares(*tile: Any) -> Any:
         h = short(*tile)

@@ -77,7 +77,7 @@ def _parts(backend: define.Backend, embeddings: Any, labels: Any, *options: Any,
         """D, m − D, h and l_i − l_j."""
         apart, ahead = apart_of(cos), lift[:, None] - lifts[None, :]
         excess = define.softplus(ahead) + lifts[None, :] + apart.value
-        return apart, margin - apart.value, xp.where(positive, xp.where(excess <= 0.0, 0.0, excess), 0.0), ahead
+        return apart, margin - apart.value, xp.where(positive, define.positive_part(xp, excess), 0.0), ahead
 
     def terms(cos: Any, positive: Any, _: Any, lift: Any, some: Any) -> Any:
         positive = positive & some[:, None]

@@ -72,7 +72,7 @@ def _terms(backend: define.Backend, tile: define.PairTile, *, beta: Any, margin:
     of_anchor, by_class = _of_anchor(backend, tile.labels, beta)
     beyond = distance - (of_anchor if by_class is None else of_anchor[:, None])
     error = xp.where(tile.positive, beyond, -beyond) + margin
-    error = xp.where(tile.positive | tile.negative, xp.where(error <= 0.0, 0.0, error), 0.0)
+    error = xp.where(tile.positive | tile.negative, define.positive_part(xp, error), 0.0)
     times = tile.weighted(xp.ones_like(error))
     if over == "triplets":
         positives, negatives = (define.count_pairs(xp, tile, mask)[:, None] for mask in (tile.positive, tile.negative))

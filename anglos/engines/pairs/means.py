@@ -9,7 +9,8 @@ With c_k as the mean of what class k has in it, of N_k, and u as x or x̂:
 from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
-from anglos.engines.numerics import Array, divisor_of, float_type, unit_rows, unit_rows_pullback
+from anglos.engines.groups import shares
+from anglos.engines.numerics import Array, float_type, unit_rows, unit_rows_pullback
 from anglos.engines.pairs import engine as _pairs
 from anglos.engines.pairs.row import PairRow
 from anglos.engines.pairs.saved import Saved
@@ -106,9 +107,7 @@ def _means_of(backend: Backend, row: PairRow, x: Array, labels: Array) -> Means:
     if row.first_asks:
         asks = counted & (xp.take(order, places) == numbers)
         in_mean = counted & ~asks
-    member = xp.astype(in_mean, unit.dtype)[:, None]
-    members = backend.sum_by_label(member, places, many)[:, 0]
-    share = member / xp.take(divisor_of(xp, members), places)[:, None]
+    share, members = shares(backend, in_mean, places, unit.dtype)
     centers = backend.sum_by_label(all_units * share, places, many)
     keys = xp.take(centers, places, axis=0) - all_units * share
     asks = asks & (xp.take(members, places) > xp.astype(in_mean, unit.dtype))

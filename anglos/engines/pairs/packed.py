@@ -32,7 +32,7 @@ def as_rows(xp: Any, packed: Array) -> Array:
 def with_value(backend: Backend, terms: Array, packed: Array, value: float) -> Array:
     """Terms, (N, A), with a value where the booleans of the rows are true; these may hold them.
 
-    Instead of 0 it is NaN where terms are infinite.
+    Instead of 0 it is NaN where terms are infinite or NaN.
     """
     xp, many, planes = backend.xp, terms.shape[0], as_rows(backend.xp, packed)
     if not backend.changes_arrays():

@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.library import largest_finite
-from anglos.engines.numerics import Array, divisor_of, float_type
+from anglos.engines.groups import shares
+from anglos.engines.numerics import Array, float_type
 from anglos.engines.prototypes import engine as _prototypes
 from anglos.engines.prototypes.row import Row
 from anglos.engines.prototypes.step import Step as _Step
@@ -73,15 +74,12 @@ def _with_centroids(backend: Backend, row: Row, inputs: dict[str, Array]
     """
     xp, labels = backend.xp, backend.columns(inputs["labels"])
     x = backend.columns(xp.astype(inputs["embeddings"], float_type(xp, inputs["embeddings"]), copy=False))
-    count = labels.shape[0]
     places = xp.astype(xp.searchsorted(xp.sort(labels), labels), labels.dtype)
-    member = xp.astype(labels != row.ignore_index, x.dtype)[:, None]
-    members = backend.sum_by_label(member, places, count)
-    share = member / xp.take(divisor_of(xp, members), places, axis=0)
-    centroids = backend.sum_by_label(x * share, places, count)
+    share, members = shares(backend, labels != row.ignore_index, places, x.dtype)
+    centroids = backend.sum_by_label(x * share, places, places.shape[0])
     if row.detach_centroids:
         centroids = backend.stop_gradient(centroids)
     # Not −∞, since it is also the label's logit of an embedding that is ignored.
-    bias = xp.where(members[:, 0] == 0.0, -0.25 * largest_finite(xp, x.dtype), xp.zeros_like(members[:, 0]))
+    bias = xp.where(members == 0.0, -0.25 * largest_finite(xp, x.dtype), xp.zeros_like(members))
     of_means = {**inputs, "weights": centroids, "labels": backend.own_columns(places)}
     return row._replace(bias=bias), of_means, places, share

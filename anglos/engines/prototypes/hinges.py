@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.tile import Tile, sum_of_rest
-from anglos.engines.numerics import Array, is_number
+from anglos.engines.numerics import Array, is_number, positive_part
 from anglos.engines.sums import Sums
 
 
@@ -58,8 +58,7 @@ class ContrastiveHinge(Sums):
         return tile.with_label(2.0 * xp.astype(self._excess(xp, tile) > 0.0, tile.logits.dtype), 0.0)
 
     def _excess(self, xp: Any, tile: Tile) -> Array:
-        excess = self.margin - 2.0 + 2.0 * tile.logits
-        return xp.where(excess <= 0.0, 0.0, excess)
+        return positive_part(xp, self.margin - 2.0 + 2.0 * tile.logits)
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class TripletHinge(Sums):
         """The sum, and how many classes are in it."""
         xp = backend.xp
         excess = self.margin + 2.0 * (tile.logits - label_logit)
-        return sum_of_rest(xp, tile, xp.where(excess <= 0.0, 0.0, excess)), _count(xp, tile, excess)
+        return sum_of_rest(xp, tile, positive_part(xp, excess)), _count(xp, tile, excess)
 
     def combine(self, xp: Any, a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
         return a[0] + b[0], a[1] + b[1]
