@@ -61,6 +61,20 @@ def test_smoothed_losses_are_linear_in_them(name: str, width: int, numpy: Librar
         one: option for one, option in options.items() if one != "label_smoothing"})[:len(by_sample) - 1])
 
 
+@pytest.mark.parametrize("name", ["linear_cross_entropy", "normface"])
+def test_smoothed_losses_are_weighted_sums_over_labels(name: str, numpy: Library) -> None:
+    """Σ_k ω_k t_ik ℓ(k), t what smoothing makes of a label, where the logits are those of any label."""
+    loss: Any = anglos.LOSSES[name]
+    x, w, _ = arrays(loss, numpy)
+    targets = (0.8 * (LABELS[:, None] == np.arange(5)) + 0.2 / 5) * (LABELS >= 0)[:, None]
+    of_labels = [loss.value_and_grad(x, w[:5], np.full(6, k), sample_weight=WEIGHTS[k] * targets[:, k], reduction="sum")
+                 for k in range(5)]
+    wanted = [sum(of_label[0] for of_label in of_labels),
+              *map(sum, zip(*[of_label[1] for of_label in of_labels], strict=True))]
+    value, gradients = loss.value_and_grad(x, w[:5], LABELS, label_smoothing=0.2, class_weight=WEIGHTS, reduction="sum")
+    assert_close([value, *gradients], wanted)
+
+
 def test_a_slope_of_nothing_is_none(numpy: Library) -> None:
     """∂ℓ/∂ε is ∞ where a bias excludes a class; a sample that is ignored adds nothing to it."""
     bias = np.asarray([0.0, 0.0, 0.0, 0.0, -np.inf])
