@@ -39,7 +39,7 @@ def with_value(backend: Backend, terms: Array, packed: Array, value: float) -> A
         return backend.with_value(terms, unpack(xp, planes, many), value)
     each = planes.shape[0]
     if backend.readable(planes) and int(xp.count_nonzero(planes)) * _FEW <= each * planes.shape[1]:
-        return _with_few(xp, terms, planes, value)
+        return _with_few(backend, terms, planes, value)
     planes = planes if value else ~planes
     for place, first in enumerate(range(0, many, each)):  # an eighth at a time, which stays near
         part = terms[first:min(first + each, many), :]
@@ -51,13 +51,13 @@ def with_value(backend: Backend, terms: Array, packed: Array, value: float) -> A
     return terms
 
 
-def _with_few(xp: Any, terms: Array, planes: Array, value: float) -> Array:
+def _with_few(backend: Backend, terms: Array, planes: Array, value: float) -> Array:
     """The same, pair by pair."""
+    xp = backend.xp
     columns, rows = xp.nonzero(planes)
-    bits = planes[columns, rows]
-    for place in range(8):
-        some = (bits >> place) & 1 == 1
-        terms[columns[some] + place * planes.shape[0], rows[some]] = value
+    bits = planes[columns, rows][:, None] >> xp.arange(8, dtype=xp.uint8, device=backend.device(planes))
+    which, places = xp.nonzero(bits & 1)
+    terms[columns[which] + places * planes.shape[0], rows[which]] = value
     return terms
 
 
