@@ -90,7 +90,15 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((X, W, Y), {"margin": True}, TypeError, f"margin was True; {ANGLE}"),
     ((X, W, Y), {"margin": None}, TypeError, f"margin was None; {ANGLE}"),
     ((X, W, Y), {"margin": np.full(5, 0.5)}, ValueError,
-     "margin was of shape (5,); wanted () or (B,), with B = 6 in embeddings"),
+     "margin was of shape (5,); wanted () or (B,), with B = 6 in embeddings (one for each class: "
+     "class_margin=margin, margin=0.0)"),
+    ((X, W, Y), {"class_margin": np.full(5, -28.6)}, ValueError, "class_margin held -28.6; wanted an array of real "
+     "floating dtype and shape (C,) or None, each an angle in radians from -3.14159 to 3.14159 (if that is in degrees: "
+     "math.radians(-28.6) is -0.4992)"),
+    ((X, W, Y), {"temperature": 0.1}, TypeError,
+     "temperature was given, which is none of its options; wanted margin, scale, past_pi, gradient, bias, "
+     "class_margin, label_smoothing, class_weight, sample_weight, ignore_index, keep_bytes, gradient_products, "
+     "reduction (did you mean scale = 1 / temperature?)"),
     ((X, W, Y), {"margin": np.asarray([1] * 6)}, TypeError, f"margin was of dtype int64; {ANGLE}"),
     ((X, W, Y), {"scale": 0}, ValueError,
      "scale was 0; wanted a scale above 0: a number or an array of real floating dtype and shape ()"),
@@ -107,7 +115,8 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((X, W, Y), {"gradient": "full"}, ValueError, "gradient was 'full'; wanted one of 'exact', 'straight_through'"),
     ((X, W, Y), {"ignore_index": 1.0}, TypeError, "ignore_index was 1.0; wanted an integer"),
     ((X, W, Y), {"sample_weight": np.ones(5)}, ValueError,
-     "sample_weight was of shape (5,); wanted (B,), with B = 6 in embeddings"),
+     "sample_weight was of shape (5,); wanted (B,), with B = 6 in embeddings (one for each class: "
+     "class_weight=sample_weight)"),
     ((X, W, Y), {"wrt": ("labels",)}, ValueError,
      "wrt was ('labels',); wanted a tuple of names out of embeddings, weights, margin, scale, bias, "
      "class_margin, label_smoothing, sample_weight"),
@@ -246,6 +255,16 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      "cosface: class_weight held inf; wanted an array of numbers from 0 of real floating dtype and shape (C,) or None"),
     (anglos.cross_entropy, (N5, Y), {"class_weight": -np.ones(5)}, "cross_entropy: class_weight held -1; "
      "wanted an array of numbers from 0 of real floating dtype and shape (C,) or None"),
+    (anglos.cosface, (X, W, Y), {"class_margin": np.full(5, np.nan)}, "cosface: class_margin held nan; wanted an array "
+     "of real floating dtype and shape (C,) or None, each a margin on the cosine from -2 to 2"),
+    (anglos.global_orthogonal, (Q, Q), {}, "global_orthogonal: labels was of dtype float64; wanted an array of "
+     "integral dtype and shape (B,) or None (if it is a second tower: once of each; if one-hot: labels.argmax(-1))"),
+    (anglos.koleo, (Q, Q), {}, "koleo: the arrays were 2; wanted 1: embeddings (of two towers: once of each)"),
+    (anglos.clip, (Q, Q, Q), {}, "clip: the arrays were 3; wanted 2: queries, keys (given negatives: info_nce, nce)"),
+    (anglos.info_nce, (Q, Y), {}, "info_nce: keys was of dtype int64; wanted an array of real floating dtype and shape "
+     "(B, D) (samples with labels: supcon, nt_xent)"),
+    (anglos.supcon, (Q, Y), {"form": "sincere"},
+     "supcon: form was 'sincere'; wanted one of 'out', 'in' (a loss of its own: anglos.sincere)"),
     (anglos.pair_margin, (Q, Q, Y % 2), {}, "pair_margin: targets held a number of magnitude 0; "
      "wanted an array of 1 and -1, of integral or real floating dtype and shape (B,) (of 0 and 1: 2 * targets - 1)"),
     (anglos.pair_margin, (Q, Q, Q[:, 0] * [1, -1, 1, -1, 0.5, 1]), {},
@@ -281,13 +300,26 @@ def test_refusals_of_other_losses(other: Any, options: dict[str, Any], message: 
     ("supcon", "T", "temperature"), ("clip", "logit_scale", "scale"), ("siglip", "logit_scale", "log_scale"),
     ("siglip", "logit_bias", "bias"), ("cross_entropy", "weight", "class_weight"),
     ("arcface", "eps", "label_smoothing"), ("arcface", "easy_margin", "past_pi"), ("arcface", "sclae", "scale"),
-    ("triplet", "ref_emb", "reference_embeddings"),
+    ("triplet", "ref_emb", "reference_embeddings"), ("supcon", "kind", "form"),
+    ("cosent", "temperature", "scale = 1 / temperature"), ("vmf", "tau", "concentration = 1 / tau"),
+    ("supcon", "scale", "temperature = 1 / scale"), ("siglip", "temperature", r"log_scale = -log\(temperature\)"),
 ])
 def test_what_others_call_an_option_is_understood(name: str, given: str, meant: str) -> None:
     one: Any = anglos.LOSSES[name]
     assert given not in one.defaults
     with pytest.raises(TypeError, match=rf"^{name}: {given} was given, which is none of its options; wanted .* "
                                         rf"\(did you mean {meant}\?\)$"):
+        one(*[X] * one.required, **{given: 3.0})
+
+
+@pytest.mark.parametrize(("name", "given", "hint"), [
+    ("supcon", "sincere", r"reduction \(a loss of its own: anglos\.sincere\)"),
+    ("clip", "negatives_mask", r"reduction \(given negatives: info_nce, nce\)"), ("ranked_list", "scale", "reduction"),
+])
+def test_what_another_loss_has_or_is(name: str, given: str, hint: str) -> None:
+    """A temperature that multiplies is no inverse of a scale."""
+    one: Any = anglos.LOSSES[name]
+    with pytest.raises(TypeError, match=rf"{hint}$"):
         one(*[X] * one.required, **{given: 3.0})
 
 

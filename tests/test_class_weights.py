@@ -75,6 +75,16 @@ def test_smoothed_losses_are_weighted_sums_over_labels(name: str, numpy: Library
     assert_close([value, *gradients], wanted)
 
 
+def test_a_mean_of_classes_without_weight_is_0(library: Library) -> None:
+    """Though smoothed labels have terms of classes with weight, whose sum stays."""
+    inputs = [library.array(one) for one in (np.eye(3), np.eye(5, 3), np.asarray([1, 1, -100]))]
+    options: Any = {"class_weight": library.array(WEIGHTS), "label_smoothing": 0.2}
+    value, gradients = anglos.normface.value_and_grad(*inputs, **options)
+    assert float(value) == float(anglos.normface(*inputs, **options)) == 0.0
+    assert not any(library.numpy(gradient).any() for gradient in gradients)
+    assert float(anglos.normface(*inputs, **options, reduction="sum")) > 0.0
+
+
 def test_a_slope_of_nothing_is_none(numpy: Library) -> None:
     """∂ℓ/∂ε is ∞ where a bias excludes a class; a sample that is ignored adds nothing to it."""
     bias = np.asarray([0.0, 0.0, 0.0, 0.0, -np.inf])

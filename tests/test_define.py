@@ -372,6 +372,16 @@ def test_definitions_that_are_refused(code: str) -> None:
     assert str(caught.value) == DEFINITIONS[code]
 
 
+@pytest.mark.parametrize(("annotation", "was"), [("", "had no annotation"), (": dict", "was annotated dict"),
+                                                 (": 'define.Queues'", "was annotated 'define.Queues', which failed")])
+def test_an_array_of_no_kind_is_refused(annotation: str, was: str) -> None:
+    names: dict[str, Any] = {"define": define}
+    exec(compile(f"def f(queue{annotation}, /): return queue", "cell", "exec", dont_inherit=True), names)
+    with pytest.raises(TypeError, match=rf"^f: queue {re.escape(was)}.*; wanted a kind of array of anglos\.define, "
+                                        r"as in queue: define\.Embeddings \(B, D\); others"):
+        define.pairs(names["f"])
+
+
 def test_names_of_options(numpy: Library) -> None:
     """Those of our own arguments too; one that may be None; zero has one sign."""
     @define.margin

@@ -74,7 +74,10 @@ X = np.ones((10, 8))
     (lambda: grad_cache(encode, chunk_size=0), ValueError, "chunk_size was 0; wanted an integer of at least 1"),
     (lambda: grad_cache(3, chunk_size=1), TypeError, "encode was 3; wanted a function of parameters and arrays"),
     (lambda: grad_cache(encode, chunk_size=4)(parameters_of(), jnp.asarray(X), jnp.asarray(X[:3])), ValueError,
-     r"arrays had \['10', '3'\] samples; wanted as many in each, and at least 1"),
+     r"array 2 after the parameters had shape \(3, 8\); wanted a row per sample, \(10, ...\), as array 1 has$"),
+    (lambda: grad_cache(encode, chunk_size=4)(None, {"x": jnp.asarray(X)}, jax.random.key(0)), ValueError,
+     r"array 2 after .* shape \(\); .*, as array 1\['x'\] has \(of a random key: jax.random.split\(key, samples\), of"),
+    (lambda: grad_cache(encode, chunk_size=4)(None, 3.0), ValueError, r"array 1 .* shape \(\); .*, at least 1$"),
     (lambda: grad_cache(lambda p, x: x[:1], chunk_size=4)(None, jnp.asarray(X)), TypeError,
      r"encode returned .* of shape \(1, 8\); wanted an array with an embedding of each of 4 samples"),
 ])

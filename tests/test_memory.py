@@ -60,7 +60,7 @@ def test_of_a_queue_of_negatives_what_is_filled_counts(name: str, options: Any, 
     """Whatever stands in the other places: value and gradient, jitted or not; no labels are needed."""
     random, loss = np.random.default_rng(2), anglos.LOSSES[name].value_and_grad
     x, keys, old = (library.array(random.normal(size=(4, 3))) for _ in range(3))
-    memory = enqueue(empty(10, keys), old)
+    memory = enqueue(empty(10, keys, labels=False), old)
     filled = memory.labels != -100
     spoilt = library.array(np.where(library.numpy(filled)[:, None], library.numpy(memory.embeddings), np.nan))
 
@@ -83,7 +83,7 @@ def test_of_a_queue_that_nothing_is_in(in_batch: bool | None, library: Library) 
     random = np.random.default_rng(2)
     x, keys = (library.array(random.normal(size=(4, 3))) for _ in range(2))
     loss, matryoshka = anglos.info_nce, anglos.matryoshka(anglos.info_nce, dims=(3,), weights=(1.0,))
-    memory = empty(2, keys)
+    memory = empty(2, keys, labels=False)
     filled = memory.labels != -100
     for call in (loss, loss.plain, matryoshka, matryoshka.plain):
         found = call(x, keys, memory.embeddings[:0, :], negatives_mask=filled[:0], in_batch=in_batch)
@@ -113,6 +113,18 @@ def test_one_graph_for_all_steps(jax_library: Library) -> None:
         memory, kept = step(memory, *given), enqueue(kept, *given)
         assert all(np.array_equal(one, other) for one, other in zip(memory, kept, strict=True))
     assert len(traces) == 1
+
+
+def test_labels_are_of_all_or_of_nothing(jax_library: Library) -> None:
+    """Under a trace too."""
+    jax: Any = import_module("jax")
+    with_labels, without = (empty(3, jax_library.array(X), labels=labels) for labels in (True, False))
+    for step in (enqueue, jax.jit(enqueue)):
+        with pytest.raises(TypeError, match=r"^memory.enqueue: labels was None; wanted an array .* labels=False\)\)"):
+            step(with_labels, X)
+        with pytest.raises(TypeError, match=r"^memory.enqueue: labels was given; wanted None, as this memory was made"):
+            step(without, X, np.asarray([0, 1]))
+        assert step(without, X).labels.tolist() == [0, 0, -100]
 
 
 def test_nothing_is_differentiated_through_it(torch_library: Library) -> None:

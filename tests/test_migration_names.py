@@ -30,7 +30,8 @@ def losses_of_open_clip() -> set[str]:
 
 
 EXPORTED: dict[str, Callable[[], set[str]]] = {
-    "pytorch-metric-learning": exported_by(*(f"pytorch_metric_learning.{room}" for room in ("losses", "miners"))),
+    "pytorch-metric-learning": exported_by(
+        *(f"pytorch_metric_learning.{room}" for room in ("losses", "miners", "distances"))),
     "sentence-transformers": sentences,
     "lightly": exported_by("lightly.loss"),
     "optax": exported_by("optax.losses"),

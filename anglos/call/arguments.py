@@ -57,7 +57,7 @@ BatchClasses = Annotated[Array, ArrayOf("B", "integral", role="labels", text="An
 ClassWeight = Annotated[Array | None, ArrayOf("C", optional=True, low=0.0, frozen=True, role="class_weight", text=(
     "ω, numbers of at least 0, as PyTorch's `weight`: a sample's loss is multiplied by that of its class, and where "
     "there are smoothed labels or probabilities the term of every class by its own. The mean of labels is divided by "
-    "the sum of ω_y, that of probabilities by B. A constant."))]
+    "the sum of ω_y, and 0 where that is 0 (PyTorch: NaN); that of probabilities by B. A constant."))]
 
 # Margins: a number, or one per sample.
 _EACH = "One for all samples, or one for each; an array is differentiated."

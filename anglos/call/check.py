@@ -26,14 +26,14 @@ class Checked(NamedTuple):
 
 
 def check_names(loss: str, arrays: tuple[str, ...], required: int, given: int, options: Iterable[str],
-                names: Mapping[str, Any]) -> None:
+                names: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
     """As many arrays as the loss takes, and no option that it does not have."""
     for name in options:
         if name in arrays:
             refuse(loss, name, TypeError, "was given by name", f"it by position, in the order {', '.join(arrays)}")
         if name not in names:
             refuse(loss, name, TypeError, "was given, which is none of its options",
-                   ", ".join(names) + guesses.of_name(name, names.keys(), arrays if given < required else ()))
+                   ", ".join(names) + guesses.of_name(name, kinds, arrays, arrays if given < required else ()))
     if not required <= given <= len(arrays):
         many = str(required) if required == len(arrays) else f"{required} or {len(arrays)}"
         refuse(loss, "the arrays", TypeError, f"were {given}",
@@ -43,7 +43,7 @@ def check_names(loss: str, arrays: tuple[str, ...], required: int, given: int, o
 def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], options: Mapping[str, Any],
                   names: Mapping[str, Any]) -> dict[str, Any]:
     """The options, those that are no arrays as the values that a call would take from them."""
-    check_names(loss, arrays, len(arrays), len(arrays), options, names)
+    check_names(loss, arrays, len(arrays), len(arrays), options, names, kinds)
     specs = {name: spec_of(unwrapped(value)) for name, value in options.items()}
     kinds = kinds_of(kinds, specs)
     return {name: options[name] if isinstance(spec, Spec) else _static(loss, name, spec, kinds[name])
@@ -127,7 +127,8 @@ def check_slopes(loss: str, role_of: Mapping[str, str], found: Mapping[str, Any]
 
 def _static(loss: str, name: str, value: Any, kind: Any) -> Any:
     """A value that is no array, or stands where none may, as its kind takes it."""
-    return kind.static(lambda error, was, wanted: refuse(loss, name, error, was, wanted + hint(value)), value)
+    return kind.static(lambda error, was, wanted: refuse(
+        loss, name, error, was, wanted + (hint(value) or guesses.of_word(value))), value)
 
 
 def _is_of(spec: Any, kind: ArrayOf) -> bool:

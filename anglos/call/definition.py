@@ -9,6 +9,7 @@ from types import FunctionType, NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, NoReturn, Union, Unpack, get_args, get_origin, get_type_hints
 
 from anglos.call.arguments import Number
+from anglos.call.class_margins import beside_margin
 from anglos.call.common import (
     DEFAULTS,
     BatchCommon,
@@ -36,6 +37,8 @@ from anglos.engines.prototypes.row import Row
 
 _KINDS = ("a kind of anglos.define, such as define.Number, define.PerSample or define.Angle, or float, int, bool or "
           "Literal[...]")
+_ARRAY_KINDS = ("a kind of array of anglos.define, as in {}: define.Embeddings (B, D); others are define.Weights "
+                "(C, D), define.Labels (B,) beside weights, define.Groups (B,) for pairs, define.Anchors (B, D)")
 _NO_ARRAYS = ("the arrays before a /, each annotated, as in (embeddings: define.Embeddings, "
               "weights: define.Weights, labels: define.Labels, /, *, ...)")
 
@@ -83,7 +86,7 @@ def define(function: Any, parameters: Mapping[str, inspect.Parameter], row: Call
     for key, default in defaults.items():
         if default is inspect.Parameter.empty:
             _refuse(name, f"option {key}", "had no default", "one, so that a call need not name it")
-    kinds = {key: annotated_kind(name, p) for key, p in parameters.items()}
+    kinds = beside_margin({key: annotated_kind(name, p) for key, p in parameters.items()})
     for key, common in {**annotations_of(MarginCommon), **annotations_of(PairCommon)}.items():
         if key in kinds and type(kinds[key]) is not type(kind_of(common)):
             _refuse(name, f"option {key}", f"was {kinds[key]}", f"{kind_of(common)}, as in every loss, or another name")
@@ -114,7 +117,8 @@ def parameters_of(name: str, function: Any) -> dict[str, inspect.Parameter]:
             try:
                 annotation = get_type_hints(holder, function.__globals__, around, include_extras=True)[key]
             except (NameError, AttributeError, SyntaxError, TypeError) as error:
-                _refuse(name, key, f"was annotated {one.annotation!r}, which failed ({error})", _KINDS, error)
+                wanted = _ARRAY_KINDS.format(key) if one.kind is one.POSITIONAL_ONLY else _KINDS
+                _refuse(name, key, f"was annotated {one.annotation!r}, which failed ({error})", wanted, error)
             parameters[key] = one.replace(annotation=annotation)
     return parameters
 
@@ -134,14 +138,15 @@ def annotated_kind(name: str, parameter: inspect.Parameter) -> Any:
     annotation, what = parameter.annotation, parameter.name
     if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
         _refuse(name, what, "was an argument by position or by name", "arrays before a /, options after a *")
+    wanted = _ARRAY_KINDS.format(what) if parameter.kind is parameter.POSITIONAL_ONLY else _KINDS
     if annotation is parameter.empty:
-        _refuse(name, what, "had no annotation", _KINDS)
+        _refuse(name, what, "had no annotation", wanted)
     try:
         kind = _kind(annotation)
     except (KeyError, TypeError):
         kind = None
     if not hasattr(kind, "static"):
-        _refuse(name, what, f"was annotated {inspect.formatannotation(annotation)}", _KINDS)
+        _refuse(name, what, f"was annotated {inspect.formatannotation(annotation)}", wanted)
     return kind
 
 

@@ -1,6 +1,7 @@
 """What a user may have meant by a call that is refused: hints, which end the refusal."""
 
 import difflib
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -15,12 +16,23 @@ _ALSO_CALLED = {
     "tau": ("temperature",), "t": ("temperature",), "T": ("temperature",), "temp": ("temperature",),
     "eps": ("label_smoothing",), "epsilon": ("label_smoothing",), "smoothing": ("label_smoothing",),
     "weight": ("weights", "class_weight", "sample_weight"), "easy_margin": ("past_pi",),
+    "kind": ("form", "variant"), "variant": ("form", "kind"), "form": ("variant", "kind"),
+    **dict.fromkeys(("negatives", "queue", "memory"), ("reference_embeddings",)),
     "ref_emb": ("reference_embeddings",), "ref_labels": ("reference_labels",),
     "k": ("samples",), "p": ("classes",), "batch_size": ("classes",), "length_before_new_iter": ("batches",),
     **dict.fromkeys(("W", "w", "kernel", "proxies", "prototypes"), ("weights",)),
     **dict.fromkeys(("target", "targets", "label", "y"), ("labels", "targets")),
     **dict.fromkeys(("input", "inputs", "features", "x"), ("embeddings", "queries", "logits", "anchors")),
 }
+
+# One is the inverse of the other: names that stand for one, and how the kind of the other begins.
+_INVERSE = {**dict.fromkeys(("temperature", "tau", "t", "T", "temp"), "a scale "),
+            **dict.fromkeys(("scale", "s", "logit_scale", "concentration", "kappa"), "a temperature ")}
+
+# What has a number for each class where an option has one for each sample.
+_OF_CLASSES = {"margin": "class_margin", "m2": "class_margin", "sample_weight": "class_weight"}
+
+_TWO_TOWERS = ("queries", "keys")
 
 # How each library makes an array one of integers.
 _INTEGERS = {"numpy": ".astype(int)", "jax": ".astype(int)", "cupy": ".astype(int)", "torch": ".long()"}
@@ -40,13 +52,31 @@ _CLASSES = {"arcmarginproduct": "arcface", "addmarginproduct": "cosface", "norma
             "softmax": "crossentropy", "supervisedcontrastive": "supcon"}
 
 
-def of_name(name: str, names: Collection[str], arrays: tuple[str, ...] = ()) -> str:
-    """For an option that there is not: one of another name, or of nearly the same, or an array that is missing."""
-    every = [*arrays, *names]
+def of_name(name: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], missing: tuple[str, ...]) -> str:
+    """For an option that there is not: one of another name, or of nearly the same, or an array that is missing.
+
+    Or the inverse of one; or what another loss takes, or is.
+    """
+    if arrays == _TWO_TOWERS and name.startswith(("negatives", "hard_negatives")):
+        return " (given negatives: info_nce, nce)"
+    every = [*missing, *(one for one in kinds if one not in arrays)]
     called = [one for one in _ALSO_CALLED.get(name, ()) if one in every]
+    if not called:
+        for one, start in ((one, _INVERSE.get(name)) for one in every):
+            if start and str(kinds[one]).startswith(start):
+                return f" (did you mean {one} = 1 / {name}?)"
+        if "log_scale" in every and name in _INVERSE:
+            return f" (did you mean log_scale = {'-' * (_INVERSE[name] == 'a scale ')}log({name})?)"
     close = called or difflib.get_close_matches(name, every, 1)
-    place = ", by position" if close and close[0] in arrays else ""
-    return f" (did you mean {close[0]}{place}?)" if close else ""
+    place = ", by position" if close and close[0] in missing else ""
+    return f" (did you mean {close[0]}{place}?)" if close else of_word(name)
+
+
+def of_word(value: Any) -> str:
+    """For a word that there is not: the loss of that name."""
+    losses = getattr(sys.modules.get("anglos"), "LOSSES", ())
+    name = value.lower().replace("-", "_") if isinstance(value, str) else ""
+    return f" (a loss of its own: anglos.{name})" if name in losses else ""
 
 
 def of_attribute(name: str, losses: Collection[str]) -> str:
@@ -65,15 +95,19 @@ def of_count(arrays: tuple[str, ...], given: int) -> str:
     if "weights" in arrays:
         return (" (a layer that keeps the weights: Head, of anglos.backends.torch, flax or equinox)"
                 if given == len(arrays) - 1 else " (options go by name)" if given > len(arrays) else "")
-    chosen = arrays == ("embeddings", "labels") and given == 3
-    return " (chosen triplets or pairs: triplet_margin, pair_margin)" if chosen else ""
+    found = {(("embeddings", "labels"), 3): "chosen triplets or pairs: triplet_margin, pair_margin",
+             (("embeddings",), 2): "of two towers: once of each", (_TWO_TOWERS, 3): "given negatives: info_nce, nce"}
+    guess = found.get((arrays, given))
+    return f" ({guess})" if guess else ""
 
 
 def of_dtype(kinds: Mapping[str, Any], name: str, spec: Spec, sizes: Mapping[str, int]) -> str:
     """For an array of another type: labels in its place, or one-hot labels."""
     labels = by_role(kinds).get("labels", "")
     if name == labels:
-        return _of_labels(name, spec, sizes)
+        return _of_labels(name, spec, sizes, kinds[name].optional)
+    if name == by_role(kinds).get("keys") and len(spec.shape) == 1:
+        return " (samples with labels: supcon, nt_xent)"
     early = labels and name in kinds and [*kinds].index(name) < [*kinds].index(labels)
     are_labels = early and len(spec.shape) == 1 and is_dtype(spec.library.xp, spec.dtype, "integral")
     return f" ({labels} come last)" if are_labels else ""
@@ -83,20 +117,29 @@ def of_shape(kinds: Mapping[str, Any], name: str, spec: Spec, sizes: Mapping[str
     """For an array of another shape: a transpose, or one-hot labels."""
     kind, shape = kinds[name], tuple(spec.shape)
     if name == by_role(kinds).get("labels"):
-        return _of_labels(name, spec, sizes)
+        return _of_labels(name, spec, sizes, kinds[name].optional)
     letters = kind.shapes[0].split()
+    if "B" in kind.shapes and len(shape) == 1 and shape[0] == sizes.get("C"):
+        option = _OF_CLASSES.get(name, "")
+        alone = f", {name}=0.0" if option == "class_margin" else ""
+        return (f" (one for each class: {option}={name}{alone})" if option in kinds else
+                f" (one for each class: {name}[{by_role(kinds).get('labels', 'labels')}])")
     turned = len(kind.shapes) == 1 and len(shape) == len(letters) == 2 and all(
         sizes.get(letter, size) == size for letter, size in zip(letters, reversed(shape), strict=True))
     return f" (as {name}.T is)" if turned else ""
 
 
-def _of_labels(name: str, spec: Spec, sizes: Mapping[str, int]) -> str:
+def _of_labels(name: str, spec: Spec, sizes: Mapping[str, int], optional: bool) -> str:
     if len(spec.shape) == 1 and not is_dtype(spec.library.xp, spec.dtype, "integral"):
         cast = _INTEGERS.get(spec.library.name)
         return f" (if those are numbers of classes: {name}{cast})" if cast else ""
     if len(spec.shape) != 2:
         return ""
     rows, columns = spec.shape
+    if (rows, columns) == (sizes.get("B"), sizes.get("D")) and "C" not in sizes and is_dtype(
+            spec.library.xp, spec.dtype, "real floating"):
+        towers = "once of each" if optional else "info_nce, clip, siglip"
+        return f" (if it is a second tower: {towers}; if one-hot: {name}.argmax(-1))"
     if columns == 1:
         return f" (in one column: {name}[:, 0])"
     one_hot = "one-hot" if columns == sizes.get("C") else "if one-hot" if "C" not in sizes and columns != rows else ""

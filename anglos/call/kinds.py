@@ -53,7 +53,8 @@ class ArrayOf(Kind):
         return tuple(self.shape.split(" or "))
 
     def __str__(self) -> str:
-        low, none = (f" of numbers from {self.low:g}" if self.ranged else ""), " or None" if self.optional else ""
+        low = f" of numbers from {self.low:g}" if self.low > -math.inf else ""
+        none = " or None" if self.optional else ""
         other = "" if self.other is None else f", or {self.other}"
         return f"an array{low} of {self.dtype} dtype and shape {spell(self.shapes)}{none}{other}"
 
@@ -163,10 +164,14 @@ class Number(Kind):
 
         if inside(low) and inside(high):
             return
-        number, hint = (high if inside(low) else low), ""
-        if "radians" in self.what and number > self.high:
-            hint = f" (if that is in degrees: math.radians({number:g}) is {math.radians(number):.4f})"
-        refuse(ValueError, f"{verb} {number:g}", f"{self}{hint}")
+        number = high if inside(low) else low
+        refuse(ValueError, f"{verb} {number:g}", f"{self}{in_degrees(self, number) if number > self.high else ''}")
+
+
+def in_degrees(kind: Any, number: float) -> str:
+    """A hint, for a number that is too large for an angle."""
+    angle = "radians" in getattr(kind, "what", "") and math.isfinite(number)
+    return f" (if that is in degrees: math.radians({number:g}) is {math.radians(number):.4f})" if angle else ""
 
 
 def by_role(kinds: Mapping[str, Any]) -> dict[str, str]:

@@ -192,7 +192,7 @@ def kept_plan(loss: Defined, wrt: tuple[str, ...] | None, given: int, options: t
 
 def make_plan(loss: Defined, wrt: Any, given: int, options: tuple[str, ...], *specs: Any) -> Plan:
     """The plan of a call, which is refused if its arguments are wrong, whatever numbers the arrays hold."""
-    check_names(loss.name, loss.arrays, loss.required, given, options, loss.defaults)
+    check_names(loss.name, loss.arrays, loss.required, given, options, loss.defaults, loss.kinds)
     named = (*loss.arrays[:given], *options)
     values = dict(zip(named, specs, strict=True))
     checked = check_specs(loss.name, loss.kinds, values, loss.defaults)

@@ -173,4 +173,6 @@ def _divisor(xp: Any, per_sample: Array, samples: Samples, count: Array | None) 
         if samples.counted is not None:
             number = xp.where(samples.counted, number, 0.0)
     total = xp.sum(number)
-    return divisor_of(xp, total)
+    if samples.terms is None:
+        return divisor_of(xp, total)
+    return xp.where(total == 0.0, math.inf, total)  # the terms of smoothed labels, whose classes have weight, remain

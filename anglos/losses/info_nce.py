@@ -48,7 +48,8 @@ def info_nce(
         One denominator for all directions, as in GTE, or one for each, and the mean.
     positive
         How often a query's own key stands in the denominators: in each across, query to key and key to query, so that
-        of both in one it is there twice and the loss at least log 2, as in GTE; or once in every denominator.
+        of both in one it is there twice and the loss at least log 2, as in GTE; or once in every denominator. With
+        "each", queries with queries and keys with keys alone do not have it, and their loss may be negative.
     false_negatives : boolean array (B, B), or (B, M) with `negatives` alone, optional
 
     Raises

@@ -24,7 +24,7 @@ def _with_hints(init: Callable[Arguments, None]) -> Callable[Arguments, None]:
 
     @wraps(init)
     def checked(*arguments: Arguments.args, **options: Arguments.kwargs) -> None:
-        check_names(_CALLER, (), 0, 0, options, names)
+        check_names(_CALLER, (), 0, 0, options, names, names)
         init(*arguments, **options)
 
     return checked

@@ -6,7 +6,7 @@ from anglos.arrays.library import Array
 from anglos.call.arguments import Embeddings
 from anglos.call.check import check_values
 from anglos.call.kinds import ArrayOf, describe, refuse
-from anglos.call.static_kinds import Integer, kind_of
+from anglos.call.static_kinds import Integer, OneOf, kind_of
 
 _EMPTY = -100
 """The label of a place that holds nothing, which losses ignore."""
@@ -22,12 +22,15 @@ class Memory(NamedTuple):
     embeddings: Array
     """(M, D), 0 where there is none yet: the `reference_embeddings`, or the negatives, of a loss."""
     labels: Array
-    """(M,), −100 where there is none yet: the `reference_labels`; `labels != -100` is the `negatives_mask`."""
+    """(M,), −100 where there is none yet: the `reference_labels`; `labels != -100` is the `negatives_mask`.
+
+    Of a memory without labels int8, and 0 where there is an embedding.
+    """
     place: Array
     """Where the next embedding goes, a number from 0 to M − 1."""
 
 
-def empty(size: int, embeddings: Array) -> Memory:
+def empty(size: int, embeddings: Array, *, labels: bool = True) -> Memory:
     """A memory without embeddings.
 
     Parameters
@@ -36,6 +39,8 @@ def empty(size: int, embeddings: Array) -> Memory:
         M, how many embeddings it is for.
     embeddings : array (B, D)
         Of the library, device and type that it is to have; not put into it.
+    labels : bool, default True
+        Whether embeddings come with labels. False for a queue of negatives.
 
     Examples
     --------
@@ -43,12 +48,13 @@ def empty(size: int, embeddings: Array) -> Memory:
     >>> anglos.memory.empty(2, np.ones((1, 3))).labels.tolist()
     [-100, -100]
     """
-    checked = check_values("memory.empty", {**_KINDS, "size": Integer(1)},
-                           {"embeddings": embeddings, "size": size})
+    checked = check_values("memory.empty", {**_KINDS, "size": Integer(1), "labels": OneOf((True, False))},
+                           {"embeddings": embeddings, "size": size, "labels": labels})
     xp, like = checked.backend.xp, checked.arrays["embeddings"]
     device, index = checked.backend.device(like), checked.backend.index_type
     return Memory(xp.zeros((size, like.shape[1]), dtype=like.dtype, device=device),
-                  xp.full((size,), _EMPTY, dtype=index, device=device), xp.zeros((), dtype=index, device=device))
+                  xp.full((size,), _EMPTY, dtype=index if labels else xp.int8, device=device),
+                  xp.zeros((), dtype=index, device=device))
 
 
 def enqueue(memory: Memory, embeddings: Array, labels: Array | None = None) -> Memory:
@@ -63,13 +69,18 @@ def enqueue(memory: Memory, embeddings: Array, labels: Array | None = None) -> M
         Of `empty`, or of this function.
     embeddings : array (B, D)
         They are kept in the memory's type.
-    labels : array (B,) of integers, optional
-        Without them all are of class 0: for a queue of negatives.
+    labels : array (B,) of integers
+        None for a memory without labels, and for no other.
 
     Returns
     -------
     Memory
         Of as many places.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above: labels are missing, or come to a memory without labels.
 
     References
     ----------
@@ -94,8 +105,18 @@ def enqueue(memory: Memory, embeddings: Array, labels: Array | None = None) -> M
         "memory": memory.embeddings, "memory_labels": memory.labels, "place": memory.place, "embeddings": embeddings,
         "labels": labels})
     backend, arrays = checked.backend, checked.arrays
+    _check_labels("labels" in arrays, arrays["memory_labels"].dtype != backend.xp.int8)
     with backend.untracked(tuple(arrays.values())):
         return _enqueued(backend, arrays)
+
+
+def _check_labels(given: bool, wanted: bool) -> None:
+    """By the type of those that are there, which is known under a trace too."""
+    if wanted and not given:
+        refuse("memory.enqueue", "labels", TypeError, "was None", "an array of integral dtype and shape (B,), which "
+               "this memory has (one without labels: anglos.memory.empty(size, embeddings, labels=False))")
+    if given and not wanted:
+        refuse("memory.enqueue", "labels", TypeError, "was given", "None, as this memory was made with labels=False")
 
 
 def _enqueued(backend: Any, arrays: dict[str, Array]) -> Memory:

@@ -80,11 +80,21 @@ def grad_cache(encode: Encode, *, chunk_size: int) -> Encode:
 
 
 def _samples(arrays: tuple[Any, ...]) -> int:
-    counts: set[int] = {one.shape[0] if one.ndim else 0 for one in jax.tree.leaves(arrays)}
-    if len(counts) != 1 or 0 in counts:
-        raise ValueError(f"grad_cache: arrays had {sorted(map(str, counts))} samples; wanted as many in each, and at "
-                         "least 1")
-    return counts.pop()
+    """How many there are, by the first array; every array has a row for each."""
+    leaves = [(f"array {number}{jax.tree_util.keystr(path)}", leaf) for number, one in enumerate(arrays, 1)
+              for path, leaf in jax.tree_util.tree_leaves_with_path(one)]
+    if not leaves:
+        raise ValueError("grad_cache: no arrays were given; wanted some after the parameters, with a row per sample")
+    samples, *_ = (*jnp.shape(leaves[0][1]), 0)
+    for name, leaf in leaves:
+        if not samples or jnp.shape(leaf)[:1] != (samples,):
+            rows = f"({samples}, ...), as {leaves[0][0]} has" if samples else "at least 1"
+            key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) or leaf.dtype == jnp.uint32 if hasattr(
+                leaf, "dtype") else False
+            hint = " (of a random key: jax.random.split(key, samples), of which a chunk uses its first)" if key else ""
+            raise ValueError(f"grad_cache: {name} after the parameters had shape {jnp.shape(leaf)}; wanted a row per "
+                             f"sample, {rows}{hint}")
+    return int(samples)
 
 
 def _checked(embeddings: Any, samples: int) -> Any:

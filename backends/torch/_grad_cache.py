@@ -109,13 +109,15 @@ def _refuse(towers: tuple[Tower, ...], chunk_size: int) -> None:
         raise ValueError(f"grad_cache: chunk_size was {chunk_size!r}; wanted an integer of at least 1")
     if not towers:
         raise TypeError("grad_cache: no towers were given; wanted pairs of a network and its inputs")
-    for tower in towers:
+    for number, tower in enumerate(towers):
         if not isinstance(tower, tuple) or len(tower) != 2 or not callable(tower[0]):
             raise TypeError(f"grad_cache: a tower was {describe(tower)}; wanted a pair of a network and its inputs")
-        lengths = {len(one) if one.ndim else None for one in _tensors(tower[1])}
-        if len(lengths) != 1 or not all(lengths):
-            raise ValueError(f"grad_cache: inputs had tensors of {sorted(map(str, lengths))} samples; wanted as many "
-                             "in each, and at least 1")
+        shapes = [tuple(one.shape) for one in _tensors(tower[1])]
+        if len({shape[:1] for shape in shapes}) != 1 or not shapes[0] or not shapes[0][0]:
+            raise ValueError(f"grad_cache: the inputs of tower {number} had tensors of "
+                             f"{' and '.join(map(str, shapes))}; wanted as many rows in each, and at "
+                             "least 1 (what belongs to the whole batch, as labels do, goes to the loss: lambda x: "
+                             "loss(x, labels))")
     if not torch.is_grad_enabled():
         raise RuntimeError("grad_cache: gradients are off (torch.no_grad); it computes them")
 
