@@ -115,7 +115,7 @@ class Number(Kind):
     word: str | None = None
     without: "tuple[str, Number] | None" = None  # an option, and the kind in place of this where that is None
 
-    dtype = "real floating"
+    dtype, ranged = "real floating", True
 
     def __str__(self) -> str:
         span = "that is finite" if self.low == -math.inf else f"{'above' if self.above else 'from'} {self.low:g}"
@@ -143,8 +143,6 @@ class Number(Kind):
             number = math.inf if value > 0 else -math.inf
         self.check_range(refuse, "was", number, number)
         return number
-
-    ranged = True
 
     def measured(self, xp: Any, array: Any) -> Any:
         """What has to be in range."""
