@@ -56,6 +56,8 @@ def inputs_of(row: Row, names: Names) -> tuple[Any, Any]:
         return names["pairs"][:1], torch.arange(32) % 10
     if loss in ("CoSENTLoss", "AnglELoss"):
         return names["pairs"], torch.arange(32) % 7 / 7.0
+    if loss == "DistillKLDivLoss":
+        return names["triplets"], torch.arange(64).reshape(32, 2) % 7 / 2.0
     if loss in ("ContrastiveLoss", "OnlineContrastiveLoss", "SoftmaxLoss"):
         return names["pairs"], torch.arange(32) % 2
     if loss == "TripletLoss" or "in_batch" in row.ours:
