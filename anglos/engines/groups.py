@@ -20,7 +20,7 @@ def takes_part(xp: Any, labels: Array, ignore_index: int | None) -> Array:
 
 
 def shares(backend: Backend, counted: Array, places: Array, dtype: Any) -> tuple[Array, Array]:
-    """1 / N_k of every sample that counts and 0 of others, (N, 1), k the place of its class; and N_k of all N places."""
+    """1 / N_k of each sample that counts and 0 of others, (N, 1), k the place of its class; and N_k of all N places."""
     xp, member = backend.xp, backend.xp.astype(counted, dtype)[:, None]
     members = backend.sum_by_label(member, places, places.shape[0])
     return member / xp.take(divisor_of(xp, members), places, axis=0), members[:, 0]
