@@ -192,7 +192,7 @@ PAIRS_REFUSED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
      "info_nce: hard_negatives_of was 'all'; wanted 'own' without hard_negatives"),
     (anglos.info_nce, (Q, Q), {"guide_queries": Q, "guide_keys": Q, "hard_negatives": np.ones((6, 2, 4))},
      "info_nce: guide_queries was given; wanted None with hard_negatives and directions = ('query_to_key',) and "
-     "without negatives and in_batch"),
+     "without negatives and in_batch and guide_hard_negatives"),
     (anglos.info_nce, (Q, Q), {"hard_negatives_mask": np.ones((6, 2), dtype=bool)},
      "info_nce: hard_negatives was None; wanted it together with hard_negatives_mask"),
     (anglos.info_nce, (Q, Q), {"false_negatives": np.zeros((6, 3), dtype=bool)},

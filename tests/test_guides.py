@@ -18,6 +18,7 @@ RANDOM = np.random.default_rng(0)
 QUERIES, KEYS, NEGATIVES = (RANDOM.normal(size=(rows, D)) for rows in (B, B, M))
 GUIDE_QUERIES, NOISE, GUIDE_NEGATIVES = (RANDOM.normal(size=(rows, G)) for rows in (B, B, M))
 GUIDE_KEYS = GUIDE_QUERIES + NOISE
+HARD, GUIDE_HARD = RANDOM.normal(size=(B, 3, D)), GUIDE_QUERIES[:, None] + 1.5 * RANDOM.normal(size=(B, 3, G))
 LABELS = np.arange(B) % 3
 GUIDE = RANDOM.normal(size=(B, G)) + LABELS[:, None]
 REFERENCES, GUIDE_REFERENCES, OTHER_LABELS = RANDOM.normal(size=(M, D)), RANDOM.normal(size=(M, G)), np.arange(M) % 4
@@ -63,6 +64,47 @@ def test_of_queries_and_keys(library: Library, monkeypatch: pytest.MonkeyPatch, 
         assert_same(library, anglos.clip, (QUERIES, KEYS), {**guide, "scale": 10.0}, both, like=anglos.info_nce)
 
 
+@pytest.mark.parametrize(("kind", "margin"), RULES)
+def test_of_hard_negatives(library: Library, kind: Any, margin: float) -> None:
+    rule: dict[str, Any] = {"margin": margin, "kind": kind}
+    units = [unit(one) for one in (GUIDE_QUERIES, GUIDE_KEYS, GUIDE_HARD)]
+    t = np.sum(units[0] * units[1], axis=1)
+    bound = {"absolute": t - margin, "relative": t - np.abs(t) * margin, "factor": t * (1 - margin)}[kind]
+    own = np.einsum("ig,ihg->ih", units[0], units[2]) > bound[:, None]
+    found = anglos.mining.guided_false_negatives(*map(library.array, (GUIDE_QUERIES, GUIDE_KEYS, GUIDE_HARD)), **rule)
+    np.testing.assert_array_equal(library.numpy(found), own)
+    every = np.einsum("ig,jhg->ijh", units[0], units[2]) > bound[:, None, None]
+    in_batch = anglos.mining.guided_false_negatives(GUIDE_QUERIES, GUIDE_KEYS, **rule)
+    present = np.arange(3 * B).reshape(B, 3) % 4 > 0
+    assert all(one.any() and not one.all() for one in (own & present, ~own & present, every))
+
+    guide = {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, "guide_margin": margin, "guide_kind": kind}
+    hard = {"hard_negatives": HARD, "guide_hard_negatives": np.where(present[:, :, None], GUIDE_HARD, np.nan),
+            "hard_negatives_mask": present}
+    for more in ({}, {"in_batch": True, "directions": BLOCKS[:1]}, {"in_batch": True, "hardness": 2.0,
+                 "hardness_on": "given", "directions": BLOCKS[:3:2], "partition": "separate"}):
+        masks = {"false_negatives": in_batch} if more else {}
+        if "query_to_query" in more.get("directions", ()):
+            masks["false_negatives_query_to_query"] = anglos.mining.guided_false_negatives(
+                GUIDE_QUERIES, GUIDE_KEYS, block="query_to_query", **rule)
+        wanted = {"hard_negatives": HARD, "hard_negatives_mask": present & ~own, **masks, **more}
+        assert_same(library, anglos.info_nce, (QUERIES, KEYS), {**guide, **hard, **more}, wanted)
+    # Of all: as given negatives, which have a mask of pairs.
+    shared = {"negatives_mask": present.reshape(-1), "false_negatives": every.reshape(B, -1)}
+    of_all = {**guide, **hard, "hard_negatives_of": "all"}
+    value, gradient = value_and_gradient(library, (QUERIES, KEYS), of_all, "hard_negatives")
+    wanted_value, wanted_gradient = value_and_gradient(library, (QUERIES, KEYS, HARD.reshape(-1, D)), shared,
+                                                       "negatives")
+    np.testing.assert_allclose(value, wanted_value, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(gradient.reshape(-1, D), wanted_gradient, rtol=0, atol=1e-12)
+
+
+def value_and_gradient(library: Library, arrays: Any, options: dict[str, Any], wrt: str) -> tuple[Any, Any]:
+    given = {name: library.array(one) if isinstance(one, np.ndarray) else one for name, one in options.items()}
+    value, (gradient,) = anglos.info_nce.value_and_grad(*map(library.array, arrays), **given, wrt=(wrt,))
+    return library.numpy(value), library.numpy(gradient)
+
+
 @pytest.mark.parametrize("few", [packed._FEW, 10**9])
 def test_few_among_many(library: Library, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 10,000 pairs two, which are found one by one, or with all others."""
@@ -98,7 +140,7 @@ def test_of_one_set(library: Library, kind: str, margin: float) -> None:
 
 
 def unit(x: Any) -> Any:
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 @pytest.mark.parametrize("of", ["own", "all"])
@@ -107,7 +149,8 @@ def test_masked_rows_are_as_if_they_were_not_there(library: Library, of: Any, pa
     """Nor are their hard negatives, whatever they hold; the guide's neither."""
     counted = np.arange(B) % 3 > 0
     hard = np.random.default_rng(1).normal(size=(B, B, D))  # H = B: no axis is told from another by its size
-    given = {"hard_negatives": hard, "guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, **(
+    given = {"hard_negatives": hard, "guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS,
+             "guide_hard_negatives": np.random.default_rng(3).normal(size=(B, B, G)), **(
         {"hard_negatives_mask": np.random.default_rng(2).random((B, B)) > 0.3} if padded else {})}
     options = {"in_batch": True, "hard_negatives_of": of}
     some = {name: library.array(one[counted]) for name, one in given.items()}
@@ -115,7 +158,8 @@ def test_masked_rows_are_as_if_they_were_not_there(library: Library, of: Any, pa
     wanted = anglos.info_nce.value_and_grad(
         *(library.array(one[counted]) for one in (QUERIES, KEYS)), **some, **options, wrt=wrt)
     if padded:
-        hard[given["hard_negatives_mask"] == 0] = np.nan
+        for one in (hard, given["guide_hard_negatives"]):
+            one[given["hard_negatives_mask"] == 0] = np.nan
     spoilt = {name: library.array(np.where(counted[:, None, None] if one.ndim == 3 else counted[:, None], one, np.nan)
                                   if one.dtype != bool else one)
               for name, one in {"queries": QUERIES, "keys": KEYS, **given}.items()}
@@ -169,6 +213,13 @@ def test_a_guide_is_a_constant_under_transforms() -> None:
      "guide_negatives was None; wanted it together with guide_queries and negatives"),
     ("info_nce", 2, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, "guide_negatives": GUIDE_NEGATIVES},
      "negatives was None, or without rows; wanted it together with guide_negatives"),
+    ("info_nce", 2, {"guide_hard_negatives": GUIDE_HARD, "hard_negatives": HARD},
+     "guide_queries was None; wanted it together with guide_hard_negatives"),
+    ("info_nce", 2, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, "guide_hard_negatives": GUIDE_HARD},
+     "hard_negatives was None; wanted it together with guide_hard_negatives"),
+    ("info_nce", 2, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, "hard_negatives": HARD,
+                     "guide_hard_negatives": GUIDE_HARD[:, :2]},
+     r"guide_hard_negatives was of shape \(9, 2, 4\); wanted \(B, H, G\), with B = 9 in queries, "),
     ("info_nce", 2, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS[:3]},
      r"guide_keys was of shape \(3, 4\); wanted \(B, G\), with B = 9 in queries, G = 4 in guide_queries"),
     ("info_nce", 2, {"guide_queries": GUIDE_QUERIES, "guide_keys": GUIDE_KEYS, "guide_margin": 3.0},

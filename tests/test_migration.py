@@ -54,7 +54,7 @@ def test_every_section_was_read() -> None:
     found = {section: sum(row.section == section for row in ROWS) for section in SECTIONS}
     assert found == {"pytorch-metric-learning": 51, "insightface": 5, "opensphere": 7, "wespeaker": 6, "optax": 8,
                      "Paddle": 7, "open_clip": 4, "info-nce-pytorch": 4,
-                     "sentence-transformers": 30, "lightly": 10}
+                     "sentence-transformers": 31, "lightly": 10}
     assert all("anglos." in row.ours and "anglos." not in row.theirs for row in ROWS)
 
 

@@ -136,6 +136,32 @@ def test_guide_that_finds_pairs_equal_in_sentence_transformers() -> None:
 
 
 @pytest.mark.slow
+def test_hard_negatives_that_a_guide_is_asked_of() -> None:
+    """One of each query, which every query meets; the guide leaves out some."""
+    with double_precision():
+        names = names_of_section()
+        model, guide, columns = names["model"], names["guide"], names["triplets"]
+        columns[2] = {"inputs": columns[2]["inputs"].roll(1, 0)}  # near another query
+        for margin in (0.0, 0.2):
+            theirs = names["losses"].GISTEmbedLoss(model, guide, margin=margin)(columns, None)
+            anchors, positives, negatives = (model(column)["sentence_embedding"] for column in columns)
+            guided = names["Guided"](model, guide, anglos.info_nce).guides(columns)
+            hard = guided.pop("guide_negatives")[:, None]
+            queries, keys = guided.values()
+            false = anglos.mining.guided_false_negatives(queries, keys, hard[:, 0], margin=margin)
+            assert false.any()
+            assert not false.all()
+            options: dict[str, Any] = {"directions": ("query_to_key", "query_to_query", "key_to_key"),
+                                       "temperature": 0.01, "guide_margin": margin, "in_batch": True}
+            ours = anglos.info_nce(anchors, positives, hard_negatives=negatives[:, None], hard_negatives_of="all",
+                                   guide_hard_negatives=hard, **guided, **options)
+            check(theirs, ours)
+            parameters = list(model.parameters())
+            for one, other in zip(*(torch.autograd.grad(value, parameters) for value in (theirs, ours)), strict=True):
+                check(one, other)
+
+
+@pytest.mark.slow
 def test_prefixes_of_sentence_transformers_have_length_1() -> None:
     with double_precision():
         names = names_of_section()

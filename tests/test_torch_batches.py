@@ -95,6 +95,10 @@ def cases() -> list[Case]:
             found += [Case(loss.name, ("ignored",))]
         if loss.name == "margin_loss":
             found += [Case(loss.name, ("of each class",), (("nu", 0.5),))]
+        if "guide_hard_negatives" in loss.kinds:
+            found += [Case(loss.name, ("pairs", "hard_negatives", "guide_queries", "guide_keys",
+                                       "guide_hard_negatives"), (("in_batch", True), ("hard_negatives_of", of)))
+                      for of in ("own", "all")]
         if "guide_queries" in loss.kinds:
             found += [Case(loss.name, ("pairs", "guide_queries", "guide_keys"))]
         elif "guide_embeddings" in loss.kinds:
@@ -153,6 +157,8 @@ class Maker:
         if "of each class" in more:
             found["beta"] = self.uniform(CLASSES).to(self.wide).requires_grad_()
         found |= {name: self.normal(self.rows).detach() for name in more if name.startswith("guide")}
+        if "guide_hard_negatives" in more:
+            found["guide_hard_negatives"] = self.normal(3 * self.rows).detach().reshape(-1, 3, D)
         counted = self.uniform(self.rows) > 0.3
         if "row_mask" in more:
             found["row_mask"] = counted

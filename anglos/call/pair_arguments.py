@@ -103,18 +103,22 @@ GuideReferences = Annotated[Array | None, _Guide(
     "N G", role="guide_references", together=(("guide_embeddings", None), ("reference_embeddings", None)),
     text="The references by the guide.")]
 _OF_OWN = (("hard_negatives", (...,)), ("directions", (("query_to_key",),)), ("negatives", (None,)),
-           ("in_batch", (None, False)))
+           ("in_batch", (None, False)), ("guide_hard_negatives", (None,)))
 GuideQueries = Annotated[Array | None, _Guide(
     "B G", role="guide_queries", idle=(Idle(_OF_OWN),),
     together=(("guide_keys", None), ("guide_negatives", "negatives")), text=(
         "The queries by a guide, such as another model: a negative that it finds more similar to the query than its "
         "own key is left out, as by `anglos.mining.guided_false_negatives` in each direction by itself, but B × B "
-        "numbers are not kept. Hard negatives are not asked. Any G; constants, as all of a guide."))]
+        "numbers are not kept. Any G; constants, as all of a guide."))]
 GuideKeys = Annotated[Array | None, _Guide(
     "B G", role="guide_keys", together=(("guide_queries", None),), text="The keys by the guide.")]
 GuideNegatives = Annotated[Array | None, _Guide(
     "M G", role="guide_negatives", together=(("guide_queries", None), ("negatives", None)),
     text="The negatives by the guide.")]
+GuideHardNegatives = Annotated[Array | None, _Guide(
+    "B H G", role="guide_hard_negatives", together=(("guide_queries", None), ("hard_negatives", None)), text=(
+        "The hard negatives by the guide, which is asked of them as of other keys; without it each counts. Where "
+        "`hard_negatives_mask` is False it may hold anything."))]
 _Unguided = (Idle((("guide_queries", (None,)), ("guide_embeddings", (None,)))),)
 GuideMargin = Annotated[float, _Number("a margin on the cosine", -2.0, 2.0, shapes=(), idle=_Unguided, text=(
     "m. With t as the guide's cosine with the positive, negatives above the bound of `guide_kind` are left out."))]

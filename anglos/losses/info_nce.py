@@ -17,7 +17,8 @@ def info_nce(
     false_negatives_key_to_query: define.FalseQueries = None,
     false_negatives_query_to_query: define.FalseQueryPairs = None,
     false_negatives_key_to_key: define.FalseKeyPairs = None, guide_negatives: define.GuideNegatives = None,
-    row_mask: define.RowMask = None, **common: Unpack[define.GuidedQueries],
+    guide_hard_negatives: define.GuideHardNegatives = None, row_mask: define.RowMask = None,
+    **common: Unpack[define.GuidedQueries],
 ) -> Any:
     """InfoNCE: softmax cross entropy over the similarities of a query with its key and with other keys.
 

@@ -8,10 +8,10 @@ from anglos.call.check import check_values
 from anglos.call.kinds import ArrayOf, Number, refuse
 from anglos.call.static_kinds import OneOf
 from anglos.engines.pairs.directions import DIRECTIONS
-from anglos.engines.pairs.guide import RULES, Rule, unit_of
+from anglos.engines.pairs.guide import RULES, Rule, own_are_false, unit_of
 
 _KINDS = {"guide_queries": ArrayOf("B D"), "guide_keys": ArrayOf("B D"),
-          "guide_negatives": ArrayOf("M D", optional=True),
+          "guide_negatives": ArrayOf("M D or B K D", optional=True),
           "margin": Number("a margin on the cosine", -2.0, 2.0, shapes=()),
           "kind": OneOf(RULES),
           "block": OneOf(DIRECTIONS)}
@@ -33,8 +33,9 @@ def guided_false_negatives(
     ----------
     guide_queries, guide_keys : array (B, D)
         By the guide; of any dimension, and constants.
-    guide_negatives : array (M, D), optional
-        Candidates in place of the other keys, for `negatives`.
+    guide_negatives : array (M, D) or (B, K, D), optional
+        Candidates in place of the other keys: of all queries, for `negatives`, or K of each, so that those that are
+        left, `~` the result, are the `hard_negatives_mask` of `info_nce`.
     margin : number from −2 to 2
         m.
     kind : "absolute", "relative" or "factor"
@@ -45,7 +46,7 @@ def guided_false_negatives(
 
     Returns
     -------
-    boolean array (B, B) or (B, M)
+    boolean array (B, B), (B, M) or (B, K)
 
     References
     ----------
@@ -81,7 +82,10 @@ def _false(backend: Backend, arrays: dict[str, Array], margin: float, kind: str,
     named = {"query": queries, "key": keys}
     candidates = unit.get("guide_negatives", named[columns])
     own = backend.dot(queries, keys)
-    false = backend.product(named[rows], candidates.T) > Rule(margin, kind).bound(xp, own)[:, None]
+    bound = Rule(margin, kind).bound(xp, own)
+    if candidates.ndim == 3:
+        return own_are_false(backend, queries, candidates, bound)
+    false = backend.product(named[rows], candidates.T) > bound[:, None]
     if "guide_negatives" in unit:
         return false
     places = xp.arange(own.shape[0], device=backend.device(own))

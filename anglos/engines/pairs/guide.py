@@ -34,6 +34,11 @@ def unit_of(backend: Backend, vectors: Array) -> Array:
     return unit_rows(backend, backend.xp.astype(vectors, float_type(backend.xp, vectors), copy=False))[0]
 
 
+def own_are_false(backend: Backend, rows: Array, own: Array, bound: Array) -> Array:
+    """Which of the negatives that each row alone has, (B, H, G), are none; of unit vectors."""
+    return backend.xp.sum(rows[:, None, :] * own, axis=2) > bound[:, None]
+
+
 def guides_of(backend: Backend, rule: Rule, inputs: dict[str, Array]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Vectors of rows, unit vectors of columns, and above which cosines a negative is none, where no label tells."""
     if "guide_embeddings" in inputs:

@@ -5,6 +5,7 @@ from typing import Any
 
 from anglos.arrays.backend import Backend
 from anglos.engines.numerics import Array, log_sum_exp, share, unit_rows, unit_rows_pullback
+from anglos.engines.pairs.guide import own_are_false, unit_of
 from anglos.engines.pairs.saved import Saved
 
 
@@ -22,6 +23,9 @@ class OwnNegatives:
             self.logits = self.logits + hardness * backend.stop_gradient(self.cos)
         mask = inputs.get("hard_negatives_mask")
         self.counted = xp.ones_like(self.cos, dtype=xp.bool) if mask is None else mask
+        if "guide_hard_negatives" in inputs:
+            rows, own = (unit_of(backend, inputs[role]) for role in ("guide_queries", "guide_hard_negatives"))
+            self.counted = self.counted & ~own_are_false(backend, rows, own, inputs["bound"])
         if "row_mask" in inputs:
             self.counted = self.counted & inputs["row_mask"][:, None]
         self.total = log_sum_exp(xp, self.logits, self.counted)

@@ -61,10 +61,11 @@ def _inputs(backend: Backend, block: Block, inputs: dict[str, Array]) -> dict[st
             found["negatives_mask"] = xp.reshape(said[0] & said[-1], (-1,))
     elif block.columns == "negatives":
         found |= {role: inputs[role] for role in ("negatives", "negatives_mask") if role in inputs}
-    if "bound" in inputs and not block.of_all:
-        role = "guide_negatives" if block.columns == "negatives" else "guide_keys"
-        found |= {"guide_queries": inputs[f"guide_{block.rows}"], role: inputs[f"guide_{block.columns}"],
-                  "bound": inputs["bound"]}
+    guide = inputs.get(f"guide_{block.columns}")
+    if guide is not None:
+        role = "guide_keys" if block.columns in ("queries", "keys") else "guide_negatives"
+        found |= {"guide_queries": inputs[f"guide_{block.rows}"], "bound": inputs["bound"],
+                  role: xp.reshape(guide, (-1, guide.shape[-1])) if block.of_all else guide}
     if block.mask in inputs:
         found["false_negatives"] = inputs[block.mask]
     masked = ["row_mask"] if block.columns in ("queries", "keys") else []
