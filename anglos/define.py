@@ -50,6 +50,7 @@ from anglos.engines.ball import ball_points_pullback as ball_points_pullback
 from anglos.engines.batchwise import of_parts as of_parts
 from anglos.engines.contract import Engine
 from anglos.engines.elementwise import *  # noqa: F403
+from anglos.engines.groups import takes_part as takes_part
 from anglos.engines.numerics import divisor_of as divisor_of
 from anglos.engines.numerics import float_type as float_type
 from anglos.engines.numerics import hinge as hinge
@@ -240,7 +241,14 @@ def batchwise(*, formula: str = "", paper: str = "") -> Decorator: ...
 def batchwise(function: Any = None, /, *, formula: str = "", paper: str = "") -> Any:
     """Make a loss of the batch as a whole, one number and no sum over samples, of what returns a `Direct`.
 
-    As `rowwise`, but that value and g are numbers, and that no sample is weighed or reduced over.
+    As `rowwise`, but that value and g are numbers, and that no sample is weighed or reduced over. Where there are
+    labels, ignored rows come as zeros, which a mean over rows counts: with an option `ignore_index` of its own,
+    `define.IgnoredGroup`, the function knows them, by `takes_part(backend.xp, labels, ignore_index)`.
+
+    Raises
+    ------
+    TypeError
+        As `prototypes`; in a call, if the value or a gradient has not its shape, or a gradient is missing.
 
     Examples
     --------

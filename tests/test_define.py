@@ -382,6 +382,40 @@ def test_an_array_of_no_kind_is_refused(annotation: str, was: str) -> None:
         define.pairs(names["f"])
 
 
+@pytest.mark.parametrize(("of_batch", "value", "gradients", "message"), [
+    (True, lambda xp, x: x[:, 0], {}, r"its value was of shape \(4,\); wanted an array of shape \(\), one number of"),
+    (True, lambda xp, x: 0.0, {}, r"its value was 0\.0; wanted an array of shape \(\)"),
+    (False, lambda xp, x: x, {}, r"its value was of shape \(4, 3\); wanted an array of shape \(4,\), one number per"),
+    (True, None, {"c": np.ones(())}, "embeddings had no gradient; wanted one among what gradients returns, by"),
+    (True, None, {"embeddings": np.ones((2, 3)), "c": np.ones(())}, r"the gradient in embeddings was of shape \(2, 3\)"
+     r"; wanted an array of shape \(4, 3\), as embeddings has"),
+    (True, None, {"embeddings": np.ones((4, 3)), "c": np.ones(4)}, r"the gradient in c was of shape \(4,\); wanted"),
+])
+def test_what_a_direct_loss_may_not_return(of_batch: bool, value: Any, gradients: Any, message: str) -> None:
+    @(define.batchwise if of_batch else define.rowwise)
+    def mine(embeddings: define.Embeddings, /, *, c: define.Number = 1.0) -> define.Direct:
+        return define.Direct(lambda backend, x, c: (value or (lambda xp, x: xp.sum(x)))(backend.xp, x),
+                             lambda *_: gradients)
+
+    with pytest.raises(TypeError, match=rf"^mine: {message}"):
+        mine.value_and_grad(np.ones((4, 3)), c=np.ones(()), wrt=("embeddings", "c"))
+
+
+def test_a_loss_of_the_batch_knows_ignored_rows() -> None:
+    """By an option that it names; they come as zeros."""
+    @define.batchwise
+    def mean_square(embeddings: define.Embeddings, labels: define.BatchClasses, /, *,
+                    ignore_index: define.IgnoredGroup = -100) -> define.Direct:
+        def value(backend: Any, x: Any, labels: Any) -> Any:
+            counted = backend.xp.astype(define.takes_part(backend.xp, labels, ignore_index), x.dtype)
+            return backend.xp.sum(x * x) / backend.xp.sum(counted)
+
+        return define.Direct(value, lambda *_: {})
+
+    x, labels = np.asarray([[3.0], [np.nan], [1.0]]), np.asarray([0, -7, 0])
+    assert mean_square(x, labels, ignore_index=-7) == 5.0
+
+
 def test_names_of_options(numpy: Library) -> None:
     """Those of our own arguments too; one that may be None; zero has one sign."""
     @define.margin

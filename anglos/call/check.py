@@ -117,14 +117,6 @@ def check_wrt(loss: str, kinds: Mapping[str, Any], wrt: Any) -> None:
                f"a tuple of names out of {', '.join(allowed)}")
 
 
-def check_slopes(loss: str, role_of: Mapping[str, str], found: Mapping[str, Any]) -> None:
-    """A gradient in every input of which one is needed."""
-    for name, role in role_of.items():
-        if role not in found:
-            refuse(loss, name, TypeError, "was given no slope by its row",
-                   "one in names, or among the option_slopes of its functions")
-
-
 def _static(loss: str, name: str, value: Any, kind: Any) -> Any:
     """A value that is no array, or stands where none may, as its kind takes it."""
     return kind.static(lambda error, was, wanted: refuse(

@@ -9,7 +9,8 @@ from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import spec_of, unwrapped
 from anglos.arrays.library import Array, Spec
 from anglos.call import class_margins
-from anglos.call.check import check_defaults, check_names, check_slopes, check_specs, check_wrt
+from anglos.call.check import check_defaults, check_names, check_specs, check_wrt
+from anglos.call.check_direct import check_slopes, check_value
 from anglos.call.contents import Contents, contents_of
 from anglos.call.defined import Defined
 from anglos.call.kinds import has_gradient
@@ -95,7 +96,9 @@ class Plan:
 
     def run(self, step: Any) -> tuple[Array, Any]:
         """The same with the engine's record."""
-        return self.loss.engine.forward(step)
+        value, saved = self.loss.engine.forward(step)
+        check_value(self.loss.name, step, value, self.loss.engine.SAMPLES_ARE_INDEPENDENT)
+        return value, saved
 
     def unpack(self, row: Any, residuals: tuple[Array, ...]) -> Any:
         """The engine's record of the residuals."""
@@ -117,7 +120,8 @@ class Plan:
         """The same by the step and the record of the forward pass, for who could keep them."""
         role_of = {name: role for name, role in zip(self.names, self.roles, strict=True) if name in needs}
         found = self._found(step, saved, g, frozenset(role_of.values()))
-        check_slopes(self.loss.name, role_of, found)
+        check_slopes(self.loss.name, role_of, found, step.row, zip(self.names, arrays, strict=True),
+                     self.loss.engine.SAMPLES_ARE_INDEPENDENT)
         return {name: self.of_input(name, array, found[role_of[name]])
                 for name, array in zip(self.names, arrays, strict=True) if name in role_of}
 

@@ -27,7 +27,7 @@ def prepare(backend: Backend, row: Direct, inputs: dict[str, Array], **others: A
 def forward(step: Step) -> tuple[Array, tuple[()]]:
     """The loss, (1,)."""
     value, saved = rowwise.forward(step)
-    return value[None, ...], saved
+    return value[None, ...] if hasattr(value, "shape") else value, saved
 
 
 def backward(step: Step, saved: tuple[()], g: Array, needs: frozenset[str]) -> dict[str, Array]:

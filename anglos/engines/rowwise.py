@@ -72,6 +72,9 @@ def forward(step: Step) -> tuple[Array, tuple[()]]:
 def backward(step: Step, saved: tuple[()], g: Array, needs: frozenset[str]) -> dict[str, Array]:
     """∂(Σ g_i ℓ_i) for every input named in `needs`."""
     gradients = step.row.gradients(step.backend, g, *step.arrays) if needs else {}
+    if not isinstance(gradients, dict):
+        raise TypeError(f"define.Direct: gradients returned {type(gradients).__name__}; wanted a dict, by the names of "
+                        "the arrays")
     return {name: gradients[name] for name in needs & gradients.keys()}
 
 
