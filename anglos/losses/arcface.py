@@ -32,7 +32,7 @@ def arcface(
     -----
     Value and gradient are finite everywhere. At θ = 0 and θ = π the direction is undefined: gradient 0.
 
-    With few classes a network without a batch norm before the head can end up opposite its prototypes, at θ ≈ 160°,
+    Trained by SGD, a network without a batch norm before the head can end up opposite its prototypes, at θ ≈ 160°,
     where "reflect" has a loss near 0 and classifies nothing: `anglos.diagnose` tells, and says what to change.
 
     References

@@ -29,8 +29,12 @@ class Diagnosis:
     """How many count."""
     classes: int
     dimension: int
+    prototypes: int
+    """How many a class has."""
     label_angle: float
     """Between an embedding and the prototype of its label: from some 90° it must fall."""
+    label_at_random: float
+    """Of random embeddings and prototypes: 90°, or less to the nearest of several."""
     label_angle_spread: float
     """The standard deviation."""
     other_angle: float
@@ -98,9 +102,10 @@ class Diagnosis:
 def _lines(found: Diagnosis) -> list[tuple[str, str, str]]:
     """What a figure is, the figure, and what it is at a random start."""
     lines: list[tuple[str, Any, str]] = [
-        ("angle to the label's prototype", f"{found.label_angle:.0f}° ± {found.label_angle_spread:.0f}°", "90°"),
+        ("angle to the label's prototype", f"{found.label_angle:.0f}° ± {found.label_angle_spread:.0f}°",
+         f"{found.label_at_random:.0f}°"),
         ("angle to the nearest other", f"{found.other_angle:.0f}° ± {found.other_angle_spread:.0f}°",
-         f"{90.0 + found.gap_at_random:.0f}°"),
+         f"{found.label_at_random + found.gap_at_random:.0f}°"),
         ("gap between them", f"{found.gap:.0f}°", f"{found.gap_at_random:.0f}°"),
         ("accuracy", f"{found.accuracy:.3f}", f"{1.0 / found.classes:.3f}"),
         ("share with θ + m > π (past)", _number(found.past), ""),
