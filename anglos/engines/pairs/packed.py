@@ -36,7 +36,7 @@ def with_value(backend: Backend, terms: Array, packed: Array, value: float) -> A
     """
     xp, many, planes = backend.xp, terms.shape[0], as_rows(backend.xp, packed)
     if not backend.changes_arrays():
-        return backend.with_value(terms, unpack(xp, planes, many), value)
+        return backend.with_value(terms, unpack(backend, planes, many), value)
     each = planes.shape[0]
     if backend.readable(planes) and int(xp.count_nonzero(planes)) * _FEW <= each * planes.shape[1]:
         return _with_few(backend, terms, planes, value)
@@ -61,6 +61,9 @@ def _with_few(backend: Backend, terms: Array, planes: Array, value: float) -> Ar
     return terms
 
 
-def unpack(xp: Any, packed: Array, columns: int) -> Array:
+def unpack(backend: Backend, packed: Array, columns: int) -> Array:
     """The booleans, (N, A)."""
-    return xp.concat([xp.astype((packed >> place) & 1, xp.bool) for place in range(8)])[:columns, :]
+    xp = backend.xp
+    eighths = xp.arange(8, dtype=xp.uint8, device=backend.device(packed))[:, None, None]
+    said = xp.astype((packed[None, :, :] >> eighths) & 1, xp.bool)
+    return xp.reshape(said, (8 * packed.shape[0], packed.shape[1]))[:columns, :]
