@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from exact_arcnegface import exact_arcnegface
 
 import anglos
 
@@ -113,6 +114,7 @@ def _elastic_margins(order: str, given: dict[str, np.ndarray]) -> np.ndarray:
 def _head(case: Mapping[str, Any], given: dict[str, np.ndarray]) -> Any:
     """Of embeddings, prototypes and labels, with a margin."""
     said, loss = case["options"], anglos.LOSSES[case["loss"]]
+    loss = exact_arcnegface if said.get("frozen") is False else loss
     arrays = [given["X"], given["W"], _labels(case, given)]
     names = ("scale", "curvature", "past_pi", "gradient", "alpha", "sigma", "a", "h", "k")
     options: dict[str, Any] = {name: said[name] for name in names if name in said and name in loss.defaults}

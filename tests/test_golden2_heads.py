@@ -11,13 +11,7 @@ from libraries import Library
 GOLDEN = json.loads(Path(__file__).with_name("golden2_heads.json").read_text())
 ROWS = {row["id"]: row for row in GOLDEN["rows"]}
 
-LEFT_OUT = {
-    "arcnegface_exact": "its factors are constants to the gradient; that they are not is not offered",
-}
-"""Of what the library does not have, and why."""
-
-
-@pytest.mark.parametrize("name", [name for name in ROWS if name not in LEFT_OUT])
+@pytest.mark.parametrize("name", ROWS)
 def test_golden(name: str, library: Library) -> None:
     case = ROWS[name]
     function, arrays, options, wrt, rows, has_value = call_of(case, GOLDEN["inputs"], library.array)
@@ -31,7 +25,3 @@ def test_golden(name: str, library: Library) -> None:
             wanted = wanted[rows]
         np.testing.assert_allclose(library.numpy(gradient), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max(),
                                    err_msg=key)
-
-
-def test_what_is_left_out_is_in_the_file() -> None:
-    assert LEFT_OUT.keys() <= ROWS.keys()
