@@ -57,7 +57,7 @@ class Head(equinox.Module):
     def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *, key: jax.Array,
                  prototypes_per_class: int | None = None, dtype: Any = jnp.float32, **options: Any) -> None:
         shape = check_head(loss, num_classes, embedding_dim, prototypes_per_class)
-        self.loss, self.options = loss, own_options(loss, options)
+        self.loss, self.options = loss, own_options(loss, options, num_classes)
         self._given = tuple(name for name, option in options.items() if option is not None)
         self.weight = _drawn(key, shape, dtype)
 

@@ -39,10 +39,10 @@ class Head(nnx.Module):
     1/√embedding_dim: rows of length about 1. The options go to the loss at every call. A number or a word can be
     changed between steps (`head.options["margin"] = 0.3`, not `head.margin`), which compiles again under jit; an
     array, or an `nnx.Variable`, does not: a function of `nnx.jit` may set `head.options["margin"] = 0.5 * step /
-    steps`. An `nnx.Param` (a learnable scale, say) is trained with the rest; one that is kept as its logarithm is
-    set in the function that is differentiated: `head.options["scale"] = jnp.exp(log_scale)`. A call without an
-    option that was given is refused: the loss's default never takes its place. What was not given is in
-    `head.all_options`.
+    steps`. An `nnx.Param` (a learnable scale, say) is trained with the rest, and refused for a constant to the
+    gradient; one that is kept as its logarithm is set in the function that is differentiated:
+    `head.options["scale"] = jnp.exp(log_scale)`. A call without an option that was given is refused: the loss's default
+    never takes its place. What was not given is in `head.all_options`.
 
     A state has neither the loss nor options that are no arrays: save `head.settings`, which JSON can, beside it, and
     after loading `head.check_settings(saved)` warns of what is not as it was.
@@ -57,7 +57,11 @@ class Head(nnx.Module):
     def __init__(self, loss: Loss[...], num_classes: int, embedding_dim: int, *, rngs: nnx.Rngs,
                  prototypes_per_class: int | None = None, param_dtype: Any = jnp.float32, **options: Any) -> None:
         shape = check_head(loss, num_classes, embedding_dim, prototypes_per_class)
-        given = own_options(loss, {name: _array(option) for name, option in options.items()})
+        given = own_options(loss, {name: _array(option) for name, option in options.items()}, num_classes)
+        for name, option in options.items():
+            if isinstance(option, nnx.Param) and loss.kinds[name].frozen:
+                raise ValueError(f"Head({loss.name}): {name} was an nnx.Param, and is a constant to the gradient; "
+                                 "wanted an array, or an nnx.Variable")
         options = {name: option if isinstance(option, nnx.Variable) else given[name]
                    for name, option in options.items()}
         self.loss = loss

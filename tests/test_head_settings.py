@@ -209,13 +209,29 @@ jax: Any = import_module("jax")
 ARRAYS = {"bias": 5, "class_margin": 5, "class_weight": 5}
 
 
+@pytest.mark.parametrize("framework", ["torch", "flax", "equinox"])
+def test_arrays_that_do_not_fit_are_refused_at_once(framework: str) -> None:
+    """By type and shape; a constant is nothing to be learnt."""
+    array: Any = torch.ones if framework == "torch" else jax.numpy.ones
+    for name, size, message in (
+            ("bias", 4, r"bias was of shape \(4,\); wanted \(C,\), with C = 5 in num_classes"),
+            ("scale", 5, r"scale was of shape \(5,\); wanted \(\)"),
+            ("margin", (5, 2), r"margin was of shape \(5, 2\); wanted \(\) or \(B,\)")):
+        with pytest.raises(ValueError, match=rf"^Head\(arcface\): {message}"):
+            head_of(framework, anglos.arcface, **{name: array(size)})
+    if framework == "flax":
+        with pytest.raises(ValueError, match=r"^Head\(arcface\): class_weight was an nnx.Param, and is a constant"):
+            head_of("flax", anglos.arcface, class_weight=import_module("flax.nnx").Param(array(5)))
+
+
 @pytest.mark.parametrize(("name", "optimizer", "classes"), [
     ("l2_softmax", "adam", 8), ("linear_cross_entropy", "adagrad", 8), ("subcenter_arcface", "sgd", 3)])
 def test_a_flax_head_has_another_number_of_classes(name: str, optimizer: str, classes: int) -> None:
     """The first keep their prototypes and what the optimizer has of them; new ones start as at the start."""
     nnx, optax = import_module("flax.nnx"), import_module("optax")
     loss: Any = anglos.LOSSES[name]
-    names = {one: nnx.Param(jax.numpy.ones(size)) for one, size in ARRAYS.items() if one in loss.defaults}
+    names = {one: (nnx.Variable if loss.kinds[one].frozen else nnx.Param)(jax.numpy.ones(size))
+             for one, size in ARRAYS.items() if one in loss.defaults}
     head = head_of("flax", loss, **names)
     made = {"sgd": optax.sgd(0.1, momentum=0.9), "adam": optax.adam(0.1), "adagrad": optax.adagrad(0.1)}[optimizer]
     trained = nnx.Optimizer(head, made, wrt=nnx.Param)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from anglos.arrays.backend import Backend
 from anglos.arrays.dispatch import hint, spec_of, unwrapped
@@ -41,11 +41,20 @@ def check_names(loss: str, arrays: tuple[str, ...], required: int, given: int, o
 
 
 def check_options(loss: str, kinds: Mapping[str, Any], arrays: tuple[str, ...], options: Mapping[str, Any],
-                  names: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, those that are no arrays as the values that a call would take from them."""
+                  names: Mapping[str, Any], classes: int | None = None) -> dict[str, Any]:
+    """The options, those that are no arrays as the values that a call would take from them.
+
+    If the number of classes is known, also the types and shapes of arrays, of which (1,) may stand for a number.
+    """
     check_names(loss, arrays, len(arrays), len(arrays), options, names, kinds)
     specs = {name: spec_of(unwrapped(value)) for name, value in options.items()}
     kinds = kinds_of(kinds, specs)
+    for name, spec in specs.items():
+        if classes is not None and isinstance(spec, Spec) and (shapes := getattr(kinds[name], "shapes", ())):
+            refused, sizes, library = partial(refuse, loss, name), {"C": classes}, cast(Any, spec.library)
+            _check_array(refused, spec, kinds, name, library, {}, sizes)
+            if not ("" in shapes and tuple(spec.shape) == (1,)):
+                _check_shape(refused, name, spec, kinds, sizes, {"C": "num_classes"})
     return {name: options[name] if isinstance(spec, Spec) else _static(loss, name, spec, kinds[name])
             for name, spec in specs.items()}
 

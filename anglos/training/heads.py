@@ -51,12 +51,13 @@ def check_others(loss: Loss[...], others: tuple[Any, ...]) -> None:
                "anglos.triplet_margin, anglos.pair_margin)")
 
 
-def own_options(loss: Loss[...], options: Mapping[str, Any]) -> dict[str, Any]:
+def own_options(loss: Loss[...], options: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
     """The options as a layer keeps them: nothing that its user may change later, as a list or a NumPy array.
 
     An integer becomes a float where one may come: `equinox.tree_deserialise_leaves` casts what it loads to its type.
     """
-    options = check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults)
+    options = check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults,
+                            num_classes)
     return {name: option.copy() if getattr(backend_of(option), "name", None) == "numpy" else option
             for name, option in options.items()}
 

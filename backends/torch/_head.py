@@ -92,7 +92,7 @@ class Head(HeadSettings):
                  **options: Any) -> None:
         super().__init__()
         shape = check_head(loss, num_classes, embedding_dim, prototypes_per_class)
-        options = own_options(loss, options)
+        options = own_options(loss, options, num_classes)
         tensors = {name: option for name, option in options.items() if isinstance(option, torch.Tensor)}
         check_tensors(loss, tensors)
         self.loss, self.num_classes, self.embedding_dim = loss, num_classes, embedding_dim
