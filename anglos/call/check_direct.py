@@ -1,6 +1,6 @@
 """Checks of what the functions of a loss return, before it is used: slopes, and the shapes of what `Direct` has."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from anglos.call.kinds import describe, refuse
@@ -21,16 +21,15 @@ def check_value(loss: str, step: Any, value: Any, independent: bool) -> None:
         _check(loss, "its value", value, shape if shape is None else shape[1:], (), "one number of the batch")
 
 
-def check_slopes(loss: str, role_of: Mapping[str, str], found: Mapping[str, Any], row: Any,
-                 arrays: Iterable[tuple[str, Any]], independent: bool) -> None:
+def check_slopes(loss: str, role_of: Mapping[str, str], found: Mapping[str, Any], step: Any, independent: bool) -> None:
     """A gradient in every input of which one is needed; of a `Direct` in its shape, or in a number sample by sample."""
-    direct = type(row) is Direct
-    given = dict(arrays) if direct else {}
+    direct = type(step.row) is Direct
+    given = dict(zip(step.names, step.arrays, strict=True)) if direct else {}
     for name, role in role_of.items():
         if role not in found:
             refuse(loss, name, TypeError, *(_OF_DIRECT if direct else _OF_ROWS))
         if direct:
-            array, gradient = given[name], found[role]
+            array, gradient = given[role], found[role]
             shape: Any = getattr(gradient, "shape", None)
             if shape is None or array.ndim or not independent:
                 _check(loss, f"the gradient in {name}", gradient, shape, array.shape, f"as {name} has")

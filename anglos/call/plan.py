@@ -120,8 +120,7 @@ class Plan:
         """The same by the step and the record of the forward pass, for who could keep them."""
         role_of = {name: role for name, role in zip(self.names, self.roles, strict=True) if name in needs}
         found = self._found(step, saved, g, frozenset(role_of.values()))
-        check_slopes(self.loss.name, role_of, found, step.row, zip(self.names, arrays, strict=True),
-                     self.loss.engine.SAMPLES_ARE_INDEPENDENT)
+        check_slopes(self.loss.name, role_of, found, step, self.loss.engine.SAMPLES_ARE_INDEPENDENT)
         return {name: self.of_input(name, array, found[role_of[name]])
                 for name, array in zip(self.names, arrays, strict=True) if name in role_of}
 

@@ -49,6 +49,7 @@ class Step(NamedTuple):
     backend: Backend
     row: Direct
     arrays: tuple[Array, ...]
+    names: tuple[str, ...]
 
     def remembered(self) -> None:
         """Nothing."""
@@ -57,7 +58,7 @@ class Step(NamedTuple):
 def prepare(backend: Backend, row: Direct, inputs: dict[str, Array], *, keep_bytes: int = 0,
             gradient_products: str = "full", saved: Any = None, chosen: Any = None, remembered: Any = None) -> Step:
     """The arrays in the type of the arithmetic."""
-    return Step(backend, row, _in_type(backend.xp, row, inputs))
+    return Step(backend, row, _in_type(backend.xp, row, inputs), tuple(inputs))
 
 
 def unpack(row: Direct, arrays: tuple[Array, ...]) -> tuple[()]:
