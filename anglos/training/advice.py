@@ -25,8 +25,8 @@ no batch norm 45 of 163 ended so, at any number of classes.
 """
 
 _CURES = (
-    "put a batch norm between network and head, or train with Adam in place of SGD, which held at every learning rate "
-    "that was tried; else take cosface, or a margin that grows from 0 (margin_warmup) together with past_pi=\"easy\" "
+    "put a batch norm between network and head, or train with Adam in place of SGD, which nearly always held; "
+    "else take cosface, or a margin that grows from 0 (margin_warmup) together with past_pi=\"easy\" "
     "or a smaller scale. A warm-up, a smaller margin or a smaller scale alone often fails.")
 """In the order in which they held."""
 
@@ -164,7 +164,8 @@ _RULES = (
 
 _NOTHING = {"start": "nothing is wrong with scale, margin and directions; ask again after a few epochs, with "
                      "stage=\"middle\".",
-            "middle": "no rule holds: none of the known faults is seen.",
+            "middle": "no rule holds: none of the known faults is seen. Of a training that has not begun, ask with "
+                      "stage=\"start\".",
             "end": "no rule holds: none of the known faults is seen."}
 
 
