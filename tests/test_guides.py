@@ -182,6 +182,18 @@ def test_nan_in_a_query_is_seen_beside_hard_negatives(library: Library) -> None:
         anglos.info_nce(*map(library.array, (queries, KEYS)), hard_negatives=library.array(np.ones((B, 0, D))))
 
 
+def test_what_a_guide_says_of_nan_is_nothing(library: Library) -> None:
+    """Its pairs count, as those that it finds less similar."""
+    spoilt = GUIDE_KEYS.copy()
+    spoilt[3] = np.nan
+    false = library.numpy(anglos.mining.guided_false_negatives(library.array(GUIDE_QUERIES), library.array(spoilt)))
+    assert not false[3].any()
+    assert not false[:, 3].any()
+    assert false.any()
+    assert_same(library, anglos.info_nce, (QUERIES, KEYS), {"guide_queries": GUIDE_QUERIES, "guide_keys": spoilt},
+                {"false_negatives": false})
+
+
 def test_a_guide_is_a_constant_under_transforms() -> None:
     torch, jax = import_module("torch"), import_module("jax")
     given = (QUERIES, KEYS, GUIDE_QUERIES, GUIDE_KEYS)
