@@ -52,4 +52,4 @@ def _rest(backend: define.Backend, cos: Any, statistic: Any, *, margin: Any) -> 
 
 
 def _weight(backend: define.Backend, error: Any) -> Any:
-    return backend.stop_gradient(backend.xp.where(error > 0.0, error, 0.0))
+    return backend.stop_gradient(define.positive_part(backend.xp, error))
