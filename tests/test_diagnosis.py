@@ -285,6 +285,16 @@ def test_rules_of_scale_and_margin(rule: str, stage: str, name: str, options: di
     assert diagnose(LOSSES[name], NEAR, FAR, LABELS, stage=stage, **options).advice.rule == rule
 
 
+def test_a_start_is_no_other_state_of_few_classes() -> None:
+    """At 135° in two dimensions; and of two classes with four right of five, however near all are."""
+    angles, y = np.radians([0.0, 120.0, 240.0]), np.arange(90) % 3
+    w, x = (np.stack([np.cos(at), np.sin(at)], axis=1) for at in (angles, angles[y] + np.radians(135.0)))
+    assert diagnose(anglos.arcface, x, w, y).advice.rule == "antipodal"
+    y = np.arange(100) % 2
+    x = np.eye(3)[2] + 0.05 * np.eye(3)[np.where(np.arange(100) % 10 < 8, y, 1 - y)]
+    assert diagnose(anglos.cosface, x, np.eye(2, 3), y, scale=8.0, margin=0.1).advice.rule != "not_begun"
+
+
 def test_at_the_start_only_options_are_judged() -> None:
     """Where all embeddings share a direction."""
     x, w = 10.0 * W[0] + X, 10.0 * W[0] + W

@@ -69,9 +69,10 @@ def _is_as_drawn(found: Any) -> bool:
     Prototypes that are nearer to each other than drawn ones have moved, or have merged.
     """
     spread = math.degrees(_SPREADS / math.sqrt(found.dimension * (found.classes - found.absent)))
-    room = max(5.0, spread)
+    room, chance = min(max(5.0, spread), 30.0), 1.0 / found.classes
     gap = 0.25 * found.gap_at_random if found.classes > 2 else 5.0  # of two it is 0 at random
-    return bool(found.accuracy <= 2.5 / found.classes + 2.0 / found.samples and found.gap < gap
+    return bool(found.accuracy <= min(2.5 * chance, chance + 0.25) + 2.0 / found.samples
+                and found.gap < gap
                 and found.label_at_random - room < found.label_angle < 90.0 + room
                 and found.twin > 0.6 * found.twin_at_random)
 
