@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any, Literal, Unpack
 
 import numpy as np
@@ -390,6 +391,11 @@ def test_an_array_of_no_kind_is_refused(annotation: str, was: str) -> None:
     (True, None, {"embeddings": np.ones((2, 3)), "c": np.ones(())}, r"the gradient in embeddings was of shape \(2, 3\)"
      r"; wanted an array of shape \(4, 3\), as embeddings has"),
     (True, None, {"embeddings": np.ones((4, 3)), "c": np.ones(4)}, r"the gradient in c was of shape \(4,\); wanted"),
+    (True, lambda xp, x: xp.sum(x) > 0.0, {}, r"its value was a numpy\.\w+ of dtype bool; wanted an array of real fl"),
+    (False, lambda xp, x: x[:, 0] + 0j, {}, r"its value was a numpy\.ndarray of dtype complex128; wanted an array of"),
+    (True, None, {"embeddings": np.ones((4, 3), dtype=bool), "c": np.ones(())}, r"the gradient in embeddings was a nu"
+     r"mpy\.ndarray of dtype bool; wanted an array of real floating dtype, of the library of the arrays"),
+    (False, lambda xp, x: SimpleNamespace(shape=(4,)), {}, r"its value was a types\.SimpleNamespace of dtype None; "),
 ])
 def test_what_a_direct_loss_may_not_return(of_batch: bool, value: Any, gradients: Any, message: str) -> None:
     @(define.batchwise if of_batch else define.rowwise)

@@ -1,4 +1,4 @@
-"""Checks of what the functions of a loss return, before it is used: slopes, and the shapes of what `Direct` has."""
+"""Checks of what the functions of a loss return, before it is used: slopes; of `Direct` also shapes and types."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +15,8 @@ def check_value(loss: str, step: Any, value: Any, independent: bool) -> None:
     if type(step.row) is not Direct:
         return
     shape: Any = getattr(value, "shape", None)
+    if shape is not None:
+        _check_type(loss, "its value", step.backend.xp, value)
     if independent:
         _check(loss, "its value", value, shape, step.arrays[0].shape[:1], "one number per sample")
     else:
@@ -31,8 +33,22 @@ def check_slopes(loss: str, role_of: Mapping[str, str], found: Mapping[str, Any]
         if direct:
             array, gradient = given[role], found[role]
             shape: Any = getattr(gradient, "shape", None)
+            if shape is not None:
+                _check_type(loss, f"the gradient in {name}", step.backend.xp, gradient)
             if shape is None or array.ndim or not independent:
                 _check(loss, f"the gradient in {name}", gradient, shape, array.shape, f"as {name} has")
+
+
+def _check_type(loss: str, what: str, xp: Any, found: Any) -> None:
+    """Truth values and complex numbers would be cast in silence; a library knows no other's types."""
+    dtype = getattr(found, "dtype", None)
+    try:
+        real = xp.isdtype(dtype, "real floating")
+    except (TypeError, ValueError, AttributeError):
+        real = False
+    if not real:
+        refuse(loss, what, TypeError, f"was {describe(found)} of dtype {dtype}",
+               "an array of real floating dtype, of the library of the arrays")
 
 
 def _check(loss: str, what: str, found: Any, shape: Any, wanted: tuple[Any, ...], of: str) -> None:
