@@ -391,6 +391,8 @@ def test_an_array_of_no_kind_is_refused(annotation: str, was: str) -> None:
     (True, None, {"embeddings": np.ones((2, 3)), "c": np.ones(())}, r"the gradient in embeddings was of shape \(2, 3\)"
      r"; wanted an array of shape \(4, 3\), as embeddings has"),
     (True, None, {"embeddings": np.ones((4, 3)), "c": np.ones(4)}, r"the gradient in c was of shape \(4,\); wanted"),
+    (False, lambda xp, x: x[:, 0], {"embeddings": np.ones((4, 3)), "c": np.ones((4, 3))},
+     r"the gradient in c was of shape \(4, 3\); wanted an array of shape \(4,\), or of shape \(\)"),
     (True, lambda xp, x: xp.sum(x) > 0.0, {}, r"its value was a numpy\.\w+ of dtype bool; wanted an array of real fl"),
     (False, lambda xp, x: x[:, 0] + 0j, {}, r"its value was a numpy\.ndarray of dtype complex128; wanted an array of"),
     (True, None, {"embeddings": np.ones((4, 3), dtype=bool), "c": np.ones(())}, r"the gradient in embeddings was a nu"

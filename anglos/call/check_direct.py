@@ -35,8 +35,9 @@ def check_slopes(loss: str, role_of: Mapping[str, str], found: Mapping[str, Any]
             shape: Any = getattr(gradient, "shape", None)
             if shape is not None:
                 _check_type(loss, f"the gradient in {name}", step.backend.xp, gradient)
-            if shape is None or array.ndim or not independent:
-                _check(loss, f"the gradient in {name}", gradient, shape, array.shape, f"as {name} has")
+            by_sample = independent and not array.ndim and shape is not None and len(shape)
+            wanted, of = (step.arrays[0].shape[:1], "or of shape ()") if by_sample else (array.shape, f"as {name} has")
+            _check(loss, f"the gradient in {name}", gradient, shape, wanted, of)
 
 
 def _check_type(loss: str, what: str, xp: Any, found: Any) -> None:
