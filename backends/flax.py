@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx import reprlib
 
-from anglos.call.kinds import describe
+from anglos.call.kinds import describe, has_gradient
 from anglos.call.loss import Loss
 from anglos.training.heads import (
     NEW_CLASSES,
@@ -59,9 +59,9 @@ class Head(nnx.Module):
         shape = check_head(loss, num_classes, embedding_dim, prototypes_per_class)
         given = own_options(loss, {name: _array(option) for name, option in options.items()}, num_classes)
         for name, option in options.items():
-            if isinstance(option, nnx.Param) and loss.kinds[name].frozen:
+            if isinstance(option, nnx.Param) and not has_gradient(loss.kinds[name]):
                 raise ValueError(f"Head({loss.name}): {name} was an nnx.Param, and is a constant to the gradient; "
-                                 "wanted an array, or an nnx.Variable")
+                                 f"wanted {loss.kinds[name]}, as it is or in an nnx.Variable")
         options = {name: option if isinstance(option, nnx.Variable) else given[name]
                    for name, option in options.items()}
         self.loss = loss

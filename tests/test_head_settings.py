@@ -222,6 +222,11 @@ def test_arrays_that_do_not_fit_are_refused_at_once(framework: str) -> None:
     if framework == "flax":
         with pytest.raises(ValueError, match=r"^Head\(arcface\): class_weight was an nnx.Param, and is a constant"):
             head_of("flax", anglos.arcface, class_weight=import_module("flax.nnx").Param(array(5)))
+        with pytest.raises(ValueError, match=r"^Head\(arcface\): past_pi was an nnx.Param, and is a constant"):
+            head_of("flax", anglos.arcface, past_pi=import_module("flax.nnx").Param("easy"))
+    if framework == "torch":
+        with pytest.raises(TypeError, match=r"^Head\(arcface\): bias was a numpy.ndarray; wanted a tensor"):
+            head_of("torch", anglos.arcface, bias=np.ones(5, dtype=np.float32))
 
 
 @pytest.mark.parametrize(("name", "optimizer", "classes"), [

@@ -21,7 +21,7 @@ from anglos.training.heads import (
 from ._head_saved import translate
 from ._head_settings import HeadSettings
 from ._head_tensors import HeadTensors
-from ._head_values import assign, check_tensors, is_loaded
+from ._head_values import assign, check_tensors, is_loaded, tensors_of
 from ._nearest import nearest_of, number_of_nearest
 from ._ranks import sharding_of
 from ._resize import check_replaceable, exchange, kept_by, replacement
@@ -93,7 +93,7 @@ class Head(HeadSettings):
         super().__init__()
         shape = check_head(loss, num_classes, embedding_dim, prototypes_per_class)
         options = own_options(loss, options, num_classes)
-        tensors = {name: option for name, option in options.items() if isinstance(option, torch.Tensor)}
+        tensors = tensors_of(loss, options)
         check_tensors(loss, tensors)
         self.loss, self.num_classes, self.embedding_dim = loss, num_classes, embedding_dim
         self._sharding = sharding_of(loss, mesh, seed, check)

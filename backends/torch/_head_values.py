@@ -5,11 +5,20 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import torch
 from torch.nn.utils.parametrize import is_parametrized
 
-from anglos.call.kinds import describe
+from anglos.arrays.dispatch import backend_of
+from anglos.call.kinds import describe, refuse
 from anglos.call.loss import Loss
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
+
+
+def tensors_of(loss: Loss[...], options: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The options that are tensors; arrays of another library, which every call would refuse, are refused here."""
+    for name, option in options.items():
+        if not isinstance(option, torch.Tensor) and backend_of(option) is not None:
+            refuse(f"Head({loss.name})", name, TypeError, f"was {describe(option)}", "a tensor")
+    return {name: option for name, option in options.items() if isinstance(option, torch.Tensor)}
 
 
 def check_tensors(loss: Loss[...], tensors: dict[str, torch.Tensor]) -> None:
