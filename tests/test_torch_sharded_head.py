@@ -500,7 +500,8 @@ def test_what_no_head_can_be_shared_over_is_refused() -> None:
     assert seed[:2] == ("TypeError", "Head: seed was 'a'; wanted an integer")
     assert alone.kind == "ValueError"
     assert alone.message.startswith("Head: seed was 1 without a mesh; wanted none: a head that is whole draws by ")
-    assert bias[:2] == ("ValueError", "Head(linear_cross_entropy): bias was of shape (6,); wanted (5,)")
+    assert bias[:2] == ("ValueError", "Head(linear_cross_entropy): bias was of shape (6,); wanted (C,), with C = 5 in "
+                        "num_classes")
 
 
 def beside(how: str, mesh: Any) -> tuple[Any, Any]:
