@@ -285,6 +285,11 @@ def test_rules_of_scale_and_margin(rule: str, stage: str, name: str, options: di
     assert diagnose(LOSSES[name], NEAR, FAR, LABELS, stage=stage, **options).advice.rule == rule
 
 
+@pytest.mark.parametrize("stage", ["start", "middle", "end"])
+def test_of_zero_vectors_it_says_so(stage: str) -> None:
+    assert diagnose(anglos.arcface, np.zeros_like(X), W, Y, stage=stage).advice.rule == "no_directions"
+
+
 def test_a_start_is_no_other_state_of_few_classes() -> None:
     """At 135° in two dimensions; and of two classes with four right of five, however near all are."""
     angles, y = np.radians([0.0, 120.0, 240.0]), np.arange(90) % 3

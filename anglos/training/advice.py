@@ -94,6 +94,9 @@ def _are_missing(found: Any) -> bool:
 
 
 _RULES = (
+    _Rule("no_directions", _ALWAYS, lambda found: found.rank < 0.5,
+          "all embeddings are zero vectors, which have no direction, and no gradient: the network is dead. Start anew "
+          "with a lower learning rate, and look at what comes before the last layer."),
     _Rule("not_begun", _LATER, _is_as_drawn,
           "the label's prototype is no nearer than at random, as before the first step. Of a training that has not "
           "begun, ask with stage=\"start\", which judges scale, margin and directions. Of one that has, see whether "
