@@ -290,6 +290,13 @@ def test_of_zero_vectors_it_says_so(stage: str) -> None:
     assert diagnose(anglos.arcface, np.zeros_like(X), W, Y, stage=stage).advice.rule == "no_directions"
 
 
+@pytest.mark.parametrize("past_pi", ["smooth", "reflect"])
+@pytest.mark.parametrize("stage", ["start", "middle", "end"])
+def test_the_far_side_is_told_at_every_stage(stage: str, past_pi: str) -> None:
+    opposite = -W[Y] / np.linalg.norm(W[Y], axis=1, keepdims=True) + 0.05 * X
+    assert diagnose(anglos.arcface, opposite, W, Y, stage=stage, past_pi=past_pi).advice.rule == "antipodal"
+
+
 def test_a_start_is_no_other_state_of_few_classes() -> None:
     """At 135° in two dimensions; and of two classes with four right of five, however near all are."""
     angles, y = np.radians([0.0, 120.0, 240.0]), np.arange(90) % 3

@@ -60,7 +60,8 @@ def _has_no_room(found: Any) -> bool:
 def _lies_opposite(found: Any) -> bool:
     """Of one class alone there is one direction; with a margin that is too large for it, a network can classify."""
     classifies = found.past > 0.5 and found.accuracy > 0.9 and found.common <= 0.97
-    return found.several and (found.label_angle > 140.0 or (found.label_angle > 100.0 and not classifies))
+    begun = found.stage != "start"
+    return found.several and (found.label_angle > 140.0 or (begun and found.label_angle > 100.0 and not classifies))
 
 
 def _is_as_drawn(found: Any) -> bool:
@@ -101,11 +102,11 @@ _RULES = (
           "the label's prototype is no nearer than at random, as before the first step. Of a training that has not "
           "begun, ask with stage=\"start\", which judges scale, margin and directions. Of one that has, see whether "
           "the optimizer has the head's parameters, and whether labels are those of these prototypes."),
-    _Rule("antipodal", _LATER, lambda found: _lies_opposite(found) and found.away > 0.01,
+    _Rule("antipodal", _ALWAYS, lambda found: _lies_opposite(found) and found.away > 0.01,
           "embeddings lie on the far side of their prototypes, at {label_angle:.0f}°, where the label's logit falls as "
           "its cosine grows (a share of {away:.2f}), so that the loss can be near 0 at the accuracy of chance. "
           "past_pi=\"smooth\" shows that in the loss, and cures nothing: start anew and " + _CURES),
-    _Rule("antipodal", _LATER, _lies_opposite,
+    _Rule("antipodal", _ALWAYS, _lies_opposite,
           "embeddings lie on the far side of their prototypes, at {label_angle:.0f}°, with {common:.2f} in common. "
           "Start anew and " + _CURES + " If the gradient stays above 0.7 and nothing moves, the network is dead: lower "
           "the learning rate."),
