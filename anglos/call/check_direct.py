@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from anglos.call.kinds import describe, refuse
+from anglos.call.kinds import describe, is_dtype, refuse
 from anglos.engines.rowwise import Direct
 
 _OF_ROWS = "was given no slope by its row", "one in names, or among the option_slopes of its functions"
@@ -43,11 +43,7 @@ def check_slopes(loss: str, role_of: Mapping[str, str], found: Mapping[str, Any]
 def _check_type(loss: str, what: str, xp: Any, found: Any) -> None:
     """Truth values and complex numbers would be cast in silence; a library knows no other's types."""
     dtype = getattr(found, "dtype", None)
-    try:
-        real = xp.isdtype(dtype, "real floating")
-    except (TypeError, ValueError, AttributeError):
-        real = False
-    if not real:
+    if not is_dtype(xp, dtype, "real floating"):
         refuse(loss, what, TypeError, f"was {describe(found)} of dtype {dtype}",
                "an array of real floating dtype, of the library of the arrays")
 

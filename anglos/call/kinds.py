@@ -186,7 +186,7 @@ def is_dtype(xp: Any, dtype: Any, kind: str) -> bool:
     """Whether a type is of a kind of the standard's."""
     try:
         return bool(xp.isdtype(dtype, kind))
-    except (TypeError, ValueError):  # one that the library did not define itself, as NumPy's bfloat16
+    except (TypeError, ValueError, AttributeError):  # not one of the library's own, as NumPy's bfloat16
         return False
 
 

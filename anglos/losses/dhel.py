@@ -5,7 +5,8 @@ from typing import Any, Unpack
 from anglos import define
 
 
-@define.pairs(formula="ℓ = lse_{j≠i}(q·q_j/τ) − q·k/τ", paper="Koromilas et al. 2024, arXiv:2405.18045")
+@define.pairs(formula="ℓ = ½ (lse_{j≠i}(q·q_j/τ) + lse_{j≠i}(k·k_j/τ)) − q·k/τ",
+              paper="Koromilas et al. 2024, arXiv:2405.18045")
 def dhel(
     queries: define.Queries, keys: define.Keys, /, *,
     temperature: define.Temperature = 0.3, symmetric: bool = True, row_mask: define.RowMask = None,
@@ -14,7 +15,7 @@ def dhel(
     """DHEL: a query is pulled to its key, and pushed from other queries alone.
 
     ℓ_i = log Σ_{j≠i} exp(cos(q_i, q_j)/τ) − cos(q_i, k_i)/τ: negatives are of the query's own side, and the positive is
-    not in the denominator, as in `dcl`, so that the loss has no lower bound of 0. Of one side it is
+    not in the denominator, as in `dcl`, so that the loss has no lower bound of 0. Without `symmetric` it is
     `info_nce(directions=("query_to_query",), temperature=τ)`. A query that is left without negatives adds nothing and
     leaves the mean's divisor.
 

@@ -45,10 +45,11 @@ def diagnose(loss: Loss[...], embeddings: Array = _MISSING, weights: Array = _MI
     labels : array (B,) of integers
         0 to C − 1. Samples with `ignore_index`, default −100, are left out.
     stage : {"start", "middle", "end"}, default "middle"
-        "start" is before the first step and in the first epochs, when rules speak about scale, margin, and a direction
-        that all embeddings share; "middle" comes after them; and "end" is when the gradient falls no more. A batch that
-        is as at a start is told so in the other two. What a start ends in is a risk alone: of 592 small trainings 96 of
-        237 that were warned of it ended opposite of their prototypes, and 15 of 355 others.
+        "start" is before the first step and in the first epochs, when rules speak about scale, margin, a direction that
+        all embeddings share, and embeddings that lie opposite; "middle" comes after them; and "end" is when the
+        gradient falls no more. A batch that is as at a start is told so in the other two. What a start ends in is a
+        risk alone: of 592 small trainings 96 of 237 that were warned of it ended opposite of their prototypes, and 15
+        of 355 others.
     held_out : bool, default False
         Whether the network was not trained on this batch. At the end such a batch shows wrong labels, which a network
         learns by heart where it can.

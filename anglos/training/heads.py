@@ -56,8 +56,7 @@ def own_options(loss: Loss[...], options: Mapping[str, Any], num_classes: int) -
 
     An integer becomes a float where one may come: `equinox.tree_deserialise_leaves` casts what it loads to its type.
     """
-    options = check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults,
-                            num_classes)
+    options = check_options(f"Head({loss.name})", loss.kinds, loss.arrays, options, loss.defaults, num_classes)
     return {name: option.copy() if getattr(backend_of(option), "name", None) == "numpy" else option
             for name, option in options.items()}
 

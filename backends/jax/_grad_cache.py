@@ -89,9 +89,9 @@ def _samples(arrays: tuple[Any, ...]) -> int:
     for name, leaf in leaves:
         if not samples or jnp.shape(leaf)[:1] != (samples,):
             rows = f"({samples}, ...), as {leaves[0][0]} has" if samples else "at least 1"
-            key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) or leaf.dtype == jnp.uint32 if hasattr(
-                leaf, "dtype") else False
-            hint = " (of a random key: jax.random.split(key, samples), of which a chunk uses its first)" if key else ""
+            is_key = hasattr(leaf, "dtype") and (
+                jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) or leaf.dtype == jnp.uint32)
+            hint = " (of a random key: jax.random.split(key, samples), of which a chunk uses its first)" * is_key
             raise ValueError(f"grad_cache: {name} after the parameters had shape {jnp.shape(leaf)}; wanted a row per "
                              f"sample, {rows}{hint}")
     return int(samples)
